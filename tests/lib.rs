@@ -1,1 +1,5 @@
-//! placeholder
+//! Whole-agent tests on real hosts, engines and object stores.
+
+pub mod lab;
+pub mod s3;
+pub mod tree;

@@ -1,1 +1,4 @@
-//! placeholder
+//! Disaster recovery for Docker Swarm managers.
+
+pub mod swarm;
+pub mod vault;

@@ -1,1 +1,1 @@
-//! placeholder
+//! The swarmdr archive format.

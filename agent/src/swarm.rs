@@ -1,0 +1,1 @@
+//! What a Swarm state directory says. Reads only.
