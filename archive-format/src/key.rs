@@ -1,0 +1,100 @@
+//! Signing keys in the file formats of minisign: Ed25519 with an 8-byte key id.
+//!
+//! A public key file is two lines, `untrusted comment: …` and base64 of `Ed`, key id, key. A secret key file is two lines, the second
+//! base64 of algorithm, derivation, checksum algorithm, salt, limits, key id, seed, public key, checksum.
+
+mod public;
+mod secret;
+
+use std::fmt;
+
+pub use public::PublicKey;
+pub use secret::SecretKey;
+
+use crate::error::Error;
+
+const COMMENT: &str = "untrusted comment: ";
+const ALGORITHM: &[u8; 2] = b"Ed";
+const PUBLIC_LEN: usize = 42;
+const SECRET_LEN: usize = 158;
+
+/// Eight random bytes that name a key pair; displays as minisign prints it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyId(pub(crate) [u8; 8]);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016X}", u64::from_le_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// The public keys whose signatures count.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedKeys(Vec<PublicKey>);
+
+impl TrustedKeys {
+    /// Trusts nobody yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Trusts one more key. Two keys may have one id; a signature counts if either made it.
+    pub fn insert(&mut self, key: PublicKey) {
+        if !self.0.contains(&key) {
+            self.0.push(key);
+        }
+    }
+
+    /// The keys of this id.
+    pub fn with_id(&self, key_id: KeyId) -> impl Iterator<Item = &PublicKey> {
+        self.0.iter().filter(move |key| key.key_id == key_id)
+    }
+
+    /// All keys, in the order in which they were inserted.
+    pub fn iter(&self) -> impl Iterator<Item = &PublicKey> {
+        self.0.iter()
+    }
+
+    /// Whether no signature can count.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn unknown(&self, key_id: KeyId) -> Error {
+        let ids: Vec<_> = self.0.iter().map(|key| key.key_id.to_string()).collect();
+        let trusted = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
+        Error::UnknownKey { key_id, trusted }
+    }
+}
+
+impl FromIterator<PublicKey> for TrustedKeys {
+    fn from_iter<I: IntoIterator<Item = PublicKey>>(keys: I) -> Self {
+        let mut trusted = Self::new();
+        keys.into_iter().for_each(|key| trusted.insert(key));
+        trusted
+    }
+}
+
+impl From<PublicKey> for TrustedKeys {
+    fn from(key: PublicKey) -> Self {
+        Self(vec![key])
+    }
+}
+
+/// The base64 line of a bare key or of a two-line key file.
+fn key_line(text: &str) -> Option<&str> {
+    let mut lines = text.trim_end().lines();
+    let first = lines.next()?;
+    let line = if first.starts_with(COMMENT) { lines.next()? } else { first };
+    lines.next().is_none().then(|| line.trim())
+}
+
+pub(crate) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.try_into().expect("the caller measured the slice")
+}
