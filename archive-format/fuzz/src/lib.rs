@@ -1,0 +1,76 @@
+//! What is fuzzed. Each target takes any bytes; a panic, a hang or much memory is a finding.
+//!
+//! An archive that was altered fails at its signature, so [`payload`] and [`state_tar`] sign the bytes first and reach what is behind it.
+
+use swarmdr_archive::{
+    Digest, Identities, Limits, Manifest, PublicKey, Recipient, SecretKey, TrustedKeys, reader, signature,
+};
+
+const SECRET_KEY: &str = include_str!("../../tests/testkit/test.key");
+const IDENTITY: &str = include_str!("../../tests/testkit/test.identity");
+const MANIFEST: &str = include_str!("../../tests/testkit/manifest.json");
+
+/// The bytes are a whole archive.
+pub fn archive(data: &[u8]) {
+    let key = SecretKey::from_minisign_str(SECRET_KEY).expect("the test key is good");
+    let trusted = TrustedKeys::from(key.public());
+    let identity = Identities::parse_file(IDENTITY).expect("the test identity is good");
+    if let Ok(head) = reader::read_head(data) {
+        let _ = head.claims();
+    }
+    let stored = reader::verify_stored(data, &trusted).is_ok();
+    let unpacked = reader::unpack(data, &trusted, &identity, &limits(), &mut ()).is_ok();
+    assert!(stored || !unpacked, "what unpacks also verifies");
+}
+
+/// The bytes are the stored payload of a well-signed archive: the first byte chooses whether it is called encrypted.
+pub fn payload(data: &[u8]) {
+    let Some((first, stored)) = data.split_first() else { return };
+    archive(&sign(stored, 1 << 20, Digest::of(stored), first % 2 == 1));
+}
+
+/// The bytes are the tar in a well-signed archive.
+pub fn state_tar(data: &[u8]) {
+    let stored = zstd::encode_all(data, 1).expect("memory takes all");
+    archive(&sign(&stored, data.len() as u64, Digest::of(data), false));
+}
+
+/// The bytes are each text that the crate reads.
+pub fn texts(data: &[u8]) {
+    let _ = Manifest::parse(data);
+    let _ = signature::Signature::parse(data);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = SecretKey::from_minisign_str(text);
+    let _ = text.parse::<PublicKey>().map(|key| assert_eq!(key.to_string().parse::<PublicKey>().ok(), Some(key)));
+    let _ = text.parse::<swarmdr_archive::BackupId>().map(|id| assert_eq!(id.to_string(), text));
+    let _ = text.parse::<swarmdr_archive::EntryPath>().map(|path| assert_eq!(path.as_str(), text));
+    let _ = Recipient::parse_file(text);
+    let _ = Identities::parse_file(text);
+}
+
+/// Small enough that an input which passes them all is still quick.
+fn limits() -> Limits {
+    Limits { total_bytes: 64 << 20, contents_bytes: 1 << 20, free_expansion: 16 << 20, ..Limits::default() }
+}
+
+fn sign(stored: &[u8], tar_size: u64, tar_digest: Digest, encrypted: bool) -> Vec<u8> {
+    let mut manifest: serde_json::Value = serde_json::from_str(MANIFEST).expect("the test manifest is JSON");
+    let name = if encrypted { "state.tar.zst.age" } else { "state.tar.zst" };
+    let recipients: &[&str] = if encrypted { &["age1x"] } else { &[] };
+    manifest["payload"] = serde_json::json!({
+        "name": name, "size": stored.len(), "sha256": Digest::of(stored), "tar_size": tar_size, "tar_sha256": tar_digest,
+        "recipients": recipients, "compression": "zstd",
+    });
+    let manifest = manifest.to_string();
+    let key = SecretKey::from_minisign_str(SECRET_KEY).expect("the test key is good");
+    let signature = signature::sign(&key, manifest.as_bytes(), "fuzzed");
+    let mut archive = tar::Builder::new(Vec::new());
+    let members =
+        [("manifest.json", manifest.as_bytes()), ("manifest.json.minisig", signature.as_bytes()), (name, stored)];
+    for (name, body) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(body.len() as u64);
+        archive.append_data(&mut header, name, body).expect("memory takes all");
+    }
+    archive.into_inner().expect("memory takes all")
+}
