@@ -1,0 +1,249 @@
+//! Who a state directory belongs to: what can be read without any key.
+
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::certificate::{Certificate, chains_to};
+use super::inventory::root_ca_digest;
+use super::keys::KeyFile;
+use super::state_dir::{ENGINE_STATE, KNOWN_MANAGERS, NODE_CERT, NODE_CERT_NEXT, NODE_KEY, ROOT_CA, StateDir};
+use super::{Damage, Error};
+
+/// The node, its cluster, its certificates and its addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Common name of the node certificate.
+    pub node_id: String,
+    /// Organization of the node certificate.
+    pub cluster_id: String,
+    /// Organizational unit of the node certificate.
+    pub role: Role,
+    /// Dates of the node certificate.
+    pub node_certificate: Validity,
+    /// Dates of the root CA; of several roots the one that ends first.
+    pub root_ca: Validity,
+    /// See [`root_ca_digest()`].
+    pub root_ca_digest: String,
+    /// What the key file says of itself; `None` if it is not there or not readable.
+    pub key: Option<KeyFacts>,
+    /// What dockerd was told at init or join; `None` if the file is not there.
+    pub engine: Option<EngineState>,
+    /// The managers that this node knows, itself included, sorted by node id.
+    pub known_managers: Vec<KnownManager>,
+    /// Public key of the node certificate.
+    #[serde(skip)]
+    public_key: Vec<u8>,
+}
+
+/// What the certificate lets the node do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// `swarm-manager`
+    Manager,
+    /// `swarm-worker`
+    Worker,
+}
+
+/// When a certificate counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validity {
+    /// First second.
+    pub not_before: Timestamp,
+    /// Last second.
+    pub not_after: Timestamp,
+}
+
+/// What `swarm-node.key` says without being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFacts {
+    /// Whether the unlock key is needed.
+    pub autolocked: bool,
+    /// The number by which swarm counts unlock keys; 0 before the first one.
+    pub kek_version: u64,
+    /// Whether a new data key is being taken into use.
+    pub pending_data_key: bool,
+    /// Whether the engine still owes the log a new data key.
+    pub needs_rotation: bool,
+}
+
+/// `docker-state.json`. Fields that an engine leaves out are empty, as the engine reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EngineState {
+    /// Address of this host as seen at init; empty on a manager that joined.
+    #[serde(alias = "LocalAddr")]
+    pub local_addr: String,
+    /// Manager that was given to `join`.
+    #[serde(alias = "RemoteAddr")]
+    pub remote_addr: String,
+    /// Host and port.
+    #[serde(alias = "ListenAddr")]
+    pub listen_addr: String,
+    /// Host and port; empty on a manager that joined without `--advertise-addr`.
+    #[serde(alias = "AdvertiseAddr")]
+    pub advertise_addr: String,
+    /// Address for VXLAN traffic, if it was set apart.
+    #[serde(alias = "DataPathAddr")]
+    pub data_path_addr: String,
+    /// VXLAN port; 0 on a manager that joined.
+    #[serde(alias = "DataPathPort")]
+    pub data_path_port: u32,
+    /// Pools that were given to `init`, in CIDR form.
+    #[serde(alias = "DefaultAddressPool", deserialize_with = "null_as_empty")]
+    pub default_address_pool: Vec<String>,
+    /// Prefix length of the subnets cut from the pools.
+    #[serde(alias = "SubnetSize")]
+    pub subnet_size: u32,
+    /// A join that never ended: the engine would try it again at every start.
+    #[serde(alias = "JoinInProgress")]
+    pub join_in_progress: bool,
+}
+
+/// One entry of `state.json`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KnownManager {
+    /// Node id.
+    pub node_id: String,
+    /// Host and port of its raft endpoint.
+    pub addr: String,
+}
+
+impl Identity {
+    /// Reads certificates and the two JSON files; needs no key, so it works on autolocked states too.
+    pub fn read(dir: &StateDir) -> Result<Self, Error> {
+        let bytes = dir.read_required(NODE_CERT)?;
+        Self::read_with(dir, NODE_CERT, &bytes)
+    }
+
+    /// As [`Identity::read`], but with the certificate of a renewal that was interrupted; `None` if there is none.
+    pub(crate) fn read_next(dir: &StateDir) -> Result<Option<Self>, Error> {
+        let bytes = dir.read_small(NODE_CERT_NEXT)?;
+        bytes.map(|bytes| Self::read_with(dir, NODE_CERT_NEXT, &bytes)).transpose()
+    }
+
+    fn read_with(dir: &StateDir, cert_file: &'static str, bytes: &[u8]) -> Result<Self, Error> {
+        let chain = Certificate::parse_pem(cert_file, bytes)?;
+        let root_bytes = dir.read_required(ROOT_CA)?;
+        let roots = Certificate::parse_pem(ROOT_CA, &root_bytes)?;
+        check_chain(cert_file, &chain, &roots)?;
+        let key = dir.read_small(NODE_KEY)?.map(Zeroizing::new);
+        let key = key.and_then(|bytes| KeyFile::parse(&bytes).ok());
+        let engine = dir.read_small(ENGINE_STATE)?;
+        let managers = dir.read_small(KNOWN_MANAGERS)?;
+        Ok(Self {
+            root_ca: root_validity(&roots),
+            root_ca_digest: root_ca_digest(&root_bytes),
+            key: key.map(|key| key.facts()),
+            engine: engine.map(|bytes| parse_engine_state(&bytes)).transpose()?,
+            known_managers: managers.map_or(Ok(Vec::new()), |bytes| parse_managers(&bytes))?,
+            ..Self::from_certificate(cert_file, &chain[0])?
+        })
+    }
+
+    fn from_certificate(cert_file: &str, leaf: &Certificate) -> Result<Self, Damage> {
+        let missing = |what| {
+            let why = format!("the subject of the certificate has no {what}");
+            Damage::corrupt(cert_file, 0, why)
+        };
+        let unit = leaf.organizational_unit().ok_or_else(|| missing("role (OU)"))?;
+        let role = match unit.as_str() {
+            "swarm-manager" => Role::Manager,
+            "swarm-worker" => Role::Worker,
+            other => {
+                let why = format!("the certificate is for the role `{other}`, which is no node's");
+                return Err(Damage::corrupt(cert_file, 0, why));
+            }
+        };
+        let validity = Validity { not_before: leaf.not_before(), not_after: leaf.not_after() };
+        Ok(Self {
+            node_id: leaf.common_name().ok_or_else(|| missing("node id (CN)"))?,
+            cluster_id: leaf.organization().ok_or_else(|| missing("cluster id (O)"))?,
+            role,
+            node_certificate: validity,
+            root_ca: validity,
+            root_ca_digest: String::new(),
+            key: None,
+            engine: None,
+            public_key: leaf.public_key().to_vec(),
+            known_managers: Vec::new(),
+        })
+    }
+
+    /// The raft address as far as files in clear say it: the entry of `state.json`, else the advertise address,
+    /// else the local one. `None` if all are absent or wildcards. The port is kept; it need not be 2377.
+    pub fn raft_address(&self) -> Option<SocketAddr> {
+        let own = self.known_managers.iter().find(|m| m.node_id == self.node_id);
+        let own = own.and_then(|m| usable(&m.addr));
+        own.or_else(|| {
+            let engine = self.engine.as_ref()?;
+            usable(&engine.advertise_addr).or_else(|| usable(&engine.local_addr))
+        })
+    }
+
+    /// The entry of `state.json` about this node.
+    pub(crate) fn known_address(&self) -> Option<SocketAddr> {
+        let own = self.known_managers.iter().find(|manager| manager.node_id == self.node_id);
+        own.and_then(|manager| usable(&manager.addr))
+    }
+
+    /// Whether the certificate is for this key.
+    pub(crate) fn fits(&self, public_key: &[u8]) -> bool {
+        self.public_key == public_key
+    }
+}
+
+/// Parses `docker-state.json`.
+pub fn parse_engine_state(bytes: &[u8]) -> Result<EngineState, Damage> {
+    serde_json::from_slice(bytes).map_err(|error| not_json(ENGINE_STATE, bytes, &error))
+}
+
+/// Parses `state.json`; the result is sorted by node id.
+pub fn parse_managers(bytes: &[u8]) -> Result<Vec<KnownManager>, Damage> {
+    let parsed: Option<Vec<KnownManager>> =
+        serde_json::from_slice(bytes).map_err(|error| not_json(KNOWN_MANAGERS, bytes, &error))?;
+    let mut managers = parsed.unwrap_or_default();
+    managers.sort();
+    Ok(managers)
+}
+
+/// Reads `host:port`, or a host alone (then with swarm's port 2377); refuses wildcards and names.
+pub fn usable(addr: &str) -> Option<SocketAddr> {
+    let parsed = addr.parse::<SocketAddr>();
+    let parsed = parsed.or_else(|_| addr.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 2377)));
+    parsed.ok().filter(|addr| !addr.ip().is_unspecified())
+}
+
+fn check_chain(cert_file: &str, chain: &[Certificate], roots: &[Certificate]) -> Result<(), Damage> {
+    for root in roots {
+        // A root that another CA signed is legal; one that claims to be its own and is not, is damaged.
+        if root.is_self_issued() && root.is_signed_by(root) == Some(false) {
+            return Err(Damage::corrupt(ROOT_CA, 0, "the root certificate's own signature does not hold"));
+        }
+    }
+    if chains_to(chain, roots) == Some(false) {
+        let why = "no certificate of swarm-root-ca.crt signed it";
+        return Err(Damage::corrupt(cert_file, 0, why));
+    }
+    Ok(())
+}
+
+fn root_validity(roots: &[Certificate]) -> Validity {
+    let first = roots.iter().min_by_key(|root| root.not_after()).expect("PEM parsing refuses no certificate");
+    Validity { not_before: first.not_before(), not_after: first.not_after() }
+}
+
+fn not_json(file: &str, bytes: &[u8], error: &serde_json::Error) -> Damage {
+    let lines = bytes.split_inclusive(|b| *b == b'\n');
+    let before: usize = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+    let offset = before + error.column().saturating_sub(1);
+    Damage::corrupt(file, offset as u64, format!("not the JSON that an engine writes: {error}"))
+}
+
+/// Go writes an empty list as null.
+fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
