@@ -1,0 +1,245 @@
+//! The raft log: etcd's write-ahead log, whose entries swarmkit encrypts one by one.
+//!
+//! A log is a row of segments named `<number>-<first index>.wal`. Each holds frames; a frame holds a record; the
+//! checksum of a record goes over the data of all records before it, in earlier segments too.
+
+mod frame;
+mod record;
+mod tail;
+
+use std::fs::File;
+use std::io::BufReader;
+
+use frame::{Bad, Frame, Frames};
+pub(crate) use record::{Entry, EntryKind, HardState, Record, SnapshotMark};
+use record::{Kind, RawRecord};
+
+use super::state_dir::{StateDir, WAL_DIR};
+use super::{Damage, DamageKind, Error};
+
+/// Where a record begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    /// Which of the segments that are read, from 0.
+    pub(crate) segment: usize,
+    pub(crate) offset: u64,
+}
+
+/// One file of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// Path below the state directory.
+    pub(crate) file: String,
+    number: u64,
+    first_index: u64,
+}
+
+/// Reads the records of a row of segments in order, checking frames and checksums.
+pub(crate) struct Reader<'d> {
+    dir: &'d StateDir,
+    segments: &'d [Segment],
+    /// The segment being read; one past the last at the end.
+    at: usize,
+    frames: Option<Frames<BufReader<File>>>,
+    /// Records read from this segment so far.
+    count: u64,
+    checksum: u32,
+    /// Bytes of all records so far.
+    bytes: u64,
+    buffer: Vec<u8>,
+}
+
+/// Picks the segments that an engine reads when it starts from a snapshot at `index` (0: from none): the last one
+/// that begins at or before it, and all that follow, which must be numbered without a gap.
+pub(crate) fn segments(dir: &StateDir, index: u64) -> Result<Vec<Segment>, Error> {
+    let names = dir.names(WAL_DIR)?;
+    pick(names.iter().filter_map(|name| Segment::parse(name)).collect(), index).map_err(Error::from)
+}
+
+fn pick(mut all: Vec<Segment>, index: u64) -> Result<Vec<Segment>, Damage> {
+    let Some(start) = all.iter().rposition(|segment| segment.first_index <= index) else {
+        let why = format!("no segment of the log begins at or before index {index}");
+        return Err(Damage::incomplete(WAL_DIR, 0, why));
+    };
+    let picked = all.split_off(start);
+    for pair in picked.windows(2) {
+        if pair[0].number.checked_add(1) != Some(pair[1].number) {
+            let why = format!("segments between this one and {} are missing", pair[1].file);
+            return Err(Damage::incomplete(&pair[0].file, 0, why));
+        }
+    }
+    Ok(picked)
+}
+
+impl Segment {
+    /// Reads a file name; `None` if no segment has such a name, as `0.tmp` and `*.wal.broken`.
+    fn parse(name: &str) -> Option<Self> {
+        let (number, first_index) = super::hex_pair(name, ".wal")?;
+        Some(Self { file: format!("{WAL_DIR}/{name}"), number, first_index })
+    }
+}
+
+impl<'d> Reader<'d> {
+    pub(crate) fn new(dir: &'d StateDir, segments: &'d [Segment]) -> Self {
+        let buffer = Vec::new();
+        Self { dir, segments, at: 0, frames: None, count: 0, checksum: 0, bytes: 0, buffer }
+    }
+
+    /// Bytes of all records read so far, without frames and padding.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next record; `None` behind the last one. After an error there is nothing more to read.
+    pub(crate) fn next(&mut self) -> Result<Option<(Position, Record<'_>)>, Error> {
+        loop {
+            let Some((position, kind, data)) = self.next_raw()? else {
+                return Ok(None);
+            };
+            if kind != Kind::Checksum {
+                let file = &self.segments[position.segment].file;
+                let record = Record::parse(kind, &self.buffer[data]).map_err(|bad| {
+                    let why = format!("a {kind} record does not parse: {}", bad.why);
+                    Damage::corrupt(file, position.offset, why)
+                })?;
+                return Ok(Some((position, record)));
+            }
+        }
+    }
+
+    /// Reads one record and checks all that does not depend on what it means.
+    fn next_raw(&mut self) -> Result<Option<(Position, Kind, std::ops::Range<usize>)>, Error> {
+        while let Some(segment) = self.segments.get(self.at) {
+            let frames = match &mut self.frames {
+                Some(frames) => frames,
+                none => none.insert(open(self.dir, segment)?),
+            };
+            let position = Position { segment: self.at, offset: frames.offset() };
+            match frames.next(&mut self.buffer) {
+                Ok(Frame::Record) => {
+                    let raw = self.check_record(position)?;
+                    return Ok(Some((position, raw.kind, raw.data)));
+                }
+                Ok(end) => {
+                    self.check_end(position, end)?;
+                    (self.frames, self.count, self.at) = (None, 0, self.at + 1);
+                }
+                Err(bad) => return Err(self.bad_frame(position, bad)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn check_record(&mut self, position: Position) -> Result<RawRecord, Damage> {
+        let raw = RawRecord::parse(&self.buffer)
+            .map_err(|bad| self.bad_record(position, format!("not a record of the log: {}", bad.why)))?;
+        let expected = match self.count {
+            0 => Some(Kind::Checksum),
+            1 => Some(Kind::Metadata),
+            _ => None,
+        };
+        if expected.is_some_and(|expected| expected != raw.kind) {
+            let why = format!("record {} of a segment is a {} record", self.count + 1, raw.kind);
+            return Err(self.bad_record(position, why));
+        }
+        if raw.kind == Kind::Checksum {
+            // The first segment that is read tells the checksum of those before it, which are not read.
+            let continues_unread = position.segment == 0 && self.segments[0].number > 0;
+            if !(self.count == 0 && continues_unread) && raw.checksum != self.checksum {
+                return Err(self.broken_chain(position));
+            }
+            self.checksum = raw.checksum;
+        } else {
+            self.checksum = crc32c::crc32c_append(self.checksum, &self.buffer[raw.data.clone()]);
+            if raw.checksum != self.checksum {
+                return Err(self.bad_record(position, "the checksum of the record does not fit"));
+            }
+        }
+        self.count += 1;
+        self.bytes += self.buffer.len() as u64;
+        Ok(raw)
+    }
+
+    /// The record in the buffer was not written like this.
+    fn bad_record(&self, position: Position, why: impl Into<String>) -> Damage {
+        let torn = self.is_last(position) && tail::has_empty_sector(position.offset, &self.buffer);
+        let kind = if torn { DamageKind::TornTail } else { DamageKind::Corrupt };
+        Damage::new(kind, &self.segments[position.segment].file, position.offset, why)
+    }
+
+    /// Records are missing: the segment goes on from a checksum that the one before did not reach.
+    fn broken_chain(&self, position: Position) -> Damage {
+        let file = &self.segments[position.segment].file;
+        match position.segment.checked_sub(1) {
+            Some(before) if self.count == 0 => {
+                let before = &self.segments[before].file;
+                let why = format!("does not continue {before}: the end of that one is missing");
+                Damage::incomplete(file, position.offset, why)
+            }
+            _ => Damage::corrupt(file, position.offset, "the checksum chain is broken"),
+        }
+    }
+
+    /// Looks at what is behind the last record of a segment.
+    fn check_end(&self, position: Position, end: Frame) -> Result<(), Error> {
+        let file = &self.segments[position.segment].file;
+        if self.count < 2 {
+            let why = "the segment ends before its first records";
+            return Err(Damage::incomplete(file, position.offset, why).into());
+        }
+        if !self.is_last(position) {
+            // Whether records are missing here shows at the checksum that the next segment begins with.
+            return Ok(());
+        }
+        let frames = self.frames.as_ref().expect("the end of a segment is seen while it is open");
+        match end {
+            Frame::Zeros => {
+                let at = tail::first_byte_behind(frames.input().get_ref(), position.offset)
+                    .map_err(Error::read(self.dir.root().join(file)))?;
+                let Some(at) = at else { return Ok(()) };
+                let why = format!(
+                    "zeros end the log here, but data follows at byte {at}: a hole of zeros hides records, \
+                     or a crash left an unfinished write"
+                );
+                Err(Damage::new(DamageKind::TornTail, file, position.offset, why).into())
+            }
+            _ if self.was_repaired(file)? => Ok(()),
+            _ => {
+                let why = "the file ends where a record could follow, without the zeros that the engine \
+                           allocates ahead: it was cut off here";
+                Err(Damage::incomplete(file, position.offset, why).into())
+            }
+        }
+    }
+
+    /// When an engine repairs a segment it keeps a copy and cuts the original off behind its last whole record.
+    fn was_repaired(&self, file: &str) -> Result<bool, Error> {
+        Ok(self.dir.open_file(&format!("{file}.broken"))?.is_some())
+    }
+
+    fn bad_frame(&self, position: Position, bad: Bad) -> Error {
+        let file = &self.segments[position.segment].file;
+        let damage = |kind, why| Damage::new(kind, file, position.offset, why).into();
+        match bad {
+            Bad::Read(source) => Error::read(self.dir.root().join(file))(source),
+            Bad::CutOff(why) if self.is_last(position) => damage(DamageKind::TornTail, why),
+            Bad::CutOff(why) | Bad::Corrupt(why) => damage(DamageKind::Corrupt, why),
+            Bad::TooLong(why) => damage(DamageKind::BeyondLimit, why),
+        }
+    }
+
+    fn is_last(&self, position: Position) -> bool {
+        position.segment + 1 == self.segments.len()
+    }
+}
+
+fn open(dir: &StateDir, segment: &Segment) -> Result<Frames<BufReader<File>>, Error> {
+    let path = dir.root().join(&segment.file);
+    let gone = || Damage::incomplete(&segment.file, 0, "the segment went away while the log was read");
+    let file = dir.open_file(&segment.file)?.ok_or_else(gone)?;
+    let len = file.metadata().map_err(Error::read(path))?.len();
+    Ok(Frames::new(BufReader::with_capacity(READ_AHEAD, file), len))
+}
+
+/// Large enough that a system call costs nothing beside the checksum.
+const READ_AHEAD: usize = 256 * 1024;

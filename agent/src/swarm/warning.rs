@@ -1,0 +1,179 @@
+//! What would hinder a restore, or is not as a clean stop leaves it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::Damage;
+use super::identity::Identity;
+use super::inventory::Inventory;
+use super::state_dir::Survey;
+
+/// One thing to know before relying on a state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "warning")]
+pub enum Warning {
+    /// The engine would go on joining instead of starting from this state.
+    JoinInProgress,
+    /// A new data key was being taken into use; old and new one are both needed, and both are here.
+    PendingDataKey,
+    /// Autolock was switched on and the log has not got its new data key yet.
+    DataKeyRotationDue,
+    /// The certificate was being renewed; the engine takes the new one.
+    RenewalUnfinished,
+    /// The root CA is being rotated: it cannot end while nodes of this state are gone.
+    RootRotation,
+    /// Certificates come from outside; after a restore one of these must answer.
+    ExternalCa {
+        /// Their URLs.
+        urls: Vec<String>,
+    },
+    /// The swarm cannot renew certificates by itself.
+    NoCaKey,
+    /// The root CA file is not the one that the store holds.
+    RootCaDiffers,
+    /// This node is no member of the raft cluster any more.
+    NotAMember,
+    /// A crash, a repair or an old engine left this behind.
+    Leftover {
+        /// Relative to the state directory.
+        path: PathBuf,
+        /// In bytes.
+        size: u64,
+    },
+    /// Entries at the end that no majority had confirmed; force-new-cluster drops them.
+    UncommittedEntries {
+        /// How many.
+        count: u64,
+    },
+    /// Transactions that every engine drops while it replays the log.
+    RefusedTransactions {
+        /// How many.
+        count: u64,
+        /// Place of the first one.
+        first: Damage,
+    },
+    /// The node certificate has ended. A restore with force-new-cluster renews it.
+    NodeCertificateExpired {
+        /// When.
+        not_after: Timestamp,
+    },
+    /// The node certificate is not valid yet: the clock is wrong, and every start fails.
+    NodeCertificateNotYetValid {
+        /// From when it is.
+        not_before: Timestamp,
+    },
+    /// The root CA has ended: nothing starts with it.
+    RootCaExpired {
+        /// When.
+        not_after: Timestamp,
+    },
+    /// The root CA ends soon.
+    RootCaExpiresSoon {
+        /// When.
+        not_after: Timestamp,
+    },
+}
+
+/// A root CA lasts 20 years; a rotation wants planning.
+const ROOT_CA_SOON: SignedDuration = SignedDuration::from_hours(180 * 24);
+
+impl Identity {
+    /// What the dates of the certificates mean at `now`.
+    pub fn certificate_warnings(&self, now: Timestamp) -> Vec<Warning> {
+        let (node, root) = (self.node_certificate, self.root_ca);
+        let mut warnings = Vec::new();
+        if node.not_before > now {
+            warnings.push(Warning::NodeCertificateNotYetValid { not_before: node.not_before });
+        }
+        if node.not_after < now {
+            warnings.push(Warning::NodeCertificateExpired { not_after: node.not_after });
+        }
+        if root.not_after < now {
+            warnings.push(Warning::RootCaExpired { not_after: root.not_after });
+        } else if root.not_after.duration_since(now) < ROOT_CA_SOON {
+            warnings.push(Warning::RootCaExpiresSoon { not_after: root.not_after });
+        }
+        warnings
+    }
+}
+
+/// What can be seen without a key.
+pub(super) fn of_files(identity: &Identity, survey: &Survey) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if identity.engine.as_ref().is_some_and(|engine| engine.join_in_progress) {
+        warnings.push(Warning::JoinInProgress);
+    }
+    if identity.key.is_some_and(|key| key.pending_data_key) {
+        warnings.push(Warning::PendingDataKey);
+    }
+    if identity.key.is_some_and(|key| key.needs_rotation) {
+        warnings.push(Warning::DataKeyRotationDue);
+    }
+    let leftover = |found: &super::state_dir::Found| Warning::Leftover { path: found.path.clone(), size: found.size };
+    warnings.extend(survey.leftovers().into_iter().map(leftover));
+    warnings
+}
+
+pub(super) fn of_inventory(identity: &Identity, inventory: &Inventory) -> Vec<Warning> {
+    let cluster = &inventory.cluster;
+    let mut warnings = Vec::new();
+    if cluster.root_rotation == Some(true) {
+        warnings.push(Warning::RootRotation);
+    } else if cluster.root_ca_digest.as_ref().is_some_and(|digest| *digest != identity.root_ca_digest) {
+        warnings.push(Warning::RootCaDiffers);
+    }
+    let urls = cluster.external_cas.clone().unwrap_or_default();
+    if !urls.is_empty() {
+        warnings.push(Warning::ExternalCa { urls });
+    }
+    if cluster.has_ca_key == Some(false) {
+        warnings.push(Warning::NoCaKey);
+    }
+    let member = |raft: &super::inventory::Raft| raft.members.iter().any(|m| m.raft_id == raft.raft_id);
+    if inventory.raft.as_ref().is_some_and(|raft| !member(raft)) {
+        warnings.push(Warning::NotAMember);
+    }
+    warnings
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::JoinInProgress => {
+                f.write_str("a join to another manager never ended: the engine would try it again at every start")
+            }
+            Self::PendingDataKey => f.write_str("a new key for the raft log was being taken into use"),
+            Self::DataKeyRotationDue => f.write_str("the raft log has not got the new key that autolock asks for"),
+            Self::RenewalUnfinished => {
+                f.write_str("a renewal of the node certificate was interrupted; the new certificate counts")
+            }
+            Self::RootRotation => f.write_str("the root CA is being rotated, which cannot end while nodes are gone"),
+            Self::ExternalCa { urls } => {
+                write!(f, "certificates come from an external CA ({}): it must answer", urls.join(", "))
+            }
+            Self::NoCaKey => f.write_str("the swarm does not hold the key of its root CA"),
+            Self::RootCaDiffers => f.write_str("swarm-root-ca.crt is not the root CA that the raft log holds"),
+            Self::NotAMember => f.write_str("this node is no member of the raft cluster any more"),
+            Self::Leftover { path, size } => {
+                write!(f, "{} ({size} bytes) was left behind by a crash, a repair or an old engine", path.display())
+            }
+            Self::UncommittedEntries { count } => {
+                write!(f, "{count} log entries at the end had not been confirmed by a majority")
+            }
+            Self::RefusedTransactions { count, first } => {
+                write!(f, "{count} transactions are dropped at every replay, the first at {first}")
+            }
+            Self::NodeCertificateExpired { not_after } => {
+                write!(f, "the node certificate ended on {not_after}; a restore renews it")
+            }
+            Self::NodeCertificateNotYetValid { not_before } => {
+                write!(f, "the node certificate begins on {not_before}: check the clock")
+            }
+            Self::RootCaExpired { not_after } => write!(f, "the root CA ended on {not_after}"),
+            Self::RootCaExpiresSoon { not_after } => write!(f, "the root CA ends on {not_after}"),
+        }
+    }
+}
