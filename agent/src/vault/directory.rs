@@ -1,0 +1,179 @@
+//! A vault in a directory: atomic and create-only, but neither versioned nor locked. It belongs on a disk of another host.
+//!
+//! A temporary file is written, synced and read back before it gets its name, so what has a name is whole. What a killed
+//! run leaves is `.<name>.<random>.part`: never listed, reported by [`Vault::unfinished`].
+
+mod listing;
+mod publish;
+
+use std::io::{self, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use nix::libc::O_NOFOLLOW;
+use nix::unistd::{AccessFlags, access};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+
+use super::{
+    Checksum, Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Upload, Vault, VaultError, Version,
+    VersionRef,
+};
+
+/// What every object of a vault without versions has as its version id.
+const ONLY_VERSION: &str = "null";
+
+#[derive(Debug)]
+pub struct DirectoryVault {
+    root: PathBuf,
+    address: String,
+}
+
+impl DirectoryVault {
+    /// Nothing is touched. The directory itself is made by the first put, its parent must exist.
+    pub fn new(root: impl Into<PathBuf>) -> DirectoryVault {
+        let root = root.into();
+        DirectoryVault { address: format!("file://{}", root.display()), root }
+    }
+
+    /// The file of a key. Keys that would leave the directory, or hide in it, are refused.
+    fn path_of(&self, key: &str) -> Result<PathBuf, VaultError> {
+        let why = if key.is_empty() || key.split('/').any(str::is_empty) {
+            "it has an empty part"
+        } else if key.split('/').any(|part| part.starts_with('.')) {
+            "a part of it starts with a dot"
+        } else if key.contains('\0') {
+            "it holds a NUL"
+        } else {
+            return Ok(self.root.join(key));
+        };
+        Err(VaultError::InvalidKey { vault: self.address.clone(), key: key.into(), why })
+    }
+
+    fn path_of_version(&self, version: &VersionRef) -> Result<PathBuf, VaultError> {
+        if version.id == ONLY_VERSION {
+            return self.path_of(&version.key);
+        }
+        Err(self.not_found(&version.key))
+    }
+
+    fn not_found(&self, key: &str) -> VaultError {
+        VaultError::NotFound { vault: self.address.clone(), key: key.into() }
+    }
+
+    /// `about` is the key, or the directory, that `action` was attempted on.
+    fn error(&self, action: &str, about: &str, error: &io::Error) -> VaultError {
+        let vault = self.address.clone();
+        let (action, detail) = (format!("{action} `{about}`"), error.to_string());
+        match error.kind() {
+            io::ErrorKind::NotFound => VaultError::NotFound { vault, key: about.into() },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                VaultError::AccessDenied { vault, action, detail }
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => VaultError::NoSpace { vault, action, detail },
+            _ => VaultError::Other { vault, action, detail },
+        }
+    }
+
+    async fn open_file(&self, version: &VersionRef) -> Result<(tokio::fs::File, std::fs::Metadata), VaultError> {
+        let path = self.path_of_version(version)?;
+        let failed = |error: io::Error| self.error("open", &version.key, &error);
+        let file =
+            tokio::fs::OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path).await.map_err(failed)?;
+        let metadata = file.metadata().await.map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(self.not_found(&version.key));
+        }
+        Ok((file, metadata))
+    }
+}
+
+#[async_trait]
+impl Vault for DirectoryVault {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn lock_policy(&self) -> Option<LockPolicy> {
+        None
+    }
+
+    async fn check(&self) -> Result<(), VaultError> {
+        let place = match self.root.try_exists() {
+            Ok(false) => self.root.parent().unwrap_or(Path::new("/")),
+            _ => &self.root,
+        };
+        let about = place.display().to_string();
+        let metadata = tokio::fs::metadata(place).await.map_err(|error| self.error("look at", &about, &error))?;
+        if !metadata.is_dir() {
+            return Err(self.error("use", &about, &io::ErrorKind::NotADirectory.into()));
+        }
+        access(place, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK)
+            .map_err(|errno| self.error("write into", &about, &errno.into()))
+    }
+
+    async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
+        let path = self.path_of(&upload.key)?;
+        publish::publish(self, &path, upload, progress).await?;
+        Ok(Placed {
+            at: VersionRef::new(&upload.key, ONLY_VERSION),
+            checksum: Checksum::Whole(upload.sha256),
+            read_back: true,
+        })
+    }
+
+    async fn head(&self, version: &VersionRef) -> Result<ObjectHead, VaultError> {
+        let (_, metadata) = self.open_file(version).await?;
+        Ok(ObjectHead { size: metadata.len(), checksum: None, lock: None })
+    }
+
+    async fn list_versions(&self, under: &str, after: Option<&Marker>) -> Result<Page, VaultError> {
+        let (root, under) = (self.root.clone(), under.to_owned());
+        let after = after.map(|marker| marker.key.clone());
+        let listed = tokio::task::spawn_blocking(move || listing::page(&root, &under, after.as_deref())).await;
+        let (found, more) = listed
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|error| self.error("list", &self.root.display().to_string(), &error))?;
+        let versions: Vec<_> = found.into_iter().map(only_version).collect();
+        let next = versions.last().filter(|_| more).map(|last| Marker::after_key(&last.at.key));
+        Ok(Page { versions, next })
+    }
+
+    async fn open(&self, version: &VersionRef, range: Range<u64>) -> Result<Content, VaultError> {
+        let (mut file, _) = self.open_file(version).await?;
+        file.seek(SeekFrom::Start(range.start)).await.map_err(|error| self.error("read", &version.key, &error))?;
+        Ok(Box::new(file.take(range.end.saturating_sub(range.start))))
+    }
+
+    async fn delete_version(&self, version: &VersionRef) -> Result<(), VaultError> {
+        let path = self.path_of_version(version)?;
+        let failed = |error: io::Error| self.error("delete", &version.key, &error);
+        tokio::fs::remove_file(&path).await.map_err(failed)?;
+        publish::sync_directory(path.parent().unwrap_or(&self.root)).map_err(failed)
+    }
+
+    async fn unfinished(&self) -> Result<Vec<String>, VaultError> {
+        let root = self.root.clone();
+        tokio::task::spawn_blocking(move || listing::leftovers(&root))
+            .await
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|error| self.error("list", &self.root.display().to_string(), &error))
+    }
+}
+
+fn only_version((key, metadata): (String, std::fs::Metadata)) -> Version {
+    let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+    Version {
+        at: VersionRef::new(key, ONLY_VERSION),
+        size: metadata.len(),
+        modified: modified.unwrap_or(Timestamp::UNIX_EPOCH),
+        is_latest: true,
+        is_delete_marker: false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

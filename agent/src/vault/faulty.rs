@@ -1,0 +1,114 @@
+//! Wraps any vault and lets a test decide which call fails: before it had an effect, or after.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Upload, Vault, VaultError, VersionRef};
+
+/// A call about to be made, as the deciding function sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    Check,
+    Put { key: String },
+    Head { at: VersionRef },
+    List { under: String },
+    Open { at: VersionRef, range: Range<u64> },
+    Delete { at: VersionRef },
+    Unfinished,
+}
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub enum Fault {
+    None,
+    /// Fails without reaching the vault.
+    Before(VaultError),
+    /// Takes effect, then fails: the reply was lost.
+    After(VaultError),
+    /// An opened stream ends cleanly after this many bytes; other calls ignore it.
+    CutAfter(u64),
+}
+
+type Decide = dyn Fn(&Call) -> Fault + Send + Sync;
+
+pub struct FaultyVault {
+    inner: Arc<dyn Vault>,
+    decide: Box<Decide>,
+}
+
+impl FaultyVault {
+    pub fn new(inner: Arc<dyn Vault>, decide: impl Fn(&Call) -> Fault + Send + Sync + 'static) -> FaultyVault {
+        FaultyVault { inner, decide: Box::new(decide) }
+    }
+}
+
+/// The error of a connection to `vault` that broke during `action`.
+pub fn broken(vault: &str, action: &str) -> VaultError {
+    VaultError::Unreachable { vault: vault.into(), action: action.into(), detail: "connection reset".into() }
+}
+
+impl fmt::Debug for FaultyVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyVault").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// Runs `$call` as `$fault` says.
+macro_rules! under {
+    ($fault:expr, $call:expr) => {
+        match $fault {
+            Fault::Before(error) => Err(error),
+            Fault::After(error) => $call.and(Err(error)),
+            Fault::None | Fault::CutAfter(_) => $call,
+        }
+    };
+}
+
+#[async_trait]
+impl Vault for FaultyVault {
+    fn address(&self) -> &str {
+        self.inner.address()
+    }
+
+    fn lock_policy(&self) -> Option<LockPolicy> {
+        self.inner.lock_policy()
+    }
+
+    async fn check(&self) -> Result<(), VaultError> {
+        under!((self.decide)(&Call::Check), self.inner.check().await)
+    }
+
+    async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
+        let call = Call::Put { key: upload.key.clone() };
+        under!((self.decide)(&call), self.inner.put(upload, progress).await)
+    }
+
+    async fn head(&self, version: &VersionRef) -> Result<ObjectHead, VaultError> {
+        under!((self.decide)(&Call::Head { at: version.clone() }), self.inner.head(version).await)
+    }
+
+    async fn list_versions(&self, under: &str, after: Option<&Marker>) -> Result<Page, VaultError> {
+        under!((self.decide)(&Call::List { under: under.into() }), self.inner.list_versions(under, after).await)
+    }
+
+    async fn open(&self, version: &VersionRef, range: Range<u64>) -> Result<Content, VaultError> {
+        match (self.decide)(&Call::Open { at: version.clone(), range: range.clone() }) {
+            Fault::CutAfter(bytes) => {
+                let end = range.end.min(range.start.saturating_add(bytes));
+                self.inner.open(version, range.start..end).await
+            }
+            fault => under!(fault, self.inner.open(version, range).await),
+        }
+    }
+
+    async fn delete_version(&self, version: &VersionRef) -> Result<(), VaultError> {
+        under!((self.decide)(&Call::Delete { at: version.clone() }), self.inner.delete_version(version).await)
+    }
+
+    async fn unfinished(&self) -> Result<Vec<String>, VaultError> {
+        under!((self.decide)(&Call::Unfinished), self.inner.unfinished().await)
+    }
+}

@@ -1,0 +1,98 @@
+//! A vault in a bucket with versions and Object Lock. This module and its parts are the only ones that name the AWS SDK.
+//!
+//! Writes are single attempts: the SDK's retry of a put whose reply was lost would leave two locked versions.
+//! Reads are retried by the SDK. Permissions needed: `s3:PutObject`, `s3:PutObjectRetention`, `s3:GetObject`,
+//! `s3:GetObjectVersion`, `s3:GetObjectRetention`, `s3:ListBucketVersions`, `s3:GetBucketVersioning`,
+//! `s3:GetBucketObjectLockConfiguration`, `s3:AbortMultipartUpload`, `s3:ListBucketMultipartUploads`.
+
+mod body;
+mod check;
+mod client;
+mod errors;
+mod list;
+mod multipart;
+mod put;
+mod read;
+mod unfinished;
+mod url_encoding;
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+
+use super::settings::S3Target;
+use super::{Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Upload, Vault, VaultError, VersionRef};
+
+#[derive(Debug)]
+pub struct S3Vault {
+    client: Client,
+    target: S3Target,
+    address: String,
+}
+
+impl S3Vault {
+    /// Reads `ca_file` and finds the region; sends nothing to the bucket.
+    pub async fn connect(target: &S3Target) -> Result<S3Vault, VaultError> {
+        let separator = if target.prefix.is_empty() { "" } else { "/" };
+        let address = format!("s3://{}{separator}{}", target.bucket, target.prefix);
+        let client = client::connect(target).await?;
+        Ok(S3Vault { client, target: target.clone(), address })
+    }
+
+    /// The key in the bucket.
+    fn full_key(&self, key: &str) -> String {
+        if self.target.prefix.is_empty() { key.into() } else { format!("{}/{key}", self.target.prefix) }
+    }
+
+    /// The key in this vault; `None` for what is outside of it.
+    fn own_key<'a>(&self, full_key: &'a str) -> Option<&'a str> {
+        if self.target.prefix.is_empty() {
+            return Some(full_key);
+        }
+        full_key.strip_prefix(&self.target.prefix)?.strip_prefix('/')
+    }
+}
+
+#[async_trait]
+impl Vault for S3Vault {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn lock_policy(&self) -> Option<LockPolicy> {
+        Some(self.target.lock)
+    }
+
+    async fn check(&self) -> Result<(), VaultError> {
+        self.check_bucket().await
+    }
+
+    async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
+        if upload.size >= self.target.multipart_threshold {
+            self.put_in_parts(upload, progress).await
+        } else {
+            self.put_whole(upload, progress).await
+        }
+    }
+
+    async fn head(&self, version: &VersionRef) -> Result<ObjectHead, VaultError> {
+        self.read_head(version).await
+    }
+
+    async fn list_versions(&self, under: &str, after: Option<&Marker>) -> Result<Page, VaultError> {
+        self.list_page(under, after).await
+    }
+
+    async fn open(&self, version: &VersionRef, range: Range<u64>) -> Result<Content, VaultError> {
+        self.open_range(version, range).await
+    }
+
+    async fn delete_version(&self, version: &VersionRef) -> Result<(), VaultError> {
+        self.delete(version).await
+    }
+
+    async fn unfinished(&self) -> Result<Vec<String>, VaultError> {
+        self.list_unfinished().await
+    }
+}

@@ -1,0 +1,123 @@
+//! The S3 client: rustls on ring, an extra CA if wanted, the usual credential chain, and times after which to give up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    Builder, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::vault::VaultError;
+use crate::vault::settings::S3Target;
+
+/// Pinned: another version changes defaults such as retries and checksums.
+const BEHAVIOR: fn() -> BehaviorVersion = BehaviorVersion::v2026_01_12;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the request to the first byte of its answer, for requests without a body.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Tries of a read, with the SDK's exponential pauses between them.
+const READ_ATTEMPTS: u32 = 4;
+
+/// A transfer in which nothing moves for this long is given up.
+const STALL: Duration = Duration::from_secs(20);
+
+/// Servers other than AWS mostly ignore the region; it is part of the signature all the same.
+const REGION_WITHOUT_ANY: &str = "us-east-1";
+
+pub async fn connect(target: &S3Target) -> Result<Client, VaultError> {
+    let http = http_client(target.ca_file.as_deref())?;
+    let mut loader = aws_config::defaults(BEHAVIOR()).http_client(http.clone());
+    if let Some(region) = &target.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(endpoint) = &target.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    let shared = with_profile(loader, target, http).load().await;
+    let region = shared.region().cloned().unwrap_or(Region::from_static(REGION_WITHOUT_ANY));
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(ANSWER_TIMEOUT);
+    let config = aws_sdk_s3::config::Builder::from(&shared)
+        .region(region)
+        .force_path_style(target.path_style)
+        .retry_config(RetryConfig::standard().with_max_attempts(READ_ATTEMPTS))
+        .timeout_config(timeouts.build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL).build())
+        // We send and compare SHA-256 ourselves. The SDK's default CRC trailers are refused by servers that do not know them.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .build();
+    Ok(Client::from_conf(config))
+}
+
+/// What a request that changes something runs with: one attempt, and no limit on how long a body may take while it moves.
+pub fn one_attempt() -> Builder {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).disable_read_timeout();
+    Builder::new().retry_config(RetryConfig::disabled()).timeout_config(timeouts.build())
+}
+
+/// A profile or file that is named in the configuration wins over the environment, as `aws --profile` does.
+/// Without either: environment, shared files, web identity, ECS, IMDSv2, in the SDK's order.
+fn with_profile(mut loader: ConfigLoader, target: &S3Target, http: SharedHttpClient) -> ConfigLoader {
+    if target.profile.is_none() && target.credentials_file.is_none() {
+        return loader;
+    }
+    let mut files = EnvConfigFiles::builder().include_default_config_file(true);
+    files = match &target.credentials_file {
+        Some(path) => files.with_file(EnvConfigFileKind::Credentials, path),
+        None => files.include_default_credentials_file(true),
+    };
+    let files = files.build();
+    let region = target.region.clone().map(Region::new);
+    let mut credentials = ProfileFileCredentialsProvider::builder()
+        .configure(&ProviderConfig::without_region().with_http_client(http).with_region(region))
+        .profile_files(files.clone());
+    if let Some(profile) = &target.profile {
+        credentials = credentials.profile_name(profile);
+        loader = loader.profile_name(profile);
+    }
+    loader.profile_files(files).credentials_provider(credentials.build())
+}
+
+fn http_client(ca_file: Option<&Path>) -> Result<SharedHttpClient, VaultError> {
+    // The SDK asserts that the host has roots. A host without any still reaches plain http and its own CA.
+    let host_has_roots = !rustls_native_certs::load_native_certs().certs.is_empty();
+    let mut trusted = TrustStore::empty().with_native_roots(host_has_roots);
+    if let Some(path) = ca_file {
+        let pem = std::fs::read(path).and_then(|pem| check_pem(&pem).map(|()| pem)).map_err(|source| {
+            VaultError::File { action: "read the CA certificates (`ca_file`)", path: path.into(), source }
+        })?;
+        trusted.add_pem_certificate(pem);
+    }
+    let context = TlsContext::builder().with_trust_store(trusted).build().expect("a trust store makes a valid context");
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(context)
+        .build_https())
+}
+
+/// The SDK panics on a file that does not parse.
+fn check_pem(pem: &[u8]) -> std::io::Result<()> {
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        store.add(certificate.map_err(std::io::Error::other)?).map_err(std::io::Error::other)?;
+    }
+    if store.is_empty() {
+        return Err(std::io::Error::other("it holds no PEM certificate"));
+    }
+    Ok(())
+}

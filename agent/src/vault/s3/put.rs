@@ -1,0 +1,83 @@
+//! One put of a whole archive, and what every put has in common.
+
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode, ServerSideEncryption};
+use data_encoding::BASE64;
+
+use super::{S3Vault, body, client};
+use crate::vault::settings::Sse;
+use crate::vault::{Checksum, LockMode, Placed, Progress, Upload, VaultError, VersionRef};
+
+impl S3Vault {
+    pub(super) async fn put_whole(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
+        let (body, sent) = body::section(&upload.file, 0..upload.size).await.map_err(|error| unread(upload, error))?;
+        let lock = self.lock_headers(upload);
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.target.bucket)
+            .key(self.full_key(&upload.key))
+            .body(body)
+            .content_length(i64::try_from(upload.size).unwrap_or(i64::MAX))
+            .if_none_match("*")
+            // Servers verify the value only if the algorithm is named as well.
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
+            .checksum_sha256(BASE64.encode(&upload.sha256))
+            .object_lock_mode(lock.mode)
+            .object_lock_retain_until_date(lock.until)
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.target.kms_key_id.clone())
+            .set_metadata(Some(upload.metadata.iter().cloned().collect()))
+            .customize()
+            .config_override(client::one_attempt())
+            .send();
+        let action = "store";
+        let answer = sent
+            .drive(request, progress)
+            .await
+            .map_err(|silence| self.unreachable(format!("{action} `{}`", upload.key), &silence.detail()))?;
+        match answer {
+            Ok(answer) => self.placed(upload, answer.version_id, Checksum::Whole(upload.sha256)),
+            Err(error) => Err(self.explain(self.error(action, &upload.key, error)).await),
+        }
+    }
+
+    /// A bucket that gives no version id keeps none, whatever it said when it was checked.
+    pub(super) fn placed(
+        &self,
+        upload: &Upload,
+        version_id: Option<String>,
+        checksum: Checksum,
+    ) -> Result<Placed, VaultError> {
+        let id = version_id.ok_or_else(|| VaultError::NotVersioned { vault: self.address.clone() })?;
+        Ok(Placed { at: VersionRef::new(&upload.key, id), checksum, read_back: false })
+    }
+
+    pub(super) fn lock_headers(&self, upload: &Upload) -> LockHeaders {
+        let lock = self.target.lock.lock_from(upload.now);
+        LockHeaders {
+            mode: match lock.mode {
+                LockMode::Compliance => ObjectLockMode::Compliance,
+                LockMode::Governance => ObjectLockMode::Governance,
+            },
+            until: DateTime::from_secs(lock.until.as_second()),
+        }
+    }
+
+    pub(super) fn encryption(&self) -> Option<ServerSideEncryption> {
+        match self.target.sse {
+            Sse::None => None,
+            Sse::Aes256 => Some(ServerSideEncryption::Aes256),
+            Sse::Kms => Some(ServerSideEncryption::AwsKms),
+        }
+    }
+}
+
+pub(super) struct LockHeaders {
+    pub mode: ObjectLockMode,
+    pub until: DateTime,
+}
+
+pub(super) fn unread(upload: &Upload, source: std::io::Error) -> VaultError {
+    VaultError::File { action: "read the archive", path: upload.file.clone(), source }
+}

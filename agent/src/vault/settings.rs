@@ -1,0 +1,291 @@
+//! One `[[vault]]` entry of the configuration: as written, and as validated. Connecting is apart from both.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use url::Url;
+
+use super::directory::DirectoryVault;
+use super::s3::S3Vault;
+use super::{LockMode, LockPolicy, Vault, VaultError};
+
+/// Longest retention that is accepted, ten years. A locked object cannot be removed by anybody, and is paid for until then:
+/// whoever can edit the configuration must not be able to order centuries.
+pub const MAX_LOCK_DAYS: u16 = 3650;
+
+/// S3 requires at least 5 MiB for all parts but the last.
+pub const MIN_PART_SIZE: u64 = 5 << 20;
+
+/// S3 takes at most 5 GiB in one request.
+pub const MAX_PART_SIZE: u64 = 5 << 30;
+
+/// High, because one put is verified as a whole and locked by every server, also by those that drop the locks of
+/// multipart uploads. Above it a broken connection should cost no more than a part.
+pub const DEFAULT_MULTIPART_THRESHOLD: u64 = 128 << 20;
+
+pub const DEFAULT_PART_SIZE: u64 = 16 << 20;
+
+/// As written in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultSettings {
+    /// `s3://bucket/prefix` or `file:///path`.
+    pub url: String,
+    /// `https://host:port` of a server other than AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The bucket in the path instead of the host name. Default: true with an `endpoint`, else false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+    /// Of the shared configuration and credentials files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// In place of `~/.aws/credentials`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_file: Option<PathBuf>,
+    /// PEM certificates that are trusted beside those of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    #[serde(default)]
+    pub sse: Sse,
+    /// With `sse = "aws:kms"`; without it the default key of the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_id: Option<String>,
+    /// Default for `s3://`: COMPLIANCE for 30 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockSettings>,
+    /// Whether a backup that this vault did not take has failed. Otherwise it is a warning, as long as another vault took it.
+    #[serde(default = "yes")]
+    pub required: bool,
+    /// Bytes from which an archive goes up in parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multipart_threshold: Option<u64>,
+    /// Bytes; grows by itself where an archive would need more than 10,000 parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_size: Option<u64>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How the server encrypts at rest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Sse {
+    /// Not asked for; the bucket's default applies.
+    #[default]
+    #[serde(rename = "none")]
+    None,
+    #[serde(rename = "AES256")]
+    Aes256,
+    #[serde(rename = "aws:kms")]
+    Kms,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockSettings {
+    #[serde(default = "compliance")]
+    pub mode: LockMode,
+    pub days: u16,
+}
+
+fn compliance() -> LockMode {
+    LockMode::Compliance
+}
+
+const DEFAULT_LOCK: LockPolicy = LockPolicy { mode: LockMode::Compliance, days: 30 };
+
+/// A value of a `[[vault]]` entry that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{key}` {problem}; {fix}")]
+pub struct SettingsError {
+    pub key: &'static str,
+    pub problem: String,
+    pub fix: String,
+}
+
+/// Validated: where to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    S3(S3Target),
+    Directory(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Target {
+    pub bucket: String,
+    /// Without slashes at its ends; may be empty.
+    pub prefix: String,
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub path_style: bool,
+    pub profile: Option<String>,
+    pub credentials_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    pub sse: Sse,
+    pub kms_key_id: Option<String>,
+    pub lock: LockPolicy,
+    pub multipart_threshold: u64,
+    pub part_size: u64,
+}
+
+impl VaultSettings {
+    /// An entry with only its `url`.
+    pub fn new(url: impl Into<String>) -> VaultSettings {
+        VaultSettings {
+            url: url.into(),
+            endpoint: None,
+            region: None,
+            path_style: None,
+            profile: None,
+            credentials_file: None,
+            ca_file: None,
+            sse: Sse::None,
+            kms_key_id: None,
+            lock: None,
+            required: true,
+            multipart_threshold: None,
+            part_size: None,
+        }
+    }
+
+    /// Validates without touching the network or a file. The URL is not repeated in errors: people write credentials into URLs.
+    pub fn target(&self) -> Result<Target, SettingsError> {
+        if let Some(rest) = self.url.strip_prefix("s3://") {
+            self.s3_target(rest).map(Target::S3)
+        } else if let Some(path) = self.url.strip_prefix("file://") {
+            self.refuse_s3_keys()?;
+            directory(path).map(Target::Directory)
+        } else {
+            Err(error("url", "names neither a bucket nor a directory", "write `s3://bucket/prefix` or `file:///path`"))
+        }
+    }
+
+    fn s3_target(&self, rest: &str) -> Result<S3Target, SettingsError> {
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let prefix = prefix.trim_end_matches('/');
+        if !is_bucket(bucket) {
+            return Err(error(
+                "url",
+                "does not name a bucket",
+                "bucket names are 3 to 63 characters of a-z, 0-9, `.` and `-`; write `s3://bucket/prefix`",
+            ));
+        }
+        if !prefix.is_empty() && prefix.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+            return Err(error(
+                "url",
+                format!("has `{prefix}` as its prefix"),
+                "write one without empty, `.` or `..` parts",
+            ));
+        }
+        if self.kms_key_id.is_some() && self.sse != Sse::Kms {
+            return Err(error("kms_key_id", "has no effect here", "add `sse = \"aws:kms\"`, or remove it"));
+        }
+        Ok(S3Target {
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+            endpoint: self.endpoint.as_deref().map(endpoint).transpose()?,
+            region: self.region.clone(),
+            path_style: self.path_style.unwrap_or(self.endpoint.is_some()),
+            profile: self.profile.clone(),
+            credentials_file: self.credentials_file.clone(),
+            ca_file: self.ca_file.clone(),
+            sse: self.sse,
+            kms_key_id: self.kms_key_id.clone(),
+            lock: self.lock.map(lock_policy).transpose()?.unwrap_or(DEFAULT_LOCK),
+            multipart_threshold: size(
+                "multipart_threshold",
+                self.multipart_threshold.unwrap_or(DEFAULT_MULTIPART_THRESHOLD),
+            )?,
+            part_size: size("part_size", self.part_size.unwrap_or(DEFAULT_PART_SIZE))?,
+        })
+    }
+
+    fn refuse_s3_keys(&self) -> Result<(), SettingsError> {
+        let set = [
+            ("endpoint", self.endpoint.is_some()),
+            ("region", self.region.is_some()),
+            ("path_style", self.path_style.is_some()),
+            ("profile", self.profile.is_some()),
+            ("credentials_file", self.credentials_file.is_some()),
+            ("ca_file", self.ca_file.is_some()),
+            ("sse", self.sse != Sse::None),
+            ("kms_key_id", self.kms_key_id.is_some()),
+            ("lock", self.lock.is_some()),
+            ("multipart_threshold", self.multipart_threshold.is_some()),
+            ("part_size", self.part_size.is_some()),
+        ];
+        match set.into_iter().find(|(_, set)| *set) {
+            Some((key, _)) => Err(error(key, "has no effect on a directory", "remove it, or use an `s3://` vault")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Target {
+    /// Sets the client up; asks nothing of the vault. [`Vault::check`] tells whether the place works.
+    pub async fn connect(&self) -> Result<Arc<dyn Vault>, VaultError> {
+        Ok(match self {
+            Target::S3(target) => Arc::new(S3Vault::connect(target).await?),
+            Target::Directory(path) => Arc::new(DirectoryVault::new(path)),
+        })
+    }
+}
+
+fn directory(path: &str) -> Result<PathBuf, SettingsError> {
+    let wanted = "write `file:///absolute/path`, with three slashes";
+    if !path.starts_with('/') {
+        return Err(error("url", "does not hold an absolute path", wanted));
+    }
+    if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
+        return Err(error("url", "holds a `..`", wanted));
+    }
+    // Components drops doubled and trailing slashes.
+    Ok(Path::new(path).components().collect())
+}
+
+fn endpoint(text: &str) -> Result<String, SettingsError> {
+    let wanted = "write `https://host:port`";
+    let url = Url::parse(text).map_err(|why| error("endpoint", format!("is not a URL ({why})"), wanted))?;
+    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
+        return Err(error("endpoint", "is not a plain http or https URL", wanted));
+    }
+    Ok(text.trim_end_matches('/').into())
+}
+
+fn lock_policy(lock: LockSettings) -> Result<LockPolicy, SettingsError> {
+    if !(1..=MAX_LOCK_DAYS).contains(&lock.days) {
+        return Err(error(
+            "lock.days",
+            format!("is {}", lock.days),
+            format!("write 1 to {MAX_LOCK_DAYS}: a locked backup cannot be removed, nor its bill, before that"),
+        ));
+    }
+    Ok(LockPolicy { mode: lock.mode, days: lock.days })
+}
+
+fn size(key: &'static str, bytes: u64) -> Result<u64, SettingsError> {
+    if (MIN_PART_SIZE..=MAX_PART_SIZE).contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err(error(key, format!("is {bytes}"), format!("write {MIN_PART_SIZE} (5 MiB) to {MAX_PART_SIZE} (5 GiB) bytes")))
+}
+
+fn is_bucket(name: &str) -> bool {
+    let inner = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    (3..=63).contains(&name.len()) && name.bytes().all(inner) && edge(name.bytes().next()) && edge(name.bytes().last())
+}
+
+fn error(key: &'static str, problem: impl Into<String>, fix: impl Into<String>) -> SettingsError {
+    SettingsError { key, problem: problem.into(), fix: fix.into() }
+}
+
+#[cfg(test)]
+mod tests;

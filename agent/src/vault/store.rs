@@ -1,0 +1,168 @@
+//! Puts an archive into a vault and proves that it is there: whole, locked, once.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    Checksum, Lock, NO_PROGRESS, ObjectHead, Placed, Progress, Upload, Vault, VaultError, Version, VersionRef, fetch,
+};
+
+/// Puts tried before a transient failure is passed on.
+const ATTEMPTS: u32 = 4;
+
+/// Before the second put; doubles from there. A request whose reply was lost gets this long to land.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How the SHA-256 of the stored bytes is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// The vault computed it from the bytes that arrived, and says the same.
+    Vault,
+    /// The vault keeps no checksum that can be compared: all bytes were read back.
+    ReadBack,
+}
+
+/// A stored archive, as read back.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub at: VersionRef,
+    pub size: u64,
+    pub proof: Proof,
+    /// The retention in effect; `None` only where the vault cannot lock.
+    pub lock: Option<Lock>,
+    /// An earlier run had stored it already.
+    pub was_there: bool,
+    /// Other versions and delete markers under the same key. Keys are ours alone: more than 0 deserves a warning.
+    pub others: usize,
+}
+
+/// Puts `upload` and reads back size, checksum and lock. Repeating it after a lost reply or a killed run makes no second copy.
+///
+/// A client that retries a put whose reply was lost leaves two versions, both locked; `If-None-Match` is ignored by old
+/// servers and racy on some new ones. So a put is one attempt, and what is stored under the key is looked at
+/// before the first put and after each one that may have worked.
+pub async fn store(vault: &dyn Vault, upload: &Upload, progress: Progress<'_>) -> Result<Stored, VaultError> {
+    let asked = vault.lock_policy().map(|policy| policy.lock_from(upload.now));
+    if let Some(found) = find_same(vault, upload).await? {
+        // Its lock began with the earlier run: right if it still holds.
+        let holding = asked.map(|lock| Lock { until: upload.now, ..lock });
+        return finish(vault, upload, found, holding, true).await;
+    }
+    let mut pause = FIRST_PAUSE;
+    let mut attempt = 1;
+    loop {
+        let failure = match vault.put(upload, progress).await {
+            Ok(placed) => {
+                let found = prove(vault, upload, placed.at.clone(), Some(&placed)).await?;
+                return finish(vault, upload, found, asked, false).await;
+            }
+            Err(failure @ VaultError::AlreadyExists { .. }) => failure,
+            Err(failure) if failure.is_transient() => {
+                tracing::warn!(vault = vault.address(), key = upload.key, attempt, "{failure}");
+                tokio::time::sleep(pause).await;
+                failure
+            }
+            Err(failure) => return Err(failure),
+        };
+        // An error of this look is passed on: putting again blindly could make a second copy.
+        if let Some(found) = find_same(vault, upload).await? {
+            return finish(vault, upload, found, asked, false).await;
+        }
+        if !failure.is_transient() || attempt == ATTEMPTS {
+            return Err(failure);
+        }
+        attempt += 1;
+        pause *= 2;
+    }
+}
+
+/// A version whose bytes are known to be those of the upload.
+struct Found {
+    at: VersionRef,
+    head: ObjectHead,
+    proof: Proof,
+}
+
+async fn finish(
+    vault: &dyn Vault,
+    upload: &Upload,
+    found: Found,
+    asked: Option<Lock>,
+    was_there: bool,
+) -> Result<Stored, VaultError> {
+    if let Some(asked) = asked.filter(|asked| !found.head.lock.is_some_and(|lock| lock.covers(asked))) {
+        return Err(VaultError::LockDropped {
+            vault: vault.address().into(),
+            key: upload.key.clone(),
+            asked,
+            found: found.head.lock,
+        });
+    }
+    let others = versions_of(vault, &upload.key).await?.len().saturating_sub(1);
+    if others > 0 {
+        tracing::warn!(
+            vault = vault.address(),
+            key = upload.key,
+            others,
+            "the key of this backup has other versions too"
+        );
+    }
+    let Found { at, head, proof } = found;
+    Ok(Stored { at, size: head.size, proof, lock: head.lock, was_there, others })
+}
+
+/// The oldest version under the upload's key that holds its very bytes.
+async fn find_same(vault: &dyn Vault, upload: &Upload) -> Result<Option<Found>, VaultError> {
+    for version in versions_of(vault, &upload.key).await?.into_iter().rev() {
+        if version.is_delete_marker || version.size != upload.size {
+            continue;
+        }
+        match prove(vault, upload, version.at, None).await {
+            Ok(found) => return Ok(Some(found)),
+            Err(VaultError::ChecksumMismatch { .. } | VaultError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Newest first; the first page of them. A key of ours has one version, and a thousand strange ones prove nothing more.
+async fn versions_of(vault: &dyn Vault, key: &str) -> Result<Vec<Version>, VaultError> {
+    let page = vault.list_versions(key, None).await?;
+    Ok(page.versions.into_iter().filter(|version| version.at.key == key).collect())
+}
+
+/// Compares size and SHA-256 of a version with the upload; reads its bytes back where the vault's word is not enough.
+async fn prove(
+    vault: &dyn Vault,
+    upload: &Upload,
+    at: VersionRef,
+    placed: Option<&Placed>,
+) -> Result<Found, VaultError> {
+    let head = vault.head(&at).await?;
+    let mismatch = |expected: String, found: String| VaultError::ChecksumMismatch {
+        vault: vault.address().into(),
+        key: upload.key.clone(),
+        expected,
+        found,
+    };
+    if head.size != upload.size {
+        return Err(mismatch(format!("{} bytes", upload.size), format!("{} bytes", head.size)));
+    }
+    let whole = Checksum::Whole(upload.sha256);
+    let proof = match head.checksum {
+        Some(found) if found == whole || placed.is_some_and(|placed| found == placed.checksum) => Proof::Vault,
+        Some(found @ Checksum::Whole(_)) => return Err(mismatch(whole.to_string(), found.to_string())),
+        None if placed.is_some_and(|placed| placed.read_back) => Proof::ReadBack,
+        Some(Checksum::OfParts(..)) | None => {
+            let read = fetch(vault, &at, head.size, &mut tokio::io::sink(), NO_PROGRESS).await?;
+            if read.sha256 != upload.sha256 {
+                return Err(mismatch(whole.to_string(), Checksum::Whole(read.sha256).to_string()));
+            }
+            Proof::ReadBack
+        }
+    };
+    Ok(Found { at, head, proof })
+}
