@@ -1,0 +1,193 @@
+//! The layers of the configuration, and which of them gave a value.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use figment::{
+    Figment, Source,
+    providers::{Format, Serialized, Toml},
+    value::Value,
+};
+use serde::Serialize;
+
+use super::Config;
+use crate::fault::Fault;
+
+/// Two underscores stand for a dot: single ones are part of keys.
+const ENV_PREFIX: &str = "SWARMDR_";
+
+/// Variables of the same prefix that are read before the configuration is.
+const NOT_KEYS: [&str; 2] = ["log", "config"];
+
+/// Where configuration is looked for. All parts are given, so that a test can give its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// The main file; may be absent unless `explicit`.
+    pub file: PathBuf,
+    /// Its drop-ins, `*.toml` in order of name; may be absent.
+    pub drop_ins: PathBuf,
+    /// The file was named by the caller and must exist; then no drop-ins are read.
+    pub explicit: bool,
+    /// Environment variables, of which those with the agent's prefix count.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// What an installed agent reads, and the environment of this process.
+    pub fn installed() -> Self {
+        Self {
+            file: "/etc/swarmdr/agent.toml".into(),
+            drop_ins: "/etc/swarmdr/agent.d".into(),
+            explicit: false,
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+        }
+    }
+
+    /// The same, with one file that must exist in place of those that are installed.
+    #[must_use]
+    pub fn with_file(self, file: impl Into<PathBuf>) -> Self {
+        Self { file: file.into(), drop_ins: PathBuf::new(), explicit: true, ..self }
+    }
+
+    /// Keys that the environment sets, with the variable and its value.
+    fn variables(&self) -> BTreeMap<String, (&str, &str)> {
+        let named = self.environment.iter().filter_map(|(name, value)| {
+            let key = name.strip_prefix(ENV_PREFIX)?.to_lowercase().replace("__", ".");
+            (!NOT_KEYS.contains(&key.as_str())).then_some((key, (name.as_str(), value.as_str())))
+        });
+        named.collect()
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        if self.file.exists() {
+            files.push(self.file.clone());
+        } else if self.explicit {
+            return Err(Fault::usage(format!("the configuration file {} does not exist", self.file.display())).into());
+        }
+        if !self.explicit {
+            files.extend(drop_ins(&self.drop_ins)?);
+        }
+        Ok(files)
+    }
+}
+
+fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("failed to list the drop-ins in {}", directory.display()))?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The settings in force, and where they came from.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// The files that were read, in rising order.
+    pub files: Vec<PathBuf>,
+    /// Keys that were set by a variable, and which.
+    variables: BTreeMap<String, String>,
+    layers: Figment,
+}
+
+/// One setting in force and the layer that gave it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Origin {
+    /// Dotted path, as in the file.
+    pub key: String,
+    pub value: serde_json::Value,
+    /// `default`, a file's path or an environment variable.
+    pub origin: String,
+}
+
+impl Loaded {
+    /// Reads, merges and checks all layers; nothing is created.
+    pub fn read(sources: &Sources) -> Result<Self> {
+        let files = sources.files()?;
+        let mut layers = Figment::from(Serialized::defaults(Config::default()));
+        for file in &files {
+            let text = fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+            check_file(file, &text)?;
+            layers = layers.merge(Toml::file_exact(file));
+        }
+        let mut variables = BTreeMap::new();
+        for (key, (name, value)) in sources.variables() {
+            let value: Value = value.parse().unwrap_or_else(|never: Infallible| match never {});
+            layers = layers.merge(Serialized::default(&key, value));
+            variables.insert(key, name.to_owned());
+        }
+        let config: Config = layers.extract().map_err(|error| explain(&error, &variables))?;
+        config.validate()?;
+        Ok(Self { config, files, variables, layers })
+    }
+
+    /// Every leaf of the settings in force, in the order of the keys.
+    pub fn origins(&self) -> Result<Vec<Origin>> {
+        let value = serde_json::to_value(&self.config)?;
+        let mut origins = Vec::new();
+        flatten(String::new(), &value, &mut |key, value| {
+            origins.push(Origin { origin: self.origin_of(&key), key, value: value.clone() });
+        });
+        Ok(origins)
+    }
+
+    fn origin_of(&self, key: &str) -> String {
+        let by_variable = self.variables.iter().find(|(set, _)| key == *set || key.starts_with(&format!("{set}.")));
+        if let Some((_, name)) = by_variable {
+            return name.clone();
+        }
+        match self.layers.find_metadata(key).and_then(|metadata| metadata.source.as_ref()) {
+            Some(Source::File(path)) => path.display().to_string(),
+            _ => "default".to_owned(),
+        }
+    }
+}
+
+/// Checks a file by itself, for an error with its line and without the noise of merged layers.
+fn check_file(file: &Path, text: &str) -> Result<()> {
+    match toml::from_str::<Config>(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault::usage(format!("cannot use the configuration file {}", file.display()))
+            .advice("the shipped agent.toml lists every key with its meaning")
+            .because(anyhow::anyhow!("{}", error.to_string().trim_end().to_owned()))
+            .into()),
+    }
+}
+
+/// Files were checked one by one, so what is wrong with all layers together came with a variable.
+fn explain(error: &figment::Error, variables: &BTreeMap<String, String>) -> anyhow::Error {
+    let key = error.path.join(".");
+    let guilty = variables.iter().find(|(set, _)| key.starts_with(*set) || set.starts_with(&key));
+    let place = guilty.map_or("the environment", |(_, name)| name.as_str());
+    Fault::usage(format!("cannot use the configuration from {place}"))
+        .because(anyhow::anyhow!("{key}: {}", error.kind))
+        .into()
+}
+
+pub(super) fn flatten(key: String, value: &serde_json::Value, leaf: &mut impl FnMut(String, &serde_json::Value)) {
+    match value {
+        serde_json::Value::Object(map) if !map.is_empty() => {
+            for (name, value) in map {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                flatten(key, value, leaf);
+            }
+        }
+        value => leaf(key, value),
+    }
+}

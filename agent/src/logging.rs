@@ -1,0 +1,50 @@
+//! Log lines to the journal under systemd, else to standard error.
+//!
+//! The report of a verb is no log line: it goes to standard output.
+
+use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// Sets the process's logger up; `SWARMDR_LOG` (directives of tracing-subscriber's `EnvFilter`)
+/// overrides the flags.
+pub fn init(verbose: u8, quiet: bool) {
+    let own = match (quiet, verbose) {
+        (true, _) => LevelFilter::WARN,
+        (false, 0) => LevelFilter::INFO,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    let libraries = if verbose > 1 { "info" } else { "warn" };
+    let filter =
+        env::var("SWARMDR_LOG").unwrap_or_else(|_| format!("{libraries},swarmdr_agent={own},swarmdr_archive={own}"));
+    let filter = EnvFilter::builder().parse_lossy(filter);
+    if is_stderr_the_journal()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        tracing_subscriber::registry().with(journal.with_filter(filter)).init();
+        return;
+    }
+    let terminal = std::io::stderr().is_terminal();
+    let colour = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .without_time()
+        .with_target(false)
+        .with_filter(filter);
+    tracing_subscriber::registry().with(stderr).init();
+}
+
+/// `JOURNAL_STREAM` is `device:inode` of the stream that systemd connected (systemd.exec(5));
+/// a redirected standard error no longer matches it.
+fn is_stderr_the_journal() -> bool {
+    let Ok(stream) = env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let Ok(stderr) = fs::metadata("/proc/self/fd/2") else {
+        return false;
+    };
+    stream == format!("{}:{}", stderr.dev(), stderr.ino())
+}

@@ -1,0 +1,167 @@
+//! When a backup is due: a cron expression read in a time zone.
+//!
+//! The expression is crontab's five fields, or six with seconds first. Days of the week must be
+//! named: `1` is Monday to crontab and Sunday to others. The expression is matched against the
+//! wall clock of the zone: a time that a change to summer time skips moves on by the skipped
+//! length, one that a change back repeats comes up once.
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
+use jiff::{Timestamp, civil, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+
+/// The `[schedule]` section of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// When a backup is due: minute hour day-of-month month day-of-week, optionally seconds first.
+    pub cron: Option<String>,
+    /// IANA name of the time zone that `cron` is read in; default: the host's.
+    pub timezone: Option<String>,
+}
+
+/// Due times of backups.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    times: cron::Schedule,
+    zone: TimeZone,
+}
+
+impl Schedule {
+    /// `None` without an expression: then nothing is ever due by itself.
+    pub fn from_config(config: &ScheduleConfig) -> Result<Option<Self>> {
+        let Some(expression) = &config.cron else {
+            return Ok(None);
+        };
+        let zone = match &config.timezone {
+            None => TimeZone::system(),
+            Some(name) => TimeZone::get(name).map_err(|cause| {
+                Fault::usage(format!("schedule.timezone `{name}` is not known on this host"))
+                    .advice("write an IANA name such as `Europe/Berlin` or `UTC` (package tzdata)")
+                    .because(cause)
+            })?,
+        };
+        let times = parse(expression).with_context(|| format!("failed to read schedule.cron = \"{expression}\""))?;
+        Ok(Some(Self { times, zone }))
+    }
+
+    /// The first due time after `after`; `None` if the expression has no further one.
+    pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        let wall = to_chrono(after.to_zoned(self.zone.clone()).datetime())?;
+        self.times
+            .after(&wall)
+            .filter_map(|wall| self.zone.to_timestamp(to_civil(&wall)?).ok())
+            .find(|due| *due > after)
+    }
+
+    /// True if a due time lies between the newest backup and now, or there is no backup at all.
+    pub fn is_due(&self, newest: Option<Timestamp>, now: Timestamp) -> bool {
+        newest.is_none_or(|newest| self.next_after(newest).is_some_and(|due| due <= now))
+    }
+}
+
+fn parse(expression: &str) -> Result<cron::Schedule> {
+    let fields: Vec<&str> = expression.split_whitespace().collect();
+    let fields = match fields.len() {
+        5 => [&["0"][..], &fields].concat(),
+        6 => fields,
+        other => {
+            return Err(Fault::usage(format!("it has {other} fields, not 5 or 6"))
+                .advice("write minute, hour, day of month, month, day of week: `30 3 * * *` is every day at 3:30")
+                .into());
+        }
+    };
+    if fields[5].bytes().any(|byte| byte.is_ascii_digit()) {
+        return Err(Fault::usage("the day of the week is a number")
+            .advice("name the days (`Mon`, `Mon-Fri`, `Sat,Sun`): numbers mean different days to different crons")
+            .into());
+    }
+    cron::Schedule::from_str(&fields.join(" ")).map_err(|cause| {
+        Fault::usage("it is no cron expression")
+            .because(anyhow::anyhow!("{}", cause.to_string().trim_end().to_owned()))
+            .into()
+    })
+}
+
+/// The zone's wall clock, in the type that `cron` takes: `Utc` here means "no zone".
+fn to_chrono(wall: civil::DateTime) -> Option<DateTime<Utc>> {
+    let field = |value: i8| u32::try_from(value).ok();
+    let date = NaiveDate::from_ymd_opt(wall.year().into(), field(wall.month())?, field(wall.day())?)?;
+    let time = date.and_hms_opt(field(wall.hour())?, field(wall.minute())?, field(wall.second())?)?;
+    Some(time.and_utc())
+}
+
+fn to_civil(wall: &DateTime<Utc>) -> Option<civil::DateTime> {
+    let field = |value: u32| i8::try_from(value).ok();
+    civil::DateTime::new(
+        i16::try_from(wall.year()).ok()?,
+        field(wall.month())?,
+        field(wall.day())?,
+        field(wall.hour())?,
+        field(wall.minute())?,
+        field(wall.second())?,
+        0,
+    )
+    .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Rendered;
+
+    fn schedule(cron: &str, zone: &str) -> Schedule {
+        Schedule::from_config(&ScheduleConfig { cron: Some(cron.to_owned()), timezone: Some(zone.to_owned()) })
+            .expect("is valid")
+            .expect("has an expression")
+    }
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().expect("is a time")
+    }
+
+    #[test]
+    fn next_is_on_the_zones_wall_clock() {
+        let cases = [
+            ("30 3 * * *", "UTC", "2026-11-21T03:30:00Z", "2026-11-22T03:30:00Z"),
+            ("30 3 * * *", "Europe/Berlin", "2026-11-21T00:00:00Z", "2026-11-21T02:30:00Z"),
+            ("0 */15 * * * Mon-Fri", "UTC", "2026-11-20T23:50:00Z", "2026-11-23T00:00:00Z"),
+            // 02:30 does not exist on the day of the change to summer time.
+            ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T01:30:00Z"),
+            // 02:30 exists twice on the day of the change back, and comes up once.
+            ("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"),
+        ];
+        for (cron, zone, after, next) in cases {
+            assert_eq!(
+                schedule(cron, zone).next_after(time(after)),
+                Some(time(next)),
+                "{cron} in {zone} after {after}"
+            );
+        }
+    }
+
+    #[test]
+    fn due_when_a_time_lies_between_the_newest_backup_and_now() {
+        let daily = schedule("30 3 * * *", "UTC");
+        let newest = Some(time("2026-11-20T03:31:00Z"));
+        assert!(!daily.is_due(newest, time("2026-11-21T03:29:59Z")));
+        assert!(daily.is_due(newest, time("2026-11-21T03:30:00Z")));
+        assert!(daily.is_due(None, time("2026-11-21T00:00:00Z")));
+    }
+
+    #[test]
+    fn refuses_what_means_different_days() {
+        for (cron, said) in [
+            ("30 3 * * 1", "the day of the week is a number"),
+            ("30 3 * *", "it has 4 fields"),
+            ("61 3 * * *", "no cron expression"),
+        ] {
+            let error = parse(cron).expect_err(cron);
+            assert!(Rendered::of(&error).to_string().contains(said), "{cron}: {error:?}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! SIGINT and SIGTERM as a request that every phase can see.
+//!
+//! A signal never ends the process by itself: the running phase stops at its next safe point, and
+//! what was begun is undone on the way out (the engine started, temporary files removed).
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::{Context, Result};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
+
+use crate::fault::Fault;
+
+fn interrupted() -> anyhow::Error {
+    Fault::failed("interrupted by a signal").into()
+}
+
+/// Cheap to clone; all clones see the same request.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    requested: AtomicBool,
+    notify: Notify,
+}
+
+impl Shutdown {
+    /// Starts to listen; from here on the two signals no longer kill the process.
+    pub fn listen() -> Result<Self> {
+        let shutdown = Self::default();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            let mut stream = signal(kind).context("failed to listen for signals")?;
+            let shared = Arc::clone(&shutdown.shared);
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    tracing::warn!("stop requested: ending at the next safe point");
+                    shared.requested.store(true, Ordering::SeqCst);
+                    shared.notify.notify_waiters();
+                }
+            });
+        }
+        Ok(shutdown)
+    }
+
+    pub fn is_requested(&self) -> bool {
+        self.shared.requested.load(Ordering::SeqCst)
+    }
+
+    /// An error once a stop was requested; for loops in blocking code.
+    pub fn check(&self) -> Result<()> {
+        if self.is_requested() {
+            return Err(interrupted());
+        }
+        Ok(())
+    }
+
+    /// Runs `work` to its end, or drops it when a stop is requested.
+    pub async fn or_interrupted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let requested = self.shared.notify.notified();
+        self.check()?;
+        tokio::select! {
+            result = work => result,
+            () = requested => Err(interrupted()),
+        }
+    }
+}
