@@ -1,0 +1,12 @@
+//! This machine, one file per interface. Parsers are apart from calls.
+
+pub mod copy;
+pub mod engine;
+pub mod engine_units;
+pub mod listing;
+pub mod network;
+pub mod placement;
+pub mod quiesce;
+pub mod space;
+pub mod systemd;
+pub mod unlock;

@@ -1,0 +1,86 @@
+//! The engine as systemd units: stopped and started as one.
+//!
+//! Socket and service are changed in one go: with the service alone, any client that connects to
+//! `docker.sock` starts a stopped engine again (moby/moby#37468).
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::systemd::{Systemd, UnitState, Verb};
+use crate::{config::Config, fault::Fault};
+
+/// The units, and how long systemd may take to change them.
+#[derive(Debug, Clone)]
+pub struct EngineControl {
+    systemd: Systemd,
+    service: String,
+    /// `None` where the engine is not socket-activated.
+    socket: Option<String>,
+    stop_limit: Duration,
+    start_limit: Duration,
+}
+
+impl EngineControl {
+    /// Looks at the units; an engine that is no systemd service is an error.
+    pub async fn connect(config: &Config) -> Result<Self> {
+        let systemd = Systemd::connect().await?;
+        let units = &config.engine;
+        let service = systemd.state(&units.service).await?;
+        if service.load != "loaded" {
+            return Err(Fault::failed(format!("systemd knows no unit {} (it is {})", units.service, service.load))
+                .advice("name the engine's unit with `engine.service` in the configuration")
+                .into());
+        }
+        let has_socket = !units.socket_unit.is_empty() && systemd.state(&units.socket_unit).await?.load == "loaded";
+        Ok(Self {
+            systemd,
+            service: units.service.clone(),
+            socket: has_socket.then(|| units.socket_unit.clone()),
+            stop_limit: Duration::from_secs(units.stop_timeout),
+            start_limit: Duration::from_secs(units.start_timeout),
+        })
+    }
+
+    /// The names of the units, in the order in which they are changed.
+    pub fn units(&self) -> Vec<&str> {
+        self.socket.iter().chain([&self.service]).map(String::as_str).collect()
+    }
+
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    pub async fn state(&self) -> Result<UnitState> {
+        self.systemd.state(&self.service).await
+    }
+
+    /// Stops the engine and checks that nothing of it is left; answers with what the service then is.
+    pub async fn stop(&self) -> Result<UnitState> {
+        self.run(Verb::Stop, self.stop_limit).await.context("failed to stop the engine")?;
+        let state = self.state().await?;
+        if !state.is_stopped() {
+            bail!("{} was stopped but is {} with main process {}", self.service, state.active, state.main_pid);
+        }
+        Ok(state)
+    }
+
+    /// Starts the engine, whatever failed before, and waits until systemd calls it active.
+    pub async fn start(&self) -> Result<()> {
+        self.systemd.reset_failed(&self.service).await;
+        self.run(Verb::Start, self.start_limit).await.map_err(|cause| {
+            Fault::failed(format!("{} did not start", self.service))
+                .advice(format!(
+                    "start it by hand: `systemctl reset-failed {0}; systemctl start {0}`, and see `journalctl -u {0}`",
+                    self.service
+                ))
+                .because(cause)
+                .into()
+        })
+    }
+
+    async fn run(&self, verb: Verb, limit: Duration) -> Result<()> {
+        let jobs: Vec<(Verb, &str)> = self.units().into_iter().map(|unit| (verb, unit)).collect();
+        self.systemd.run_jobs(&jobs, limit).await
+    }
+}

@@ -1,0 +1,81 @@
+//! Autolock: reading the unlock key of a running manager, and unlocking a restarted one with it.
+//!
+//! An autolocked manager that is stopped comes back locked: it takes no part in the cluster until somebody
+//! unlocks it. So whoever stops it must have the key first. The engine gives it to every client of its socket
+//! (`GET /swarm/unlockkey`); it is kept in memory only.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use zeroize::Zeroizing;
+
+use crate::swarm::UnlockKey;
+
+/// The answers are a key or an error message.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// The unlock key of a running swarm, as `SWMKEY-1-…`. Never shown.
+pub struct RunningKey(Zeroizing<String>);
+
+impl RunningKey {
+    /// Asks the engine for it; an error if the swarm is not autolocked.
+    pub async fn ask(socket: &Path) -> Result<Self> {
+        let ask = async {
+            let answer = call(socket, Method::GET, "/swarm/unlockkey", Bytes::new()).await?;
+            let answer: serde_json::Value = serde_json::from_slice(&answer)?;
+            match answer.get("UnlockKey").and_then(|key| key.as_str()) {
+                Some(key) if !key.is_empty() => Ok(Self(Zeroizing::new(key.to_owned()))),
+                _ => bail!("it gave none"),
+            }
+        };
+        ask.await.context("failed to ask the engine for the unlock key of its swarm")
+    }
+
+    /// Unlocks the engine that came back locked. A multi-manager swarm must have a leader, else this never ends
+    /// (moby `daemon/cluster/swarm.go`, `UnlockSwarm`).
+    pub async fn unlock(&self, socket: &Path) -> Result<()> {
+        let body = Zeroizing::new(serde_json::json!({ "UnlockKey": *self.0 }).to_string());
+        call(socket, Method::POST, "/swarm/unlock", Bytes::from(body.as_bytes().to_vec()))
+            .await
+            .context("failed to unlock the swarm of this host")?;
+        Ok(())
+    }
+
+    /// The form that opens the state on disk.
+    pub fn for_state(&self) -> Result<UnlockKey> {
+        Ok(self.0.parse()?)
+    }
+}
+
+impl std::fmt::Debug for RunningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RunningKey(..)")
+    }
+}
+
+async fn call(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
+    let stream = UnixStream::connect(socket).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("Host", "docker")
+        .header("Content-Type", "application/json")
+        .body(Full::new(body))?;
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;
+    let body = body.map_err(|error| anyhow::anyhow!("the engine's answer could not be read: {error}"))?.to_bytes();
+    connection.abort();
+    if status != StatusCode::OK {
+        // An error message of the engine; a key is only in an answer with 200.
+        bail!("the engine answered {status}: {}", String::from_utf8_lossy(&body).trim());
+    }
+    Ok(body)
+}
