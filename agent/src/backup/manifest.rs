@@ -1,0 +1,132 @@
+//! The clear part of an archive, from what was seen, and its place in the chain of backups.
+
+use anyhow::Result;
+use bollard::models::Node;
+use jiff::Timestamp;
+use swarmdr_archive::{
+    BackupId, Digest, ManifestDraft, TrustedKeys,
+    manifest::{CertificateTimes, Counts, FORMAT, Manager, Manifest, RestoreHints, Snapshot, SnapshotMode},
+};
+
+use super::plan::BackupPlan;
+use crate::{
+    config::Mode,
+    host::{engine::ManagerView, quiesce::Downtime},
+    proof,
+    swarm::{Examined, Identity, Inventory},
+    vault::catalog,
+    vaults::Connected,
+};
+
+/// The newest backup of the cluster over all vaults: what the next one follows.
+#[derive(Debug, Default)]
+pub struct Chain {
+    newest: Option<(BackupId, u64, Digest)>,
+}
+
+impl Chain {
+    pub async fn extend_from(&mut self, connected: &Connected, cluster: &str, keys: &TrustedKeys) -> Result<()> {
+        let found = catalog::newest(connected.vault.as_ref(), cluster, keys).await?;
+        if let Some(head) = found {
+            let link = (head.manifest.id, head.manifest.sequence, head.manifest_digest);
+            if self.newest.is_none_or(|newest| newest.0 < link.0) {
+                self.newest = Some(link);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn newest_at(&self) -> Option<Timestamp> {
+        self.newest.map(|(id, _, _)| id.created_at())
+    }
+}
+
+/// Everything but the payload.
+pub fn draft(
+    plan: &BackupPlan,
+    view: &ManagerView,
+    examined: &Examined,
+    inventory: &Inventory,
+    downtime: &Downtime,
+    chain: &Chain,
+) -> ManifestDraft {
+    let identity = &examined.identity;
+    let stated = proof::state(examined);
+    Manifest {
+        format: FORMAT,
+        id: plan.id,
+        sequence: chain.newest.map_or(1, |(_, sequence, _)| sequence + 1),
+        previous: chain.newest.map(|(_, _, digest)| digest),
+        created_at: plan.created_at,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        engine_version: plan.engine_version.clone(),
+        cluster_id: plan.cluster_id.clone(),
+        node_id: plan.node_id.clone(),
+        hostname: plan.hostname.clone(),
+        raft_addr: plan.raft_addr,
+        raft_addr_local: plan.raft_addr_local,
+        managers: other_managers(&view.nodes, &plan.node_id),
+        raft: stated.raft,
+        certificate: CertificateTimes {
+            node_not_before: Some(identity.node_certificate.not_before),
+            node_not_after: Some(identity.node_certificate.not_after),
+            root_not_after: Some(identity.root_ca.not_after),
+        },
+        autolock: plan.autolock,
+        kek_version: None,
+        proof: stated.proof,
+        proof_reason: stated.reason,
+        restore: hints(view, identity, plan),
+        snapshot: Snapshot {
+            mode: match plan.mode {
+                Mode::Cold => SnapshotMode::Cold,
+            },
+            engine_down_ms: downtime.total_ms,
+            ours_ms: downtime.ours_ms,
+        },
+        counts: counts(inventory),
+        payload: (),
+    }
+}
+
+fn other_managers(nodes: &[Node], own: &str) -> Vec<Manager> {
+    let others = nodes.iter().filter(|node| node.id.as_deref() != Some(own));
+    others
+        .filter_map(|node| {
+            let status = node.manager_status.as_ref()?;
+            Some(Manager {
+                node_id: node.id.clone().unwrap_or_default(),
+                addr: status.addr.clone().unwrap_or_default(),
+                hostname: node.description.as_ref().and_then(|it| it.hostname.clone()),
+            })
+        })
+        .collect()
+}
+
+fn hints(view: &ManagerView, identity: &Identity, plan: &BackupPlan) -> RestoreHints {
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let engine = identity.engine.as_ref();
+    RestoreHints {
+        auto_lock_managers: view.auto_lock(),
+        force_rotate: view.force_rotate(),
+        listen_addr: engine.and_then(|engine| given(&engine.listen_addr)),
+        advertise_addr: engine.and_then(|engine| given(&engine.advertise_addr)),
+        data_path_addr: engine.and_then(|engine| given(&engine.data_path_addr)),
+        data_path_port: engine.map(|engine| engine.data_path_port).filter(|port| *port != 0),
+        data_root: plan.state_dir.parent().map(|root| root.display().to_string()),
+    }
+}
+
+fn counts(inventory: &Inventory) -> Counts {
+    let count = |length: usize| length as u64;
+    Counts {
+        nodes: count(inventory.nodes.len()),
+        managers: count(inventory.nodes.iter().filter(|node| node.role == "manager").count()),
+        services: count(inventory.services.len()),
+        networks: count(inventory.networks.len()),
+        secrets: count(inventory.secrets.len()),
+        configs: count(inventory.configs.len()),
+        tasks: inventory.tasks.values().sum(),
+        volumes: count(inventory.volumes.as_ref().map_or(0, Vec::len)),
+    }
+}

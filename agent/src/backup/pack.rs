@@ -1,0 +1,98 @@
+//! From a snapshot to a sealed archive in the spool. Runs after the engine is back.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    ops::ControlFlow,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use swarmdr_archive::{
+    EntryKind, EntryPath, LeftOut, ManifestDraft, Recipient, SecretKey,
+    writer::{self, Packing, Phase, Progress, Sealed, SourceEntry, SourceFile},
+};
+
+use super::snapshot::Snapshot;
+use crate::{
+    host::copy::{CopiedEntry, data_extents},
+    progress::Progress as Bars,
+    shutdown::Shutdown,
+};
+
+/// What the archive is made of, beside the snapshot.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    pub manifest: ManifestDraft,
+    pub inventory: serde_json::Value,
+    pub recipients: &'a [Recipient],
+    pub level: i32,
+    pub key: &'a SecretKey,
+}
+
+/// Seals the snapshot into the new file `out`, and reads it back. Blocking; a stop request ends it
+/// with an error and leaves a useless file.
+pub fn pack(snapshot: &Snapshot, parts: Parts<'_>, out: &Path, bars: Bars, shutdown: &Shutdown) -> Result<Sealed> {
+    let entries = snapshot.copied.entries.iter().map(source_entry).collect::<Result<Vec<_>, _>>()?;
+    let left_out = snapshot
+        .copied
+        .left_out
+        .iter()
+        .map(|left| LeftOut { path: left.path.to_string_lossy().into_owned(), why: left.why.to_owned() });
+    let packing = Packing {
+        manifest: parts.manifest,
+        entries,
+        left_out: left_out.collect(),
+        inventory: parts.inventory,
+        recipients: parts.recipients,
+        level: parts.level,
+        key: parts.key,
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(out)
+        .with_context(|| format!("failed to create {}", out.display()))?;
+    let mut drawn = None;
+    let progress = |progress: Progress| {
+        let (phase, bar) =
+            drawn.get_or_insert_with(|| (progress.phase, bars.bytes(word(progress.phase), progress.total)));
+        if *phase == progress.phase {
+            bar.set(progress.done);
+        } else {
+            drawn = Some((progress.phase, bars.bytes(word(progress.phase), progress.total)));
+        }
+        if shutdown.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    writer::seal(packing, |entry| open(snapshot.dir(), entry), progress, &mut file)
+        .with_context(|| format!("failed to pack the snapshot into {}", out.display()))
+}
+
+fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Scan => "hash",
+        Phase::Pack => "pack",
+        Phase::Check => "check",
+    }
+}
+
+fn source_entry(copied: &CopiedEntry) -> Result<SourceEntry, swarmdr_archive::Error> {
+    Ok(SourceEntry {
+        path: EntryPath::in_state(&copied.path)?,
+        kind: if copied.is_dir { EntryKind::Dir } else { EntryKind::File },
+        mode: copied.mode,
+        uid: copied.uid,
+        gid: copied.gid,
+        size: copied.size,
+        mtime: u64::try_from(copied.mtime).unwrap_or(0),
+    })
+}
+
+fn open(snapshot: &Path, entry: &SourceEntry) -> io::Result<SourceFile<File>> {
+    let file = File::open(snapshot.join(entry.path.state_relative()))?;
+    let extents = data_extents(&file, entry.size)?;
+    Ok(SourceFile { data: extents.iter().map(|it| it.offset..it.offset + it.length).collect(), file })
+}

@@ -1,0 +1,162 @@
+//! What a backup is going to do, decided before anything is touched.
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use serde::Serialize;
+use swarmdr_archive::BackupId;
+
+use super::quorum::Quorum;
+use crate::{
+    config::{Config, Mode},
+    fault::Fault,
+    host::{
+        engine::{EngineFacts, ManagerView, SwarmState},
+        network::LocalAddress,
+        placement,
+    },
+};
+
+/// Plain data; printed by `--dry-run`, compared by tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackupPlan {
+    pub id: BackupId,
+    pub created_at: Timestamp,
+    pub hostname: String,
+    pub engine_version: String,
+    pub cluster_id: String,
+    pub node_id: String,
+    /// The manager's address in the raft log; what a restored host must have.
+    pub raft_addr: SocketAddr,
+    /// False behind NAT: then a restore cannot check the address by looking at its interfaces.
+    pub raft_addr_local: bool,
+    pub autolock: bool,
+    pub mode: Mode,
+    /// The engine's units that are stopped.
+    pub units: Vec<String>,
+    pub state_dir: PathBuf,
+    pub snapshot_dir: PathBuf,
+    pub spool_file: PathBuf,
+    pub vaults: Vec<String>,
+    /// Empty: the archive is not encrypted.
+    pub recipients: Vec<String>,
+    /// What an operator should know; none of it forbids the backup.
+    pub notes: Vec<String>,
+}
+
+/// What was seen of the host and its cluster when the plan was made.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    pub facts: &'a EngineFacts,
+    pub view: &'a ManagerView,
+    pub addresses: &'a [LocalAddress],
+    pub now: Timestamp,
+    pub random: [u8; 4],
+}
+
+impl BackupPlan {
+    /// Refuses whatever must not be backed up, or must not be stopped now.
+    pub fn make(config: &Config, seen: &Seen<'_>, allow_quorum_loss: bool) -> Result<Self> {
+        let mut notes = Vec::new();
+        notes.extend(Quorum::of(&seen.view.nodes).may_stop_one(allow_quorum_loss)?);
+        if seen.facts.swarm.root_rotation {
+            return Err(Fault::refused(
+                "the root CA of the swarm is being rotated; a backup of this moment would need both CAs",
+            )
+            .advice("wait until `docker info` no longer shows `Root Rotation In Progress: true`")
+            .into());
+        }
+        let raft_addr = raft_addr(seen)?;
+        let raft_addr_local = seen.addresses.iter().any(|local| local.ip == raft_addr.ip());
+        if !raft_addr_local {
+            notes.push(format!(
+                "the swarm's address {} is on no interface of this host (NAT?): a restore cannot check it",
+                raft_addr.ip()
+            ));
+        }
+        if config.recipients.is_empty() {
+            notes.push("the archive is not encrypted: it holds every secret and the CA key in clear".to_owned());
+        }
+        let id = BackupId::new(seen.now, seen.random);
+        Ok(Self {
+            created_at: id.created_at(),
+            hostname: seen.facts.hostname.clone(),
+            engine_version: seen.facts.version.clone(),
+            cluster_id: seen.facts.swarm.cluster_id.clone(),
+            node_id: seen.facts.swarm.node_id.clone(),
+            raft_addr,
+            raft_addr_local,
+            autolock: seen.view.auto_lock(),
+            mode: config.backup.mode,
+            units: config.engine.units(),
+            state_dir: seen.facts.data_root.join("swarm"),
+            snapshot_dir: placement::work_dir(&seen.facts.data_root).join(format!("snapshot-{id}")),
+            spool_file: config.spool_dir().join(format!("{id}.swarmdr")),
+            vaults: config.vaults().iter().map(|vault| vault.url.clone()).collect(),
+            recipients: config.recipients.clone(),
+            notes,
+            id,
+        })
+    }
+}
+
+/// Refuses every host but a working manager.
+pub fn check_manager(facts: &EngineFacts) -> Result<()> {
+    let swarm = &facts.swarm;
+    let fault = match swarm.state {
+        SwarmState::Active if swarm.is_manager && swarm.error.is_empty() => return Ok(()),
+        SwarmState::Active if swarm.is_manager => {
+            Fault::failed(format!("this manager has no working cluster: {}", swarm.error))
+                .advice("see `docker node ls`; without a leader there is nothing current to back up")
+        }
+        SwarmState::Active => Fault::refused("this node is a worker; only a manager holds the swarm's state")
+            .advice("install the agent on the managers (`docker node ls`)"),
+        SwarmState::Inactive => Fault::refused("this host is not part of a swarm; there is nothing to back up")
+            .advice("run this on a manager, or bring a swarm back with `swarmdr-agent restore`"),
+        SwarmState::Pending => Fault::refused("this node is still joining its swarm")
+            .advice("wait until `docker info` shows `Swarm: active`"),
+        SwarmState::Locked => Fault::refused("this manager is locked, so nothing on it is current")
+            .advice("unlock it first with `docker swarm unlock`"),
+        SwarmState::Error => Fault::failed(format!("the swarm part of the engine does not work: {}", swarm.error))
+            .advice("see `journalctl -u docker`"),
+    };
+    Err(fault.into())
+}
+
+/// This manager's address as the others know it. `ManagerStatus.Addr` is the raft address; no other
+/// field of the API is (moby `daemon/cluster/convert/node.go`).
+fn raft_addr(seen: &Seen<'_>) -> Result<SocketAddr> {
+    let id = &seen.facts.swarm.node_id;
+    let node = seen.view.node(id).with_context(|| format!("the cluster's node list lacks this node {id}"))?;
+    let addr = node.manager_status.as_ref().and_then(|status| status.addr.as_deref()).unwrap_or_default();
+    let parsed: SocketAddr =
+        addr.parse().with_context(|| format!("the cluster lists this manager with the address `{addr}`"))?;
+    if parsed.ip().is_unspecified() {
+        bail!("the cluster lists this manager with the unspecified address {addr}");
+    }
+    Ok(parsed)
+}
+
+impl fmt::Display for BackupPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Backup {} of manager {} ({})", self.id, self.hostname, self.node_id)?;
+        writeln!(f, "  swarm      {} at {}", self.cluster_id, self.raft_addr)?;
+        writeln!(f, "  1. stop    {}", self.units.join(", "))?;
+        writeln!(f, "  2. copy    {} to {}", self.state_dir.display(), self.snapshot_dir.display())?;
+        writeln!(f, "  3. start   {}", self.units.join(", "))?;
+        let to = if self.recipients.is_empty() {
+            "no encryption".to_owned()
+        } else {
+            format!("encrypted to {} recipient(s)", self.recipients.len())
+        };
+        writeln!(f, "  4. pack    {}, signed, {to}", self.spool_file.display())?;
+        for vault in &self.vaults {
+            writeln!(f, "  5. store   {vault}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  note: {note}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! What a backup did, for a person or a script.
+
+use std::{fmt, path::PathBuf};
+
+use serde::Serialize;
+use swarmdr_archive::{manifest::Counts, writer::Sealed};
+
+use super::plan::BackupPlan;
+use crate::{
+    exit::Exit,
+    host::{quiesce::Downtime, space::human_bytes},
+    report::{Phase, human_counts, human_ms, peak_memory},
+    vaults::Kept,
+};
+
+/// The stable JSON form of `backup --json`.
+#[derive(Debug, Serialize)]
+pub struct BackupReport {
+    pub result: &'static str,
+    #[serde(skip)]
+    pub exit: Exit,
+    #[serde(flatten)]
+    pub plan: BackupPlan,
+    pub sequence: u64,
+    pub counts: Counts,
+    /// Bytes of the archive.
+    pub size: u64,
+    /// SHA-256 of the archive.
+    pub sha256: String,
+    pub downtime: Downtime,
+    pub kept: Vec<Kept>,
+    pub signing_key: KeyNote,
+    pub phases: Vec<Phase>,
+    /// Bytes.
+    pub peak_memory: u64,
+    /// What a person should look at although the backup is good.
+    pub attention: Vec<String>,
+}
+
+/// The key that signed, and where it lies.
+#[derive(Debug, Serialize)]
+pub struct KeyNote {
+    /// This run made it.
+    pub made: bool,
+    pub secret: PathBuf,
+    pub public: String,
+    pub public_path: PathBuf,
+}
+
+impl BackupReport {
+    pub fn new(
+        plan: BackupPlan,
+        sealed: Sealed,
+        downtime: Downtime,
+        kept: Vec<Kept>,
+        phases: Vec<Phase>,
+        signing_key: KeyNote,
+        attention: Vec<String>,
+    ) -> Self {
+        let exit = if !attention.is_empty() { Exit::Attention } else { Exit::Done };
+        Self {
+            result: exit.word(),
+            exit,
+            attention,
+            sequence: sealed.manifest.sequence,
+            counts: sealed.manifest.counts,
+            size: sealed.size,
+            sha256: sealed.sha256.to_string(),
+            plan,
+            downtime,
+            kept,
+            signing_key,
+            phases,
+            peak_memory: peak_memory(),
+        }
+    }
+
+    /// True if a vault on this very host is the only one.
+    fn is_local_only(&self) -> bool {
+        self.kept.iter().all(|kept| kept.vault.starts_with("file://"))
+    }
+}
+
+impl fmt::Display for BackupReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (plan, down) = (&self.plan, &self.downtime);
+        writeln!(f, "Backup {} of manager {} is stored.", plan.id, plan.hostname)?;
+        writeln!(f, "  swarm     {} at {}, engine {}", plan.cluster_id, plan.raft_addr, plan.engine_version)?;
+        writeln!(f, "  holds     {}", human_counts(&self.counts))?;
+        writeln!(
+            f,
+            "  downtime  {} in all: {} to stop, {} ours, {} to start",
+            human_ms(down.total_ms),
+            human_ms(down.stopping_ms),
+            human_ms(down.ours_ms),
+            human_ms(down.starting_ms)
+        )?;
+        writeln!(f, "  archive   {}, SHA-256 {}", human_bytes(self.size), self.sha256)?;
+        for kept in &self.kept {
+            match &kept.lock {
+                Some(lock) => {
+                    writeln!(f, "  kept in   {}/{}, locked ({}) until {}", kept.vault, kept.key, lock.mode, lock.until)?
+                }
+                None => writeln!(f, "  kept in   {}/{}, not locked", kept.vault, kept.key)?,
+            }
+        }
+        let spent: Vec<String> =
+            self.phases.iter().map(|phase| format!("{} {}", phase.name, human_ms(phase.ms))).collect();
+        writeln!(f, "  spent     {}", spent.join(", "))?;
+        for note in &plan.notes {
+            writeln!(f, "  note: {note}")?;
+        }
+        for attention in &self.attention {
+            writeln!(f, "  ATTENTION: {attention}")?;
+        }
+        let key = &self.signing_key;
+        if key.made {
+            writeln!(f, "  note: a signing key was made: {}", key.secret.display())?;
+            writeln!(
+                f,
+                "        a restoring host must trust its public half: {} ({})",
+                key.public,
+                key.public_path.display()
+            )?;
+            writeln!(f, "        keep a copy of both off this host, with your disaster runbook")?;
+        }
+        if self.is_local_only() {
+            writeln!(
+                f,
+                "  note: the backup lies on this host only and dies with it: copy it away, or configure an S3 vault"
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! Unpacks an archive into a staging directory, durably, and makes it ready to be placed.
+
+use std::{
+    fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions},
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result, bail};
+use swarmdr_archive::{
+    Contents, EntryKind, FileEntry, Identities, Limits, TrustedKeys,
+    reader::{self, Body, Head, Unpacked, Visitor},
+};
+
+use crate::{
+    progress::Bar,
+    shutdown::Shutdown,
+    swarm::{
+        self, Examined, Proof,
+        state_dir::{ENGINE_STATE, KNOWN_MANAGERS},
+    },
+};
+
+/// Not put in place: with the first the engine would start as a member of the old cluster (and it
+/// deletes the whole directory if certificates are missing); the second names managers that are gone.
+/// `POST /swarm/init` writes both anew.
+const NOT_PLACED: [&str; 2] = [ENGINE_STATE, KNOWN_MANAGERS];
+
+/// Unpacks into the existing, empty directory `staging`, checks every byte of the archive, and flushes
+/// what it wrote to disk. Blocking.
+pub fn unpack(
+    archive: impl Read,
+    keys: &TrustedKeys,
+    identities: &Identities,
+    staging: &Path,
+    bar: Bar,
+    shutdown: &Shutdown,
+) -> Result<Unpacked> {
+    let mut unpacker = Unpacker { root: staging, directories: Vec::new(), bar, shutdown };
+    let unpacked = reader::unpack(archive, keys, identities, &Limits::default(), &mut unpacker)?;
+    unpacker.flush_directories()?;
+    Ok(unpacked)
+}
+
+/// A state that is ready to be placed.
+#[derive(Debug)]
+pub struct Staged {
+    pub contents: Contents,
+    pub examined: Examined,
+}
+
+/// Checks that the unpacked state is the one that the manifest describes and that an engine would come up
+/// with it, and takes out what must not be placed. Blocking.
+pub fn make_ready(unpacked: Unpacked, staging: &Path) -> Result<Staged> {
+    let examined = swarm::examine(staging, None).context("the backup holds no usable manager state")?;
+    check(&examined, &unpacked.head)?;
+    for name in NOT_PLACED {
+        remove_if_there(&staging.join(name))?;
+    }
+    File::open(staging)?.sync_all()?;
+    Ok(Staged { contents: unpacked.contents, examined })
+}
+
+fn check(examined: &Examined, head: &Head) -> Result<()> {
+    let (identity, manifest) = (&examined.identity, &head.manifest);
+    if identity.cluster_id != manifest.cluster_id || identity.node_id != manifest.node_id {
+        bail!(
+            "the certificate in the backup is of node {} in swarm {}, but its manifest says {} in {}",
+            identity.node_id,
+            identity.cluster_id,
+            manifest.node_id,
+            manifest.cluster_id
+        );
+    }
+    if identity.engine.as_ref().is_some_and(|engine| engine.join_in_progress) {
+        bail!("the backed-up node was still joining its swarm");
+    }
+    if let Proof::Unproven(damage) = &examined.proof {
+        bail!("the raft log in the backup breaks: {damage}");
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("failed to remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+struct Unpacker<'a> {
+    root: &'a Path,
+    /// With their final modes, which may forbid writing; set in the end, children first.
+    directories: Vec<(PathBuf, FileEntry)>,
+    bar: Bar,
+    shutdown: &'a Shutdown,
+}
+
+impl Visitor for Unpacker<'_> {
+    fn contents(&mut self, _: &Head, _: &Contents) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &FileEntry, body: &mut Body<'_>) -> io::Result<()> {
+        self.shutdown.check().map_err(|error| io::Error::new(io::ErrorKind::Interrupted, error))?;
+        let path = self.root.join(entry.path.state_relative());
+        match entry.kind {
+            EntryKind::Dir => {
+                let is_root = entry.path.state_relative().as_os_str().is_empty();
+                if !is_root {
+                    DirBuilder::new().mode(0o700).create(&path)?;
+                }
+                self.directories.push((path, entry.clone()));
+            }
+            EntryKind::File => {
+                write_file(&path, entry, body)?;
+                self.bar.advance(entry.size);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Unpacker<'_> {
+    fn flush_directories(&self) -> Result<()> {
+        for (path, entry) in self.directories.iter().rev() {
+            let finish = || -> io::Result<()> {
+                chown(path, Some(entry.uid), Some(entry.gid))?;
+                fs::set_permissions(path, Permissions::from_mode(entry.mode))?;
+                File::open(path)?.sync_all()
+            };
+            finish().with_context(|| format!("failed to finish the directory {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_file(path: &Path, entry: &FileEntry, body: &mut Body<'_>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    body.copy_sparse_to(&mut file)?;
+    file.set_len(entry.size)?;
+    chown(path, Some(entry.uid), Some(entry.gid))?;
+    file.set_permissions(Permissions::from_mode(entry.mode))?;
+    file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(entry.mtime)))?;
+    file.sync_all()
+}
