@@ -1,0 +1,17 @@
+//! `diff`
+
+use anyhow::Result;
+
+use super::Context;
+use crate::{cli::DiffArgs, exit::Exit, inspection::Comparison};
+
+/// Differences are a result, not a failure: exit 0 with and without them. Findings in a vault make it 6.
+pub async fn run(context: &Context, args: &DiffArgs) -> Result<Exit> {
+    let before = args.before.subject(args.cluster.as_deref())?;
+    let after = args.after.subject(args.cluster.as_deref())?;
+    let looker = context.looker(&[&before, &after], &args.trust, &args.unlock)?;
+    let (before, after) = (looker.look(&before).await?, looker.look(&after).await?);
+    let comparison = Comparison::of(&before, &after)?;
+    context.output.print(&comparison)?;
+    Ok(if comparison.findings.is_empty() { Exit::Done } else { Exit::Attention })
+}

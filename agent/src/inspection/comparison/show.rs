@@ -1,0 +1,108 @@
+//! A comparison as text: + came, - went, ~ is not the same.
+
+use std::fmt;
+
+use super::{Comparison, FieldChange, ObjectChange, Side, What};
+use crate::inspection::{
+    Basis,
+    show::{DIGEST_SHOWN, human_time, plain, short_image},
+};
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "A  {}", self.before)?;
+        writeln!(f, "B  {}", self.after)?;
+        if !self.same_swarm {
+            writeln!(f, "! these are different swarms: {} and {}", self.before.cluster_id, self.after.cluster_id)?;
+        }
+        writeln!(f)?;
+        let (written, changed): (Vec<_>, Vec<_>) = self.changes.iter().partition(|change| change.is_written());
+        for change in &changed {
+            writeln!(f, "{change}")?;
+        }
+        let count = |wanted: fn(&What) -> bool| self.changes.iter().filter(|change| wanted(&change.what)).count();
+        match changed.is_empty() {
+            true => writeln!(f, "No differences.")?,
+            false => writeln!(
+                f,
+                "\n{} added, {} removed, {} changed, {} rotated",
+                count(|what| matches!(what, What::Added { .. })),
+                count(|what| matches!(what, What::Removed { .. })),
+                count(|what| matches!(what, What::Changed { .. })),
+                count(|what| matches!(what, What::Rotated { .. })),
+            )?,
+        }
+        if !written.is_empty() {
+            let names: Vec<String> = written.iter().map(|it| format!("{} {}", it.kind, plain(&it.name))).collect();
+            writeln!(f, "Written again, without a difference in what is read here: {}", names.join(", "))?;
+        }
+        for finding in &self.findings {
+            writeln!(f, "! {}", plain(finding))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&plain(self.id.as_ref().unwrap_or(&self.source)))?;
+        if let Some(at) = self.created_at {
+            write!(f, "  {}", human_time(at))?;
+        }
+        write!(f, "  {}", plain(self.hostname.as_ref().unwrap_or(&self.node_id)))?;
+        if let Some(raft) = &self.raft {
+            write!(f, "  raft term {}, index {}", raft.term, raft.commit)?;
+        }
+        if self.basis == Basis::Recorded {
+            f.write_str("  (as recorded then; the log was not opened)")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ObjectChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = (self.kind, plain(&self.name));
+        match &self.what {
+            What::Added { detail } => write!(f, "+ {kind} {name}{}", after_colon(detail)),
+            What::Removed { detail } => write!(f, "- {kind} {name}{}", after_colon(detail)),
+            What::Rotated { from_id, from_name } if *from_name == self.name => {
+                write!(f, "~ {kind} {name}: rotated under the same name ({from_id} -> {})", self.id)
+            }
+            What::Rotated { from_id, from_name } => {
+                write!(f, "~ {kind} {name}: rotated from {} ({from_id} -> {})", plain(from_name), self.id)
+            }
+            What::Written { before, after } => write!(f, "= {kind} {name}: version {before} -> {after}"),
+            What::Changed { fields } => {
+                let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+                write!(f, "~ {kind} {name}: {}", fields.join("; "))
+            }
+        }
+    }
+}
+
+fn after_colon(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(": {}", plain(detail)) }
+}
+
+impl fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, after) = (shown(&self.before), shown(&self.after));
+        let what = match self.field.as_str() {
+            "root_ca_digest" => "root CA, by digest",
+            "join_token_digests.worker" => "join token of workers, by digest",
+            "join_token_digests.manager" => "join token of managers, by digest",
+            field => field,
+        };
+        write!(f, "{what} {before} -> {after}")
+    }
+}
+
+fn shown(value: &str) -> String {
+    let digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match value {
+        "" => "(none)".to_owned(),
+        _ if digest => value[..DIGEST_SHOWN].to_owned(),
+        _ => plain(&short_image(value)),
+    }
+}

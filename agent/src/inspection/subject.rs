@@ -1,0 +1,226 @@
+//! Looking into a backup or a state directory, as deep as the keys at hand allow.
+
+use std::{
+    convert::Infallible,
+    fs::File,
+    io::{self, BufReader, Seek},
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use swarmdr_archive::{BackupId, Identities, TrustedKeys, reader::Head};
+
+use crate::{
+    config::Config,
+    fault::Fault,
+    progress::Progress,
+    proof::Opened,
+    shutdown::Shutdown,
+    source::{Choice, Source},
+    swarm::{self, Error, Examined, Inventory, Proof, UnlockKey},
+    vault::{Lock, catalog::Filter},
+};
+
+/// How often the directory of a running engine is read until it is caught between two writes.
+const LIVE_ATTEMPTS: u32 = 3;
+
+/// What is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    Backup(Choice),
+    Directory(PathBuf),
+}
+
+/// One side of a comparison as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operand {
+    Latest,
+    Id(BackupId),
+    /// An archive or a directory: what is there decides.
+    Path(PathBuf),
+}
+
+impl FromStr for Operand {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match (text, text.parse()) {
+            ("latest", _) => Self::Latest,
+            (_, Ok(id)) => Self::Id(id),
+            (path, Err(_)) => Self::Path(path.into()),
+        })
+    }
+}
+
+impl Operand {
+    /// What is meant; a path is looked at. A lone word that is no directory is a mistyped id rather than a file.
+    pub fn subject(&self, cluster: Option<&str>) -> Result<Subject> {
+        let in_vaults = |id| Filter { id, cluster: cluster.map(str::to_owned), ..Filter::default() };
+        match self {
+            Self::Latest => Ok(Subject::Backup(Choice::Vaults(in_vaults(None)))),
+            Self::Id(id) => Ok(Subject::Backup(Choice::Vaults(in_vaults(Some(*id))))),
+            Self::Path(path) if path.is_dir() => Ok(Subject::Directory(path.clone())),
+            Self::Path(path) if path.components().count() > 1 => Ok(Subject::Backup(Choice::File(path.clone()))),
+            Self::Path(path) => Err(Fault::usage(format!("`{}` is neither a backup nor a directory", path.display()))
+                .advice("give the id of a backup as `swarmdr-agent list` shows it, or `latest`")
+                .advice("write ./ before the name of an archive in this directory")
+                .into()),
+        }
+    }
+}
+
+/// How deep a look went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// The raft log was replayed.
+    Log,
+    /// The list in the archive, made at the time of the backup: the log is autolocked or does not replay.
+    Recorded,
+    /// The clear head of an archive that could not be opened.
+    Manifest,
+    /// The files of a directory that need no key.
+    Files,
+}
+
+/// What one look found.
+#[derive(Debug)]
+pub struct Seen {
+    pub source: String,
+    pub basis: Basis,
+    /// Absent for a directory.
+    pub backup: Option<Stored>,
+    /// Absent if the archive was not opened.
+    pub examined: Option<Examined>,
+    pub inventory: Option<Inventory>,
+    /// What else was met that somebody should look at.
+    pub findings: Vec<String>,
+}
+
+/// A backup with a verified head.
+#[derive(Debug)]
+pub struct Stored {
+    pub head: Head,
+    pub in_vault: bool,
+    /// The retention in effect; absent where there is none.
+    pub lock: Option<Lock>,
+}
+
+/// What is needed to look: settings and keys.
+#[derive(Debug)]
+pub struct Looker<'a> {
+    pub config: &'a Config,
+    pub keys: TrustedKeys,
+    pub identities: Arc<Identities>,
+    pub unlock_key: Option<UnlockKey>,
+    pub shutdown: &'a Shutdown,
+    pub progress: Progress,
+}
+
+impl Looker<'_> {
+    pub async fn look(&self, subject: &Subject) -> Result<Seen> {
+        match subject {
+            Subject::Backup(choice) => self.backup(choice).await,
+            Subject::Directory(path) => self.directory(path).await,
+        }
+    }
+
+    async fn backup(&self, choice: &Choice) -> Result<Seen> {
+        let found = self.shutdown.or_interrupted(Source::find(self.config, choice, &self.keys)).await?;
+        let mut findings = found.findings;
+        let (in_vault, lock) = match &found.source {
+            Source::File(_) => (false, None),
+            Source::Vault { vault, at } => {
+                let head = vault.head(at).await;
+                let head = head.inspect_err(|error| findings.push(format!("its lock could not be read: {error}")));
+                (true, head.ok().and_then(|head| head.lock))
+            }
+        };
+        let opened = match found.head.manifest.is_encrypted() && self.identities.is_empty() {
+            true => None,
+            false => Some(self.open(&found.source, &found.head).await?),
+        };
+        let source = found.source.to_string();
+        let backup = Some(Stored { head: found.head, in_vault, lock });
+        let Some(opened) = opened else {
+            return Ok(Seen { source, basis: Basis::Manifest, backup, examined: None, inventory: None, findings });
+        };
+        let (basis, inventory) = match &opened.examined.inventory {
+            Some(inventory) => (Basis::Log, inventory.clone()),
+            None => (Basis::Recorded, opened.recorded()?),
+        };
+        Ok(Seen { source, basis, backup, examined: Some(opened.examined), inventory: Some(inventory), findings })
+    }
+
+    /// Into scratch space that is gone when this returns.
+    async fn open(&self, source: &Source, head: &Head) -> Result<Opened> {
+        let scratch = std::env::temp_dir();
+        let fetch = source.fetch(head.archive_size, &scratch, self.progress);
+        let mut archive: File = self.shutdown.or_interrupted(fetch).await?;
+        let (keys, identities) = (self.keys.clone(), Arc::clone(&self.identities));
+        let (unlock_key, shutdown) = (self.unlock_key.clone(), self.shutdown.clone());
+        let open = tokio::task::spawn_blocking(move || {
+            archive.rewind()?;
+            let dir = tempfile::tempdir_in(scratch).context("failed to make a scratch directory")?;
+            let input = BufReader::new(archive);
+            Opened::open(input, &keys, &identities, dir.path(), unlock_key.as_ref(), &shutdown)
+        });
+        let opened = open.await.context("the look ended unexpectedly")?;
+        opened.with_context(|| format!("failed to look into {source}"))
+    }
+
+    async fn directory(&self, path: &Path) -> Result<Seen> {
+        let (dir, unlock_key, shutdown) = (path.to_owned(), self.unlock_key.clone(), self.shutdown.clone());
+        let examine = tokio::task::spawn_blocking(move || examine_live(&dir, unlock_key.as_ref(), &shutdown));
+        let examined = examine.await.context("the look ended unexpectedly")?;
+        let examined = examined.with_context(|| format!("failed to look into {}", path.display()))?;
+        Ok(Seen {
+            source: path.display().to_string(),
+            basis: if examined.inventory.is_some() { Basis::Log } else { Basis::Files },
+            backup: None,
+            inventory: examined.inventory.clone(),
+            examined: Some(examined),
+            findings: Vec::new(),
+        })
+    }
+}
+
+/// An engine may run there: it appends records and removes files meanwhile, which looks like damage and is none.
+fn examine_live(dir: &Path, key: Option<&UnlockKey>, shutdown: &Shutdown) -> Result<Examined> {
+    for _ in 1..LIVE_ATTEMPTS {
+        shutdown.check()?;
+        match swarm::examine(dir, key) {
+            Ok(Examined { proof: Proof::Unproven(_), .. }) => {}
+            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            settled => return Ok(settled?),
+        }
+    }
+    Ok(swarm::examine(dir, key)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{exit::Exit, fault::Rendered};
+
+    #[test]
+    fn a_side_is_an_id_latest_a_directory_or_a_path_with_a_slash() {
+        let operand = |text: &str| text.parse::<Operand>().expect("takes anything").subject(Some("c1"));
+        let vaults = |id| {
+            let filter = Filter { id, cluster: Some("c1".to_owned()), ..Filter::default() };
+            Subject::Backup(Choice::Vaults(filter))
+        };
+        let id = "20261121T031500Z-1a2b3c4d";
+        assert_eq!(operand(id).expect("is an id"), vaults(Some(id.parse().expect("is one"))));
+        assert_eq!(operand("latest").expect("is a word"), vaults(None));
+        assert_eq!(operand("./b.swarmdr").expect("a path"), Subject::Backup(Choice::File("./b.swarmdr".into())));
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let path = dir.path().to_str().expect("UTF-8");
+        assert_eq!(operand(path).expect("is there"), Subject::Directory(path.into()));
+        let error = operand("20261121T0315").expect_err("is none of them");
+        assert_eq!(Rendered::of(&error).exit, Exit::Usage);
+    }
+}
