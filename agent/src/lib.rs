@@ -1,4 +1,109 @@
 //! Disaster recovery for Docker Swarm managers.
+//!
+//! The binary is [`run`]; each verb is a file in `commands`, which calls one flow ([`backup`],
+//! [`restore`]). The flows work with what the state directory says ([`swarm`]), with this machine
+//! ([`host`]) and with the places that keep archives ([`vault`]).
 
+pub mod backup;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod exit;
+pub mod fault;
+pub mod host;
+pub mod inspection;
+pub mod lock;
+pub mod logging;
+pub mod progress;
+pub mod proof;
+pub mod report;
+pub mod restore;
+pub mod schedule;
+pub mod shutdown;
+pub mod signing;
+pub mod source;
+pub mod spool;
+pub mod stage;
 pub mod swarm;
 pub mod vault;
+pub mod vaults;
+
+use std::{ffi::OsString, panic, process::ExitCode};
+
+use clap::Parser;
+use jiff::Timestamp;
+
+use cli::{Cli, Command};
+use commands::Context;
+use config::{Loaded, Sources};
+use exit::Exit;
+use fault::Rendered;
+use progress::Progress;
+use report::Output;
+use shutdown::Shutdown;
+
+/// The whole program, from its arguments to its exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output with 0, mistakes to standard error with 2.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    logging::init(cli.verbose, cli.quiet);
+    // A panic has unwound through the guards that start the engine again; its message is already out.
+    let outcome = panic::catch_unwind(|| execute(&cli)).unwrap_or(Ok(Exit::Failed));
+    outcome.unwrap_or_else(|error| tell(&error, cli.command.is_json())).into()
+}
+
+fn execute(cli: &Cli) -> anyhow::Result<Exit> {
+    let installed = Sources::installed();
+    let sources = match &cli.config {
+        Some(file) => installed.with_file(file),
+        None => installed,
+    };
+    let loaded = Loaded::read(&sources)?;
+    let json = cli.command.is_json();
+    // One thread: the work is one thing after another, and blocking parts have their own pool.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let context = Context {
+            loaded,
+            output: if json { Output::Json } else { Output::Human },
+            progress: Progress::detect(!json && !cli.quiet),
+            shutdown: Shutdown::listen()?,
+            now: Timestamp::now(),
+        };
+        match &cli.command {
+            Command::Backup(args) => commands::backup::run(&context, args).await,
+            Command::Restore(args) => commands::restore::run(&context, args).await,
+            Command::List(args) => commands::list::run(&context, args).await,
+            Command::Inspect(args) => commands::inspect::run(&context, args).await,
+            Command::Diff(args) => commands::diff::run(&context, args).await,
+            Command::Verify(args) => commands::verify::run(&context, args).await,
+            Command::Keygen(args) => commands::keygen::run(&context, args),
+            Command::Config(_) => commands::config::run(&context),
+        }
+    })
+}
+
+/// Tells the error to a person on standard error, and to a script on standard output.
+fn tell(error: &anyhow::Error, json: bool) -> Exit {
+    let rendered = Rendered::of(error);
+    if json {
+        let document = serde_json::json!({
+            "result": rendered.exit.word(),
+            "error": rendered.what,
+            "because": rendered.because,
+            "to_do": rendered.advice,
+        });
+        println!("{document:#}");
+    }
+    match rendered.exit {
+        Exit::NotOurTurn => tracing::info!("{rendered}"),
+        _ => tracing::error!("{rendered}"),
+    }
+    rendered.exit
+}

@@ -1,0 +1,344 @@
+//! The command line. Man pages and completions are made from these definitions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use swarmdr_archive::BackupId;
+
+use crate::inspection::Operand;
+
+/// Disaster recovery for Docker Swarm managers
+///
+/// Takes a point-in-time copy of a manager's swarm state, signs and encrypts it, stores it where it
+/// cannot be deleted, and brings the swarm back on a fresh host with the same address.
+#[derive(Debug, Parser)]
+#[command(name = "swarmdr-agent", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = EXAMPLES)]
+pub struct Cli {
+    /// Read this configuration file instead of /etc/swarmdr/agent.toml and its drop-ins
+    #[arg(long, global = true, env = "SWARMDR_CONFIG", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Say more (-v: every step, -vv: every call)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  swarmdr-agent backup                     back this manager up now
+  swarmdr-agent list                       what is stored, newest first
+  swarmdr-agent inspect --latest           what the newest backup holds
+  swarmdr-agent verify --latest            prove the newest backup
+  swarmdr-agent restore --latest --dry-run what a restore would do on this host
+  swarmdr-agent restore --latest           bring the swarm back on this host
+
+Exit codes:
+  0 done   1 failed   2 usage or configuration   3 not this host's turn
+  4 refused: it would do harm   5 nothing usable found   6 done, needs attention";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Copy this manager's swarm state and store it
+    Backup(BackupArgs),
+    /// Bring a backed-up swarm back on this host
+    Restore(RestoreArgs),
+    /// Show the stored backups, newest first
+    List(ListArgs),
+    /// Show what a backup or a state directory holds, and until when it can be restored
+    Inspect(InspectArgs),
+    /// Show what changed from one backup or state directory to another
+    Diff(DiffArgs),
+    /// Check stored backups: signature, digests, contents
+    Verify(VerifyArgs),
+    /// Make a signing key, or show the public half of the one in use
+    Keygen(KeygenArgs),
+    /// Show the settings in force and where each came from
+    Config(ConfigArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent backup                  stop the engine, copy, start it again, store the copy
+  swarmdr-agent backup --dry-run        say what would be done, and what speaks against it
+  swarmdr-agent backup --if-due         for the timer: only if the schedule says so")]
+pub struct BackupArgs {
+    /// Only if a due time of the schedule has passed since the cluster's newest backup
+    #[arg(long)]
+    pub if_due: bool,
+
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Go on even if the cluster has no majority while this manager's engine is stopped
+    #[arg(long)]
+    pub allow_quorum_loss: bool,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which backup is meant; exactly one way of saying it.
+#[derive(Debug, Args)]
+pub struct Choice {
+    /// The backup with this id
+    #[arg(value_name = "ID", group = "choice")]
+    pub id: Option<BackupId>,
+
+    /// The newest backup that verifies
+    #[arg(long, group = "choice")]
+    pub latest: bool,
+
+    /// An archive in a file instead of a vault
+    #[arg(long, value_name = "PATH", group = "choice", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+
+    /// Only backups of this cluster
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+}
+
+/// What is needed to believe and to open an archive, beyond the configuration.
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// Believe signatures of this key too: `RW…` or the path of a .pub file (repeatable)
+    #[arg(long = "trust", value_name = "KEY")]
+    pub keys: Vec<String>,
+
+    /// Open encrypted archives with the age identities in this file
+    #[arg(long = "identity", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub identity: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent restore --latest --dry-run
+  swarmdr-agent restore --latest --identity /root/identity.txt
+  swarmdr-agent restore 20261121T031500Z-1a2b3c4d
+  swarmdr-agent restore --file /mnt/usb/backup.swarmdr --trust RWQ…
+
+Nothing on the host changes before the archive is whole, its signature verifies against a
+trusted key, and the swarm's address is found on an interface of this host. The state that
+was there is moved aside, never deleted; any failure puts it back.")]
+#[command(group = clap::ArgGroup::new("choice").required(true))]
+pub struct RestoreArgs {
+    #[command(flatten)]
+    pub choice: Choice,
+
+    #[command(flatten)]
+    pub trust: Trust,
+
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Replace the state of a swarm that is active on this host; restore with an expired node certificate
+    #[arg(long)]
+    pub force: bool,
+
+    /// The old managers are cut off for good: do not look whether they answer
+    #[arg(long)]
+    pub fenced: bool,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only backups of this cluster
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+
+    #[command(flatten)]
+    pub trust: Trust,
+
+    /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What opens an autolocked state; from a file, since anyone can read arguments.
+#[derive(Debug, Args)]
+pub struct Unlock {
+    /// Open autolocked states with the unlock key (`SWMKEY-1-…`) in this file
+    #[arg(long = "unlock-key", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent inspect --latest --identity identity.txt
+  swarmdr-agent inspect 20261121T031500Z-1a2b3c4d
+  swarmdr-agent inspect --file /mnt/usb/backup.swarmdr --trust RWQ…
+  swarmdr-agent inspect --dir /var/lib/docker/swarm
+
+What is shown is read from the raft log itself where it can be opened; without an identity an
+encrypted backup shows its clear manifest only. A directory may belong to a running engine: it is
+only read, and may lack the last moments. No value of a secret, no key and no token is shown.
+
+Exits 6 if the state could not be restored as it is, or if other objects in the vaults need a look.")]
+#[command(group = clap::ArgGroup::new("choice").required(true))]
+pub struct InspectArgs {
+    #[command(flatten)]
+    pub choice: Choice,
+
+    /// A state directory instead of a backup
+    #[arg(long, value_name = "PATH", group = "choice", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub trust: Trust,
+
+    #[command(flatten)]
+    pub unlock: Unlock,
+
+    /// Print everything as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent diff 20261120T031500Z-9f8e7d6c 20261121T031500Z-1a2b3c4d --identity identity.txt
+  swarmdr-agent diff latest /var/lib/docker/swarm --identity identity.txt
+  swarmdr-agent diff ./old.swarmdr ./new.swarmdr --trust RWQ…
+
+A and B are each the id of a backup, `latest`, the path of an archive (with a slash in it), or a
+state directory. + is in B only, - is in A only, ~ is in both and not the same.
+
+Exits 0 whether or not there are differences.")]
+pub struct DiffArgs {
+    /// What was before
+    #[arg(value_name = "A")]
+    pub before: Operand,
+
+    /// What came after
+    #[arg(value_name = "B")]
+    pub after: Operand,
+
+    /// `latest` means the newest backup of this cluster
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+
+    #[command(flatten)]
+    pub trust: Trust,
+
+    #[command(flatten)]
+    pub unlock: Unlock,
+
+    /// Print the differences as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent verify                     every stored backup
+  swarmdr-agent verify --latest            the newest one
+  swarmdr-agent verify --file B.swarmdr --trust RWQ…
+
+Without an identity an encrypted archive is checked as far as its signature and the digest of
+the stored bytes go; with one it is opened and every file is checked.")]
+#[command(group = clap::ArgGroup::new("choice"))]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub choice: Choice,
+
+    #[command(flatten)]
+    pub trust: Trust,
+
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The secret key signs backups and stays on the managers. The public key is what a restoring host
+is told to trust: keep it off these hosts, with the disaster runbook.")]
+pub struct KeygenArgs {
+    /// Where to write the secret key; the public key goes beside it [default: the configured place]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Command {
+    /// True where standard output is meant for a script, so that nothing else is drawn around it.
+    pub fn is_json(&self) -> bool {
+        match self {
+            Command::Backup(args) => args.json,
+            Command::Restore(args) => args.json,
+            Command::List(args) => args.json,
+            Command::Inspect(args) => args.json,
+            Command::Diff(args) => args.json,
+            Command::Verify(args) => args.json,
+            Command::Keygen(args) => args.json,
+            Command::Config(args) => args.json,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn restore_wants_exactly_one_choice() {
+        for wrong in [
+            &["swarmdr-agent", "restore"][..],
+            &["swarmdr-agent", "restore", "--latest", "--file", "/x"],
+            &["swarmdr-agent", "restore", "--latest", "20261121T031500Z-1a2b3c4d"],
+            &["swarmdr-agent", "restore", "yesterday"],
+        ] {
+            assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
+        }
+        Cli::try_parse_from(["swarmdr-agent", "restore", "20261121T031500Z-1a2b3c4d"]).expect("one choice");
+    }
+
+    #[test]
+    fn inspect_wants_exactly_one_choice() {
+        for wrong in [
+            &["swarmdr-agent", "inspect"][..],
+            &["swarmdr-agent", "inspect", "--latest", "--dir", "/x"],
+            &["swarmdr-agent", "inspect", "--file", "/x", "--dir", "/x"],
+        ] {
+            assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
+        }
+        Cli::try_parse_from(["swarmdr-agent", "inspect", "--dir", "/x"]).expect("one choice");
+        Cli::try_parse_from(["swarmdr-agent", "diff", "latest", "/x", "--json"]).expect("two sides");
+    }
+}

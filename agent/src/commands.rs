@@ -1,0 +1,94 @@
+//! One file per verb: builds its context, calls the flow, prints the report.
+
+pub mod backup;
+pub mod config;
+pub mod diff;
+pub mod inspect;
+pub mod keygen;
+pub mod list;
+pub mod restore;
+pub mod verify;
+
+use std::{fs, path::Path, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use swarmdr_archive::{Identities, TrustedKeys};
+use zeroize::Zeroizing;
+
+use crate::{
+    cli::{Trust, Unlock},
+    config::Loaded,
+    fault::Fault,
+    inspection::{Looker, Subject},
+    progress::Progress,
+    report::Output,
+    shutdown::Shutdown,
+    signing,
+    swarm::UnlockKey,
+};
+
+/// What every verb gets.
+#[derive(Debug)]
+pub struct Context {
+    pub loaded: Loaded,
+    pub output: Output,
+    pub progress: Progress,
+    pub shutdown: Shutdown,
+    pub now: Timestamp,
+}
+
+impl Context {
+    /// Whose signatures are believed in this run.
+    fn trusted(&self, trust: &Trust) -> Result<TrustedKeys> {
+        signing::trusted(&self.loaded.config, &trust.keys)
+    }
+
+    /// What opens encrypted archives in this run; nothing if no identity is named.
+    fn identities(&self, trust: &Trust) -> Result<Identities> {
+        match trust.identity.as_deref().or(self.loaded.config.identity_file.as_deref()) {
+            Some(path) => read_identities(path),
+            None => Ok(Identities::none()),
+        }
+    }
+
+    /// What looks into these. A host that trusts nobody can still look at its own directories.
+    fn looker(&self, subjects: &[&Subject], trust: &Trust, unlock: &Unlock) -> Result<Looker<'_>> {
+        let any_backup = subjects.iter().any(|subject| matches!(subject, Subject::Backup(_)));
+        let (keys, identities) = match any_backup {
+            true => (self.trusted(trust)?, self.identities(trust)?),
+            false => (TrustedKeys::new(), Identities::none()),
+        };
+        Ok(Looker {
+            config: &self.loaded.config,
+            keys,
+            identities: Arc::new(identities),
+            unlock_key: unlock.key_file.as_deref().map(read_unlock_key).transpose()?,
+            shutdown: &self.shutdown,
+            progress: self.progress,
+        })
+    }
+}
+
+fn read_unlock_key(path: &Path) -> Result<UnlockKey> {
+    let read = || -> Result<UnlockKey> { Ok(Zeroizing::new(fs::read_to_string(path)?).parse()?) };
+    read().map_err(|cause| {
+        Fault::usage(format!("{} holds no unlock key that can be used", path.display()))
+            .advice("write what `docker swarm unlock-key -q` prints into a file that only root can read")
+            .because(cause)
+            .into()
+    })
+}
+
+fn read_identities(path: &Path) -> Result<Identities> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("failed to read the identity file {}", path.display()))
+        .map_err(|cause| {
+            anyhow::Error::from(
+                Fault::usage("encrypted archives cannot be opened")
+                    .advice("name a file made by `age-keygen`")
+                    .because(cause),
+            )
+        })?;
+    Identities::parse_file(&text).with_context(|| format!("failed to use the identity file {}", path.display()))
+}

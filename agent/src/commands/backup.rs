@@ -1,0 +1,26 @@
+//! `backup`
+
+use anyhow::Result;
+
+use super::Context;
+use crate::{
+    backup::{Backup, Request},
+    cli::BackupArgs,
+    exit::Exit,
+    lock::HostLock,
+};
+
+pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
+    let config = &context.loaded.config;
+    let _lock = HostLock::acquire(&HostLock::default_path())?;
+    let backup = Backup { config, shutdown: &context.shutdown, progress: context.progress, now: context.now };
+    let request = Request { if_due: args.if_due, allow_quorum_loss: args.allow_quorum_loss };
+    let prepared = context.shutdown.or_interrupted(backup.prepare(request)).await?;
+    if args.dry_run {
+        context.output.print(&prepared.plan)?;
+        return Ok(Exit::Done);
+    }
+    let report = backup.run(prepared).await?;
+    context.output.print(&report)?;
+    Ok(report.exit)
+}
