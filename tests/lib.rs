@@ -2,4 +2,5 @@
 
 pub mod lab;
 pub mod s3;
+pub mod scenario;
 pub mod tree;
