@@ -1,0 +1,85 @@
+//! The generations of Docker Engine that hosts come with.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::tree::{Recipe, Tree};
+
+/// An engine as Debian packages it, with the systemd of the same suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// 20.10.24 and systemd 252, Debian bookworm.
+    E20_10,
+    /// 26.1.5 and systemd 257, Debian trixie.
+    E26_1,
+    /// 28.5.2 and systemd 262, Debian forky: not yet released, its versions still move.
+    E28_5,
+}
+
+/// No recommendations come with them. `docker.io` carries the client itself up to 20.10.
+const PACKAGES: [&str; 9] = [
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "iproute2",
+    "iptables",
+    "ca-certificates",
+    "procps",
+    "busybox-static",
+    "docker.io",
+];
+
+/// Masked are: what a container may not do (load modules, mount kernel file systems), and timers that would stir a
+/// host in the middle of a test. The journal is kept on disk, to be read after a power cut.
+const TWEAKS: &str = r#"
+systemctl mask \
+    systemd-modules-load.service dev-hugepages.mount sys-fs-fuse-connections.mount \
+    sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount \
+    systemd-networkd.service systemd-networkd-wait-online.service systemd-networkd.socket \
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
+    e2scrub_reap.service
+mkdir -p /var/log/journal
+
+image=$(mktemp -d)
+mkdir "$image/bin" "$image/tmp"
+cp /bin/busybox "$image/bin"
+for applet in $(busybox --list); do
+    [ "$applet" = busybox ] || ln -s busybox "$image/bin/$applet"
+done
+mkdir -p /usr/share/lab
+tar -C "$image" -cf /usr/share/lab/busybox.tar .
+rm -r "$image"
+"#;
+
+impl Engine {
+    pub const ALL: [Self; 3] = [Self::E20_10, Self::E26_1, Self::E28_5];
+
+    /// How the version that `docker version` prints begins.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::E20_10 => "20.10.",
+            Self::E26_1 => "26.1.",
+            Self::E28_5 => "28.5.",
+        }
+    }
+
+    pub fn systemd(self) -> u32 {
+        match self {
+            Self::E20_10 => 252,
+            Self::E26_1 => 257,
+            Self::E28_5 => 262,
+        }
+    }
+
+    /// The root file system to boot, built on first use.
+    pub fn tree(self) -> Result<PathBuf> {
+        let (name, suite, client) = match self {
+            Self::E20_10 => ("engine-20.10", "bookworm", None),
+            Self::E26_1 => ("engine-26.1", "trixie", Some("docker-cli")),
+            Self::E28_5 => ("engine-28.5", "forky", Some("docker-cli")),
+        };
+        let packages: Vec<&str> = PACKAGES.into_iter().chain(client).collect();
+        Tree::get(&Recipe { name, suite, packages: &packages, tweaks: TWEAKS })
+    }
+}

@@ -1,0 +1,193 @@
+//! Running things inside a host.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Host, read, wait_for};
+use crate::tree::capture;
+
+/// A command that takes longer hangs, and is killed. Generous: a test is not slower than its machine.
+const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+
+/// The environment of a root shell; nothing of this process leaks in.
+const ENVIRONMENT: [&str; 3] =
+    ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"];
+
+/// What a command left behind.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Host {
+    /// Runs a command in the host to its end, which comes after five minutes at the latest (as a SIGKILL). Root's
+    /// environment, no input. An exit code other than 0 is no error of this function.
+    pub fn run<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<Output> {
+        self.run_with_input(words, &[])
+    }
+
+    /// Like [`Host::run`], with these bytes as standard input.
+    pub fn run_with_input<S: AsRef<OsStr>>(&self, words: &[S], input: &[u8]) -> Result<Output> {
+        let limit = format!("{}", COMMAND_LIMIT.as_secs());
+        let mut command = self.enter()?;
+        command.args(["timeout", "--signal=KILL", &limit]).args(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("failed to enter {}", self.name()))?;
+        let mut stdin = child.stdin.take().expect("it is piped");
+        let output = std::thread::scope(|scope| {
+            // A command that does not read its input closes it; that is its own affair.
+            scope.spawn(move || stdin.write_all(input));
+            child.wait_with_output()
+        })?;
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Output { status: output.status, stdout: text(&output.stdout), stderr: text(&output.stderr) })
+    }
+
+    /// Runs a script by `sh -eu` and returns what it printed, without the newline at the end. An exit code other than 0
+    /// is an error that carries its standard error.
+    pub fn sh(&self, script: &str) -> Result<String> {
+        self.succeed(&["sh", "-euc", script], &[])
+    }
+
+    /// Runs the docker client in the host, like [`Host::sh`].
+    pub fn docker(&self, args: &[&str]) -> Result<String> {
+        self.succeed(&[&["docker"], args].concat(), &[])
+    }
+
+    pub(super) fn succeed(&self, words: &[&str], input: &[u8]) -> Result<String> {
+        let output = self.run_with_input(words, input)?;
+        if !output.status.success() {
+            bail!(
+                "{}: `{}` ended with {}: {}{}",
+                self.name(),
+                words.join(" "),
+                output.status,
+                output.stdout,
+                output.stderr.trim_end()
+            );
+        }
+        Ok(output.stdout.trim_end().to_owned())
+    }
+
+    /// Starts a command in the host and comes back. It ends with its value at the latest.
+    pub fn spawn<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<Background> {
+        let number = self.commands.fetch_add(1, Ordering::Relaxed);
+        let file = |end| self.disk().join(format!("command-{number}.{end}"));
+        let (stdout, stderr) = (file("out"), file("err"));
+        let pid_file = format!("/run/lab-command-{number}.pid");
+        let mut command = self.enter()?;
+        command
+            // `$$` stays the process id through exec.
+            .args(["sh", "-c", r#"echo $$ >"$0.new"; mv "$0.new" "$0"; exec "$@""#, &pid_file])
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout)?)
+            .stderr(File::create(&stderr)?);
+        let child = command.spawn().with_context(|| format!("failed to enter {}", self.name()))?;
+        let mut background = Background { child, init: self.init()?, pid: None, stdout, stderr };
+        let pid = wait_for("a command to start", Duration::from_secs(30), || {
+            Ok(Some(self.sh(&format!("cat {pid_file}"))?.parse()?))
+        })?;
+        background.pid = Some(pid);
+        Ok(background)
+    }
+
+    /// Writes a file in the host, mode 644, with the directories that it needs.
+    pub fn write_file(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        let words = ["install", "-D", "-m", "644", "/dev/stdin", path];
+        self.succeed(&words, content.as_ref()).map(drop)
+    }
+
+    pub fn read_file(&self, path: &str) -> Result<String> {
+        self.succeed(&["cat", path], &[])
+    }
+
+    /// Puts a program of this machine into the host's /usr/bin, under its own name.
+    pub fn install(&self, program: &Path) -> Result<()> {
+        let name = program.file_name().with_context(|| format!("{} names no file", program.display()))?;
+        let content = fs::read(program).with_context(|| format!("failed to read {}", program.display()))?;
+        let target = format!("/usr/bin/{}", name.to_string_lossy());
+        self.succeed(&["install", "-m", "755", "/dev/stdin", &target], &content).map(drop)
+    }
+
+    /// Up to the words of the command: joins the host's own cgroup, so that a power cut takes the command too and
+    /// systemd sees a process of its own, then the namespaces and the root of its PID 1.
+    fn enter(&self) -> Result<Command> {
+        let mut command = Command::new("sh");
+        command
+            .args(["-euc", r#"echo 0 >"$0/cgroup.procs"; exec nsenter "$@""#])
+            .arg(self.init_scope()?)
+            .arg(format!("--target={}", self.init()?))
+            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"])
+            .args(["env", "-i"])
+            .args(ENVIRONMENT)
+            .process_group(0);
+        Ok(command)
+    }
+}
+
+/// A command that runs in a host.
+#[derive(Debug)]
+pub struct Background {
+    child: Child,
+    init: u32,
+    pid: Option<u32>,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Background {
+    /// As the host numbers it.
+    pub fn pid(&self) -> u32 {
+        self.pid.expect("it is known before anybody has the value")
+    }
+
+    /// What it has printed so far.
+    pub fn stdout(&self) -> Result<String> {
+        read(&self.stdout)
+    }
+
+    pub fn stderr(&self) -> Result<String> {
+        read(&self.stderr)
+    }
+
+    /// Sends a signal, by name without SIG. An ended command is an error.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        let pid = self.pid().to_string();
+        let target = format!("--target={}", self.init);
+        capture(Command::new("nsenter").args([&target, "--pid", "kill", "-s", signal, &pid])).map(drop)
+    }
+
+    /// Its output, if it has ended.
+    pub fn finished(&mut self) -> Result<Option<Output>> {
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(None);
+        };
+        Ok(Some(Output { status, stdout: self.stdout()?, stderr: self.stderr()? }))
+    }
+
+    /// Waits for its end; a command that outlives the limit is an error, and dies.
+    pub fn wait(mut self, limit: Duration) -> Result<Output> {
+        wait_for("a command to end", limit, || self.finished())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) && self.pid.is_some() {
+            // It may end on its own in between; nsenter ends with it either way.
+            let _ = self.signal("KILL");
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Network namespaces held by nothing but an open file, and the bridge that joins them.
+
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::tree::capture;
+
+/// A network namespace; gone, with every interface in it, when this and the last process in it are.
+#[derive(Debug)]
+pub struct Netns {
+    file: File,
+}
+
+impl Netns {
+    pub(super) fn new() -> Result<Self> {
+        // A thread can leave the namespace of its process; this one ends there.
+        let made = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            File::open("/proc/thread-self/ns/net")
+        });
+        let made = made.join().map_err(|_| anyhow!("the thread panicked"));
+        let file = made.and_then(|file| Ok(file?));
+        file.map(|file| Self { file }).context("failed to create a network namespace")
+    }
+
+    /// For `nsenter --net=`, from any process of root; good while this process lives.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
+    }
+
+    /// A command that will run in the namespace, and in this machine's other ones.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.path().display())).arg(program);
+        command
+    }
+
+    /// Runs code of this process in the namespace: sockets that it opens are in there, and stay so.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                setns(&self.file, CloneFlags::CLONE_NEWNET).context("failed to enter a network namespace")?;
+                Ok(work())
+            });
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// One `ip` run for all lines, each a command without its leading `ip`.
+    fn ip(&self, lines: &[String]) -> Result<()> {
+        let script: Vec<String> = lines.iter().map(|line| format!("ip {line}")).collect();
+        capture(self.command("sh").args(["-euc", &script.join("\n")])).map(drop)
+    }
+}
+
+/// The switch of a lab.
+#[derive(Debug)]
+pub struct Bridge {
+    netns: Netns,
+}
+
+impl Bridge {
+    pub fn new(own: Ipv4Addr) -> Result<Self> {
+        let netns = Netns::new()?;
+        netns.ip(&[
+            "link set lo up".to_owned(),
+            "link add br0 type bridge forward_delay 0".to_owned(),
+            format!("address add {own}/24 dev br0"),
+            "link set br0 up".to_owned(),
+        ])?;
+        Ok(Self { netns })
+    }
+
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// Gives a namespace the interface `host0` with this address, and plugs its other end in here.
+    pub fn plug(&self, name: &str, addr: Ipv4Addr, host: &Netns) -> Result<()> {
+        let [.., third, last] = addr.octets();
+        let peer = host.path();
+        self.netns.ip(&[
+            // The hardware address follows from the IP address, as when a network interface moves to a
+            // replacement machine: no neighbour holds a stale entry.
+            format!(
+                "link add v-{name} type veth peer name host0 address 02:77:00:00:{third:02x}:{last:02x} netns {}",
+                peer.display()
+            ),
+            format!("link set v-{name} master br0 up"),
+        ])?;
+        host.ip(&[
+            "link set lo up".to_owned(),
+            format!("address add {addr}/24 dev host0"),
+            "link set host0 up".to_owned(),
+        ])
+    }
+
+    pub fn unplug(&self, name: &str) -> Result<()> {
+        self.netns.ip(&[format!("link delete v-{name}")])
+    }
+
+    /// Down: not a bit passes, while the host still has its interface and address.
+    pub fn set(&self, name: &str, state: &str) -> Result<()> {
+        self.netns.ip(&[format!("link set v-{name} {state}")])
+    }
+}
