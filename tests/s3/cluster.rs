@@ -1,0 +1,93 @@
+//! The smallest Ceph cluster that carries a gateway: one monitor, and one OSD that keeps its objects in memory.
+
+use std::net::Ipv4Addr;
+
+use anyhow::Result;
+
+use super::sandbox::{Daemon, Sandbox};
+
+const MONITOR_PORT: u16 = 13300;
+const CLUSTER_ID: &str = "9c1f1c0e-54a5-4c7b-8f5e-0d6c5f3f7e21";
+const OSD_ID: &str = "5f0bb7a1-6c34-4d8c-9d0a-2f6f3f6d8a11";
+
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub sandbox: Sandbox,
+    osd: Daemon,
+}
+
+impl Cluster {
+    /// Takes about half a second; every step waits for the one before by itself.
+    pub fn start(sandbox: Sandbox) -> Result<Self> {
+        let address = sandbox.address();
+        sandbox.write("/run/ceph.conf", &config(address))?;
+        sandbox.run("mkdir", &["/run/mon", "/run/osd", "/run/rgw"])?;
+
+        let monitor = format!("[v2:{address}:{MONITOR_PORT}]");
+        sandbox.run("monmaptool", &["--create", "--fsid", CLUSTER_ID, "--addv", "a", &monitor, "/run/monmap"])?;
+        sandbox.run("ceph-mon", &["--mkfs", "-i", "a", "--monmap", "/run/monmap"])?;
+        sandbox.spawn("mon", "ceph-mon -f -i a")?;
+        sandbox.run("ceph", &["osd", "new", OSD_ID])?;
+        sandbox.run("ceph-osd", &["--mkfs", "-i", "0", "--osd-uuid", OSD_ID])?;
+        let osd = sandbox.spawn("osd", "ceph-osd -f -i 0")?;
+        Ok(Self { sandbox, osd })
+    }
+
+    /// Makes every request hang, reads too, until [`thaw`](Self::thaw).
+    pub fn freeze(&self) -> Result<()> {
+        self.sandbox.signal(&self.osd, "STOP")
+    }
+
+    pub fn thaw(&self) -> Result<()> {
+        self.sandbox.signal(&self.osd, "CONT")
+    }
+}
+
+fn config(address: Ipv4Addr) -> String {
+    format!(
+        "\
+[global]
+fsid = {CLUSTER_ID}
+mon_initial_members = a
+mon_host = [v2:{address}:{MONITOR_PORT}/0]
+public_addr = {address}
+ms_bind_msgr1 = false
+
+# Nobody else reaches this loopback address. Without the second line clients that need no key are still asked for one.
+auth_cluster_required = none
+auth_service_required = none
+auth_client_required = none
+ms_mon_client_mode = crc
+
+# One copy in memory, few placement groups, and a vote that does not wait for more changes: a start of a second.
+osd_objectstore = memstore
+memstore_device_bytes = 8589934592
+osd_pool_default_size = 1
+osd_pool_default_min_size = 1
+osd_pool_default_pg_num = 4
+osd_pool_default_pgp_num = 4
+osd_pool_default_pg_autoscale_mode = off
+osd_crush_chooseleaf_type = 0
+mon_allow_pool_size_one = true
+mon_max_pg_per_osd = 1000
+paxos_propose_interval = 0.05
+
+# Debian builds in a path relative to the root.
+osd_class_dir = /usr/lib/x86_64-linux-gnu/rados-classes
+mon_data = /run/mon
+osd_data = /run/osd
+rgw_data = /run/rgw
+run_dir = /run
+crash_dir = /run
+admin_socket =
+log_file =
+log_to_stderr = true
+err_to_stderr = true
+mon_cluster_log_to_file = false
+debug_rocksdb = 1
+
+# A full quota is full at once, not when a cache expires.
+rgw_bucket_quota_ttl = 0
+"
+    )
+}

@@ -1,0 +1,89 @@
+//! A TCP listener on a thread of its own, so that blocking tests and other processes can use it.
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+use nix::sched::{CloneFlags, setns};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+/// Stops, and breaks its connections, when dropped.
+#[derive(Debug)]
+pub(super) struct Listener {
+    address: SocketAddrV4,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    /// Listens on a free port of this process's 127.0.0.1. What `serve` connects to is in `netns`, if one is given.
+    pub fn start<S, F>(netns: Option<&Path>, serve: S) -> Result<Self>
+    where
+        S: Fn(TcpStream) -> F + Send + 'static,
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let runtime = Builder::new_current_thread().enable_io().build().context("failed to start a runtime")?;
+        // Not by the runtime: the caller may be on one already, and must not block on another.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("failed to listen on 127.0.0.1")?;
+        listener.set_nonblocking(true).context("failed to set up a listening socket")?;
+        let address = match listener.local_addr().context("failed to learn the listener's port")? {
+            SocketAddr::V4(address) => address,
+            SocketAddr::V6(address) => unreachable!("bound to 127.0.0.1, not {address}"),
+        };
+        let namespace = netns.map(File::open).transpose().context("failed to open the network namespace")?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            if let Some(namespace) = namespace {
+                // Only this thread moves. The listening socket stays where it was made.
+                setns(namespace, CloneFlags::CLONE_NEWNET).expect("tests run as root");
+            }
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).expect("the socket listens and does not block");
+                tokio::select! {
+                    _ = stopped => {}
+                    () = accept(listener, serve) => {}
+                }
+            });
+        });
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// A way from this process to a server inside a network namespace, whatever its protocol.
+    pub fn door(netns: &Path, server: SocketAddrV4) -> Result<Self> {
+        Self::start(Some(netns), move |mut client| async move {
+            let mut server = TcpStream::connect(server).await?;
+            copy_bidirectional(&mut client, &mut server).await.map(drop)
+        })
+    }
+
+    pub fn address(&self) -> SocketAddrV4 {
+        self.address
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept<S, F>(listener: TcpListener, serve: S)
+where
+    S: Fn(TcpStream) -> F,
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    while let Ok((client, _)) = listener.accept().await {
+        let served = serve(client);
+        // Breaking a connection is how it tells its client: nobody else needs to hear of it.
+        tokio::spawn(async move { served.await.unwrap_or_default() });
+    }
+}

@@ -1,0 +1,178 @@
+//! A proxy that spoils chosen requests on their way to an S3 server.
+//!
+//! It passes bytes on as they come, the Host header too, so signatures stay valid. Each connection carries one
+//! request: the proxy adds `Connection: close`, which is not signed, and so never has to know where an answer ends.
+
+use std::io;
+use std::net::SocketAddrV4;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::listener::Listener;
+
+/// What happens to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Answered with `503 SlowDown`; the server never hears of it.
+    SlowDown,
+    /// The server does all of it; the answer is thrown away and the connection closed.
+    LoseAnswer,
+    /// Both connections are closed after this many bytes of the body.
+    Cut { after: u64 },
+    /// The body's byte at this offset arrives inverted.
+    Corrupt { at: u64 },
+}
+
+/// One order, used up from the oldest on.
+#[derive(Debug)]
+struct Order {
+    /// A request matches if its request line starts with this, as in `PUT /bucket/`.
+    start: String,
+    skip: usize,
+    times: usize,
+    fault: Fault,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    orders: Vec<Order>,
+    seen: Vec<String>,
+}
+
+/// Stops when dropped.
+#[derive(Debug)]
+pub struct LossyProxy {
+    listener: Listener,
+    book: Arc<Mutex<Book>>,
+}
+
+impl LossyProxy {
+    /// Listens on a free port of 127.0.0.1 and passes on to `server`, which must speak plain HTTP.
+    pub fn start(server: SocketAddrV4) -> Result<Self> {
+        let book = Arc::new(Mutex::new(Book::default()));
+        let listener = Listener::start(None, {
+            let book = Arc::clone(&book);
+            move |client| pass_on(client, server, Arc::clone(&book))
+        })?;
+        Ok(Self { listener, book })
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.listener.address())
+    }
+
+    /// After `skip` more requests whose request line starts with `start` (as in `PUT /bucket/`), spoils the next
+    /// `times`. Orders for the same requests are carried out one after the other.
+    pub fn spoil(&self, start: &str, skip: usize, times: usize, fault: Fault) {
+        let order = Order { start: start.to_owned(), skip, times, fault };
+        self.book.lock().expect("no holder panics").orders.push(order);
+    }
+
+    /// The request lines so far, as in `PUT /bucket/key?x-id=PutObject HTTP/1.1`, spoilt or not.
+    pub fn seen(&self) -> Vec<String> {
+        self.book.lock().expect("no holder panics").seen.clone()
+    }
+}
+
+impl Book {
+    /// Notes a request and says what happens to it.
+    fn enter(&mut self, line: &str) -> Option<Fault> {
+        self.seen.push(line.to_owned());
+        let order = self.orders.iter_mut().find(|order| order.times > 0 && line.starts_with(&order.start))?;
+        if order.skip > 0 {
+            order.skip -= 1;
+            return None;
+        }
+        order.times -= 1;
+        Some(order.fault)
+    }
+}
+
+async fn pass_on(mut client: TcpStream, server: SocketAddrV4, book: Arc<Mutex<Book>>) -> io::Result<()> {
+    let (head, body) = read_head(&mut client).await?;
+    let line = head.lines().next().unwrap_or_default();
+    let fault = book.lock().expect("no holder panics").enter(line);
+    if fault == Some(Fault::SlowDown) {
+        return refuse(client).await;
+    }
+    let mut upstream = TcpStream::connect(server).await?;
+    upstream.write_all(one_request(&head).as_bytes()).await?;
+
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = upstream.into_split();
+    tokio::select! {
+        // Ends first only if the body was cut; a whole body leaves the end to the answer.
+        cut = pass_body(body, from_client, to_server, fault) => cut,
+        answered = pass_answer(from_server, to_client, fault) => answered,
+    }
+}
+
+/// Reads up to the empty line, and returns with it whatever of the body came along.
+async fn read_head(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+    const LIMIT: usize = 64 * 1024;
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let body = bytes.split_off(end + 4);
+            let head = String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
+            return Ok((head, body));
+        }
+        if client.read_buf(&mut bytes).await? == 0 || bytes.len() > LIMIT {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+fn one_request(head: &str) -> String {
+    let kept = head.trim_end().lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+    kept.map(|line| format!("{line}\r\n")).collect::<String>() + "Connection: close\r\n\r\n"
+}
+
+async fn refuse(mut client: TcpStream) -> io::Result<()> {
+    let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SlowDown</Code></Error>";
+    let head = format!("Content-Type: application/xml\r\nContent-Length: {}\r\nConnection: close", body.len());
+    client.write_all(format!("HTTP/1.1 503 Slow Down\r\n{head}\r\n\r\n{body}").as_bytes()).await?;
+    client.shutdown().await?;
+    // Closing over an unread body would reset the connection and could take the answer with it.
+    copy(&mut client, &mut sink()).await.map(drop)
+}
+
+/// Returns when the fault says to cut, or when the client hangs up; otherwise never.
+async fn pass_body(
+    mut bytes: Vec<u8>,
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    fault: Option<Fault>,
+) -> io::Result<()> {
+    let mut sent = 0;
+    loop {
+        let end = sent + bytes.len() as u64;
+        match fault {
+            Some(Fault::Cut { after }) if after <= end => {
+                bytes.truncate((after - sent) as usize);
+                return to.write_all(&bytes).await;
+            }
+            Some(Fault::Corrupt { at }) if (sent..end).contains(&at) => bytes[(at - sent) as usize] ^= 0xff,
+            _ => {}
+        }
+        to.write_all(&bytes).await?;
+        sent = end;
+        bytes.clear();
+        if from.read_buf(&mut bytes).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn pass_answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: Option<Fault>) -> io::Result<()> {
+    if fault == Some(Fault::LoseAnswer) {
+        // The server closes after its answer, so at the end of this it has done all of it.
+        return copy(&mut from, &mut sink()).await.map(drop);
+    }
+    copy(&mut from, &mut to).await?;
+    to.shutdown().await
+}
