@@ -1,0 +1,217 @@
+//! Damages fixtures byte by byte: each time the reader must name the place, or read the very same thing.
+//!
+//! By default a sample of the bytes is flipped, a different one for every file; `SWARMDR_TEST_FULL` flips them all.
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result};
+use swarmdr_agent::swarm::{Damage, Error, Examined, Proof, Warning};
+
+use crate::fixture::{Fixture, PLANTED};
+
+const WAL: &str = "raft/wal-v3-encrypted";
+const SNAP: &str = "raft/snap-v3-encrypted";
+const CERTIFICATES: [&str; 3] =
+    ["certificates/swarm-node.crt", "certificates/swarm-node.key", "certificates/swarm-root-ca.crt"];
+
+/// No record of these fixtures is longer, so damage is named this close before the byte that was changed.
+const RECORD_MAX: u64 = 64 * 1024;
+
+#[test]
+fn every_flip_in_the_log_is_placed_or_harmless() -> Result<()> {
+    let campaign = Campaign::new("28.5.2", "plain")?;
+    campaign.flip(&campaign.fixture.files(WAL)?[0], 11)?;
+    let campaign = Campaign::new("20.10.24", "locked")?;
+    campaign.flip(&campaign.fixture.files(WAL)?[0], 61)
+}
+
+#[test]
+fn every_flip_in_a_snapshot_is_placed_or_harmless() -> Result<()> {
+    let campaign = Campaign::new("28.5.2", "snapshots")?;
+    campaign.flip(&campaign.fixture.files(SNAP)?[0], 7)
+}
+
+#[test]
+fn every_flip_in_keys_and_certificates_is_placed_or_harmless() -> Result<()> {
+    for (engine, kind) in [("28.5.2", "plain"), ("26.1.5", "locked")] {
+        let campaign = Campaign::new(engine, kind)?;
+        for file in CERTIFICATES {
+            campaign.flip(file, 1)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_truncation_is_placed_or_harmless() -> Result<()> {
+    let campaign = Campaign::new("28.5.2", "snapshots")?;
+    campaign.truncate(&campaign.fixture.files(WAL)?[0], 31)?;
+    campaign.truncate(&campaign.fixture.files(SNAP)?[0], 13)?;
+    for file in CERTIFICATES {
+        campaign.truncate(file, 1)?;
+    }
+    Ok(())
+}
+
+/// Zeros from the end of some record up to the end of the log are what a shorter log looks like. Nothing in the format
+/// tells them apart; a backup has digests and the index that the engine reported for that.
+#[test]
+fn a_hole_of_zeros_in_the_log_is_placed() -> Result<()> {
+    const HOLE: usize = 512;
+    let campaign = Campaign::new("26.1.5", "snapshots")?;
+    let file = campaign.fixture.files(WAL)?.remove(0);
+    let target = Target::open(&campaign, &file)?;
+    let end = target.content.iter().rposition(|byte| *byte != 0).context("content")?;
+    for at in (0..end - HOLE).step_by(if full() { 37 } else { HOLE }) {
+        if target.content[at..][..HOLE].iter().all(|byte| *byte == 0) {
+            continue;
+        }
+        target.file.write_all_at(&[0; HOLE], at as u64)?;
+        let place = campaign.must_be_placed(&format!("zeros from {at}"))?;
+        assert!(place.file == file && place.offset <= (at + HOLE) as u64, "zeros from {at}: {place}");
+        target.restore()?;
+    }
+    campaign.must_be_whole("after all")
+}
+
+/// A fixture, and what is in it while it is whole.
+struct Campaign {
+    fixture: Fixture,
+    whole: Examined,
+}
+
+/// A file of the fixture that is being damaged.
+struct Target {
+    file: File,
+    /// Up to the last byte that is not zero, and a little further.
+    content: Vec<u8>,
+    len: u64,
+}
+
+impl Campaign {
+    fn new(engine: &str, kind: &str) -> Result<Self> {
+        let fixture = Fixture::unpack(engine, kind)?;
+        let whole = fixture.examine()?;
+        assert_eq!(whole.proof, Proof::Proven);
+        Ok(Self { fixture, whole })
+    }
+
+    /// Changes one bit of every `step`th byte, or of every byte each bit.
+    fn flip(&self, file: &str, step: usize) -> Result<()> {
+        let target = Target::open(self, file)?;
+        let bits = if full() { 0..8 } else { 0..1 };
+        let mut harmless = 0;
+        for at in (0..target.content.len()).step_by(target.step(step)) {
+            for bit in bits.clone() {
+                // Spread over the bits, so that a sample meets each of them.
+                let flipped = target.content[at] ^ (1 << ((at + bit) % 8));
+                target.file.write_all_at(&[flipped], at as u64)?;
+                match self.place(&format!("{file}: byte {at} is {flipped:#04x}"))? {
+                    Some(place) => check_place(&place, file, at as u64),
+                    None => harmless += 1,
+                }
+                target.file.write_all_at(&target.content[at..=at], at as u64)?;
+            }
+        }
+        eprintln!("{file}: {harmless} flips were harmless");
+        self.must_be_whole(file)
+    }
+
+    /// Cuts the file to every `step`th length up to its content's end.
+    fn truncate(&self, file: &str, step: usize) -> Result<()> {
+        let target = Target::open(self, file)?;
+        let mut harmless = 0;
+        for len in (0..target.content.len() as u64).rev().step_by(target.step(step)) {
+            target.file.set_len(len)?;
+            match self.place(&format!("{file}: cut to {len} bytes"))? {
+                Some(place) => check_place(&place, file, len),
+                None => harmless += 1,
+            }
+        }
+        target.restore()?;
+        eprintln!("{file}: {harmless} cuts were harmless");
+        self.must_be_whole(file)
+    }
+
+    /// Where the reader places the damage; `None` if it reads the very same thing.
+    fn place(&self, what: &str) -> Result<Option<Damage>> {
+        let place = match self.fixture.examine() {
+            Ok(Examined { proof: Proof::Unproven(place), .. }) | Err(Error::Damaged(place)) => place,
+            // The engine does not look at who issued a root; what it looks at is as before.
+            Ok(examined) if examined.warnings.contains(&Warning::RootCaDiffers) => {
+                Damage { file: CERTIFICATES[2].to_owned(), offset: 0, why: String::new(), kind: KIND }
+            }
+            Ok(examined) => {
+                assert_eq!(self.comparable(&examined), self.comparable(&self.whole), "{what}");
+                return Ok(None);
+            }
+            // A role that is no manager's is as good as a place: nothing is taken for a backup.
+            Err(error @ (Error::NotAManager { .. } | Error::WrongUnlockKey { .. })) => {
+                Damage { file: "certificates/".to_owned(), offset: 0, why: error.to_string(), kind: KIND }
+            }
+            Err(error) => return Err(error).with_context(|| what.to_owned()),
+        };
+        assert!(!place.to_string().contains(PLANTED), "{what}: {place}");
+        Ok(Some(place))
+    }
+
+    fn must_be_placed(&self, what: &str) -> Result<Damage> {
+        self.place(what)?.with_context(|| format!("{what}: not noticed"))
+    }
+
+    fn must_be_whole(&self, what: &str) -> Result<()> {
+        assert_eq!(self.place(what)?, None, "the campaign restores what it damages");
+        Ok(())
+    }
+
+    /// All but the number of the unlock key, which is a plain number that nothing vouches for.
+    fn comparable(&self, examined: &Examined) -> Examined {
+        let mut examined = examined.clone();
+        if let Some(key) = &mut examined.identity.key {
+            key.kek_version = 0;
+        }
+        examined
+    }
+}
+
+const KIND: swarmdr_agent::swarm::DamageKind = swarmdr_agent::swarm::DamageKind::Corrupt;
+
+/// In files of framed records the place is the record that was hit; keys and certificates are one piece each, and some
+/// damage to them shows only where they are used.
+fn check_place(place: &Damage, file: &str, at: u64) {
+    if file.starts_with("raft/") {
+        let near = place.offset <= at && at - place.offset < RECORD_MAX;
+        assert!(place.file == file && (near || place.offset == 0), "{file}, byte {at}: {place}");
+    } else {
+        let used = ["certificates/", WAL, SNAP].iter().any(|used| place.file.starts_with(used));
+        assert!(used, "{file}, byte {at}: {place}");
+    }
+}
+
+impl Target {
+    fn open(campaign: &Campaign, file: &str) -> Result<Self> {
+        let path = campaign.fixture.state().join(file);
+        let bytes = fs::read(&path)?;
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let content = bytes[..bytes.len().min(end + 20)].to_vec();
+        let file = OpenOptions::new().write(true).open(&path)?;
+        Ok(Self { file, content, len: bytes.len() as u64 })
+    }
+
+    /// Puts back the content and the hole behind it.
+    fn restore(&self) -> Result<()> {
+        self.file.set_len(0)?;
+        self.file.write_all_at(&self.content, 0)?;
+        Ok(self.file.set_len(self.len)?)
+    }
+
+    fn step(&self, step: usize) -> usize {
+        if full() { 1 } else { step }
+    }
+}
+
+fn full() -> bool {
+    env::var_os("SWARMDR_TEST_FULL").is_some()
+}
