@@ -1,0 +1,214 @@
+//! What the whole-agent tests and the demo share: a lab with an object store in it, and managers that
+//! are set up the way a person would set them up.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::lab::{Host, Lab, Network, Output, Service};
+use crate::s3::{Bucket, Identity, Lock, Release, Rgw, RgwOptions};
+
+/// The bucket and prefix of the vault.
+pub const VAULT: &str = "s3://vault/prod";
+const BUCKET: &str = "vault";
+
+/// Where the agent's things are on a host.
+const CONFIG: &str = "/etc/swarmdr/agent.toml";
+const CREDENTIALS: &str = "/etc/swarmdr/credentials";
+const SIGNING_KEY: &str = "/var/lib/swarmdr/keys/signing.key";
+/// Not on the managers: what opens the archives.
+pub const IDENTITY: &str = "/root/identity.txt";
+
+/// A lab, an object store on its network, and the keys that a careful operator keeps elsewhere.
+#[derive(Debug)]
+pub struct Site {
+    pub rgw: Rgw,
+    pub lab: Lab,
+    pub owner: Bucket,
+    pub writer: Identity,
+    /// The minisign key pair of the managers.
+    signing_key: String,
+    pub public_key: String,
+    /// The age key pair of the operator.
+    identity: String,
+    pub recipient: String,
+}
+
+impl Site {
+    /// An empty lab with a locked bucket on it.
+    pub async fn new(release: Release) -> Result<Self> {
+        let lab = Lab::new()?;
+        let options = RgwOptions {
+            release,
+            listen: Some(lab.gateway_ip()),
+            netns: Some(lab.netns_path()),
+            ..RgwOptions::default()
+        };
+        let rgw = Rgw::start(options)?;
+        let owner = rgw.create_bucket(BUCKET, Lock::On).await?;
+        let writer = rgw.writer()?;
+        let (identity, recipient) = age_key_pair()?;
+        let (signing_key, public_key) = minisign_key_pair()?;
+        Ok(Self { rgw, lab, owner, writer, signing_key, public_key, identity, recipient })
+    }
+
+    /// The six lines of a manager, and the files that they name.
+    pub fn set_up_manager(&self, host: &Host) -> Result<()> {
+        self.set_up(host)?;
+        write_private(host, SIGNING_KEY, &self.signing_key)
+    }
+
+    /// A host that is to restore: it trusts the managers' key and can open their archives.
+    pub fn set_up_restorer(&self, host: &Host) -> Result<()> {
+        self.set_up(host)?;
+        write_private(host, IDENTITY, &self.identity)
+    }
+
+    fn set_up(&self, host: &Host) -> Result<()> {
+        host.install(&agent_binary()?)?;
+        let Identity { access_key, secret_key, .. } = &self.writer;
+        let credentials =
+            format!("[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n");
+        write_private(host, CREDENTIALS, &credentials)?;
+        host.write_file(CONFIG, self.config(VAULT))?;
+        Ok(())
+    }
+
+    /// A configuration with one vault at `url` on this site's server.
+    pub fn config(&self, url: &str) -> String {
+        format!(
+            "recipients = [\"{}\"]\ntrusted_keys = [\"{}\"]\n\n[[vault]]\nurl = \"{url}\"\nendpoint = \"{}\"\n\
+             region = \"us-east-1\"\ncredentials_file = \"{CREDENTIALS}\"\nlock = {{ mode = \"COMPLIANCE\", days = 1 }}\n",
+            self.recipient,
+            self.public_key,
+            self.rgw.endpoint(),
+        )
+    }
+
+    /// Writes another configuration for this host.
+    pub fn configure(&self, host: &Host, config: &str) -> Result<()> {
+        host.write_file(CONFIG, config)
+    }
+}
+
+/// The binary under test: `SWARMDR_AGENT`, or the one that was built beside this test.
+pub fn agent_binary() -> Result<PathBuf> {
+    if let Some(named) = env::var_os("SWARMDR_AGENT") {
+        return Ok(named.into());
+    }
+    // Programs lie in the directory of their profile, tests one below.
+    let own = env::current_exe()?;
+    let beside = own.ancestors().skip(1).take(2).map(|directory| directory.join("swarmdr-agent"));
+    let binary = beside.into_iter().find(|binary| binary.exists());
+    binary.context("the agent is not built: run `cargo build -p swarmdr-agent`, or name a binary with SWARMDR_AGENT")
+}
+
+/// Runs the agent with `--json` and reads its answer; the exit code must be the expected one.
+pub fn agent_json(host: &Host, expected: i32, args: &[&str]) -> Result<Value> {
+    let output = agent(host, &[args, &["--json"]].concat())?;
+    ensure!(
+        output.status.code() == Some(expected),
+        "swarmdr-agent {} exited {:?}, not {expected}\nstdout: {}\nstderr: {}",
+        args.join(" "),
+        output.status.code(),
+        output.stdout,
+        output.stderr
+    );
+    serde_json::from_str(&output.stdout)
+        .with_context(|| format!("swarmdr-agent {} printed no JSON: {}", args.join(" "), output.stdout))
+}
+
+pub fn agent(host: &Host, args: &[&str]) -> Result<Output> {
+    host.run(&[&["swarmdr-agent"], args].concat())
+}
+
+/// Services, secrets, configs and a network, as a small production swarm has them.
+pub fn populate(host: &Host) -> Result<()> {
+    host.load_image()?;
+    host.create_overlay("backend")?;
+    host.create_secret("db-password", b"correct horse battery staple")?;
+    host.create_secret("tls-key", b"-----BEGIN PRIVATE KEY----- not really")?;
+    host.create_config("site.conf", b"listen 80;")?;
+    let web =
+        Service { name: "web", replicas: 2, secrets: &["tls-key"], configs: &["site.conf"], ..Service::default() };
+    host.create_service(&web)?;
+    let network = Network::Overlay("backend");
+    host.create_service(&Service {
+        name: "db",
+        replicas: 1,
+        network,
+        secrets: &["db-password"],
+        ..Service::default()
+    })?;
+    host.create_service(&Service { name: "cron", replicas: 1, ..Service::default() })?;
+    wait_populated(host)
+}
+
+/// Waits until the containers of [`populate`]'s services run on this host.
+pub fn wait_populated(host: &Host) -> Result<()> {
+    for (service, containers) in [("web", 2), ("db", 1), ("cron", 1)] {
+        host.wait_containers(service, containers)?;
+    }
+    Ok(())
+}
+
+/// What the swarm is, in the engine's own words: one line a fact, comparable before and after.
+pub fn describe_swarm(host: &Host) -> Result<Vec<String>> {
+    let script = r#"
+        docker info --format 'cluster {{.Swarm.Cluster.ID}}'
+        docker info --format 'node    {{.Swarm.NodeID}} at {{.Swarm.NodeAddr}}'
+        docker service ls --format 'service {{.ID}} {{.Name}} {{.Image}}' | sort
+        docker secret  ls --format 'secret  {{.ID}} {{.Name}}' | sort
+        docker config  ls --format 'config  {{.ID}} {{.Name}}' | sort
+        docker network ls --filter scope=swarm --format 'network {{.ID}} {{.Name}} {{.Driver}}' | sort
+        echo "token   worker  $(docker swarm join-token -q worker | sha256sum | cut -c1-16) (digest)"
+        echo "token   manager $(docker swarm join-token -q manager | sha256sum | cut -c1-16) (digest)"
+    "#;
+    Ok(host.sh(script)?.lines().map(str::to_owned).collect())
+}
+
+/// A digest over every file of the host that an agent could touch: names, modes, owners, contents.
+pub fn fingerprint(host: &Host) -> Result<String> {
+    host.sh("for d in /etc /root /usr/bin /var/lib/docker/swarm /var/lib/swarmdr /var/lib/docker/.swarmdr; do \
+           [ -e $d ] && find $d -xdev -printf '%p %y %m %U %G %s\\n' || echo \"no $d\"; \
+         done | sort > /run/fingerprint; \
+         find /etc /root /var/lib/docker/swarm -xdev -type f -exec sha256sum {} + | sort >> /run/fingerprint; \
+         ls -A /var/lib/docker >> /run/fingerprint; \
+         sha256sum < /run/fingerprint")
+}
+
+fn write_private(host: &Host, path: &str, content: &str) -> Result<()> {
+    host.write_file(path, content)?;
+    host.sh(&format!("chmod 600 {path}"))?;
+    Ok(())
+}
+
+/// As a person would make them, with the stock tools.
+fn age_key_pair() -> Result<(String, String)> {
+    let made = Command::new("age-keygen").output().context("failed to run age-keygen (Debian package age)")?;
+    ensure!(made.status.success(), "age-keygen failed: {}", String::from_utf8_lossy(&made.stderr));
+    let identity = String::from_utf8(made.stdout)?;
+    let recipient = identity.lines().find_map(|line| line.strip_prefix("# public key: "));
+    let recipient = recipient.context("age-keygen printed no public key")?.to_owned();
+    Ok((identity, recipient))
+}
+
+fn minisign_key_pair() -> Result<(String, String)> {
+    let dir = tempfile::tempdir()?;
+    let (secret, public) = (dir.path().join("s.key"), dir.path().join("s.pub"));
+    let made = Command::new("minisign")
+        .args(["-G", "-W", "-s"])
+        .arg(&secret)
+        .arg("-p")
+        .arg(&public)
+        .output()
+        .context("failed to run minisign (Debian package minisign)")?;
+    ensure!(made.status.success(), "minisign failed: {}", String::from_utf8_lossy(&made.stderr));
+    let public = fs::read_to_string(public)?;
+    let line = public.lines().nth(1).context("minisign wrote no public key")?;
+    Ok((fs::read_to_string(secret)?, line.to_owned()))
+}

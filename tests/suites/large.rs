@@ -1,0 +1,105 @@
+//! A gigabyte of state: memory stays small, and the downtime beside that of the script that people use.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bollard::models::SecretSpec;
+use bollard::{API_DEFAULT_VERSION, Docker};
+use data_encoding::BASE64;
+use serde_json::Value;
+use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
+use swarmdr_tests::s3::Release;
+use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm};
+
+/// The most that the engine takes is 500 KiB each.
+const SECRET_BYTES: usize = 490_000;
+const SECRETS: u64 = 2_200;
+const MEMORY_LIMIT: u64 = 64 << 20;
+
+#[tokio::test]
+async fn a_gigabyte_of_state_needs_little_memory_and_the_downtime_is_measured() -> Result<()> {
+    let site = Site::new(Release::V20).await?;
+    let host = site.lab.boot(HostSpec::new("m1", Engine::E26_1, addr(11)))?;
+    host.swarm_init()?;
+    site.set_up_manager(&host)?;
+
+    let mut table = vec![row("", &["stop", "in between", "start", "in all", "memory"].map(str::to_owned))];
+    table.push(measure_agent("fresh state, swarmdr-agent", &host)?.0);
+    table.push(measure_script("fresh state, stop; tar; start", &host)?);
+    fill(&host).await?;
+    let (line, backup) = measure_agent("1 GiB, swarmdr-agent", &host)?;
+    table.push(line);
+    table.push(measure_script("1 GiB, stop; tar; start", &host)?);
+    let before = describe_swarm(&host)?;
+    host.destroy()?;
+
+    let host = site.lab.boot(HostSpec::new("fresh", Engine::E26_1, addr(11)))?;
+    site.set_up_restorer(&host)?;
+    let restored = agent_json(&host, 0, &["restore", "--latest", "--identity", IDENTITY])?;
+    println!("\n{}\n", table.join("\n"));
+    println!("archive {} MiB, phases of backup {}", number(&backup, "/size")? >> 20, backup["phases"]);
+    println!("phases of restore {}, memory {} MiB", restored["phases"], number(&restored, "/peak_memory")? >> 20);
+    assert_eq!(describe_swarm(&host)?, before);
+    for (what, report) in [("backup", &backup), ("restore", &restored)] {
+        let peak = number(report, "/peak_memory")?;
+        ensure!(peak > 0 && peak < MEMORY_LIMIT, "{what} took {peak} bytes of memory");
+    }
+    Ok(())
+}
+
+/// Over the API itself: a docker client for each secret would take an hour.
+async fn fill(host: &Host) -> Result<()> {
+    let socket = host.root()?.join("run/docker.sock");
+    let docker = Docker::connect_with_unix(&socket.to_string_lossy(), 120, API_DEFAULT_VERSION)?;
+    let docker = docker.negotiate_version().await?;
+    for n in 0..SECRETS {
+        // Random enough not to be compressible, different for each.
+        let mut state = n + 1;
+        let value: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .take(SECRET_BYTES / 8)
+        .flatten()
+        .collect();
+        let secret =
+            SecretSpec { name: Some(format!("s{n}")), data: Some(BASE64.encode(&value)), ..SecretSpec::default() };
+        docker.create_secret(secret).await?;
+    }
+    Ok(())
+}
+
+fn measure_agent(name: &str, host: &Host) -> Result<(String, Value)> {
+    let report = agent_json(host, 0, &["backup"])?;
+    let ms = |key: &str| Ok::<_, anyhow::Error>(format!("{} ms", number(&report, &format!("/downtime/{key}"))?));
+    let memory = format!("{} MiB", number(&report, "/peak_memory")? >> 20);
+    let line = row(name, &[ms("stopping_ms")?, ms("ours_ms")?, ms("starting_ms")?, ms("total_ms")?, memory]);
+    Ok((line, report))
+}
+
+/// What the blog posts say: nothing is checked, and everything happens while the engine is down.
+fn measure_script(name: &str, host: &Host) -> Result<String> {
+    let timed = |script: &str| -> Result<Duration> {
+        let begun = Instant::now();
+        host.sh(script)?;
+        Ok(begun.elapsed())
+    };
+    let stop = timed("systemctl stop docker.socket docker.service")?;
+    let tar = timed("tar czf /root/swarm.tar.gz -C /var/lib/docker swarm")?;
+    let start = timed("systemctl start docker.socket docker.service")?;
+    host.wait_manager()?;
+    host.sh("rm /root/swarm.tar.gz")?;
+    let ms = |time: Duration| format!("{} ms", time.as_millis());
+    Ok(row(name, &[ms(stop), ms(tar), ms(start), ms(stop + tar + start), "-".to_owned()]))
+}
+
+fn row(name: &str, cells: &[String]) -> String {
+    cells.iter().fold(format!("{name:32}"), |line, cell| format!("{line} {cell:>12}"))
+}
+
+fn number(document: &Value, pointer: &str) -> Result<u64> {
+    let value = document.pointer(pointer).and_then(Value::as_u64);
+    value.with_context(|| format!("there is no number at {pointer} in {document:#}"))
+}
