@@ -1,0 +1,76 @@
+# Sourced by tests/demo and tests/run: brings a fresh Debian 12 to where they can work.
+# Says what it does and how long it took; does nothing twice.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# A failing test says what failed; stack traces of the error library would bury that.
+export RUST_BACKTRACE=0
+# Everything that is costly to make lies here, outside the checkout.
+export SWARMDR_TEST_CACHE="${SWARMDR_TEST_CACHE:-/var/cache/swarmdr-tests}"
+# The oldest compiler that this workspace builds with.
+rust_floor=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+cargo_deny_version=0.20.2
+
+timings=()
+step() { # step NAME COMMAND...: runs it, prints and remembers how long it took
+    local name=$1 since=$SECONDS
+    shift
+    printf '\n=== %s\n' "$name"
+    "$@"
+    timings+=("$(printf '%5d s  %s' $((SECONDS - since)) "$name")")
+}
+print_timings() {
+    printf '\nWhere the time went:\n'
+    printf '  %s\n' "${timings[@]}"
+    printf '  %5d s  in all\n' "$SECONDS"
+}
+
+require_root() {
+    if [ "$(id -u)" != 0 ]; then
+        echo "the hosts of these tests are booted with systemd-nspawn, which needs root: run this with sudo" >&2
+        exit 2
+    fi
+}
+
+install_packages() {
+    local wanted=(
+        build-essential ca-certificates curl    # to build
+        systemd-container mmdebstrap            # hosts and their trees
+        iproute2 util-linux procps nftables     # their network and namespaces
+        minisign age zstd tar                   # opening archives by hand
+        jq                                      # what engines answer, in the scripts that make states
+    )
+    local missing=()
+    for package in "${wanted[@]}"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    if [ ${#missing[@]} = 0 ]; then
+        echo "all packages are installed"
+        return
+    fi
+    echo "installing: ${missing[*]}"
+    apt-get update -q >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+version_at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n1)" = "$1" ]; }
+
+install_rust() {
+    export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    local have
+    have=$(cargo --version 2>/dev/null | awk '{print $2}')
+    if [ -n "$have" ] && version_at_least "$rust_floor" "$have"; then
+        echo "cargo $have"
+        return
+    fi
+    echo "no cargo from $rust_floor on (found: ${have:-none}): installing it with rustup"
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
+        sh -s -- -y --profile minimal --component clippy,rustfmt --default-toolchain "$rust_floor"
+}
+
+set_up() {
+    require_root
+    step "Debian packages" install_packages
+    step "Rust toolchain" install_rust
+}
