@@ -112,6 +112,13 @@ async fn a_fresh_swarm_of_three_services_makes_a_small_archive() -> Result<()> {
         let (size, ours) = (number(&backup, "/size")?, number(&backup, "/downtime/ours_ms")?);
         println!("{engine:?}: three services make {size} bytes; ours of the downtime {ours} ms");
         assert!(size < 32 * 1024, "{size} bytes");
+
+        let schedule = |cron: &str| site.config("s3://vault/prod") + &format!("\n[schedule]\ncron = \"{cron}\"\n");
+        site.configure(&host, &schedule("0 0 1 1 *"))?;
+        let early = agent_json(&host, 3, &["backup", "--if-due"])?;
+        assert!(text(&early, "/error")?.contains("no backup is due before"), "{early}");
+        site.configure(&host, &schedule("* * * * * *"))?;
+        agent_json(&host, 0, &["backup", "--if-due"])?;
     }
     Ok(())
 }
