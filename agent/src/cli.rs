@@ -111,7 +111,7 @@ pub struct Choice {
 /// What is needed to believe and to open an archive, beyond the configuration.
 #[derive(Debug, Args)]
 pub struct Trust {
-    /// Believe signatures of this key too: `RW…` or the path of a .pub file (repeatable)
+    /// Believe signatures of this key too: `RW…` or the absolute path of a .pub file (repeatable)
     #[arg(long = "trust", value_name = "KEY")]
     pub keys: Vec<String>,
 
