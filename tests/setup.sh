@@ -59,7 +59,7 @@ version_at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n1)" = "
 install_rust() {
     export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
     local have
-    have=$(cargo --version 2>/dev/null | awk '{print $2}')
+    have=$(cargo --version 2>/dev/null | awk '{print $2}') || true
     if [ -n "$have" ] && version_at_least "$rust_floor" "$have"; then
         echo "cargo $have"
         return
