@@ -9,6 +9,8 @@ mod damage;
 mod envelope;
 mod examine;
 mod fernet;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod identity;
 pub mod inventory;
 pub mod keys;

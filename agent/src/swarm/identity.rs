@@ -144,7 +144,7 @@ impl Identity {
         })
     }
 
-    fn from_certificate(cert_file: &str, leaf: &Certificate) -> Result<Self, Damage> {
+    pub(super) fn from_certificate(cert_file: &str, leaf: &Certificate) -> Result<Self, Damage> {
         let missing = |what| {
             let why = format!("the subject of the certificate has no {what}");
             Damage::corrupt(cert_file, 0, why)

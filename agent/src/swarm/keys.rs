@@ -47,7 +47,8 @@ pub struct RaftKeys {
 impl KeyFile {
     /// Parses the PEM text; opens nothing.
     pub fn parse(bytes: &[u8]) -> Result<Self, Damage> {
-        let block = pem::parse(bytes).map_err(|error| Damage::corrupt(NODE_KEY, 0, format!("not PEM: {error}")))?;
+        // The parser's own error may quote a header line, and with it a key.
+        let block = pem::parse(bytes).map_err(|_| Damage::corrupt(NODE_KEY, 0, "not PEM with well-formed headers"))?;
         let mut key = Self { block, kek_version: 0 };
         if let Some(version) = key.header(KEK_VERSION) {
             let why = "the header kek-version is no number";
@@ -115,8 +116,7 @@ impl KeyFile {
             data_keys.push(key.ok_or_else(|| damaged(&format!("the header {header}")))?);
         }
         let tls = tls.ok_or_else(|| damaged("the TLS key"))?;
-        let public_key = private_key::public_key(&tls).ok_or_else(|| damaged("the TLS key"))?;
-        Ok(RaftKeys { data_keys, public_key })
+        Ok(RaftKeys { data_keys, public_key: tls.public })
     }
 
     fn open_header(&self, value: &str, unlock_key: Option<&UnlockKey>) -> Option<DataKey> {
@@ -161,7 +161,7 @@ pub fn unlocked(bytes: &[u8], unlock_key: &UnlockKey) -> Result<Zeroizing<Vec<u8
         text.push_str(&format!("{NEEDS_ROTATION}: true\n"));
     }
     text.push('\n');
-    let body = Zeroizing::new(BASE64.encode(&tls));
+    let body = Zeroizing::new(BASE64.encode(&tls.der));
     for line in body.as_bytes().chunks(64) {
         text.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
         text.push('\n');

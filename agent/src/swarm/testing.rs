@@ -94,6 +94,11 @@ impl LogWriter {
         self.segment.len() as u64
     }
 
+    /// The segment that is being written.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.segment
+    }
+
     /// Writes the last segment with its spare space.
     pub(crate) fn finish(self) -> Log {
         self.finish_with_len(SEGMENT_LEN)

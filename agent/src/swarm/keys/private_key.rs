@@ -21,19 +21,27 @@ pub(super) fn is_locked(block: &pem::Pem) -> bool {
     block.tag() == LOCKED_TAG || is_rfc1423(block)
 }
 
-/// The key as DER; `None` if it does not open or what opened is no EC key.
-pub(super) fn open(block: &pem::Pem, unlock_key: Option<&UnlockKey>) -> Option<Zeroizing<Vec<u8>>> {
+/// A key that was opened.
+pub(super) struct PrivateKey {
+    pub(super) der: Zeroizing<Vec<u8>>,
+    /// The public half, an uncompressed point.
+    pub(super) public: Vec<u8>,
+}
+
+/// Opens the key; `None` if that fails or what opened is no EC key.
+pub(super) fn open(block: &pem::Pem, unlock_key: Option<&UnlockKey>) -> Option<PrivateKey> {
     let der = match unlock_key {
         None => Zeroizing::new(block.contents().to_vec()),
         Some(key) if block.tag() == LOCKED_TAG => open_pkcs8(block.contents(), key)?,
         Some(key) => open_rfc1423(block, key)?,
     };
     // A wrong password gives valid padding once in 256 times, but never a key whose halves fit.
-    public_key(&der).map(|_| der)
+    let public = public_key(&der)?;
+    Some(PrivateKey { der, public })
 }
 
 /// The public half, computed from the private one; `None` if this is no P-256 key, the only kind that swarm makes.
-pub(super) fn public_key(der: &[u8]) -> Option<Vec<u8>> {
+fn public_key(der: &[u8]) -> Option<Vec<u8>> {
     let pkcs8 = p256::SecretKey::from_pkcs8_der(der).ok();
     let key = pkcs8.or_else(|| p256::SecretKey::from_sec1_der(der).ok())?;
     Some(key.public_key().to_encoded_point(false).as_bytes().to_vec())

@@ -1,0 +1,173 @@
+//! What is fuzzed: each function takes any bytes; a panic, a hang or much memory is a finding.
+//!
+//! Checksums and seals would keep a fuzzer out of what is behind them, so the parsers are called without them.
+//! For `agent/fuzz`, and for the tests below, which need no special compiler.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::certificate::{Certificate, chains_to};
+use super::envelope::Envelope;
+use super::keys::{KeyFile, UnlockKey};
+use super::membership::Membership;
+use super::store::{Kind, Store};
+use super::{fernet, identity, inventory, snapshot_file, wal};
+
+/// Keys, certificates and the two JSON files.
+pub fn files_in_clear(data: &[u8]) {
+    if let Ok(chain) = Certificate::parse_pem("fuzzed", data) {
+        let _ = chains_to(&chain, &chain);
+        let _ = identity::Identity::from_certificate("fuzzed", &chain[0]);
+    }
+    if let Ok(key) = KeyFile::parse(data) {
+        let unlock_key: UnlockKey = UNLOCK_KEY.parse().expect("the key is well-formed");
+        let _ = key.open(None).map(|keys| assert!(!keys.data_keys.is_empty()));
+        let _ = key.open(Some(&unlock_key));
+        let _ = super::keys::unlocked(data, &unlock_key);
+        let _ = key.facts();
+    }
+    let _ = identity::parse_engine_state(data);
+    let _ = identity::parse_managers(data);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = text.parse::<UnlockKey>();
+    let _ = identity::usable(text);
+}
+
+const UNLOCK_KEY: &str = "SWMKEY-1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// A segment of the log, its checksums not looked at.
+pub fn segment(data: &[u8]) {
+    wal::fuzz(data);
+    let _ = Envelope::parse(data).map(|envelope| envelope.in_clear());
+    let _ = fernet::open(&[0; 32], data);
+}
+
+/// A snapshot file, its checksum not looked at.
+pub fn snapshot(data: &[u8]) {
+    snapshot_file::fuzz_layout(&in_memory(data), data.len() as u64);
+}
+
+/// What is in a snapshot, decrypted; the store is filled from it.
+pub fn snapshot_text(data: &[u8]) {
+    let (mut store, mut membership) = (Store::default(), Membership::default());
+    let mut text = snapshot_file::fuzz_text(data);
+    while let Ok(Some(part)) = text.next() {
+        match part {
+            snapshot_file::Part::Membership(bytes) => drop(membership.restore(&bytes)),
+            snapshot_file::Part::Object(tag, bytes) => {
+                let Some(kind) = Kind::in_snapshot(tag) else { continue };
+                let _ = store.put(kind, &bytes);
+            }
+        }
+    }
+    list(store);
+}
+
+/// Log entries, decrypted: a length in two bytes before each, applied in order.
+pub fn entries(data: &[u8]) {
+    let (mut store, mut membership) = (Store::default(), Membership::default());
+    let mut rest = data;
+    while let Some((len, behind)) = rest.split_first_chunk() {
+        let (entry, behind) = behind.split_at(behind.len().min(u16::from_le_bytes(*len).into()));
+        let _ = store.apply(entry);
+        let _ = membership.apply(entry);
+        rest = behind;
+    }
+    list(store);
+}
+
+/// Makes an inventory, compares it with itself and turns it into JSON and back.
+fn list(mut store: Store) {
+    const CLUSTER: [u8; 3] = [0x0a, 1, b'c'];
+    store.put(Kind::Cluster, &CLUSTER).expect("a cluster may be all but empty");
+    let inventory = store.into_inventory("c", inventory::Raft::default()).expect("the cluster is there");
+    assert_eq!(inventory::diff(&inventory, &inventory), []);
+    let json = serde_json::to_string(&inventory).expect("an inventory is JSON");
+    assert_eq!(serde_json::from_str::<inventory::Inventory>(&json).expect("it reads its own"), inventory);
+}
+
+fn in_memory(data: &[u8]) -> File {
+    let file = memfd_create(c"fuzzed", MFdFlags::MFD_CLOEXEC).expect("memory takes all");
+    let file = File::from(file.as_fd().try_clone_to_owned().expect("descriptors are left"));
+    file.write_all_at(data, 0).expect("memory takes all");
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::super::testing::{LogWriter, bytes, datum, number, transaction};
+    use super::*;
+
+    const TARGETS: [fn(&[u8]); 5] = [files_in_clear, segment, snapshot, snapshot_text, entries];
+
+    /// Something well-formed for each target to begin with.
+    fn seeds() -> Vec<Vec<u8>> {
+        let secret = datum("id", "name", b"value");
+        let log = LogWriter::new().entry(1, 1, b"text").state(1, 1).conf_change(1, 2, b"").mark(2, 1);
+        let metadata = [bytes(1, &number(1, 42)), number(2, 7), number(3, 1)].concat();
+        let inner = [bytes(1, &[number(1, 1), bytes(2, &[0; 40]), bytes(3, &[0; 24])].concat()), bytes(2, &metadata)];
+        let request = transaction(&[(1, 7, &secret), (1, 10, &secret), (1, 3, &bytes(1, b"id")), (3, 7, &secret)]);
+        let length = u16::try_from(request.len()).unwrap().to_le_bytes();
+        let objects: Vec<_> = (1..=10).flat_map(|tag| bytes(tag, &secret)).collect();
+        // A record of 32 zeros, not closed.
+        let dek = format!("EiA{}==", "A".repeat(43));
+        let head = format!("kek-version: 3\nraft-dek: {dek}\nraft-dek-pending: {dek}");
+        let key = format!("-----BEGIN PRIVATE KEY-----\n{head}\n\nAAAA\n-----END PRIVATE KEY-----\n");
+        vec![
+            key.into(),
+            log.bytes().to_vec(),
+            [number(1, 5), bytes(2, &inner.concat())].concat(),
+            [bytes(2, &[bytes(1, &number(1, 42)), number(2, 43)].concat()), bytes(3, &objects)].concat(),
+            [&length[..], &request].concat(),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn any_bytes_are_taken(data in prop::collection::vec(any::<u8>(), 0..300)) {
+            TARGETS.iter().for_each(|target| target(&data));
+        }
+
+        #[test]
+        fn altered_input_is_taken(
+            which in 0..5_usize,
+            changes in prop::collection::vec((any::<Index>(), any::<u8>(), 0..4_u8), 1..6),
+        ) {
+            let mut data = seeds().swap_remove(which);
+            for (at, byte, how) in changes {
+                let at = at.index(data.len());
+                match how {
+                    0 => data[at] = byte,
+                    1 => data.insert(at, byte),
+                    2 if data.len() > 1 => drop(data.remove(at)),
+                    _ => data.truncate(at.max(1)),
+                }
+            }
+            TARGETS[which](&data);
+        }
+    }
+
+    #[test]
+    fn the_seeds_reach_their_parsers() {
+        let seeds = seeds();
+        KeyFile::parse(&seeds[0]).unwrap();
+        assert_eq!(wal::fuzz(&seeds[1]), 7);
+        assert!(snapshot_file::fuzz_layout(&in_memory(&seeds[2]), seeds[2].len() as u64));
+        let mut text = snapshot_file::fuzz_text(&seeds[3]);
+        let mut parts = 0;
+        while let Some(_part) = text.next().unwrap() {
+            parts += 1;
+        }
+        assert_eq!(parts, 11);
+        let outcome = Store::default().apply(&seeds[4][2..]).unwrap();
+        assert_eq!(outcome, super::super::store::Outcome::Applied);
+    }
+}
