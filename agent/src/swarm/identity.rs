@@ -247,3 +247,60 @@ fn not_json(file: &str, bytes: &[u8], error: &serde_json::Error) -> Damage {
 fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(engine: EngineState, known_managers: Vec<KnownManager>) -> Identity {
+        let dates = Validity { not_before: Timestamp::UNIX_EPOCH, not_after: Timestamp::MAX };
+        Identity {
+            node_id: "own".to_owned(),
+            cluster_id: "cluster".to_owned(),
+            role: Role::Manager,
+            node_certificate: dates,
+            root_ca: dates,
+            root_ca_digest: String::new(),
+            key: None,
+            engine: Some(engine),
+            known_managers,
+            public_key: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_raft_address_is_the_first_usable_one() {
+        let engine = |advertise: &str, local: &str| EngineState {
+            advertise_addr: advertise.to_owned(),
+            local_addr: local.to_owned(),
+            ..EngineState::default()
+        };
+        let known = |addr: &str| {
+            let other = KnownManager { node_id: "other".to_owned(), addr: "10.0.0.9:2377".to_owned() };
+            vec![other, KnownManager { node_id: "own".to_owned(), addr: addr.to_owned() }]
+        };
+        let cases = [
+            (engine("10.0.0.2:2377", "10.0.0.3"), known("10.0.0.1:4000"), Some("10.0.0.1:4000")),
+            (engine("10.0.0.2:2377", "10.0.0.3"), known("0.0.0.0:2377"), Some("10.0.0.2:2377")),
+            (engine("", "10.0.0.3"), Vec::new(), Some("10.0.0.3:2377")),
+            (engine("[::]:2377", "fd00::1"), known("manager:2377"), Some("[fd00::1]:2377")),
+            (engine("", ""), Vec::new(), None),
+        ];
+        for (engine, known, expected) in cases {
+            let identity = identity(engine, known);
+            assert_eq!(identity.raft_address().map(|addr| addr.to_string()).as_deref(), expected, "{identity:?}");
+        }
+    }
+
+    #[test]
+    fn files_are_read_as_the_engine_reads_them() {
+        let written = r#"{"LocalAddr":"10.0.0.1","DefaultAddressPool":null,"JoinInProgress":true,"Later":1}"#;
+        let state = parse_engine_state(written.as_bytes()).unwrap();
+        assert!(state.join_in_progress && state.default_address_pool.is_empty() && state.data_path_port == 0);
+        let again = serde_json::to_vec(&state).unwrap();
+        assert_eq!(parse_engine_state(&again).unwrap(), state);
+        assert_eq!(parse_managers(b"null").unwrap(), []);
+        let broken = parse_managers(b"[\n{\"node_id\": \"a\", \"addr\": 5}]").unwrap_err();
+        assert_eq!((broken.file.as_str(), broken.offset), (KNOWN_MANAGERS, 27));
+    }
+}

@@ -144,8 +144,9 @@ pub fn unlocked(bytes: &[u8], unlock_key: &UnlockKey) -> Result<Zeroizing<Vec<u8
     }
     let damaged = || Damage::corrupt(NODE_KEY, 0, "the TLS key does not open");
     let tls = private_key::open(&file.block, Some(unlock_key)).ok_or_else(damaged)?;
+    let tag = private_key::open_tag(&file.block);
     let mut text = Zeroizing::new(String::with_capacity(1024));
-    text.push_str(&format!("-----BEGIN {}-----\n{KEK_VERSION}: 0\n", private_key::OPEN_TAG));
+    text.push_str(&format!("-----BEGIN {}-----\n{KEK_VERSION}: 0\n", tag));
     let names = if file.has_pending_key() { &[PENDING_DEK, DEK][..] } else { &[DEK] };
     for (name, key) in names.iter().zip(&keys.data_keys) {
         // A MaybeEncryptedRecord of algorithm 0: field 2, 32 bytes.
@@ -166,7 +167,7 @@ pub fn unlocked(bytes: &[u8], unlock_key: &UnlockKey) -> Result<Zeroizing<Vec<u8
         text.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
         text.push('\n');
     }
-    text.push_str(&format!("-----END {}-----\n", private_key::OPEN_TAG));
+    text.push_str(&format!("-----END {}-----\n", tag));
     Ok(Zeroizing::new(text.as_bytes().to_vec()))
 }
 
@@ -252,4 +253,109 @@ fn damaged_header(bytes: &[u8], header: &str, why: &str) -> Damage {
     let name = format!("\n{header}:");
     let at = bytes.windows(name.len()).position(|w| w == name.as_bytes()).map_or(0, |at| at + 1);
     Damage::corrupt(NODE_KEY, at as u64, format!("header {header}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{bytes, key, seal};
+    use super::*;
+
+    /// 32 bytes of 7.
+    const UNLOCK_KEY: &str = "SWMKEY-1-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+    /// Made with `openssl ec -aes256` and these 32 bytes as password: the form of engines before 17.12.
+    const VECTOR: &str = "0FE6A28FD03E4299ADCCEE4647C7F737";
+    const BODY: &str = "xWKwLN5PEjZQuNndrx6Ne3Pwux4JxOYU5TqZzxcItSNYLc1u5J5uf4howz9L/zjt\n\
+        o2zMKMTGDDorLg9vieNKznMkl1v47Rhs2Oo3MeDBC5JlZS1Do7N2Ek3IW+osiT59\n\
+        uSs/x2GEwq/KnTaRULXTOm2RzVDxq7YR+4Ua1XjOs3k=";
+    const PUBLIC: &str = "0467dd83693e558fdc1b9c86f242187f492e3894b4eb1ea9dcd80b1cc6fdf83a99\
+        20869d5eda21c07f9a9710c813ba474c805467f6df80beea5f549c304d4aabff";
+
+    fn locked(headers: &[(&str, Vec<u8>)]) -> String {
+        let headers = headers.iter().map(|(name, value)| format!("{name}: {}\n", BASE64.encode(value)));
+        let headers: String = headers.collect();
+        format!(
+            "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nkek-version: 9\n{headers}\
+             DEK-Info: AES-256-CBC,{VECTOR}\n\n{BODY}\n-----END EC PRIVATE KEY-----\n"
+        )
+    }
+
+    fn rotating() -> String {
+        let both = [(DEK, seal(&key(7), &[1; 32])), (PENDING_DEK, seal(&key(7), &[2; 32]))];
+        locked(&both)
+    }
+
+    fn open(text: &str, unlock_key: Option<&str>) -> Result<RaftKeys, OpenError> {
+        let unlock_key = unlock_key.map(|key| key.parse().unwrap());
+        KeyFile::parse(text.as_bytes()).unwrap().open(unlock_key.as_ref())
+    }
+
+    #[test]
+    fn a_key_file_of_the_old_form_opens_with_its_unlock_key() {
+        let facts = KeyFile::parse(rotating().as_bytes()).unwrap().facts();
+        assert!(facts.autolocked && facts.pending_data_key && !facts.needs_rotation && facts.kek_version == 9);
+        let keys = open(&rotating(), Some(UNLOCK_KEY)).unwrap();
+        assert_eq!(data_encoding::HEXLOWER.encode(&keys.public_key), PUBLIC);
+        let data_keys: Vec<_> = keys.data_keys.iter().map(|key| *key.bytes()).collect();
+        assert_eq!(data_keys, [[2; 32], [1; 32]], "the pending key is tried first");
+    }
+
+    #[test]
+    fn an_unlocked_copy_opens_without_the_key_and_holds_the_same() {
+        let unlocked = unlocked(rotating().as_bytes(), &UNLOCK_KEY.parse().unwrap()).unwrap();
+        let text = std::str::from_utf8(&unlocked).unwrap();
+        let file = KeyFile::parse(&unlocked).unwrap();
+        assert!(!file.facts().autolocked && file.facts().kek_version == 0, "{text}");
+        let keys = open(text, None).unwrap();
+        assert_eq!(data_encoding::HEXLOWER.encode(&keys.public_key), PUBLIC);
+        assert_eq!(keys.data_keys.len(), 2);
+        assert_eq!(keys.data_keys[0].bytes(), &[2; 32]);
+    }
+
+    #[test]
+    fn a_wrong_key_is_told_apart_from_damage() {
+        let wrong = UNLOCK_KEY.replace("BwcH", "CAgI");
+        let (dek, damaged_dek) = (seal(&key(7), &[1; 32]), seal(&key(8), &[1; 32]));
+        let whole = locked(&[(DEK, dek.clone())]);
+        let damaged_body = whole.replace("xWKw", "yWKw");
+        let damaged_header = locked(&[(DEK, damaged_dek)]);
+        assert_eq!(open(&whole, None).unwrap_err(), OpenError::Locked);
+        assert_eq!(open(&whole, Some(&wrong)).unwrap_err(), OpenError::WrongUnlockKey);
+        for (text, part) in [(damaged_body, "the TLS key"), (damaged_header, "the header raft-dek")] {
+            match open(&text, Some(UNLOCK_KEY)).unwrap_err() {
+                OpenError::Damaged(damage) => assert!(damage.why.contains(part), "{damage}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_shows_a_key() {
+        let unlock_key: UnlockKey = UNLOCK_KEY.parse().unwrap();
+        let keys = open(&rotating(), Some(UNLOCK_KEY)).unwrap();
+        let file = KeyFile::parse(rotating().as_bytes()).unwrap();
+        let shown = format!("{unlock_key:?} {keys:?} {file:?}");
+        assert!(!shown.contains("Bwc") && !shown.contains(" 7, 7, 7") && !shown.contains("xWKw"), "{shown}");
+        // The parser of PEM quotes lines without a colon.
+        let line = BASE64.encode(&bytes(2, &[0x5a; 32]));
+        let text = format!("-----BEGIN PRIVATE KEY-----\nraft-dek {line}\n\nAAAA\n-----END PRIVATE KEY-----\n");
+        let error = KeyFile::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(!error.contains(&line), "{error}");
+    }
+
+    #[test]
+    fn only_an_unlock_key_is_taken_for_one() {
+        let cases = [
+            ("SWMKEY-1-BwcH", "not 32 bytes"),
+            ("SWMKEY-2-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc", "must begin with SWMKEY-1-"),
+            ("SWMKEY-1-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHB%c", "not base64"),
+            ("", "must begin"),
+        ];
+        for (text, why) in cases {
+            let error = text.parse::<UnlockKey>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+            assert!(text.is_empty() || !error.contains(text), "{error}");
+        }
+        let spaced = format!(" {UNLOCK_KEY}\n").parse::<UnlockKey>().unwrap();
+        assert_eq!(spaced.bytes(), &[7; 32]);
+    }
 }

@@ -12,7 +12,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Damage, DamageKind, Error};
 
 /// Certificate of the node: its id, role and cluster.
 pub const NODE_CERT: &str = "certificates/swarm-node.crt";
@@ -141,7 +141,7 @@ impl StateDir {
         read.map_err(Error::read(self.root.join(relative)))?;
         if bytes.len() as u64 > SMALL_FILE_MAX {
             let why = format!("larger than the {SMALL_FILE_MAX} bytes this file can have");
-            return Err(super::Damage::new(super::DamageKind::BeyondLimit, relative, SMALL_FILE_MAX, why).into());
+            return Err(Damage::new(DamageKind::BeyondLimit, relative, SMALL_FILE_MAX, why).into());
         }
         Ok(Some(bytes))
     }
@@ -289,4 +289,109 @@ fn open_below(root: &OwnedFd, relative: &Path) -> io::Result<File> {
         at = openat(&at, name, flags, Mode::empty())?;
     }
     Ok(at.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    fn dir_with(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn a_verdict_is_passed_on_every_path() {
+        use FileKind::{Directory, File, Socket, Special, Symlink};
+        let leave_out = Verdict::LeaveOut;
+        let cases = [
+            ("docker-state.json", File, Verdict::Keep),
+            ("certificates/.swarm-node.crt", File, Verdict::Keep),
+            ("raft", Directory, Verdict::Keep),
+            ("raft/wal-v3-encrypted/0000000000000000-0000000000000000.wal", File, Verdict::Keep),
+            ("raft/wal-v3-encrypted/0000000000000000-0000000000000000.wal.broken", File, Verdict::Keep),
+            ("raft/wal-v3-encrypted/0.tmp", File, leave_out(Reason::RaftTemporary)),
+            ("raft/wal.tmp", Directory, leave_out(Reason::RaftTemporary)),
+            ("certificates/0.tmp", File, Verdict::Keep),
+            ("worker", Directory, leave_out(Reason::WorkerState)),
+            ("worker/tasks.db", File, leave_out(Reason::WorkerState)),
+            ("control.sock", Socket, leave_out(Reason::Socket)),
+            ("raft/elsewhere", Symlink, leave_out(Reason::NotAFile)),
+            ("pipe", Special, leave_out(Reason::NotAFile)),
+        ];
+        for (path, kind, verdict) in cases {
+            assert_eq!(classify(Path::new(path), kind), verdict, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_survey_lists_all_but_what_is_below_left_out_directories() {
+        let dir = dir_with(&["state.json", "worker/tasks.db", "raft/wal-v3-encrypted/0.tmp", "raft/wal/x.wal.broken"]);
+        symlink("/etc", dir.path().join("link")).unwrap();
+        mkfifo(&dir.path().join("pipe"), Mode::S_IRWXU).unwrap();
+        let _socket = UnixListener::bind(dir.path().join("control.sock")).unwrap();
+        let survey = StateDir::open(dir.path()).unwrap().survey().unwrap();
+        let paths: Vec<_> = survey.found.iter().map(|found| found.path.to_str().unwrap()).collect();
+        let expected = [
+            "control.sock",
+            "link",
+            "pipe",
+            "raft",
+            "raft/wal",
+            "raft/wal/x.wal.broken",
+            "raft/wal-v3-encrypted",
+            "raft/wal-v3-encrypted/0.tmp",
+            "state.json",
+            "worker",
+        ];
+        assert_eq!(paths, expected);
+        let leftovers: Vec<_> = survey.leftovers().iter().map(|found| found.path.to_str().unwrap()).collect();
+        assert_eq!(leftovers, ["raft/wal", "raft/wal/x.wal.broken", "raft/wal-v3-encrypted/0.tmp"]);
+        assert_eq!(survey.missing(), [NODE_CERT, NODE_KEY, ROOT_CA, WAL_DIR]);
+        assert_eq!(survey.kept_bytes(), 10 + 21);
+        assert!(survey.has_file("state.json") && !survey.has_file("worker") && !survey.has_log());
+    }
+
+    #[test]
+    fn links_and_pipes_are_never_opened() {
+        let dir = dir_with(&["outside/state.json", "state/raft/file"]);
+        let state = dir.path().join("state");
+        symlink("../outside/state.json", state.join("state.json")).unwrap();
+        symlink("../outside", state.join("certificates")).unwrap();
+        mkfifo(&state.join("docker-state.json"), Mode::S_IRWXU).unwrap();
+        let open = StateDir::open(&state).unwrap();
+        for path in ["state.json", "certificates/state.json", "docker-state.json", "raft", "../outside/state.json"] {
+            assert!(matches!(open.read_small(path), Err(Error::Read { .. })), "{path}");
+        }
+        assert!(open.open_file("absent").unwrap().is_none());
+        assert_eq!(open.read_small("raft/file").unwrap().unwrap(), b"state/raft/file");
+
+        // The directory itself may be reached through a link, and stays the same when that link moves.
+        symlink(&state, dir.path().join("swarm")).unwrap();
+        let linked = StateDir::open(dir.path().join("swarm")).unwrap();
+        fs::rename(&state, dir.path().join("aside")).unwrap();
+        assert!(linked.read_small("raft/file").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_small_file_that_is_not_small_is_refused() {
+        let dir = dir_with(&["state.json"]);
+        let file = File::options().write(true).open(dir.path().join("state.json")).unwrap();
+        file.set_len(SMALL_FILE_MAX).unwrap();
+        let open = StateDir::open(dir.path()).unwrap();
+        assert_eq!(open.read_small("state.json").unwrap().unwrap().len() as u64, SMALL_FILE_MAX);
+        file.set_len(SMALL_FILE_MAX + 1).unwrap();
+        let error = open.read_small("state.json").unwrap_err();
+        assert!(matches!(error, Error::Damaged(Damage { kind: DamageKind::BeyondLimit, .. })), "{error:?}");
+    }
 }

@@ -357,3 +357,85 @@ impl fmt::Display for ObjectKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::inventory::INVENTORY_VERSION;
+
+    fn inventory() -> Inventory {
+        let service = |id: &str, name: &str| Service {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            image: "web:1".to_owned(),
+            replicas: Some(2),
+            version_index: Some(10),
+            ..Service::default()
+        };
+        Inventory {
+            version: INVENTORY_VERSION,
+            cluster: Cluster { id: "c".to_owned(), autolock: Some(true), ..Cluster::default() },
+            raft: None,
+            nodes: vec![Node { id: "n".to_owned(), state: Some("ready".to_owned()), ..Node::default() }],
+            services: vec![service("s1", "web"), service("s2", "db")],
+            networks: Vec::new(),
+            secrets: vec![Secret { id: "x".to_owned(), size: Some(5), ..Secret::default() }],
+            configs: Vec::new(),
+            volumes: None,
+            tasks: BTreeMap::new(),
+        }
+    }
+
+    fn shown(differences: &[Difference]) -> Vec<String> {
+        differences.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn differences_are_named_object_by_object() {
+        let mut actual = inventory();
+        actual.services[0].image = "web:2".to_owned();
+        actual.services[1].id = "s3".to_owned();
+        actual.cluster.autolock = Some(false);
+        let expected = [
+            "cluster `` (c): autolock was `true`, is `false`",
+            "service `web` (s1): image was `web:1`, is `web:2`",
+            "service `db` (s2) is missing",
+            "service `db` (s3) is new",
+        ];
+        assert_eq!(shown(&compare(&inventory(), &actual)), expected);
+    }
+
+    #[test]
+    fn what_one_side_cannot_know_is_no_difference() {
+        let mut actual = inventory();
+        actual.secrets[0].size = None;
+        actual.cluster.autolock = None;
+        actual.volumes = Some(vec![Volume { id: "v".to_owned(), ..Volume::default() }]);
+        assert_eq!(compare(&inventory(), &actual), []);
+        assert_eq!(compare(&actual, &inventory()), []);
+    }
+
+    #[test]
+    fn what_changes_by_itself_shows_in_a_diff_only() {
+        let mut actual = inventory();
+        actual.nodes[0].state = Some("down".to_owned());
+        actual.services[0].version_index = Some(11);
+        assert_eq!(compare(&inventory(), &actual), []);
+        assert_eq!(
+            shown(&diff(&inventory(), &actual)),
+            ["node `` (n): state was `ready`, is `down`", "service `web` (s1): version_index was `10`, is `11`"]
+        );
+    }
+
+    #[test]
+    fn the_json_form_is_stable_and_leaves_out_what_is_unknown() {
+        let json = serde_json::to_value(inventory()).unwrap();
+        assert_eq!(json["version"], 1);
+        assert_eq!(json["services"][0]["image"], "web:1");
+        for absent in ["raft", "volumes"] {
+            assert_eq!(json.get(absent), None, "{absent}");
+        }
+        assert_eq!(json["nodes"][0].get("addr"), None);
+        assert_eq!(serde_json::from_value::<Inventory>(json).unwrap(), inventory());
+    }
+}

@@ -12,13 +12,17 @@ use zeroize::Zeroizing;
 
 use super::UnlockKey;
 
-/// Tag of a PKCS#8 key that is not locked.
-pub(super) const OPEN_TAG: &str = "PRIVATE KEY";
+const OPEN_TAG: &str = "PRIVATE KEY";
 const LOCKED_TAG: &str = "ENCRYPTED PRIVATE KEY";
 const RFC1423_CIPHER: &str = "AES-256-CBC";
 
 pub(super) fn is_locked(block: &pem::Pem) -> bool {
     block.tag() == LOCKED_TAG || is_rfc1423(block)
+}
+
+/// The tag of the same key when it is not locked; only PKCS#8 has two.
+pub(super) fn open_tag(block: &pem::Pem) -> &str {
+    if block.tag() == LOCKED_TAG { OPEN_TAG } else { block.tag() }
 }
 
 /// A key that was opened.
