@@ -71,7 +71,9 @@ impl Bridge {
         let netns = Netns::new()?;
         netns.ip(&[
             "link set lo up".to_owned(),
-            "link add br0 type bridge forward_delay 0".to_owned(),
+            // A bridge without an address of its own takes the lowest of its ports', and another one when that
+            // port goes: then every host's neighbour entry for `own` is wrong until it expires.
+            "link add br0 address 02:77:00:00:00:01 type bridge forward_delay 0".to_owned(),
             format!("address add {own}/24 dev br0"),
             "link set br0 up".to_owned(),
         ])?;
