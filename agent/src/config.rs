@@ -1,7 +1,7 @@
 //! Configuration: files, environment and flags, in rising order, into validated settings.
 //!
-//! `/etc/swarmdr/agent.toml`, then `/etc/swarmdr/agent.d/*.toml` by name, then `SWARMDR_*` (two
-//! underscores for a dot: `SWARMDR_BACKUP__MODE`), then flags. An unknown key is an error that
+//! `/etc/swarmdr/agent.toml`, then `/etc/swarmdr/agent.d/*.toml` by name, then the keys that a unit hands over
+//! as credentials, then `SWARMDR_*` (two underscores for a dot: `SWARMDR_BACKUP__MODE`), then flags. An unknown key is an error that
 //! names the place and the key. With no file at all everything has a default that works on a
 //! manager: a directory vault below the state directory and a key made on first use.
 

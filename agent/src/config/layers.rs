@@ -24,6 +24,9 @@ const ENV_PREFIX: &str = "SWARMDR_";
 /// Variables of the same prefix that are read before the configuration is.
 const NOT_KEYS: [&str; 2] = ["log", "config"];
 
+/// Secret files that a unit hands over with `LoadCredential=`, and the settings that they stand for (systemd.exec(5)).
+const CREDENTIALS: [(&str, &str); 2] = [("swarmdr.signing-key", "signing_key"), ("swarmdr.identity", "identity_file")];
+
 /// Where configuration is looked for. All parts are given, so that a test can give its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
@@ -65,6 +68,14 @@ impl Sources {
         named.collect()
     }
 
+    /// Keys that a credential of the unit sets: the name of the credential, and where it lies.
+    fn credentials(&self) -> Vec<(&'static str, &'static str, PathBuf)> {
+        let directory = self.environment.iter().find(|(name, _)| name == "CREDENTIALS_DIRECTORY");
+        let Some((_, directory)) = directory else { return Vec::new() };
+        let handed_over = CREDENTIALS.iter().map(|&(name, key)| (key, name, Path::new(directory).join(name)));
+        handed_over.filter(|(_, _, path)| path.exists()).collect()
+    }
+
     fn files(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         if self.file.exists() {
@@ -101,7 +112,7 @@ pub struct Loaded {
     pub config: Config,
     /// The files that were read, in rising order.
     pub files: Vec<PathBuf>,
-    /// Keys that were set by a variable, and which.
+    /// Keys that were set by a variable or a credential, and by which.
     variables: BTreeMap<String, String>,
     layers: Figment,
 }
@@ -112,7 +123,7 @@ pub struct Origin {
     /// Dotted path, as in the file.
     pub key: String,
     pub value: serde_json::Value,
-    /// `default`, a file's path or an environment variable.
+    /// `default`, a file's path, a credential or an environment variable.
     pub origin: String,
 }
 
@@ -127,6 +138,10 @@ impl Loaded {
             layers = layers.merge(Toml::file_exact(file));
         }
         let mut variables = BTreeMap::new();
+        for (key, name, path) in sources.credentials() {
+            layers = layers.merge(Serialized::default(key, path));
+            variables.insert(key.to_owned(), format!("credential {name}"));
+        }
         for (key, (name, value)) in sources.variables() {
             let value: Value = value.parse().unwrap_or_else(|never: Infallible| match never {});
             layers = layers.merge(Serialized::default(&key, value));

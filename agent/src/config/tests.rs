@@ -136,3 +136,18 @@ fn a_wrong_variable_is_named() {
         assert!(rendered.to_string().contains(said), "should say {said}: {rendered}");
     }
 }
+
+#[test]
+fn a_credential_of_the_unit_stands_for_the_file_of_its_key() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let file = write(&dir, "agent.toml", "signing_key = \"/etc/swarmdr/signing.key\"\n");
+    let handed_over = write(&dir, "credentials/swarmdr.signing-key", "secret");
+    let directory = dir.path().join("credentials").display().to_string();
+    let sources = Sources { environment: vec![("CREDENTIALS_DIRECTORY".to_owned(), directory)], ..only(file) };
+    let loaded = Loaded::read(&sources).expect("reads");
+    assert_eq!(loaded.config.signing_key, Some(handed_over));
+    assert_eq!(loaded.config.identity_file, None, "there is no such credential");
+    let origins = loaded.origins().expect("lists");
+    let origin = origins.iter().find(|origin| origin.key == "signing_key").expect("is listed");
+    assert_eq!(origin.origin, "credential swarmdr.signing-key");
+}
