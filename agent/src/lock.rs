@@ -20,7 +20,7 @@ pub struct HostLock {
 impl HostLock {
     /// On the runtime filesystem: a lock means nothing after a reboot, and a refused run leaves no trace.
     pub fn default_path() -> PathBuf {
-        "/run/swarmdr-agent.lock".into()
+        "/run/swarmdr/agent.lock".into()
     }
 
     /// Does not wait: a second run says who holds the lock and exits 3.
