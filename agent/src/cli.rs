@@ -2,17 +2,21 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::ArgValueCandidates;
 use swarmdr_archive::BackupId;
 
-use crate::inspection::Operand;
+use crate::{completion, inspection::Operand};
+
+/// What the program is called, in its messages, in man pages and on the disk.
+pub const PROGRAM: &str = "swarmdr-agent";
 
 /// Disaster recovery for Docker Swarm managers
 ///
 /// Takes a point-in-time copy of a manager's swarm state, signs and encrypts it, stores it where it
 /// cannot be deleted, and brings the swarm back on a fresh host with the same address.
 #[derive(Debug, Parser)]
-#[command(name = "swarmdr-agent", version, propagate_version = true, max_term_width = 100)]
+#[command(name = PROGRAM, version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = EXAMPLES)]
 pub struct Cli {
     /// Read this configuration file instead of /etc/swarmdr/agent.toml and its drop-ins
@@ -33,12 +37,12 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  swarmdr-agent backup                     back this manager up now
-  swarmdr-agent list                       what is stored, newest first
-  swarmdr-agent inspect --latest           what the newest backup holds
-  swarmdr-agent verify --latest            prove the newest backup
-  swarmdr-agent restore --latest --dry-run what a restore would do on this host
-  swarmdr-agent restore --latest           bring the swarm back on this host
+  swarmdr-agent backup                      back this manager up now
+  swarmdr-agent list                        what is stored, newest first
+  swarmdr-agent inspect --latest            what the newest backup holds
+  swarmdr-agent verify --latest             prove the newest backup
+  swarmdr-agent restore --latest --dry-run  what a restore would do on this host
+  swarmdr-agent restore --latest            bring the swarm back on this host
 
 Exit codes:
   0 done   1 failed   2 usage or configuration   3 not this host's turn
@@ -62,6 +66,11 @@ pub enum Command {
     Keygen(KeygenArgs),
     /// Show the settings in force and where each came from
     Config(ConfigArgs),
+    /// Print the script that makes a shell complete this program's arguments
+    Completions(CompletionsArgs),
+    /// Write the man pages
+    #[command(hide = true)]
+    Manual(ManualArgs),
 }
 
 #[derive(Debug, Args)]
@@ -92,7 +101,7 @@ pub struct BackupArgs {
 #[derive(Debug, Args)]
 pub struct Choice {
     /// The backup with this id
-    #[arg(value_name = "ID", group = "choice")]
+    #[arg(value_name = "ID", group = "choice", add = ArgValueCandidates::new(completion::backup_ids))]
     pub id: Option<BackupId>,
 
     /// The newest backup that verifies
@@ -104,7 +113,7 @@ pub struct Choice {
     pub file: Option<PathBuf>,
 
     /// Only backups of this cluster
-    #[arg(long, value_name = "CLUSTER")]
+    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
     pub cluster: Option<String>,
 }
 
@@ -159,7 +168,7 @@ pub struct RestoreArgs {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Only backups of this cluster
-    #[arg(long, value_name = "CLUSTER")]
+    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
     pub cluster: Option<String>,
 
     #[command(flatten)]
@@ -224,15 +233,15 @@ state directory. + is in B only, - is in A only, ~ is in both and not the same.
 Exits 0 whether or not there are differences.")]
 pub struct DiffArgs {
     /// What was before
-    #[arg(value_name = "A")]
+    #[arg(value_name = "A", add = ArgValueCandidates::new(completion::operands))]
     pub before: Operand,
 
     /// What came after
-    #[arg(value_name = "B")]
+    #[arg(value_name = "B", add = ArgValueCandidates::new(completion::operands))]
     pub after: Operand,
 
     /// `latest` means the newest backup of this cluster
-    #[arg(long, value_name = "CLUSTER")]
+    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
     pub cluster: Option<String>,
 
     #[command(flatten)]
@@ -289,6 +298,43 @@ pub struct ConfigArgs {
     pub json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  . <(swarmdr-agent completions bash)
+  swarmdr-agent completions fish > ~/.config/fish/completions/swarmdr-agent.fish
+
+The packages install them. Ids of backups are offered from the vaults of the configuration, newest
+first, to whoever may read it.")]
+pub struct CompletionsArgs {
+    /// Which shell
+    pub shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Shell {
+    pub fn name(self) -> &'static str {
+        match self {
+            Shell::Bash => "bash",
+            Shell::Zsh => "zsh",
+            Shell::Fish => "fish",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ManualArgs {
+    /// The directory to write them to
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+}
+
 impl Command {
     /// True where standard output is meant for a script, so that nothing else is drawn around it.
     pub fn is_json(&self) -> bool {
@@ -301,6 +347,7 @@ impl Command {
             Command::Verify(args) => args.json,
             Command::Keygen(args) => args.json,
             Command::Config(args) => args.json,
+            Command::Completions(_) | Command::Manual(_) => false,
         }
     }
 }

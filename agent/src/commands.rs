@@ -1,11 +1,13 @@
 //! One file per verb: builds its context, calls the flow, prints the report.
 
 pub mod backup;
+pub mod completions;
 pub mod config;
 pub mod diff;
 pub mod inspect;
 pub mod keygen;
 pub mod list;
+pub mod manual;
 pub mod restore;
 pub mod verify;
 

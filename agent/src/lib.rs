@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod cli;
 pub mod commands;
+pub mod completion;
 pub mod config;
 pub mod exit;
 pub mod fault;
@@ -14,6 +15,7 @@ pub mod host;
 pub mod inspection;
 pub mod lock;
 pub mod logging;
+pub mod manual;
 pub mod progress;
 pub mod proof;
 pub mod report;
@@ -44,6 +46,13 @@ use shutdown::Shutdown;
 
 /// The whole program, from its arguments to its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match completion::answer(&args) {
+        Ok(false) => {}
+        Ok(true) => return Exit::Done.into(),
+        // In the middle of somebody's command line there is no place for a message.
+        Err(_) => return Exit::Usage.into(),
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -59,6 +68,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn execute(cli: &Cli) -> anyhow::Result<Exit> {
+    match &cli.command {
+        // These need no configuration, and must work beside a broken one.
+        Command::Completions(args) => return commands::completions::run(args),
+        Command::Manual(args) => return commands::manual::run(args),
+        _ => {}
+    }
     let installed = Sources::installed();
     let sources = match &cli.config {
         Some(file) => installed.with_file(file),
@@ -85,6 +100,7 @@ fn execute(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Verify(args) => commands::verify::run(&context, args).await,
             Command::Keygen(args) => commands::keygen::run(&context, args),
             Command::Config(_) => commands::config::run(&context),
+            Command::Completions(_) | Command::Manual(_) => unreachable!("these ended above"),
         }
     })
 }
