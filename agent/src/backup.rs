@@ -1,7 +1,7 @@
-//! The backup flow: plan, quiesce, snapshot, resume, examine, pack, store, confirm.
+//! The backup flow: plan, pre-copy, quiesce, snapshot, resume, examine, pack, store, confirm.
 //!
 //! Everything that can refuse comes before the engine is touched; everything that takes time comes
-//! after it is back. Between the two there is nothing but the copy.
+//! before that too, or after it is back. Between the two there is nothing but the copy of what changed last.
 
 mod deliver;
 mod manifest;
@@ -25,11 +25,14 @@ use snapshot::Snapshot;
 use take::Taken;
 
 use crate::{
-    config::Config,
+    config::{Config, Mode},
     exit::Exit,
     fault::Fault,
     host::{
         engine::{Engine, ManagerView},
+        engine_units::EngineControl,
+        freeze::Freezer,
+        leftovers::{Note, RunNote, Stage},
         listing, network, space,
         unlock::RunningKey,
     },
@@ -91,6 +94,9 @@ impl Backup<'_> {
             self.check_due(&chain)?;
         }
         let unlock_key = self.unlock_key(&plan).await?;
+        if plan.mode == Mode::Freeze {
+            Freezer::prepare(&EngineControl::connect(config).await?, &plan.state_dir).await?;
+        }
         Ok(Prepared { plan, view, vaults, recipients, chain, unlock_key })
     }
 
@@ -148,14 +154,17 @@ impl Backup<'_> {
 
     /// Does what was planned.
     pub async fn run(&self, prepared: Prepared) -> Result<BackupReport> {
-        let Prepared { plan, view, vaults, recipients, chain, unlock_key } = prepared;
+        let Prepared { mut plan, view, vaults, recipients, chain, unlock_key } = prepared;
         let spool = Spool::open(&self.config.spool_dir())?;
         let key = signing::load_or_make(self.config)?;
         check_space(&plan)?;
         let mut phases = Phases::new();
 
-        let taken = self.take(&plan, unlock_key.as_ref(), &mut phases).await?;
-        let Taken { snapshot, downtime, mut attention } = taken;
+        let mut note = RunNote::write(self.config, note(&plan))?;
+
+        let taken = self.take(&plan, unlock_key.as_ref(), &mut phases, &mut note).await?;
+        let Taken { snapshot, downtime, notes, mut attention } = taken;
+        plan.notes.extend(notes);
 
         phases.begin("examine");
         let state_key = unlock_key.as_ref().map(RunningKey::for_state).transpose()?;
@@ -226,6 +235,17 @@ async fn examine(snapshot: Snapshot, key: Option<UnlockKey>) -> Result<(Snapshot
     let examined =
         examined.context("the copied state is not one that a swarm could be restored from; nothing was stored")?;
     Ok((snapshot, examined))
+}
+
+fn note(plan: &BackupPlan) -> Note {
+    Note {
+        id: plan.id.to_string(),
+        process: std::process::id(),
+        begun_at: plan.created_at,
+        mode: plan.mode,
+        stage: Stage::BeforePause,
+        snapshot_dir: plan.snapshot_dir.clone(),
+    }
 }
 
 fn parse_recipients(config: &Config) -> Result<Vec<Recipient>> {

@@ -7,7 +7,10 @@
 
 mod layers;
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -22,6 +25,12 @@ pub use layers::{Loaded, Origin, Sources};
 
 /// Levels above need more memory than the agent promises to take (zstd 1.5.4: 55 MiB at 12, 92 MiB at 19).
 const MAX_COMPRESSION_LEVEL: i32 = 12;
+
+/// Less leaves an engine no time to stop; more is no failsafe.
+const PAUSE_SECONDS: RangeInclusive<u64> = 5..=3600;
+
+/// The most is the time after which a manager's raft messages time out (swarmkit `raft.go`, `SendTimeout`).
+const FREEZE_MS: RangeInclusive<u64> = 50..=2000;
 
 /// Every key of the configuration, with its default. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,6 +90,11 @@ impl EngineConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct BackupConfig {
     pub mode: Mode,
+    /// Seconds that the engine may be away in a cold backup, its own time to stop included. Then the failsafe
+    /// starts it, whatever becomes of the agent.
+    pub max_pause: u64,
+    /// Milliseconds that the engine may be frozen. One second later the failsafe thaws it.
+    pub max_freeze_ms: u64,
     /// zstd level, 1 (fast) to 12 (small).
     pub compression_level: i32,
     /// Go on where stopping this manager costs the cluster its majority.
@@ -91,7 +105,10 @@ pub struct BackupConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
+    /// Stop it, with all containers of the host.
     Cold,
+    /// Freeze it in its cgroup; containers run on.
+    Freeze,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +152,7 @@ impl Default for EngineConfig {
 
 impl Default for BackupConfig {
     fn default() -> Self {
-        Self { mode: Mode::Cold, compression_level: 3, allow_quorum_loss: false }
+        Self { mode: Mode::Cold, max_pause: 60, max_freeze_ms: 1000, compression_level: 3, allow_quorum_loss: false }
     }
 }
 
@@ -178,6 +195,7 @@ impl Config {
             ))
             .into());
         }
+        self.validate_pauses()?;
         for path in
             [Some(&self.state_dir), self.signing_key.as_ref(), self.identity_file.as_ref()].into_iter().flatten()
         {
@@ -189,6 +207,21 @@ impl Config {
                 .map_err(|cause| Fault::usage(format!("cannot use the vault `{}`", vault.url)).because(cause))?;
         }
         Schedule::from_config(&self.schedule)?;
+        Ok(())
+    }
+
+    fn validate_pauses(&self) -> Result<()> {
+        let BackupConfig { max_pause, max_freeze_ms, .. } = self.backup;
+        if !PAUSE_SECONDS.contains(&max_pause) {
+            let (least, most) = PAUSE_SECONDS.into_inner();
+            return Err(Fault::usage(format!("backup.max_pause is {max_pause} s, not {least} to {most}")).into());
+        }
+        if !FREEZE_MS.contains(&max_freeze_ms) {
+            let (least, most) = FREEZE_MS.into_inner();
+            return Err(Fault::usage(format!("backup.max_freeze_ms is {max_freeze_ms}, not {least} to {most}"))
+                .advice("the other managers give up on one that is silent for 2 s; `mode = \"cold\"` has no such limit")
+                .into());
+        }
         Ok(())
     }
 

@@ -3,7 +3,12 @@
 pub mod copy;
 pub mod engine;
 pub mod engine_units;
+pub mod failsafe;
+pub mod freeze;
+pub mod inhibitor;
+pub mod leftovers;
 pub mod listing;
+pub mod mirror;
 pub mod network;
 pub mod placement;
 pub mod quiesce;

@@ -11,6 +11,7 @@ pub mod completion;
 pub mod config;
 pub mod exit;
 pub mod fault;
+pub mod faults;
 pub mod host;
 pub mod inspection;
 pub mod lock;

@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use swarmdr_archive::manifest::Counts;
 
+use crate::faults;
+
 /// What a verb prints; chosen by `--json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
@@ -55,6 +57,7 @@ impl Phases {
     pub fn begin(&mut self, name: &'static str) {
         self.end();
         tracing::info!(phase = name, "begin");
+        faults::reach(name);
         self.running = Some((name, Instant::now()));
     }
 

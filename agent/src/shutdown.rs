@@ -32,6 +32,14 @@ struct Shared {
     notify: Notify,
 }
 
+impl Shared {
+    fn request(&self, why: &str) {
+        tracing::warn!(why, "stop requested: ending at the next safe point");
+        self.requested.store(true, Ordering::SeqCst);
+        self.notify.notify_waiters();
+    }
+}
+
 impl Shutdown {
     /// Starts to listen; from here on the two signals no longer kill the process.
     pub fn listen() -> Result<Self> {
@@ -41,13 +49,16 @@ impl Shutdown {
             let shared = Arc::clone(&shutdown.shared);
             tokio::spawn(async move {
                 while stream.recv().await.is_some() {
-                    tracing::warn!("stop requested: ending at the next safe point");
-                    shared.requested.store(true, Ordering::SeqCst);
-                    shared.notify.notify_waiters();
+                    shared.request("a signal came");
                 }
             });
         }
         Ok(shutdown)
+    }
+
+    /// Makes every phase end at its next safe point.
+    pub fn request(&self, why: &str) {
+        self.shared.request(why);
     }
 
     pub fn is_requested(&self) -> bool {

@@ -80,6 +80,7 @@ pub fn draft(
         snapshot: Snapshot {
             mode: match plan.mode {
                 Mode::Cold => SnapshotMode::Cold,
+                Mode::Freeze => SnapshotMode::Freeze,
             },
             engine_down_ms: downtime.total_ms,
             ours_ms: downtime.ours_ms,

@@ -16,7 +16,7 @@ use swarmdr_archive::{
 
 use super::snapshot::Snapshot;
 use crate::{
-    host::copy::{CopiedEntry, data_extents},
+    host::{copy::data_extents, mirror::CopiedEntry},
     progress::Progress as Bars,
     shutdown::Shutdown,
 };

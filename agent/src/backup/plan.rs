@@ -33,7 +33,7 @@ pub struct BackupPlan {
     pub raft_addr_local: bool,
     pub autolock: bool,
     pub mode: Mode,
-    /// The engine's units that are stopped.
+    /// The engine's units that are stopped, or the one that is frozen.
     pub units: Vec<String>,
     pub state_dir: PathBuf,
     pub snapshot_dir: PathBuf,
@@ -89,7 +89,10 @@ impl BackupPlan {
             raft_addr_local,
             autolock: seen.view.auto_lock(),
             mode: config.backup.mode,
-            units: config.engine.units(),
+            units: match config.backup.mode {
+                Mode::Cold => config.engine.units(),
+                Mode::Freeze => vec![config.engine.service.clone()],
+            },
             state_dir: seen.facts.data_root.join("swarm"),
             snapshot_dir: placement::work_dir(&seen.facts.data_root).join(format!("snapshot-{id}")),
             spool_file: config.spool_dir().join(format!("{id}.swarmdr")),
@@ -142,9 +145,13 @@ impl fmt::Display for BackupPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Backup {} of manager {} ({})", self.id, self.hostname, self.node_id)?;
         writeln!(f, "  swarm      {} at {}", self.cluster_id, self.raft_addr)?;
-        writeln!(f, "  1. stop    {}", self.units.join(", "))?;
-        writeln!(f, "  2. copy    {} to {}", self.state_dir.display(), self.snapshot_dir.display())?;
-        writeln!(f, "  3. start   {}", self.units.join(", "))?;
+        let (pause, resume) = match self.mode {
+            Mode::Cold => ("stop", "start"),
+            Mode::Freeze => ("freeze", "thaw"),
+        };
+        writeln!(f, "  1. copy    {} to {}", self.state_dir.display(), self.snapshot_dir.display())?;
+        writeln!(f, "  2. {pause:7} {}, copy what changed since", self.units.join(", "))?;
+        writeln!(f, "  3. {resume:7} {}", self.units.join(", "))?;
         let to = if self.recipients.is_empty() {
             "no encryption".to_owned()
         } else {

@@ -7,6 +7,7 @@ use swarmdr_archive::{manifest::Counts, writer::Sealed};
 
 use super::plan::BackupPlan;
 use crate::{
+    config::Mode,
     exit::Exit,
     host::{quiesce::Downtime, space::human_bytes},
     report::{Phase, human_counts, human_ms, peak_memory},
@@ -87,9 +88,13 @@ impl fmt::Display for BackupReport {
         writeln!(f, "Backup {} of manager {} is stored.", plan.id, plan.hostname)?;
         writeln!(f, "  swarm     {} at {}, engine {}", plan.cluster_id, plan.raft_addr, plan.engine_version)?;
         writeln!(f, "  holds     {}", human_counts(&self.counts))?;
+        let (name, there, back) = match plan.mode {
+            Mode::Cold => ("downtime", "stop", "start"),
+            Mode::Freeze => ("pause", "freeze", "thaw"),
+        };
         writeln!(
             f,
-            "  downtime  {} in all: {} to stop, {} ours, {} to start",
+            "  {name:9} {} in all: {} to {there}, {} ours, {} to {back}",
             human_ms(down.total_ms),
             human_ms(down.stopping_ms),
             human_ms(down.ours_ms),

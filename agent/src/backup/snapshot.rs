@@ -1,37 +1,48 @@
-//! The copy of the state directory on this host's disk: taken while the engine is away, gone when it is packed.
+//! The copy of the state directory on this host's disk: begun beside the running engine, completed while it stands
+//! still, gone when it is packed.
 
 use std::{
     fs::{self, DirBuilder, FileType},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result};
 
 use crate::{
-    host::copy::{Copied, copy_tree},
-    shutdown::Shutdown,
-    swarm::state_dir::{FileKind, Reason, Verdict, classify},
+    host::{
+        copy::Patience,
+        mirror::{Copied, Handling, Mirror, Writer},
+    },
+    swarm::state_dir::{FileKind, Reason, Verdict, WAL_DIR, classify},
 };
 
 /// A snapshot directory; removed when dropped.
 #[derive(Debug)]
 pub struct Snapshot {
     dir: PathBuf,
+    mirror: Mirror,
+    /// Of the last pass.
     pub copied: Copied,
 }
 
 impl Snapshot {
-    /// Copies `state_dir` into the new directory `dir`. What no restore needs is left out and listed.
-    pub fn take(state_dir: &Path, dir: &Path, shutdown: &Shutdown) -> Result<Self> {
+    /// Makes the new directory `dir`, in which nothing is yet.
+    pub fn begin(state_dir: &Path, dir: &Path) -> Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)
             .with_context(|| format!("failed to make the snapshot directory {}", dir.display()))?;
-        let mut snapshot = Self { dir: dir.to_owned(), copied: Copied::default() };
-        snapshot.copied = copy_tree(state_dir, dir, &leave_out, shutdown)?;
-        Ok(snapshot)
+        Ok(Self { dir: dir.to_owned(), mirror: Mirror::new(state_dir, dir), copied: Copied::default() })
+    }
+
+    /// Copies what is there now. Beside a [running](Writer::Running) engine that is no consistent state, but most
+    /// of its bytes. What no restore needs is left out and listed. Blocking.
+    pub fn copy(&mut self, writer: Writer, patience: &Patience<'_>) -> Result<()> {
+        self.copied = self.mirror.pass(&handling, writer, SystemTime::now(), patience)?;
+        Ok(())
     }
 
     pub fn dir(&self) -> &Path {
@@ -51,16 +62,17 @@ impl Drop for Snapshot {
     }
 }
 
-fn leave_out(path: &Path, kind: FileType) -> Option<&'static str> {
+fn handling(path: &Path, kind: FileType) -> Handling {
     match classify(path, FileKind::of(kind)) {
-        Verdict::Keep => None,
+        Verdict::Keep if kind.is_file() && path.starts_with(WAL_DIR) => Handling::KeepLog,
+        Verdict::Keep => Handling::Keep,
         Verdict::LeaveOut(Reason::RaftTemporary) => {
-            Some("preallocated or half-written: the engine would take it as its next log segment")
+            Handling::LeaveOut("preallocated or half-written: the engine would take it as its next log segment")
         }
         Verdict::LeaveOut(Reason::WorkerState) => {
-            Some("tasks of this node, some with credentials in clear; the engine makes it anew")
+            Handling::LeaveOut("tasks of this node, some with credentials in clear; the engine makes it anew")
         }
-        Verdict::LeaveOut(Reason::Socket) => Some("a socket exists only while its process does"),
-        Verdict::LeaveOut(Reason::NotAFile) => Some("neither a file nor a directory"),
+        Verdict::LeaveOut(Reason::Socket) => Handling::LeaveOut("a socket exists only while its process does"),
+        Verdict::LeaveOut(Reason::NotAFile) => Handling::LeaveOut("neither a file nor a directory"),
     }
 }

@@ -1,51 +1,221 @@
 //! The only part of a backup in which the engine is away.
+//!
+//! Most of the copy is made before, beside the running engine. Then the failsafe is armed, the engine made to
+//! stand still, what changed since copied, and the engine brought back: on every way out, and by the failsafe if
+//! this process cannot.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::task::JoinHandle;
 
 use super::{Backup, BackupPlan, snapshot::Snapshot};
 use crate::{
+    config::Mode,
+    fault::Fault,
+    faults,
     host::{
+        copy::Patience,
         engine::{Engine, EngineFacts, SwarmState},
         engine_units::EngineControl,
-        quiesce::{Downtime, Quiesced},
+        freeze::Freezer,
+        inhibitor::Inhibitor,
+        leftovers::{RunNote, Stage},
+        mirror::Writer,
+        quiesce::{Downtime, Quiesced, overdue},
         unlock::RunningKey,
     },
     report::Phases,
 };
 
-/// A stopped engine's state, copied, and the engine back.
+/// A frozen engine that took too long is tried once more: by then most of the rest is copied too.
+const FREEZE_ATTEMPTS: u32 = 2;
+
+/// The state of an engine that stood still, copied, and the engine back.
 pub struct Taken {
     pub snapshot: Snapshot,
     pub downtime: Downtime,
+    /// What an operator should know.
+    pub notes: Vec<String>,
     /// What is wrong with the engine that came back.
     pub attention: Vec<String>,
 }
 
+/// What became of one try.
+struct Attempt {
+    /// Lost where the copying ended unexpectedly.
+    snapshot: Option<Snapshot>,
+    copied: Result<()>,
+    resumed: Result<Downtime>,
+    /// The copy was not done in time.
+    overdue: bool,
+}
+
+/// A copy that runs beside the runtime.
+enum Copying {
+    Ended(Option<Snapshot>, Result<()>),
+    /// The engine must not wait for it any longer.
+    Late(JoinHandle<(Snapshot, Result<()>)>),
+}
+
 impl Backup<'_> {
-    /// Stops the engine, copies its state, starts it again. It is started again on every way out.
-    pub(super) async fn take(&self, plan: &BackupPlan, key: Option<&RunningKey>, phases: &mut Phases) -> Result<Taken> {
-        let mut quiesced = Quiesced::new(EngineControl::connect(self.config).await?);
+    /// Pauses the engine, copies its state, brings it back. It is brought back on every way out.
+    pub(super) async fn take(
+        &self,
+        plan: &BackupPlan,
+        key: Option<&RunningKey>,
+        phases: &mut Phases,
+        note: &mut RunNote,
+    ) -> Result<Taken> {
+        let control = EngineControl::connect(self.config).await?;
+        phases.begin("pre-copy");
+        let mut snapshot = self.copy_beside_the_engine(plan).await?;
+        let mut notes = Vec::new();
+        let why = "a backup has paused the Docker engine";
+        let inhibitor = Inhibitor::take(control.systemd().bus(), why, self.shutdown).await;
+        if let Err(error) = &inhibitor {
+            notes.push(format!("a shutdown of this host would not have waited for the engine: {error:#}"));
+        }
+        self.shutdown.check()?;
+        let attempts = if plan.mode == Mode::Freeze { FREEZE_ATTEMPTS } else { 1 };
+        for left in (0..attempts).rev() {
+            let attempt = self.attempt(plan, &control, snapshot, phases, note).await?;
+            match attempt {
+                Attempt { overdue: true, resumed: Ok(_), snapshot: Some(again), .. } if left > 0 => {
+                    tracing::warn!("the copy took too long; the engine was thawed, and one more try follows");
+                    snapshot = again;
+                }
+                attempt => return self.conclude(plan, attempt, key, notes).await,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    async fn copy_beside_the_engine(&self, plan: &BackupPlan) -> Result<Snapshot> {
+        let (state_dir, snapshot_dir) = (plan.state_dir.clone(), plan.snapshot_dir.clone());
+        let shutdown = self.shutdown.clone();
+        let copy = tokio::task::spawn_blocking(move || -> Result<Snapshot> {
+            let mut snapshot = Snapshot::begin(&state_dir, &snapshot_dir)?;
+            snapshot.copy(Writer::Running, &Patience { shutdown: &shutdown, until: None })?;
+            Ok(snapshot)
+        });
+        copy.await.context("the copy ended unexpectedly")?.context("no backup was made; the engine was not touched")
+    }
+
+    /// Arms, holds, copies, resumes. An error means that the engine was not touched.
+    async fn attempt(
+        &self,
+        plan: &BackupPlan,
+        control: &EngineControl,
+        snapshot: Snapshot,
+        phases: &mut Phases,
+        note: &mut RunNote,
+    ) -> Result<Attempt> {
         phases.begin("quiesce");
-        let stopped = self.shutdown.or_interrupted(quiesced.stop()).await;
+        let armed = self.arm(plan, control).await;
+        let mut quiesced = armed.context("no backup was made; the engine was not touched")?;
+        note.advance(Stage::EngineAway);
+        faults::reach("armed");
+        let held = self.shutdown.or_interrupted(quiesced.hold()).await;
         phases.begin("snapshot");
-        let copied = match stopped {
-            Ok(()) => self.copy(plan, &quiesced).await,
-            Err(error) => Err(error),
+        // An engine that does not stop has its own words.
+        let overdue_matters = held.is_ok() || plan.mode == Mode::Freeze;
+        let copying = match held {
+            Ok(()) => self.copy_while_it_stands_still(plan, &quiesced, snapshot).await,
+            Err(error) => Copying::Ended(Some(snapshot), Err(error)),
         };
+        let overdue = overdue_matters && quiesced.is_overdue();
         phases.begin("resume");
         let resumed = quiesced.resume().await;
+        if resumed.is_ok() {
+            note.advance(Stage::EngineBack);
+        }
+        let (snapshot, copied) = match copying {
+            Copying::Ended(snapshot, copied) => (snapshot, copied),
+            // It notices by itself, unless it waits for a disk that hangs; the engine is back all the same.
+            Copying::Late(copy) => {
+                let snapshot = copy.await.ok().map(|(snapshot, _)| snapshot);
+                (snapshot, Err(self.too_late(plan)))
+            }
+        };
+        Ok(Attempt { snapshot, copied, resumed, overdue })
+    }
+
+    async fn arm(&self, plan: &BackupPlan, control: &EngineControl) -> Result<Quiesced> {
+        let tag = plan.id.to_string();
+        match plan.mode {
+            Mode::Cold => {
+                let limit = Duration::from_secs(self.config.backup.max_pause);
+                Quiesced::arm_cold(control.clone(), &tag, limit).await
+            }
+            Mode::Freeze => {
+                let limit = Duration::from_millis(self.config.backup.max_freeze_ms);
+                let freezer = Freezer::prepare(control, &plan.state_dir).await?;
+                Quiesced::arm_freeze(freezer, &tag, limit).await
+            }
+        }
+    }
+
+    /// Comes back at the deadline at the latest, even if the disk hangs.
+    async fn copy_while_it_stands_still(
+        &self,
+        plan: &BackupPlan,
+        quiesced: &Quiesced,
+        mut snapshot: Snapshot,
+    ) -> Copying {
+        let (until, limit) = (quiesced.until(), self.limit(plan));
+        let shutdown = self.shutdown.clone();
+        let mut copy = tokio::task::spawn_blocking(move || {
+            faults::reach("copying");
+            let patience = Patience { shutdown: &shutdown, until: Some((until, limit)) };
+            let copied = snapshot.copy(Writer::Still, &patience);
+            (snapshot, copied)
+        });
+        match tokio::time::timeout_at(until.into(), &mut copy).await {
+            Ok(Ok((snapshot, Ok(())))) => {
+                faults::reach("copied");
+                Copying::Ended(Some(snapshot), quiesced.check_held().await)
+            }
+            Ok(Ok((snapshot, Err(error)))) => Copying::Ended(Some(snapshot), Err(error)),
+            Ok(Err(panic)) => Copying::Ended(None, Err(panic).context("the copy ended unexpectedly")),
+            Err(_) => Copying::Late(copy),
+        }
+    }
+
+    fn limit(&self, plan: &BackupPlan) -> Duration {
+        match plan.mode {
+            Mode::Cold => Duration::from_secs(self.config.backup.max_pause),
+            Mode::Freeze => Duration::from_millis(self.config.backup.max_freeze_ms),
+        }
+    }
+
+    fn too_late(&self, plan: &BackupPlan) -> anyhow::Error {
+        overdue(self.limit(plan))
+    }
+
+    async fn conclude(
+        &self,
+        plan: &BackupPlan,
+        attempt: Attempt,
+        key: Option<&RunningKey>,
+        notes: Vec<String>,
+    ) -> Result<Taken> {
+        let Attempt { snapshot, copied, resumed, overdue } = attempt;
+        let copied = copied.and_then(|()| snapshot.context("the copy was lost"));
         match (copied, resumed) {
             (Ok(snapshot), Ok(downtime)) => {
                 // The copy is good whatever becomes of the engine, so it is stored first and told after.
                 let late = self.await_engine(key).await.err();
                 let attention = late.iter().map(|error| format!("{error:#}")).collect();
-                Ok(Taken { snapshot, downtime, attention })
+                Ok(Taken { snapshot, downtime, notes, attention })
             }
             (Err(error), Ok(_)) => {
                 let back = self.await_engine(key).await;
-                let error = error.context("no backup was made; the engine runs again");
+                let mut fault = Fault::failed("no backup was made; the engine runs again");
+                if overdue {
+                    fault = fault.advice(advice_on_time(plan.mode));
+                }
+                let error: anyhow::Error = fault.because(error).into();
                 Err(match back {
                     Ok(()) => error,
                     Err(late) => late.context(format!("{error:#}")),
@@ -54,15 +224,6 @@ impl Backup<'_> {
             (Ok(_), Err(error)) => Err(error),
             (Err(first), Err(error)) => Err(error.context(format!("{first:#}"))),
         }
-    }
-
-    async fn copy(&self, plan: &BackupPlan, quiesced: &Quiesced) -> Result<Snapshot> {
-        let (state_dir, snapshot_dir) = (plan.state_dir.clone(), plan.snapshot_dir.clone());
-        let shutdown = self.shutdown.clone();
-        let copy = tokio::task::spawn_blocking(move || Snapshot::take(&state_dir, &snapshot_dir, &shutdown));
-        let snapshot = copy.await.context("the copy ended unexpectedly")??;
-        quiesced.check_still_stopped().await?;
-        Ok(snapshot)
     }
 
     /// A started unit is not yet a working manager; an autolocked one is locked.
@@ -81,5 +242,14 @@ impl Backup<'_> {
             engine.wait(limit, "the unlocked swarm to be active", active).await?;
         }
         Ok(())
+    }
+}
+
+fn advice_on_time(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Cold => "find out why the disk is so slow, or raise backup.max_pause",
+        Mode::Freeze => {
+            "this host is too slow or too busy to freeze its engine for a moment: write `mode = \"cold\"` below `[backup]`"
+        }
     }
 }

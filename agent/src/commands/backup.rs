@@ -7,15 +7,18 @@ use crate::{
     backup::{Backup, Request},
     cli::BackupArgs,
     exit::Exit,
+    host::leftovers,
     lock::HostLock,
 };
 
 pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     let config = &context.loaded.config;
     let _lock = HostLock::acquire(&HostLock::default_path())?;
+    let found = if args.dry_run { Vec::new() } else { leftovers::clean(config).await? };
     let backup = Backup { config, shutdown: &context.shutdown, progress: context.progress, now: context.now };
     let request = Request { if_due: args.if_due, allow_quorum_loss: args.allow_quorum_loss };
-    let prepared = context.shutdown.or_interrupted(backup.prepare(request)).await?;
+    let mut prepared = context.shutdown.or_interrupted(backup.prepare(request)).await?;
+    prepared.plan.notes.extend(found);
     if args.dry_run {
         context.output.print(&prepared.plan)?;
         return Ok(Exit::Done);

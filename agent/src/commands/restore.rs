@@ -10,6 +10,7 @@ use super::Context;
 use crate::{
     cli::RestoreArgs,
     exit::Exit,
+    host::leftovers,
     lock::HostLock,
     restore::{Decision, Overrides, Request, Restore},
     source::Choice,
@@ -17,6 +18,9 @@ use crate::{
 
 pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     let _lock = HostLock::acquire(&HostLock::default_path())?;
+    if !args.dry_run {
+        leftovers::clean(&context.loaded.config).await?;
+    }
     let restore = Restore {
         config: &context.loaded.config,
         keys: context.trusted(&args.trust)?,

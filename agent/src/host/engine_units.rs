@@ -51,13 +51,22 @@ impl EngineControl {
         &self.service
     }
 
+    pub fn systemd(&self) -> &Systemd {
+        &self.systemd
+    }
+
     pub async fn state(&self) -> Result<UnitState> {
         self.systemd.state(&self.service).await
     }
 
     /// Stops the engine and checks that nothing of it is left; answers with what the service then is.
     pub async fn stop(&self) -> Result<UnitState> {
-        self.run(Verb::Stop, self.stop_limit).await.context("failed to stop the engine")?;
+        self.stop_within(self.stop_limit).await
+    }
+
+    /// The same, with less patience. When the limit is over systemd goes on stopping; a start replaces that.
+    pub async fn stop_within(&self, limit: Duration) -> Result<UnitState> {
+        self.run(Verb::Stop, limit.min(self.stop_limit)).await.context("failed to stop the engine")?;
         let state = self.state().await?;
         if !state.is_stopped() {
             bail!("{} was stopped but is {} with main process {}", self.service, state.active, state.main_pid);

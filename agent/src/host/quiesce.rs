@@ -1,96 +1,242 @@
-//! Keeps the engine stopped for the time of a copy, and starts it again on every way out.
+//! Keeps the engine from writing for the time of a copy, and brings it back on every way out.
 //!
-//! Cold is Docker's documented way. Containers of the host stop with the engine: in swarm mode there
-//! is no live-restore.
+//! Cold is Docker's documented way: the engine is stopped, and the host's containers with it, since in swarm
+//! mode there is no live-restore. Freeze lets it stand still in its cgroup (see [`super::freeze`]).
 
-use std::{process::Command, time::Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{engine_units::EngineControl, systemd::UnitState};
-use crate::fault::Fault;
+use super::{
+    engine_units::EngineControl,
+    failsafe::{Failsafe, Rescue},
+    freeze::Freezer,
+    systemd::UnitState,
+};
+use crate::{fault::Fault, faults};
 
-/// An engine that is being kept stopped. Make it before the stop, so that a stop that fails half-way
-/// is undone too; call [`Quiesced::resume`] in the end. Dropping it starts the engine as well,
-/// without waiting: that is the way out of a panic.
+/// The failsafe thaws this long after the agent should have: it must not get into the way of one that does.
+const THAW_GRACE: Duration = Duration::from_secs(1);
+
+/// An engine that is being kept from writing, with its failsafe armed. Call [`Quiesced::hold`], copy, call
+/// [`Quiesced::check_held`], and in the end, whatever happened, [`Quiesced::resume`]. Dropping it brings the
+/// engine back as well, without waiting and with the failsafe left armed: that is the way out of a panic.
 #[derive(Debug)]
 pub struct Quiesced {
-    control: EngineControl,
-    stop_requested: Instant,
-    stopped: Option<(Instant, UnitState)>,
-    resumed: bool,
+    way: Way,
+    /// Taken out when the engine is back.
+    failsafe: Option<Failsafe>,
+    /// For how long the engine may be away.
+    limit: Duration,
+    until: Instant,
+    requested: (Instant, Timestamp),
+    held: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Way {
+    Stop { control: EngineControl, stopped: Option<UnitState> },
+    Freeze(Freezer),
 }
 
 /// How long the engine was away, as measured from this side of the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Downtime {
-    /// From asking for the stop until the unit was active again.
+    /// When the engine was asked to stop or frozen: what was acknowledged before is in the copy.
+    pub since: Timestamp,
+    /// From asking for the stop until the unit was active again; from asking for the freeze until it was thawed.
     pub total_ms: u64,
-    /// The engine's own time to stop, its containers included.
+    /// The engine's own time to stop, its containers included; systemd's to freeze it.
     pub stopping_ms: u64,
-    /// From inactive until the start was asked for: the agent's share.
+    /// From inactive or frozen until the way back was asked for: the agent's share.
     pub ours_ms: u64,
-    /// The engine's own time to start.
+    /// The same in microseconds.
+    pub ours_us: u64,
+    /// The engine's own time to start; systemd's to thaw it.
     pub starting_ms: u64,
 }
 
 impl Quiesced {
-    /// Changes nothing yet.
-    pub fn new(control: EngineControl) -> Self {
-        Self { control, stop_requested: Instant::now(), stopped: None, resumed: false }
+    /// Arms the failsafe that will start the engine; does not touch the engine yet.
+    pub async fn arm_cold(control: EngineControl, tag: &str, limit: Duration) -> Result<Self> {
+        let rescue = Rescue::Start(control.units().into_iter().map(str::to_owned).collect());
+        let failsafe = Failsafe::arm(control.systemd(), tag, &rescue, limit).await?;
+        Ok(Self::new(Way::Stop { control, stopped: None }, failsafe, limit))
     }
 
-    /// Stops the engine and checks that nothing of it is left.
-    pub async fn stop(&mut self) -> Result<()> {
-        self.stop_requested = Instant::now();
-        let state = self.control.stop().await?;
-        self.stopped = Some((Instant::now(), state));
+    /// Arms the failsafe that will thaw the engine; does not touch the engine yet.
+    pub async fn arm_freeze(freezer: Freezer, tag: &str, limit: Duration) -> Result<Self> {
+        let rescue = Rescue::Thaw(freezer.service().to_owned());
+        let failsafe = Failsafe::arm(freezer.systemd(), tag, &rescue, limit + THAW_GRACE).await?;
+        Ok(Self::new(Way::Freeze(freezer), failsafe, limit))
+    }
+
+    fn new(way: Way, failsafe: Failsafe, limit: Duration) -> Self {
+        let now = Instant::now();
+        let until = failsafe.fires_at().min(now + limit);
+        Self { way, failsafe: Some(failsafe), limit, until, requested: (now, Timestamp::now()), held: None }
+    }
+
+    /// When the copy must be done: from then on the engine is brought back, by this process or by the failsafe.
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    pub fn is_overdue(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Makes the engine stand still and checks that it does.
+    pub async fn hold(&mut self) -> Result<()> {
+        self.requested = (Instant::now(), Timestamp::now());
+        match &mut self.way {
+            Way::Stop { control, stopped } => {
+                let left = self.until.saturating_duration_since(Instant::now());
+                let state = control.stop_within(left).await;
+                let overdue = Instant::now() >= self.until;
+                *stopped = Some(
+                    state.map_err(|cause| if overdue { refuses_to_stop(control, self.limit, cause) } else { cause })?,
+                );
+            }
+            Way::Freeze(freezer) => {
+                self.until = self.until.min(Instant::now() + self.limit);
+                let frozen = tokio::time::timeout_at(self.until.into(), freezer.freeze()).await;
+                frozen.with_context(|| {
+                    format!("{} was not frozen within {} ms", freezer.service(), self.limit.as_millis())
+                })??;
+            }
+        }
+        self.held = Some(Instant::now());
         Ok(())
     }
 
-    /// Checks that the engine was not started since [`Quiesced::stop`], by whomever: a copy made
-    /// beside a running engine is worth nothing.
-    pub async fn check_still_stopped(&self) -> Result<()> {
-        let (_, before) = self.stopped.as_ref().context("the engine was not stopped")?;
-        let now = self.control.state().await?;
-        if now.is_stopped() && now.invocation == before.invocation {
-            return Ok(());
-        }
-        Err(Fault::failed(format!(
-            "somebody started {} while its state was being copied; the copy was thrown away",
-            self.control.service()
-        ))
-        .advice("find what starts the engine (`journalctl -u docker`): a package upgrade, a monitoring script, a hand; then run the backup again")
-        .into())
+    /// Checks that the engine stood still since [`Quiesced::hold`]: a copy made beside a running engine is
+    /// worth nothing.
+    pub async fn check_held(&self) -> Result<()> {
+        let thrown_away = match &self.way {
+            Way::Stop { control, stopped } => {
+                let before = stopped.as_ref().context("the engine was not stopped")?;
+                let now = control.state().await?;
+                if now.is_stopped() && now.invocation == before.invocation && !self.is_overdue() {
+                    return Ok(());
+                }
+                if self.is_overdue() {
+                    return Err(overdue(self.limit));
+                }
+                Fault::failed(format!(
+                    "somebody started {} while its state was being copied; the copy was thrown away",
+                    control.service()
+                ))
+                .advice("find what starts the engine (`journalctl -u docker`): a package upgrade, a monitoring script, a hand; then run the backup again")
+            }
+            Way::Freeze(freezer) => {
+                let frozen = freezer.is_frozen()?;
+                // In this order: what is still frozen before the deadline was not thawed by the failsafe.
+                if self.is_overdue() {
+                    return Err(overdue(self.limit));
+                }
+                if frozen {
+                    return Ok(());
+                }
+                Fault::failed(format!(
+                    "somebody thawed {} while its state was being copied; the copy was thrown away",
+                    freezer.service()
+                ))
+            }
+        };
+        Err(thrown_away.into())
     }
 
-    /// Starts the engine and waits until systemd calls it active.
+    /// Brings the engine back, waits until systemd says so, and removes the failsafe. On an error the failsafe
+    /// stays, and tries when its time has come.
     pub async fn resume(mut self) -> Result<Downtime> {
         let requested = Instant::now();
-        self.control.start().await?;
-        self.resumed = true;
-        let active = Instant::now();
-        let stopped = self.stopped.as_ref().map_or(requested, |(at, _)| *at);
+        match &self.way {
+            Way::Stop { control, .. } => start(control, self.failsafe.as_ref()).await?,
+            Way::Freeze(freezer) => freezer.thaw().await?,
+        }
+        let back = Instant::now();
+        faults::reach("back");
+        if let Some(failsafe) = self.failsafe.take()
+            && let Err(error) = failsafe.disarm().await
+        {
+            // It would start what runs, or thaw what is not frozen.
+            tracing::warn!("the failsafe could not be removed; it will find nothing to do: {error:#}");
+        }
+        let held = self.held.unwrap_or(requested);
         Ok(Downtime {
-            total_ms: millis(self.stop_requested, active),
-            stopping_ms: millis(self.stop_requested, stopped),
-            ours_ms: millis(stopped, requested),
-            starting_ms: millis(requested, active),
+            since: self.requested.1,
+            total_ms: millis(self.requested.0, back),
+            stopping_ms: millis(self.requested.0, held),
+            ours_ms: millis(held, requested),
+            ours_us: u64::try_from(requested.duration_since(held).as_micros()).unwrap_or(u64::MAX),
+            starting_ms: millis(requested, back),
         })
     }
 }
 
+async fn start(control: &EngineControl, failsafe: Option<&Failsafe>) -> Result<()> {
+    let Err(error) = control.start().await else {
+        return Ok(());
+    };
+    if control.systemd().is_stopping().await {
+        return Err(Fault::failed(
+            "the host is shutting down, so the engine stays stopped; it starts with the next boot",
+        )
+        .because(error)
+        .into());
+    }
+    let left = failsafe.map(|failsafe| failsafe.fires_at().saturating_duration_since(Instant::now()).as_secs());
+    Err(match left {
+        Some(left @ 1..) => {
+            Fault::failed(format!("the engine did not come back; the failsafe tries once more in {left} s"))
+                .because(error)
+                .into()
+        }
+        _ => error,
+    })
+}
+
+fn refuses_to_stop(control: &EngineControl, limit: Duration, cause: anyhow::Error) -> anyhow::Error {
+    let service = control.service();
+    Fault::failed(format!("{service} did not stop within {} s (backup.max_pause)", limit.as_secs()))
+        .advice(format!(
+            "see `journalctl -u {service}` for what it waits for; systemd ends it when its own TimeoutStopSec is over, and then starts it"
+        ))
+        .advice("if stopping takes that long on this host, raise backup.max_pause, or use `mode = \"freeze\"`")
+        .because(cause)
+        .into()
+}
+
+/// The error of a copy that took too long.
+pub fn overdue(limit: Duration) -> anyhow::Error {
+    Fault::failed(format!(
+        "the copy was not done when the engine had been away for {} ms; it was thrown away",
+        limit.as_millis()
+    ))
+    .into()
+}
+
 impl Drop for Quiesced {
     fn drop(&mut self) {
-        if self.resumed {
+        if self.failsafe.is_none() {
             return;
         }
-        let units = self.control.units();
-        tracing::error!(?units, "starting the engine on an unplanned way out");
-        match Command::new("systemctl").args(["start", "--no-block"]).args(&units).status() {
+        let (words, units) = match &self.way {
+            Way::Stop { control, .. } => (["start", "--no-block"].as_slice(), control.units()),
+            Way::Freeze(freezer) => (["thaw"].as_slice(), vec![freezer.service()]),
+        };
+        tracing::error!(?units, "bringing the engine back on an unplanned way out");
+        match Command::new("systemctl").args(words).args(&units).status() {
             Ok(status) if status.success() => {}
-            outcome => tracing::error!(?outcome, ?units, "the engine could not be started: start it by hand"),
+            outcome => {
+                tracing::error!(?outcome, ?units, "the engine could not be brought back; the failsafe will try");
+            }
         }
     }
 }

@@ -1,0 +1,177 @@
+//! The way back for the engine if this process cannot take it: a timer in systemd's memory.
+//!
+//! Armed before the engine is touched, removed when it is back. What it runs are systemd's own tools, so it
+//! needs nothing of this process, of the agent's files, or of the bus: `systemctl` run by root talks to PID 1
+//! directly. A kill, a panic within a panic, a hung disk or a lost bus leave the engine away for no longer than
+//! the delay. A reboot takes the timer with it, and starts the engine as every boot does.
+//!
+//! **An engine that does not stop.** Docker's unit may take 90 s to stop (`TimeoutStopSec`, the default), which
+//! is more than the usual delay. `systemctl start` then *replaces* the pending stop job; a unit that is on its
+//! way down goes there first, at the latest by SIGKILL when its own timeout is over, and is started at once
+//! (systemd `service_start`: a start while stopping waits). So the failsafe turns a stop that takes too
+//! long into a restart. It never kills: how long an engine may take to stop is its unit's business.
+//!
+//! **A thaw that is refused.** systemd 252 refuses to thaw a unit that it is still freezing, and a process
+//! that waits for a hung disk cannot be frozen. So a rescue that fails is tried again until it works.
+//!
+//! **Not both.** The agent does not trust a copy beside which the failsafe may have fired: it gives up at
+//! the deadline, and looks afterwards whether the engine stayed away (`quiesce`).
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use zbus::Variant;
+
+use super::systemd::{Setting, Systemd};
+
+/// What all failsafe units are called like, so that a later run finds those of an earlier one.
+const PATTERN: &str = "swarmdr-failsafe-*";
+
+/// Between two attempts of a rescue that failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What brings the engine back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rescue {
+    /// Start these units, whatever failed before.
+    Start(Vec<String>),
+    /// Thaw this service.
+    Thaw(String),
+}
+
+/// An armed failsafe. Dropping it leaves it armed: only who brought the engine back calls
+/// [`Failsafe::disarm`].
+#[derive(Debug)]
+#[must_use = "it fires unless it is disarmed"]
+pub struct Failsafe {
+    systemd: Systemd,
+    timer: String,
+    service: String,
+    fires_at: Instant,
+}
+
+impl Failsafe {
+    /// Makes the timer and waits until it runs. `tag` makes its name unique among runs.
+    pub async fn arm(systemd: &Systemd, tag: &str, rescue: &Rescue, delay: Duration) -> Result<Self> {
+        let name = format!("swarmdr-failsafe-{tag}");
+        let (timer, service) = (format!("{name}.timer"), format!("{name}.service"));
+        let systemctl = systemctl()?;
+        // Earlier than systemd's own count, so that this process never believes itself safe for longer.
+        let fires_at = Instant::now() + delay;
+        let (timer_settings, service_settings) = (timer_settings(delay), service_settings(systemctl, rescue));
+        let armed = systemd.start_transient((&timer, &timer_settings), (&service, &service_settings));
+        armed.await.context("failed to arm the failsafe")?;
+        Ok(Self { systemd: systemd.clone(), timer, service, fires_at })
+    }
+
+    /// From here on the engine may be back without this process having done it.
+    pub fn fires_at(&self) -> Instant {
+        self.fires_at
+    }
+
+    /// Removes it; nothing of it is left in systemd. If it has fired already, what it did stands.
+    pub async fn disarm(self) -> Result<()> {
+        remove(&self.systemd, &[self.timer, self.service]).await
+    }
+}
+
+/// The units that runs which did not end well have left.
+pub async fn left_behind(systemd: &Systemd) -> Result<Vec<String>> {
+    systemd.names_like(PATTERN).await
+}
+
+/// Removes failsafe units, timers first.
+pub async fn remove(systemd: &Systemd, names: &[String]) -> Result<()> {
+    let (timers, others): (Vec<&str>, Vec<&str>) =
+        names.iter().map(String::as_str).partition(|name| name.ends_with(".timer"));
+    systemd.stop_if_there(&timers).await?;
+    systemd.stop_if_there(&others).await
+}
+
+fn timer_settings(delay: Duration) -> Vec<Setting<'static>> {
+    vec![
+        ("Description", "Brings the engine back if the backup agent does not".into()),
+        ("TimersMonotonic", Variant::new(vec![("OnActiveSec", micros(delay))])),
+        // Without this it may come up to a minute late.
+        ("AccuracyUSec", 1_000_u64.into()),
+        ("RemainAfterElapse", false.into()),
+        ("CollectMode", "inactive-or-failed".into()),
+    ]
+}
+
+/// Default dependencies are kept: a host that shuts down stops the failsafe instead of starting the engine.
+fn service_settings(systemctl: &str, rescue: &Rescue) -> Vec<Setting<'static>> {
+    vec![
+        ("Description", "Brings the engine back because the backup agent did not".into()),
+        ("Type", "oneshot".into()),
+        ("ExecStart", Variant::new(commands(systemctl, rescue))),
+        ("Restart", "on-failure".into()),
+        ("RestartUSec", micros(RETRY).into()),
+        ("StartLimitIntervalUSec", 0_u64.into()),
+        ("CollectMode", "inactive-or-failed".into()),
+    ]
+}
+
+/// Program, arguments from the program's name on, and whether a failure is ignored.
+fn commands(systemctl: &str, rescue: &Rescue) -> Vec<(String, Vec<String>, bool)> {
+    let command = |words: &[&str], units: &[String], ignore: bool| {
+        let words = words.iter().map(|word| (*word).to_owned());
+        let arguments = [systemctl.to_owned()].into_iter().chain(words).chain(units.iter().cloned());
+        (systemctl.to_owned(), arguments.collect(), ignore)
+    };
+    match rescue {
+        // The start limit would refuse a start after some failures; without a wait, the engine's own time
+        // to start is not this unit's.
+        Rescue::Start(units) => {
+            vec![command(&["reset-failed"], units, true), command(&["--no-block", "start"], units, false)]
+        }
+        Rescue::Thaw(service) => vec![command(&["thaw"], std::slice::from_ref(service), false)],
+    }
+}
+
+fn systemctl() -> Result<&'static str> {
+    // The second on hosts whose /bin is a directory of its own.
+    let places = ["/usr/bin/systemctl", "/bin/systemctl"];
+    places.into_iter().find(|path| Path::new(path).exists()).context("there is no systemctl in /usr/bin or /bin")
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rescue_needs_nothing_but_systemds_own_tool() {
+        let units = ["docker.socket", "docker.service"].map(str::to_owned).to_vec();
+        let said: Vec<String> = commands("/usr/bin/systemctl", &Rescue::Start(units))
+            .into_iter()
+            .map(|(program, arguments, ignore)| format!("{program}: {} {ignore}", arguments.join(" ")))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "/usr/bin/systemctl: /usr/bin/systemctl reset-failed docker.socket docker.service true",
+                "/usr/bin/systemctl: /usr/bin/systemctl --no-block start docker.socket docker.service false",
+            ]
+        );
+        let thaw = commands("/bin/systemctl", &Rescue::Thaw("docker.service".to_owned()));
+        assert_eq!(thaw.len(), 1);
+        assert_eq!(thaw[0].1, ["/bin/systemctl", "thaw", "docker.service"]);
+        assert!(!thaw[0].2, "a thaw that fails must be tried again");
+    }
+
+    #[test]
+    fn the_timer_is_exact_and_leaves_nothing() {
+        let settings = timer_settings(Duration::from_secs(60));
+        let of = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
+        assert_eq!(of("TimersMonotonic"), Some(&Variant::new(vec![("OnActiveSec", 60_000_000_u64)])));
+        assert_eq!(of("AccuracyUSec"), Some(&Variant::from(1_000_u64)));
+        assert_eq!(of("CollectMode"), Some(&Variant::from("inactive-or-failed")));
+    }
+}

@@ -1,0 +1,259 @@
+//! The engine standing still in its cgroup: freeze and thaw through systemd, and whether that can work here.
+//!
+//! Why a copy of a frozen engine's files is sound, what that assumes and what the evidence is:
+//! `packaging/docs/freeze.md`. In short: one process writes the directory, a frozen process is in no system
+//! call, the page cache shows every write that had returned, and of the files that are copied the raft log is
+//! append-only with checksums and all others are replaced by rename.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    engine_units::EngineControl,
+    systemd::{Freezable, Systemd},
+};
+use crate::fault::Fault;
+
+/// `FreezeUnit` and `CanFreeze` came with this one (NEWS of systemd 246).
+const FIRST_SYSTEMD: u32 = 246;
+
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// A thaw is refused while a freeze is under way; this long it is asked for again.
+const THAW_LIMIT: Duration = Duration::from_secs(30);
+const THAW_RETRY: Duration = Duration::from_millis(50);
+
+/// An engine that can be frozen.
+#[derive(Debug, Clone)]
+pub struct Freezer {
+    systemd: Systemd,
+    service: String,
+    cgroup: PathBuf,
+}
+
+impl Freezer {
+    /// Looks whether freezing works on this host and whether it would hold the writer of `state_dir` and no
+    /// container. Changes nothing.
+    pub async fn prepare(control: &EngineControl, state_dir: &Path) -> Result<Self> {
+        let (systemd, service) = (control.systemd(), control.service());
+        check_version(&systemd.version().await?)?;
+        let state = control.state().await?;
+        if !state.is_active() || state.main_pid == 0 {
+            return Err(unsuitable(&format!("{service} is {}, with no process to freeze", state.active)));
+        }
+        let freezable = systemd.freezable(service).await?;
+        check_unit(service, &freezable)?;
+        let cgroup = Path::new(CGROUP_ROOT).join(freezable.control_group.trim_start_matches('/'));
+        if !cgroup.join("cgroup.freeze").exists() {
+            return Err(unsuitable("cgroup v2 is not the host's only hierarchy"));
+        }
+        check_process(state.main_pid, &freezable.control_group, state_dir)?;
+        if let Some(inner) = populated_below(&cgroup)? {
+            return Err(unsuitable(&format!(
+                "there are processes in {}, below the engine's own cgroup: containers would be frozen with it",
+                inner.display()
+            )));
+        }
+        Ok(Self { systemd: systemd.clone(), service: service.to_owned(), cgroup })
+    }
+
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    pub fn systemd(&self) -> &Systemd {
+        &self.systemd
+    }
+
+    /// Returns when the kernel says that every process of the engine stands still.
+    pub async fn freeze(&self) -> Result<()> {
+        self.systemd.freeze(&self.service).await?;
+        if self.is_frozen()? {
+            return Ok(());
+        }
+        anyhow::bail!("systemd froze {} but the kernel does not call it frozen", self.service)
+    }
+
+    /// What the kernel says, not what systemd remembers.
+    pub fn is_frozen(&self) -> Result<bool> {
+        let path = self.cgroup.join("cgroup.events");
+        let events = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        Ok(parse_event(&events, "frozen"))
+    }
+
+    /// Returns when the engine runs.
+    pub async fn thaw(&self) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            match self.systemd.thaw(&self.service).await {
+                Err(error) if since.elapsed() < THAW_LIMIT => {
+                    tracing::warn!("trying again: {error:#}");
+                    tokio::time::sleep(THAW_RETRY).await;
+                }
+                result => {
+                    return result.map_err(|cause| {
+                        Fault::failed(format!("{} stays frozen", self.service))
+                            .advice(format!("thaw it by hand: `systemctl thaw {}`", self.service))
+                            .because(cause)
+                            .into()
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn unsuitable(why: &str) -> anyhow::Error {
+    Fault::usage(format!("freeze mode cannot work on this host: {why}"))
+        .advice("write `mode = \"cold\"` below `[backup]`: that works everywhere")
+        .into()
+}
+
+fn check_version(version: &str) -> Result<()> {
+    let number: String = version.chars().take_while(char::is_ascii_digit).collect();
+    match number.parse::<u32>() {
+        Ok(number) if number >= FIRST_SYSTEMD => Ok(()),
+        Ok(_) => {
+            Err(unsuitable(&format!("its systemd is {version}, and {FIRST_SYSTEMD} is the first that freezes units")))
+        }
+        Err(_) => Err(unsuitable(&format!("its systemd calls itself `{version}`"))),
+    }
+}
+
+fn check_unit(service: &str, unit: &Freezable) -> Result<()> {
+    if unit.control_group.is_empty() || unit.control_group == "/" {
+        return Err(unsuitable(&format!("{service} has no cgroup of its own")));
+    }
+    if !unit.can_freeze {
+        return Err(unsuitable(&format!("systemd cannot freeze {service} (cgroup v1?)")));
+    }
+    if unit.freezer_state == "running" {
+        return Ok(());
+    }
+    Err(Fault::failed(format!("{service} is `{}` already, and not by this run", unit.freezer_state))
+        .advice(format!("thaw it with `systemctl thaw {service}`"))
+        .into())
+}
+
+/// The unit's main process must be in its cgroup, and be the one that has the raft log open.
+fn check_process(pid: u32, control_group: &str, state_dir: &Path) -> Result<()> {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}"));
+    let cgroup = read("cgroup").with_context(|| format!("failed to read the cgroup of process {pid}"))?;
+    if parse_unified(&cgroup) != Some(control_group) {
+        return Err(unsuitable(&format!("the engine's process {pid} is not in its unit's cgroup {control_group}")));
+    }
+    let log = state_dir.join(crate::swarm::state_dir::WAL_DIR);
+    // Root of a data root that is reached through links.
+    let log = log.canonicalize().unwrap_or(log);
+    if has_open_below(pid, &log).with_context(|| format!("failed to list the open files of process {pid}"))? {
+        return Ok(());
+    }
+    Err(unsuitable(&format!(
+        "the engine's process {pid} has no file in {} open, so another one may write it",
+        log.display()
+    )))
+}
+
+fn has_open_below(pid: u32, directory: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // Files are closed at any time.
+        if fs::read_link(entry?.path()).is_ok_and(|target| target.starts_with(directory)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The path in the one v2 hierarchy, from `/proc/PID/cgroup`.
+fn parse_unified(cgroup: &str) -> Option<&str> {
+    cgroup.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+/// One of the flags in `cgroup.events`.
+fn parse_event(events: &str, key: &str) -> bool {
+    events.lines().any(|line| line.split_once(' ') == Some((key, "1")))
+}
+
+/// A cgroup below this one with processes in it.
+fn populated_below(cgroup: &Path) -> Result<Option<PathBuf>> {
+    let list = || -> io::Result<Option<PathBuf>> {
+        for entry in fs::read_dir(cgroup)? {
+            let path = entry?.path();
+            let events = match fs::read_to_string(path.join("cgroup.events")) {
+                Ok(events) => events,
+                // Not a directory, or gone.
+                Err(_) => continue,
+            };
+            if parse_event(&events, "populated") {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    };
+    list().with_context(|| format!("failed to look below {}", cgroup.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{exit::Exit, fault::Rendered};
+
+    fn said(result: Result<()>) -> String {
+        let rendered = Rendered::of(&result.expect_err("is unsuitable"));
+        assert_eq!(rendered.exit, Exit::Usage);
+        assert!(rendered.advice.iter().any(|advice| advice.contains("mode = \"cold\"")), "{rendered}");
+        rendered.to_string()
+    }
+
+    #[test]
+    fn an_old_systemd_is_told_and_cold_named() {
+        for good in ["246", "252.39-1~deb12u1", "v262"].into_iter().take(2) {
+            check_version(good).expect(good);
+        }
+        assert!(said(check_version("245.4-4ubuntu3.24")).contains("245.4"));
+        assert!(said(check_version("")).contains("calls itself"));
+    }
+
+    #[test]
+    fn a_unit_without_a_freezer_is_told() {
+        let unit = Freezable {
+            can_freeze: true,
+            freezer_state: "running".to_owned(),
+            control_group: "/system.slice/docker.service".to_owned(),
+        };
+        check_unit("docker.service", &unit).expect("can be frozen");
+        assert!(said(check_unit("docker.service", &Freezable { can_freeze: false, ..unit.clone() })).contains("v1"));
+        assert!(
+            said(check_unit("docker.service", &Freezable { control_group: String::new(), ..unit.clone() }))
+                .contains("no cgroup")
+        );
+        let frozen = Freezable { freezer_state: "frozen".to_owned(), ..unit };
+        let error = check_unit("docker.service", &frozen).expect_err("is frozen by somebody else");
+        assert!(Rendered::of(&error).to_string().contains("systemctl thaw docker.service"));
+    }
+
+    #[test]
+    fn the_kernels_words_are_read() {
+        assert_eq!(
+            parse_unified("1:name=systemd:/x\n0::/system.slice/docker.service\n"),
+            Some("/system.slice/docker.service")
+        );
+        assert_eq!(parse_unified("4:memory:/x\n"), None);
+        assert!(parse_event("populated 1\nfrozen 1\n", "frozen"));
+        assert!(!parse_event("populated 1\nfrozen 0\n", "frozen"));
+    }
+
+    #[test]
+    fn the_writer_is_the_one_with_the_file_open() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let own = std::process::id();
+        assert!(!has_open_below(own, dir.path()).expect("lists"));
+        let _open = fs::File::create(dir.path().join("0.wal")).expect("creates");
+        assert!(has_open_below(own, dir.path()).expect("lists"));
+    }
+}

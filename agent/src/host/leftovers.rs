@@ -1,0 +1,253 @@
+//! What a run that was ended by force leaves behind, and how the next one finds it.
+//!
+//! Before it touches anything, a backup writes down what it is about to make; when it has cleaned up after itself
+//! it removes the note. A note that is found therefore tells of a kill, a crash or a power cut. The transient
+//! units are looked for in systemd itself. Call [`clean`] with the host's lock held, before anything else
+//! that changes the host: a failsafe that is still armed would start the engine in the middle of it.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{engine_units::EngineControl, failsafe, systemd::Systemd};
+use crate::config::{Config, Mode};
+
+/// Below the agent's own directory, which is there without an engine.
+const NOTE: &str = "run.json";
+
+/// Names of directories that only a run of the agent makes.
+const SNAPSHOT: &str = "snapshot-";
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    BeforePause,
+    EngineAway,
+    EngineBack,
+}
+
+/// What a run is about to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Of the backup.
+    pub id: String,
+    pub process: u32,
+    pub begun_at: Timestamp,
+    pub mode: Mode,
+    pub stage: Stage,
+    pub snapshot_dir: PathBuf,
+}
+
+/// The note of this run. Dropping it removes it, unless the engine is not back or the run panics.
+#[derive(Debug)]
+pub struct RunNote {
+    path: PathBuf,
+    note: Note,
+}
+
+impl RunNote {
+    /// Durable when this returns.
+    pub fn write(config: &Config, note: Note) -> Result<Self> {
+        let path = config.state_dir.join(NOTE);
+        let written = Self { path, note };
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&config.state_dir)?;
+            written.put()?;
+            File::open(&written.path)?.sync_all()?;
+            File::open(&config.state_dir)?.sync_all()
+        };
+        write().with_context(|| format!("failed to write the note {}", written.path.display()))?;
+        Ok(written)
+    }
+
+    /// Not flushed: it only makes the next run's words more precise.
+    pub fn advance(&mut self, stage: Stage) {
+        self.note.stage = stage;
+        if let Err(error) = self.put() {
+            tracing::warn!(%error, "the note {} could not be brought up to date", self.path.display());
+        }
+    }
+
+    fn put(&self) -> io::Result<()> {
+        let new = self.path.with_extension("json.new");
+        File::create(&new)?.write_all(&serde_json::to_vec_pretty(&self.note)?)?;
+        fs::rename(&new, &self.path)
+    }
+}
+
+impl Drop for RunNote {
+    fn drop(&mut self) {
+        if self.note.stage == Stage::EngineAway || std::thread::panicking() {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, "the note {} could not be removed", self.path.display());
+        }
+    }
+}
+
+/// Removes what earlier runs left, and says in whole sentences what was found; nothing if all ended well.
+pub async fn clean(config: &Config) -> Result<Vec<String>> {
+    let path = config.state_dir.join(NOTE);
+    let note = read(&path).with_context(|| format!("failed to read the note {}", path.display()))?;
+    let mut said = Vec::new();
+    if let Some(note) = &note {
+        said.push(describe(note));
+    }
+    said.extend(clean_units(config).await?);
+    if let Some(Ok(note)) = &note {
+        said.extend(remove_snapshots(&note.snapshot_dir)?);
+    }
+    if note.is_some() {
+        fs::remove_file(&path).with_context(|| format!("failed to remove the note {}", path.display()))?;
+    }
+    for sentence in &said {
+        tracing::warn!("{sentence}");
+    }
+    Ok(said)
+}
+
+/// A note that cannot be understood still tells of an unclean end.
+type Found = std::result::Result<Note, serde_json::Error>;
+
+fn read(path: &Path) -> io::Result<Option<Found>> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(serde_json::from_slice(&text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn describe(found: &Found) -> String {
+    match found {
+        Ok(note) => {
+            let when = match note.stage {
+                Stage::BeforePause => "before it paused the engine",
+                Stage::EngineAway => "while the engine was paused",
+                Stage::EngineBack => "after the engine was back",
+            };
+            format!(
+                "the backup run {} of {} (process {}) was ended by force {when}: a kill, a crash or a power cut",
+                note.id, note.begun_at, note.process
+            )
+        }
+        Err(error) => format!("an earlier backup run was ended by force, and its note cannot be read: {error}"),
+    }
+}
+
+/// An armed failsafe means that the engine may be away: its work is done now instead of later.
+async fn clean_units(config: &Config) -> Result<Option<String>> {
+    // Without systemd there are no such units; whatever needs it says so later.
+    let Ok(systemd) = Systemd::connect().await else {
+        return Ok(None);
+    };
+    let left = failsafe::left_behind(&systemd).await?;
+    if left.is_empty() {
+        return Ok(None);
+    }
+    let control = EngineControl::connect(config).await?;
+    let frozen = systemd.freezable(control.service()).await.is_ok_and(|unit| unit.freezer_state != "running");
+    if frozen {
+        systemd.thaw(control.service()).await?;
+    }
+    let away = !control.state().await?.is_active();
+    if away {
+        control.start().await.context("failed to start the engine that an earlier run had stopped")?;
+    }
+    failsafe::remove(&systemd, &left).await?;
+    let engine = match (away, frozen) {
+        (true, _) => "; the engine was started",
+        (_, true) => "; the engine was thawed",
+        _ => "",
+    };
+    Ok(Some(format!("an earlier run left {}, removed now{engine}", left.join(" and "))))
+}
+
+/// All of them, beside the one that was noted: whoever holds the lock has none yet.
+fn remove_snapshots(noted: &Path) -> Result<Vec<String>> {
+    let mut said = Vec::new();
+    let Some(work_dir) = noted.parent() else {
+        return Ok(said);
+    };
+    let entries = match fs::read_dir(work_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(said),
+        entries => entries.with_context(|| format!("failed to list {}", work_dir.display()))?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SNAPSHOT)) {
+            fs::remove_dir_all(&path).with_context(|| format!("failed to remove {}", path.display()))?;
+            said.push(format!("an earlier run left {}, removed now", path.display()));
+        }
+    }
+    // Fails where something else is in it, which is what is wanted.
+    let _ = fs::remove_dir(work_dir);
+    Ok(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(dir: &Path) -> Config {
+        Config { state_dir: dir.join("state"), ..Config::default() }
+    }
+
+    fn note(dir: &Path) -> Note {
+        Note {
+            id: "20261121T031500Z-1a2b3c4d".to_owned(),
+            process: 4711,
+            begun_at: Timestamp::UNIX_EPOCH,
+            mode: Mode::Cold,
+            stage: Stage::BeforePause,
+            snapshot_dir: dir.join("data/.swarmdr/snapshot-20261121T031500Z-1a2b3c4d"),
+        }
+    }
+
+    #[test]
+    fn a_run_that_ends_well_leaves_no_note() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let config = config(dir.path());
+        let mut run = RunNote::write(&config, note(dir.path())).expect("writes");
+        run.advance(Stage::EngineAway);
+        run.advance(Stage::EngineBack);
+        drop(run);
+        assert!(fs::read_dir(&config.state_dir).expect("lists").next().is_none());
+    }
+
+    #[test]
+    fn a_run_whose_engine_is_away_leaves_its_note() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let config = config(dir.path());
+        let mut run = RunNote::write(&config, note(dir.path())).expect("writes");
+        run.advance(Stage::EngineAway);
+        drop(run);
+        let found = read(&config.state_dir.join(NOTE)).expect("reads").expect("is there");
+        let said = describe(&found);
+        assert!(said.contains("while the engine was paused") && said.contains("4711"), "{said}");
+        assert!(describe(&serde_json::from_str("{").map(|(): ()| note(dir.path()))).contains("cannot be read"));
+    }
+
+    #[test]
+    fn snapshots_are_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let noted = note(dir.path()).snapshot_dir;
+        let work_dir = noted.parent().expect("has one");
+        for name in ["snapshot-20261121T031500Z-1a2b3c4d/raft", "snapshot-older", "restore-20261121T031500Z-1a2b3c4d"] {
+            fs::create_dir_all(work_dir.join(name)).expect("makes");
+        }
+        assert_eq!(remove_snapshots(&noted).expect("removes").len(), 2);
+        assert!(work_dir.join("restore-20261121T031500Z-1a2b3c4d").exists());
+        fs::remove_dir(work_dir.join("restore-20261121T031500Z-1a2b3c4d")).expect("removes");
+        assert!(remove_snapshots(&noted).expect("finds none").is_empty());
+        assert!(!work_dir.exists());
+        assert!(remove_snapshots(&noted).expect("finds nothing at all").is_empty());
+    }
+}
