@@ -97,6 +97,7 @@ fn service(service: &Service) -> inventory::Service {
         secrets: container.secrets.unwrap_or_default().iter().map(|it| text(&it.secret_id)).collect(),
         configs: container.configs.unwrap_or_default().iter().map(|it| text(&it.config_id)).collect(),
         labels: labels(&spec.labels),
+        spec_version: None,
         version_index: index(&service.version),
         created_at: time(&service.created_at),
         updated_at: time(&service.updated_at),

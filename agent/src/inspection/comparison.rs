@@ -168,7 +168,7 @@ fn changes(before: &Inventory, after: &Inventory) -> Vec<ObjectChange> {
         let What::Changed { fields } = &mut change.what else {
             return true;
         };
-        fields::drop_version_if_explained(fields);
+        fields::drop_versions_if_explained(fields);
         if let [FieldChange { before, after, .. }] = fields.as_slice()
             && fields::only_version(fields)
         {
@@ -269,6 +269,12 @@ mod tests {
         b.configs = vec![Config { id: "f2".into(), name: "site".into(), ..Config::default() }];
         a.services = vec![service("w1", 2, "s1", 10), service("w2", 1, "s3", 11), service("w4", 1, "s3", 12)];
         b.services = vec![service("w1", 4, "s2", 20), service("w3", 1, "s4", 21), service("w4", 1, "s3", 22)];
+        // Somebody updated w1 and w5; w4 was only written by the engine.
+        a.services.push(service("w5", 1, "s3", 13));
+        b.services.push(service("w5", 1, "s3", 23));
+        (b.services[0].spec_version, b.services[3].spec_version) = (Some(19), Some(22));
+        a.services.iter_mut().for_each(|service| service.spec_version = Some(0));
+        b.services[2].spec_version = Some(0);
         b.nodes = vec![Node {
             id: "n2".into(),
             hostname: "m2".into(),
@@ -291,6 +297,8 @@ mod tests {
                 "- service name-of-w2: nginx:1, replicated, 1 replicas",
                 "+ service name-of-w3: nginx:1, replicated, 1 replicas",
                 "= service name-of-w4: version 12 -> 22",
+                "~ service name-of-w5: something that is not listed here, as environment, command, mounts or limits \
+                 (spec version 0 -> 22)",
                 "~ secret db-password-v2: rotated from db-password (s1 -> s2)",
                 "+ secret other: 8 B",
                 "- secret unused: 8 B",

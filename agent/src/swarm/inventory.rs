@@ -203,6 +203,11 @@ pub struct Service {
     /// Label names and values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
+    /// Version of the spec: raised when somebody updates the service, not when the engine writes it, so it tells of
+    /// changes in what is not listed here, as the environment (swarmkit `controlapi/service.go`). The Engine API
+    /// does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spec_version: Option<u64>,
     /// Version index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_index: Option<u64>,

@@ -35,6 +35,9 @@ pub fn seen_by_api(mut inventory: Inventory) -> Inventory {
     for node in &mut inventory.nodes {
         node.raft_id = None;
     }
+    for service in &mut inventory.services {
+        service.spec_version = None;
+    }
     for secret in &mut inventory.secrets {
         secret.size = None;
     }
@@ -99,6 +102,7 @@ fn service(service: &Value) -> Service {
         secrets: list(&container["Secrets"], |secret| text(&secret["SecretID"])),
         configs: list(&container["Configs"], |config| text(&config["ConfigID"])),
         labels: labels(&spec["Labels"]),
+        spec_version: None,
         version_index: service["Version"]["Index"].as_u64(),
         created_at: time(&service["CreatedAt"]),
         updated_at: time(&service["UpdatedAt"]),

@@ -6,6 +6,8 @@ use crate::swarm::Inventory;
 
 /// Says that an object was written, not what was changed in it.
 const VERSION: &str = "version_index";
+/// Says that somebody changed the spec of a service.
+pub const SPEC_VERSION: &str = "spec_version";
 
 /// One field of an object that is on both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,10 +34,12 @@ impl FieldChange {
     }
 }
 
-/// A new version says nothing beside the field that made it.
-pub fn drop_version_if_explained(fields: &mut Vec<FieldChange>) {
-    if !only_version(fields) {
-        fields.retain(|change| !change.is_version());
+/// A new version says nothing beside the field that made it, nor that of an object beside that of its spec.
+pub fn drop_versions_if_explained(fields: &mut Vec<FieldChange>) {
+    for version in [VERSION, SPEC_VERSION] {
+        if fields.iter().any(|change| change.field != version) {
+            fields.retain(|change| change.field != version);
+        }
     }
 }
 

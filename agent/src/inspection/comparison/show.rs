@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Comparison, FieldChange, ObjectChange, Side, What};
+use super::{Comparison, FieldChange, ObjectChange, Side, What, fields::SPEC_VERSION};
 use crate::inspection::{
     Basis,
     show::{DIGEST_SHOWN, human_time, plain, short_image},
@@ -88,6 +88,10 @@ fn after_colon(detail: &str) -> String {
 impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (before, after) = (shown(&self.before), shown(&self.after));
+        if self.field == SPEC_VERSION {
+            let what = "something that is not listed here, as environment, command, mounts or limits";
+            return write!(f, "{what} (spec version {before} -> {after})");
+        }
         let what = match self.field.as_str() {
             "root_ca_digest" => "root CA, by digest",
             "join_token_digests.worker" => "join token of workers, by digest",

@@ -240,6 +240,7 @@ impl Object for Service {
             spec("secrets", self.secrets.join(", ")),
             spec("configs", self.configs.join(", ")),
             labels(self.labels.as_ref()),
+            moving("spec_version", self.spec_version),
             moving("version_index", self.version_index),
         ]
     }

@@ -97,6 +97,7 @@ pub(super) fn service(message: messages::Service) -> Service {
         secrets: container.secrets.into_iter().map(|secret| secret.id).collect(),
         configs: container.configs.into_iter().map(|config| config.id).collect(),
         labels: Some(sorted(annotations.labels)),
+        spec_version: message.spec_version.map(|version| version.index),
         version_index: times.version_index,
         created_at: times.created_at,
         updated_at: times.updated_at,

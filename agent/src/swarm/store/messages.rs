@@ -161,6 +161,8 @@ pub(super) struct Service {
     pub(super) meta: Option<Meta>,
     #[prost(message, optional, tag = "3")]
     pub(super) spec: Option<ServiceSpec>,
+    #[prost(message, optional, tag = "10")]
+    pub(super) spec_version: Option<Version>,
 }
 
 #[derive(Clone, PartialEq, Message)]
