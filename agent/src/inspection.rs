@@ -15,12 +15,13 @@ use swarmdr_archive::manifest::{self, CertificateTimes, Counts, SnapshotMode};
 
 use crate::{
     proof,
-    swarm::{Inventory, Warning, inventory::Member, state_dir::WAL_DIR},
+    swarm::{Inventory, Warning, identity::Validity, inventory::Member, state_dir::WAL_DIR},
     vault::Lock,
 };
 pub use comparison::Comparison;
 use restorable::Facts;
 pub use restorable::{Ends, Limit, Restorable};
+pub use show::plain;
 pub use subject::{Basis, Looker, Operand, Seen, Stored, Subject};
 
 /// The stable JSON form of `inspect --json`.
@@ -151,6 +152,10 @@ impl Seen {
         }
     }
 
+    fn renews(&self) -> Option<bool> {
+        self.inventory.as_ref().and_then(restorable::renews)
+    }
+
     fn restorable(&self) -> Restorable {
         let certificate = self.certificate();
         let manifest = self.backup.as_ref().map(|backup| &backup.head.manifest);
@@ -164,18 +169,20 @@ impl Seen {
         Restorable::of(Facts {
             root_not_after: certificate.root_not_after,
             node_not_after: certificate.node_not_after,
-            renews: self.inventory.as_ref().and_then(restorable::renews),
+            renews: self.renews(),
             lock: self.backup.as_ref().and_then(|backup| backup.lock),
             obstacle,
         })
     }
 
+    /// Of an archive that was not opened only what its dates say.
     fn warnings(&self, now: Timestamp) -> Vec<Told> {
-        let Some(examined) = &self.examined else {
-            return Vec::new();
-        };
-        let dates = examined.identity.certificate_warnings(now);
-        let of_state = examined.warnings.iter().filter(|warning| self.backup.is_some() || !is_prepared(warning));
+        let of_state = self.examined.iter().flat_map(|examined| &examined.warnings);
+        let of_state = of_state.filter(|warning| self.backup.is_some() || !is_prepared(warning));
+        let times = self.certificate();
+        let node = times.node_not_before.zip(times.node_not_after);
+        let node = node.map(|(not_before, not_after)| Validity { not_before, not_after });
+        let dates = Warning::of_certificates(node, times.root_not_after, now, self.renews());
         let all = of_state.cloned().chain(dates);
         all.map(|warning| Told { text: warning.to_string(), warning }).collect()
     }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Damage;
-use super::identity::Identity;
+use super::identity::{Identity, Validity};
 use super::inventory::Inventory;
 use super::state_dir::Survey;
 
@@ -55,10 +55,21 @@ pub enum Warning {
         /// Place of the first one.
         first: Damage,
     },
-    /// The node certificate has ended. A restore with force-new-cluster renews it.
+    /// The node certificate has ended.
     NodeCertificateExpired {
         /// When.
         not_after: Timestamp,
+        /// Whether force-new-cluster signs a new one; absent where the log was not opened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        renews: Option<bool>,
+    },
+    /// The node certificate ends soon: a manager that was running now would have renewed it already.
+    NodeCertificateExpiresSoon {
+        /// When.
+        not_after: Timestamp,
+        /// As above.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        renews: Option<bool>,
     },
     /// The node certificate is not valid yet: the clock is wrong, and every start fails.
     NodeCertificateNotYetValid {
@@ -80,23 +91,47 @@ pub enum Warning {
 /// A root CA lasts 20 years; a rotation wants planning.
 const ROOT_CA_SOON: SignedDuration = SignedDuration::from_hours(180 * 24);
 
-impl Identity {
-    /// What the dates of the certificates mean at `now`.
-    pub fn certificate_warnings(&self, now: Timestamp) -> Vec<Warning> {
-        let (node, root) = (self.node_certificate, self.root_ca);
+/// Managers renew their certificate when half to four fifths of its life are over (swarmkit `ca/renewer.go`): in the
+/// last fifth something keeps them from it, or the state is old.
+const NODE_CERTIFICATE_SOON: i32 = 5;
+
+impl Warning {
+    /// What the dates of the certificates mean at `now`. `renews` says whether the swarm signs its own certificates.
+    pub fn of_certificates(
+        node: Option<Validity>,
+        root_not_after: Option<Timestamp>,
+        now: Timestamp,
+        renews: Option<bool>,
+    ) -> Vec<Self> {
         let mut warnings = Vec::new();
-        if node.not_before > now {
-            warnings.push(Warning::NodeCertificateNotYetValid { not_before: node.not_before });
+        if let Some(Validity { not_before, not_after }) = node {
+            let soon = not_after.duration_since(not_before) / NODE_CERTIFICATE_SOON;
+            if not_before > now {
+                warnings.push(Self::NodeCertificateNotYetValid { not_before });
+            }
+            if not_after < now {
+                warnings.push(Self::NodeCertificateExpired { not_after, renews });
+            } else if not_after.duration_since(now) < soon {
+                warnings.push(Self::NodeCertificateExpiresSoon { not_after, renews });
+            }
         }
-        if node.not_after < now {
-            warnings.push(Warning::NodeCertificateExpired { not_after: node.not_after });
-        }
-        if root.not_after < now {
-            warnings.push(Warning::RootCaExpired { not_after: root.not_after });
-        } else if root.not_after.duration_since(now) < ROOT_CA_SOON {
-            warnings.push(Warning::RootCaExpiresSoon { not_after: root.not_after });
+        match root_not_after {
+            Some(not_after) if not_after < now => warnings.push(Self::RootCaExpired { not_after }),
+            Some(not_after) if not_after.duration_since(now) < ROOT_CA_SOON => {
+                warnings.push(Self::RootCaExpiresSoon { not_after });
+            }
+            _ => {}
         }
         warnings
+    }
+}
+
+/// What becomes of an ended node certificate when a new cluster is forced.
+fn renewal(renews: Option<bool>) -> &'static str {
+    match renews {
+        Some(true) => "a restore renews it",
+        Some(false) => "a restore cannot renew it, since the swarm does not sign its certificates itself",
+        None => "a restore renews it if the swarm signs its certificates itself",
     }
 }
 
@@ -166,8 +201,12 @@ impl fmt::Display for Warning {
             Self::RefusedTransactions { count, first } => {
                 write!(f, "{count} transactions are dropped at every replay, the first at {first}")
             }
-            Self::NodeCertificateExpired { not_after } => {
-                write!(f, "the node certificate ended on {not_after}; a restore renews it")
+            Self::NodeCertificateExpired { not_after, renews } => {
+                write!(f, "the node certificate ended on {not_after}; {}", renewal(*renews))
+            }
+            Self::NodeCertificateExpiresSoon { not_after, renews } => {
+                write!(f, "the node certificate ends on {not_after}, and was not renewed when it was time; ")?;
+                write!(f, "after that day {}", renewal(*renews))
             }
             Self::NodeCertificateNotYetValid { not_before } => {
                 write!(f, "the node certificate begins on {not_before}: check the clock")
@@ -175,5 +214,36 @@ impl fmt::Display for Warning {
             Self::RootCaExpired { not_after } => write!(f, "the root CA ended on {not_after}"),
             Self::RootCaExpiresSoon { not_after } => write!(f, "the root CA ends on {not_after}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(day: &str) -> Timestamp {
+        format!("2026-{day}T00:00:00Z").parse().unwrap()
+    }
+
+    fn told(now: &str, renews: Option<bool>) -> Vec<String> {
+        let node = Validity { not_before: day("01-01"), not_after: day("04-01") };
+        let warnings = Warning::of_certificates(Some(node), Some(day("12-31")), day(now), renews);
+        warnings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn certificates_are_warned_of_in_time_and_not_before() {
+        assert_eq!(told("03-01", Some(true)), [""; 0], "90 days, of which 31 are left");
+        assert!(
+            told("03-20", Some(true))[0].contains("was not renewed when it was time; after that day a restore renews")
+        );
+        assert!(told("04-02", Some(true))[0].ends_with("ended on 2026-04-01T00:00:00Z; a restore renews it"));
+        let text = &told("04-02", Some(false))[0];
+        assert!(text.contains("a restore cannot renew it"), "{text}");
+        assert!(told("04-02", None)[0].contains("a restore renews it if the swarm signs"));
+        assert!(Warning::of_certificates(None, None, day("04-02"), None).is_empty());
+        let early = Validity { not_before: day("05-01"), not_after: day("08-01") };
+        assert!(Warning::of_certificates(Some(early), None, day("04-02"), None)[0].to_string().contains("the clock"));
+        assert!(told("07-10", Some(true))[1].contains("the root CA ends on"));
     }
 }
