@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use swarmdr_archive::manifest::Proof;
 use swarmdr_archive::reader::Head;
 use swarmdr_archive::{BackupId, Error as ArchiveError, TrustedKeys};
 use thiserror::Error;
@@ -82,7 +83,7 @@ pub enum Verdict {
     Unread(VaultError),
 }
 
-/// The newest good backup, and all that was met on the way to it.
+/// The newest good backup that an engine comes up with, and all that was met on the way to it.
 #[derive(Debug)]
 pub struct Latest {
     /// Index into the vaults that were searched.
@@ -111,6 +112,8 @@ pub struct Finding {
 #[derive(Debug)]
 pub enum About {
     Entry(Box<Entry>),
+    /// A good one that was stored unproven, and passed over for an older one that an engine comes up with.
+    Unproven(Box<Entry>),
     /// The vault could not be searched, or not to its end.
     Vault(VaultError),
     Strays(Strays),
@@ -127,14 +130,15 @@ pub enum CatalogError {
 
 /// Finds the newest good backup that the filter admits, over all vaults. A vault that fails is a finding, not an error, while another has one.
 ///
-/// Without a cluster in the filter, good backups of two clusters are an error: the caller must choose.
+/// One that was stored unproven counts only where there is no other: nobody would want it in the place of an older one
+/// that works. Without a cluster in the filter, good backups of two clusters are an error: the caller must choose.
 pub async fn find_latest(
     vaults: &[Arc<dyn Vault>],
     filter: &Filter,
     keys: &TrustedKeys,
 ) -> Result<Latest, CatalogError> {
     let mut findings = Findings::default();
-    let mut candidates: Vec<(usize, Entry, Head)> = Vec::new();
+    let mut candidates: Vec<Candidate> = Vec::new();
     for (index, vault) in vaults.iter().enumerate() {
         let vault = vault.as_ref();
         match clusters::of_filter(vault, filter).await {
@@ -142,30 +146,50 @@ pub async fn find_latest(
                 for cluster in clusters {
                     let filter = Filter { cluster: Some(cluster), ..filter.clone() };
                     let found = newest_of_cluster(vault, filter, keys, &mut findings).await;
-                    candidates.extend(found.map(|(entry, head)| (index, entry, head)));
+                    candidates.extend(found.into_iter().map(|(entry, head)| Candidate { vault: index, entry, head }));
                 }
             }
             Err(error) => findings.add(vault, About::Vault(error)),
         }
     }
-    let mut clusters: Vec<_> = candidates.iter().map(|(_, _, head)| head.manifest.cluster_id.clone()).collect();
+    let mut clusters: Vec<_> = candidates.iter().map(|it| it.head.manifest.cluster_id.clone()).collect();
     clusters.sort();
     clusters.dedup();
     if clusters.len() > 1 {
         return Err(CatalogError::SeveralClusters { clusters });
     }
     // Of equal ones the first: vaults are configured in the order of preference.
-    let newest = candidates.into_iter().rev().max_by_key(|(_, entry, _)| entry.name.id());
-    let Some((vault, entry, head)) = newest else {
+    candidates.sort_by_key(|it| std::cmp::Reverse(it.rank()));
+    let mut candidates = candidates.into_iter();
+    let Some(Candidate { vault, entry, head }) = candidates.next() else {
         let vaults = vaults.iter().map(|vault| vault.address().to_owned()).collect::<Vec<_>>().join(", ");
         return Err(CatalogError::NothingGood { vaults, findings });
     };
-    if entry.visibility != Visibility::Plain {
-        let (at, size) = (entry.at.clone(), entry.size);
-        findings.add(vaults[vault].as_ref(), About::Entry(Box::new(entry)));
-        return Ok(Latest { vault, at, size, head, findings });
+    for passed in candidates.filter(|it| !it.is_usable() && it.entry.name.id() > entry.name.id()) {
+        findings.add(vaults[passed.vault].as_ref(), About::Unproven(Box::new(passed.entry)));
     }
-    Ok(Latest { vault, at: entry.at, size: entry.size, head, findings })
+    let (at, size) = (entry.at.clone(), entry.size);
+    if entry.visibility != Visibility::Plain {
+        findings.add(vaults[vault].as_ref(), About::Entry(Box::new(entry)));
+    }
+    Ok(Latest { vault, at, size, head, findings })
+}
+
+/// A good backup of one vault.
+struct Candidate {
+    vault: usize,
+    entry: Entry,
+    head: Head,
+}
+
+impl Candidate {
+    fn is_usable(&self) -> bool {
+        self.head.manifest.proof != Proof::Unproven
+    }
+
+    fn rank(&self) -> (bool, BackupId) {
+        (self.is_usable(), self.entry.name.id())
+    }
 }
 
 /// The newest good backup of one cluster in one vault. What is wrong with the others is logged.
@@ -180,29 +204,37 @@ pub async fn newest(vault: &dyn Vault, cluster: &str, keys: &TrustedKeys) -> Res
     Ok(None)
 }
 
+/// The newest one that is usable, and before it the newest of all if that was stored unproven.
 async fn newest_of_cluster(
     vault: &dyn Vault,
     filter: Filter,
     keys: &TrustedKeys,
     findings: &mut Findings,
-) -> Option<(Entry, Head)> {
+) -> Vec<(Entry, Head)> {
     let mut walk = Walk::new(vault, filter, keys);
-    let found = loop {
+    let mut found: Vec<(Entry, Head)> = Vec::new();
+    loop {
         match walk.next().await {
             Ok(Some(entry)) => match &entry.verdict {
                 Verdict::Good(head) => {
                     let head = Head::clone(head);
-                    break Some((entry, head));
+                    let usable = head.manifest.proof != Proof::Unproven;
+                    if usable || found.is_empty() {
+                        found.push((entry, head));
+                    }
+                    if usable {
+                        break;
+                    }
                 }
                 _ => findings.add(vault, About::Entry(Box::new(entry))),
             },
-            Ok(None) => break None,
+            Ok(None) => break,
             Err(error) => {
                 findings.add(vault, About::Vault(error));
-                break None;
+                break;
             }
         }
-    };
+    }
     if walk.strays() != Strays::default() {
         findings.add(vault, About::Strays(walk.strays()));
     }
@@ -240,6 +272,15 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.about {
             About::Entry(entry) => write!(f, "{}: {entry}", self.vault),
+            About::Unproven(entry) => {
+                let at = &entry.at;
+                write!(
+                    f,
+                    "{}: `{}` (version {}) is newer, but its raft log did not replay",
+                    self.vault, at.key, at.id
+                )?;
+                f.write_str(" when it was made, so an older one was taken")
+            }
             // Names its vault itself.
             About::Vault(error) => write!(f, "{error}"),
             About::Strays(strays) => write!(f, "{}: {strays}", self.vault),

@@ -28,6 +28,10 @@ fn key() -> SecretKey {
 
 /// The backup of a cluster taken at this minute.
 fn archive(cluster: &str, minute: i64, key: &SecretKey) -> Archive {
+    archive_with(cluster, minute, key, Proof::Unchecked)
+}
+
+fn archive_with(cluster: &str, minute: i64, key: &SecretKey, proof: Proof) -> Archive {
     let created_at = "2026-11-21T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute);
     let id = BackupId::new(created_at, [0xab; 4]);
     let manifest = ManifestDraft {
@@ -48,7 +52,7 @@ fn archive(cluster: &str, minute: i64, key: &SecretKey) -> Archive {
         certificate: CertificateTimes::default(),
         autolock: false,
         kek_version: None,
-        proof: Proof::Unchecked,
+        proof,
         proof_reason: None,
         restore: RestoreHints::default(),
         snapshot: Snapshot { mode: SnapshotMode::Cold, engine_down_ms: 1, ours_ms: 1 },
@@ -165,6 +169,35 @@ async fn forged_damaged_misplaced_and_short_ones_are_reported_and_passed_over() 
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.contains(expected), "{line} should contain {expected}");
     }
+}
+
+#[tokio::test]
+async fn one_that_was_stored_unproven_is_taken_only_where_there_is_no_other() {
+    let key = key();
+    let keys = TrustedKeys::from(key.public());
+    let (first, second) = (Arc::new(vault("first")), Arc::new(vault("second")));
+    let [proven, unproven, newest] = [(0, Proof::Proven), (1, Proof::Unproven), (2, Proof::Unproven)]
+        .map(|(minute, proof)| archive_with(CLUSTER, minute, &key, proof));
+    put(first.as_ref(), &unproven).await;
+    put(first.as_ref(), &newest).await;
+    let vaults: [Arc<dyn Vault>; 2] = [first.clone(), second.clone()];
+    let find = async |filter: Filter| find_latest(&vaults, &filter, &keys).await.unwrap();
+
+    let latest = find(Filter::default()).await;
+    assert_eq!(latest.head.manifest.id, newest.name.id(), "there is no other");
+    assert!(latest.findings.is_empty(), "{}", latest.findings);
+    put(second.as_ref(), &proven).await;
+    let latest = find(Filter::default()).await;
+    assert_eq!((latest.vault, latest.head.manifest.id), (1, proven.name.id()));
+    let said = latest.findings.to_string();
+    let wanted = format!("memory://first: `{}`", newest.name);
+    assert!(said.contains(&wanted) && said.contains("did not replay when it was made"), "{said}");
+    put(first.as_ref(), &proven).await;
+    let latest = find(Filter::default()).await;
+    assert_eq!((latest.vault, latest.head.manifest.id), (0, proven.name.id()));
+    assert_eq!(latest.findings.kept.len(), 1, "{}", latest.findings);
+    let latest = find(Filter { id: Some(unproven.name.id()), ..Filter::default() }).await;
+    assert_eq!(latest.head.manifest.id, unproven.name.id(), "who names it gets it");
 }
 
 #[tokio::test]
