@@ -65,10 +65,17 @@ impl Context {
             config: &self.loaded.config,
             keys,
             identities: Arc::new(identities),
-            unlock_key: unlock.key_file.as_deref().map(read_unlock_key).transpose()?,
+            unlock_key: unlock.read()?,
             shutdown: &self.shutdown,
             progress: self.progress,
         })
+    }
+}
+
+impl Unlock {
+    /// The key, if one was named.
+    fn read(&self) -> Result<Option<UnlockKey>> {
+        self.key_file.as_deref().map(read_unlock_key).transpose()
     }
 }
 

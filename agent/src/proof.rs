@@ -68,20 +68,48 @@ impl Opened {
     }
 }
 
+/// What the whole proof of an archive came to: its signature, its digests and all its files hold in each case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reproved {
+    /// The raft log was replayed, and it holds what was recorded.
+    Proven,
+    /// Autolocked, and no unlock key was given: the log was checked as far as that goes without opening it.
+    Sealed,
+    /// As sealed: the unlock key that was given is that of another time, or of another swarm.
+    WrongUnlockKey(String),
+    /// The log does not replay, which its manifest does not hide. This is why.
+    Unproven(String),
+}
+
 /// Does the whole proof again on an archive: signature, digests, decryption, replay, and an inventory equal
-/// to the recorded one. Unpacks into the existing, empty directory `scratch`. Answers with how far it got.
+/// to the recorded one. Unpacks into the existing, empty directory `scratch`. Blocking.
+///
+/// Whatever is not as the manifest says is an error.
 pub fn reprove(
     archive: impl Read,
     keys: &TrustedKeys,
     identities: &Identities,
     scratch: &Path,
-) -> Result<&'static str> {
-    let opened = Opened::open(archive, keys, identities, scratch, None, &Shutdown::default())?;
-    match &opened.examined.proof {
+    unlock_key: Option<&UnlockKey>,
+    shutdown: &Shutdown,
+) -> Result<Reproved> {
+    let unpacked = stage::unpack(archive, keys, identities, scratch, Progress::hidden().bytes("unpack", 0), shutdown)?;
+    let (examined, wrong_key) = match swarm::examine(scratch, unlock_key) {
+        Err(wrong @ swarm::Error::WrongUnlockKey { .. }) => (swarm::examine(scratch, None)?, Some(wrong.to_string())),
+        examined => (examined?, None),
+    };
+    let manifest = &unpacked.head.manifest;
+    let stated = state(&examined);
+    match &examined.proof {
         Proof::Proven => {}
-        Proof::Sealed(_) => return Ok("every file; autolocked, so the raft log was checked but not opened"),
+        Proof::Sealed(_) => return Ok(wrong_key.map_or(Reproved::Sealed, Reproved::WrongUnlockKey)),
+        Proof::Unproven(damage) if manifest.proof == stated.proof => return Ok(Reproved::Unproven(damage.to_string())),
         Proof::Unproven(damage) => bail!("the raft log breaks: {damage}"),
     }
+    if manifest.raft.is_some_and(|recorded| stated.raft != Some(recorded)) {
+        bail!("the raft log does not end where the manifest says: {:?}, not {:?}", stated.raft, manifest.raft);
+    }
+    let opened = Opened { contents: unpacked.contents, examined };
     let recorded = opened.recorded()?;
     let actual = opened.examined.inventory.context("a proven state has an inventory")?;
     let differences = compare(&recorded, &actual);
@@ -89,5 +117,5 @@ pub fn reprove(
         let shown: Vec<String> = differences.iter().map(ToString::to_string).collect();
         bail!("the state does not hold what was recorded: {}", shown.join("; "));
     }
-    Ok("every file; raft log replayed, and it holds what was recorded")
+    Ok(Reproved::Proven)
 }

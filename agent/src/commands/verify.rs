@@ -4,7 +4,7 @@ use std::{
     fmt,
     fs::File,
     io::{BufReader, Seek},
-    path::Path,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -19,22 +19,25 @@ use super::Context;
 use crate::{
     cli::VerifyArgs,
     exit::Exit,
-    proof,
+    inspection::plain,
+    proof::{self, Reproved},
     source::{Choice, Source, scratch_dir},
+    swarm::UnlockKey,
     vault::{
         Vault,
-        catalog::{Entry, Filter, Verdict, Walk},
+        catalog::{self, Entry, Filter, Walk},
     },
     vaults,
 };
 
-/// Every backup that was chosen is fetched whole and checked; one that fails makes this exit 1, a
-/// forged or damaged object beside good ones exit 6.
+/// Every backup that was chosen is fetched whole and checked; one that fails makes this exit 1; one that was stored
+/// unproven, a wrong unlock key, or a forged or damaged object beside good ones exit 6.
 pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
     let verifier = Verifier {
         context,
         keys: context.trusted(&args.trust)?,
         identities: Arc::new(context.identities(&args.trust)?),
+        unlock_key: args.unlock.read()?,
     };
     let one = args.choice.file.is_some() || args.choice.latest || args.choice.id.is_some();
     let report = if one {
@@ -50,6 +53,7 @@ struct Verifier<'a> {
     context: &'a Context,
     keys: TrustedKeys,
     identities: Arc<Identities>,
+    unlock_key: Option<UnlockKey>,
 }
 
 impl Verifier<'_> {
@@ -80,7 +84,7 @@ impl Verifier<'_> {
 
     async fn check_entry(&self, vault: &Arc<dyn Vault>, entry: Entry, report: &mut Report) -> Result<()> {
         match &entry.verdict {
-            Verdict::Good(head) => {
+            catalog::Verdict::Good(head) => {
                 let source = Source::Vault { vault: Arc::clone(vault), at: entry.at.clone() };
                 report.results.push(self.check(&source, head).await?);
             }
@@ -95,46 +99,46 @@ impl Verifier<'_> {
         let archive = self.context.shutdown.or_interrupted(fetch).await;
         let outcome = match archive {
             Ok(archive) => self.check_archive(archive, head, scratch).await,
-            Err(error) => {
-                self.context.shutdown.check()?;
-                Err(error)
-            }
+            Err(error) => Err(error),
         };
-        let manifest = &head.manifest;
-        let (good, depth, problem) = match outcome {
-            Ok(depth) => (true, depth, None),
-            Err(error) => (false, "", Some(format!("{error:#}"))),
-        };
+        if outcome.is_err() {
+            self.context.shutdown.check()?;
+        }
+        let (verdict, problem) = outcome.unwrap_or_else(|error| (Verdict::Bad, Some(format!("{error:#}"))));
         Ok(Checked {
-            id: manifest.id.to_string(),
+            id: head.manifest.id.to_string(),
             source: source.to_string(),
             key_id: head.key_id.to_string(),
-            good,
-            depth,
+            good: verdict.is_good(),
+            depth: verdict.depth(),
+            verdict,
             problem,
         })
     }
 
-    /// Answers with how far the check went.
-    async fn check_archive(&self, mut archive: File, head: &Head, scratch: std::path::PathBuf) -> Result<&'static str> {
+    /// Answers with how far the check went, and with what it met.
+    async fn check_archive(
+        &self,
+        mut archive: File,
+        head: &Head,
+        scratch: PathBuf,
+    ) -> Result<(Verdict, Option<String>)> {
         let (keys, identities) = (self.keys.clone(), Arc::clone(&self.identities));
+        let (unlock_key, shutdown) = (self.unlock_key.clone(), self.context.shutdown.clone());
         let opens = !head.manifest.is_encrypted() || !identities.is_empty();
-        let check = tokio::task::spawn_blocking(move || -> Result<&'static str> {
+        let check = tokio::task::spawn_blocking(move || -> Result<(Verdict, Option<String>)> {
             archive.rewind()?;
-            if opens {
-                return full(archive, &keys, &identities, &scratch);
+            let archive = BufReader::new(archive);
+            if !opens {
+                reader::verify_stored(archive, &keys)?;
+                return Ok((Verdict::Stored, None));
             }
-            reader::verify_stored(BufReader::new(archive), &keys)?;
-            Ok("signature and stored bytes; not opened, since no identity was given")
+            let dir = tempfile::tempdir_in(scratch).context("failed to make a scratch directory")?;
+            let reproved = proof::reprove(archive, &keys, &identities, dir.path(), unlock_key.as_ref(), &shutdown)?;
+            Ok(Verdict::of(reproved))
         });
         check.await.context("the check ended unexpectedly")?
     }
-}
-
-/// Unpacks into scratch space and proves the state there as the backup did.
-fn full(archive: File, keys: &TrustedKeys, identities: &Identities, scratch: &Path) -> Result<&'static str> {
-    let dir = tempfile::tempdir_in(scratch).context("failed to make a scratch directory")?;
-    proof::reprove(BufReader::new(archive), keys, identities, dir.path())
 }
 
 /// The stable JSON form of `verify --json`.
@@ -149,22 +153,81 @@ struct Checked {
     id: String,
     source: String,
     key_id: String,
+    /// It is what it says it is, and nothing that was looked at forbids a restore.
     good: bool,
+    verdict: Verdict,
     /// How far the check went; empty if it failed.
     depth: &'static str,
     problem: Option<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Verdict {
+    Proven,
+    /// Encrypted, and not opened.
+    Stored,
+    Sealed,
+    WrongUnlockKey,
+    /// As its manifest says.
+    Unproven,
+    Bad,
+}
+
+impl Verdict {
+    fn of(reproved: Reproved) -> (Self, Option<String>) {
+        match reproved {
+            Reproved::Proven => (Self::Proven, None),
+            Reproved::Sealed => (Self::Sealed, None),
+            Reproved::WrongUnlockKey(why) => (Self::WrongUnlockKey, Some(why)),
+            Reproved::Unproven(why) => (Self::Unproven, Some(format!("the raft log breaks: {why}"))),
+        }
+    }
+
+    fn is_good(self) -> bool {
+        !matches!(self, Self::Unproven | Self::Bad)
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Proven | Self::Stored => "good",
+            Self::Sealed | Self::WrongUnlockKey => "sealed",
+            Self::Unproven => "UNPROVEN",
+            Self::Bad => "BAD",
+        }
+    }
+
+    fn depth(self) -> &'static str {
+        match self {
+            Self::Proven => "every file; raft log replayed, and it holds what was recorded",
+            Self::Stored => "signature and stored bytes; not opened, since no identity was given",
+            Self::Sealed => "every file; autolocked, so the raft log was checked but not opened: give --unlock-key",
+            Self::WrongUnlockKey => "every file; autolocked, so the raft log was checked but not opened",
+            Self::Unproven => "every file, as they were stored",
+            Self::Bad => "",
+        }
+    }
+
+    fn exit(self) -> Exit {
+        match self {
+            Self::Proven | Self::Stored | Self::Sealed => Exit::Done,
+            Self::WrongUnlockKey | Self::Unproven => Exit::Attention,
+            Self::Bad => Exit::Failed,
+        }
+    }
+}
+
 impl Report {
     fn exit(&self) -> Exit {
+        let has = |exit| self.results.iter().any(|result| result.verdict.exit() == exit);
         if self.results.is_empty() {
             Exit::NothingUsable
-        } else if self.results.iter().any(|result| !result.good) {
+        } else if has(Exit::Failed) {
             Exit::Failed
-        } else if self.findings.is_empty() {
-            Exit::Done
-        } else {
+        } else if has(Exit::Attention) || !self.findings.is_empty() {
             Exit::Attention
+        } else {
+            Exit::Done
         }
     }
 }
@@ -172,20 +235,21 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for result in &self.results {
-            match &result.problem {
-                None => writeln!(
-                    f,
-                    "good  {}  {}  signed by {}: {}",
-                    result.id, result.source, result.key_id, result.depth
-                )?,
-                Some(problem) => writeln!(f, "BAD   {}  {}: {problem}", result.id, result.source)?,
+            let Checked { id, source, key_id, verdict, depth, problem, .. } = result;
+            write!(f, "{:<8}  {id}  {source}", verdict.word())?;
+            if *verdict != Verdict::Bad {
+                write!(f, "  signed by {key_id}: {depth}")?;
+            }
+            match problem {
+                Some(problem) => writeln!(f, ": {}", plain(problem))?,
+                None => writeln!(f)?,
             }
         }
         if self.results.is_empty() {
             writeln!(f, "No backup to verify.")?;
         }
         for finding in &self.findings {
-            writeln!(f, "! {finding}")?;
+            writeln!(f, "! {}", plain(finding))?;
         }
         Ok(())
     }
