@@ -9,7 +9,7 @@ mod damage;
 mod envelope;
 mod examine;
 mod fernet;
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod identity;
 pub mod inventory;
@@ -20,7 +20,8 @@ mod secretbox;
 mod snapshot_file;
 pub mod state_dir;
 mod store;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, reason = "it is for tests")]
 mod testing;
 mod wal;
 mod warning;

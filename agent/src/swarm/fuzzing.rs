@@ -1,7 +1,10 @@
 //! What is fuzzed: each function takes any bytes; a panic, a hang or much memory is a finding.
 //!
-//! Checksums and seals would keep a fuzzer out of what is behind them, so the parsers are called without them.
-//! For `agent/fuzz`, and for the tests below, which need no special compiler.
+//! Checksums and seals would keep a fuzzer out of what is behind them, so the parsers are called without them, or with
+//! right ones made for the input. For `agent/fuzz`, and for the tests below, which need no special compiler.
+
+#[cfg(fuzzing)]
+pub mod seeds;
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -13,7 +16,10 @@ use super::certificate::{Certificate, chains_to};
 use super::envelope::Envelope;
 use super::keys::{KeyFile, UnlockKey};
 use super::membership::Membership;
+use super::replay::{self, Scan};
 use super::store::{Kind, Store};
+use super::testing::LogWriter;
+use super::wal::SnapshotMark;
 use super::{fernet, identity, inventory, snapshot_file, wal};
 
 /// Keys, certificates and the two JSON files.
@@ -79,6 +85,43 @@ pub fn entries(data: &[u8]) {
     list(store);
 }
 
+/// A log of any records in any order, each with the checksum that it should have, and gone through as at a start. The
+/// first two bytes are the snapshot to start from; then each record is a byte that says which, and its numbers.
+pub fn log(data: &[u8]) {
+    let mut bytes = data.iter().copied();
+    let mut number = || match bytes.next()? {
+        // Near the end of all numbers too.
+        byte @ 0xf0.. => Some(u64::MAX - u64::from(byte & 0x0f)),
+        byte => Some(u64::from(byte)),
+    };
+    let start = SnapshotMark { index: number().unwrap_or(0), term: number().unwrap_or(0) };
+    let mut log = LogWriter::new();
+    while let (Some(kind), Some(first), Some(second)) = (number(), number(), number()) {
+        log = match kind % 7 {
+            0 => log.entry(first, second, b""),
+            1 => log.entry(first, second, &SECRET),
+            2 => log.conf_change(first, second, &[0x10, (first % 4) as u8, 0x18, (second % 4) as u8]),
+            3 => log.state(first, second),
+            4 => log.mark(first, second),
+            5 => log.cut(first),
+            _ => log.drop_last((first % 16) as usize),
+        };
+    }
+    let len = log.len() + 4096;
+    let log = log.finish_with_len(len);
+    let Ok(segments) = wal::segments(&log.open, start.index) else { return };
+    let Ok(scan) = Scan::run(&log.open, &segments, start) else { return };
+    assert!(scan.state.commit <= scan.last_index, "{scan:?}");
+    let (mut store, mut membership) = (Store::default(), Membership::default());
+    let into = (&mut store, &mut membership);
+    replay::apply(&log.open, &segments, (start, &scan), std::slice::from_ref(&log.key), into)
+        .expect("what was checked and closed with this key opens");
+    list(store);
+}
+
+/// A transaction that creates a secret: request 99, one action, verb 1, an object with the id `s`.
+const SECRET: [u8; 11] = [0x08, 99, 0x12, 7, 0x08, 1, 0x3a, 3, 0x0a, 1, b's'];
+
 /// Makes an inventory, compares it with itself and turns it into JSON and back.
 fn list(mut store: Store) {
     const CLUSTER: [u8; 3] = [0x0a, 1, b'c'];
@@ -98,13 +141,24 @@ fn in_memory(data: &[u8]) -> File {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use proptest::prelude::*;
     use proptest::sample::Index;
 
-    use super::super::testing::{LogWriter, bytes, datum, number, transaction};
+    use super::super::testing::{bytes, datum, number, transaction};
     use super::*;
 
-    const TARGETS: [fn(&[u8]); 5] = [files_in_clear, segment, snapshot, snapshot_text, entries];
+    type Target = (&'static str, fn(&[u8]));
+    const TARGETS: [Target; 6] = [
+        ("files_in_clear", files_in_clear),
+        ("segment", segment),
+        ("snapshot", snapshot),
+        ("snapshot_text", snapshot_text),
+        ("entries", entries),
+        ("log", log),
+    ];
 
     /// Something well-formed for each target to begin with.
     fn seeds() -> Vec<Vec<u8>> {
@@ -125,6 +179,7 @@ mod tests {
             [number(1, 5), bytes(2, &inner.concat())].concat(),
             [bytes(2, &[bytes(1, &number(1, 42)), number(2, 43)].concat()), bytes(3, &objects)].concat(),
             [&length[..], &request].concat(),
+            vec![0, 0, 1, 1, 1, 3, 1, 1, 5, 2, 0, 2, 1, 2, 4, 2, 1, 3, 1, 2],
         ]
     }
 
@@ -133,12 +188,12 @@ mod tests {
 
         #[test]
         fn any_bytes_are_taken(data in prop::collection::vec(any::<u8>(), 0..300)) {
-            TARGETS.iter().for_each(|target| target(&data));
+            TARGETS.iter().for_each(|(_, target)| target(&data));
         }
 
         #[test]
         fn altered_input_is_taken(
-            which in 0..5_usize,
+            which in 0..TARGETS.len(),
             changes in prop::collection::vec((any::<Index>(), any::<u8>(), 0..4_u8), 1..6),
         ) {
             let mut data = seeds().swap_remove(which);
@@ -151,7 +206,18 @@ mod tests {
                     _ => data.truncate(at.max(1)),
                 }
             }
-            TARGETS[which](&data);
+            TARGETS[which].1(&data);
+        }
+    }
+
+    /// What the fuzzer begins with, and what it once found.
+    #[test]
+    fn the_kept_corpus_is_taken() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus");
+        for (name, target) in TARGETS {
+            let files = fs::read_dir(corpus.join(name)).unwrap().map(|file| file.unwrap().path());
+            let taken = files.map(|file| target(&fs::read(file).unwrap())).count();
+            assert!(taken > 0, "{name}");
         }
     }
 

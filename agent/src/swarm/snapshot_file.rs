@@ -152,14 +152,14 @@ fn for_each_piece(file: &File, part: Range<u64>, mut each: impl FnMut(&[u8])) ->
 }
 
 /// Reads the structure of a file without looking at its checksum; says whether there is one.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz_layout(file: &File, len: u64) -> bool {
     let outer = Outer::read(file, len);
     outer.and_then(|outer| Layout::read(file, &outer)).is_ok()
 }
 
 /// Reads what is in a snapshot.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz_text(data: &[u8]) -> Text<'static> {
     Text::decrypted(zeroize::Zeroizing::new(data.to_vec()), 0)
 }

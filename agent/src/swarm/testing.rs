@@ -84,9 +84,9 @@ impl LogWriter {
         self
     }
 
-    /// Takes the last bytes off again.
+    /// Takes the last bytes off again, if there are so many.
     pub(crate) fn drop_last(mut self, len: usize) -> Self {
-        self.segment.truncate(self.segment.len() - len);
+        self.segment.truncate(self.segment.len().saturating_sub(len));
         self
     }
 

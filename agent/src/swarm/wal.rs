@@ -245,7 +245,7 @@ fn open(dir: &StateDir, segment: &Segment) -> Result<Frames<BufReader<File>>, Er
 const READ_AHEAD: usize = 256 * 1024;
 
 /// Reads a segment without looking at checksums; returns how many records it holds.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(data: &[u8]) -> usize {
     let mut frames = Frames::new(data, data.len() as u64);
     let (mut buffer, mut count) = (Vec::new(), 0);

@@ -53,7 +53,8 @@ fn limits() -> Limits {
     Limits { total_bytes: 64 << 20, contents_bytes: 1 << 20, free_expansion: 16 << 20, ..Limits::default() }
 }
 
-fn sign(stored: &[u8], tar_size: u64, tar_digest: Digest, encrypted: bool) -> Vec<u8> {
+/// Wraps a stored payload into an archive that the test key signed.
+pub fn sign(stored: &[u8], tar_size: u64, tar_digest: Digest, encrypted: bool) -> Vec<u8> {
     let mut manifest: serde_json::Value = serde_json::from_str(MANIFEST).expect("the test manifest is JSON");
     let name = if encrypted { "state.tar.zst.age" } else { "state.tar.zst" };
     let recipients: &[&str] = if encrypted { &["age1x"] } else { &[] };
@@ -69,6 +70,11 @@ fn sign(stored: &[u8], tar_size: u64, tar_digest: Digest, encrypted: bool) -> Ve
         [("manifest.json", manifest.as_bytes()), ("manifest.json.minisig", signature.as_bytes()), (name, stored)];
     for (name, body) in members {
         let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_size(body.len() as u64);
         archive.append_data(&mut header, name, body).expect("memory takes all");
     }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use swarmdr_archive::{Contents, Identities, Limits, Manifest, TrustedKeys, reader};
+use swarmdr_archive::{Contents, Digest, Identities, Limits, Manifest, TrustedKeys, reader};
 
 use super::forge::{Forge, tar_of};
 use super::golden::{ENCRYPTED, PLAIN};
@@ -50,6 +50,15 @@ fn cut_archives_are_refused() {
             assert!(open(&golden[..length]).is_none(), "{length} bytes of {}", golden.len());
         }
     }
+}
+
+/// Else the fuzzer would only see how archives are refused.
+#[test]
+fn what_the_fuzzer_signs_opens() {
+    let stored = Forge::new().right_members().remove(2).body;
+    let tar = zstd::decode_all(&*stored).unwrap();
+    let archive = fuzz::sign(&stored, tar.len() as u64, Digest::of(&tar), false);
+    reader::unpack(&*archive, &test_key().public().into(), &test_identity(), &Limits::default(), &mut ()).unwrap();
 }
 
 type Target = (&'static str, fn(&[u8]));
