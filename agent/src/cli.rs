@@ -1,9 +1,10 @@
 //! The command line. Man pages and completions are made from these definitions.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::ArgValueCandidates;
+use jiff::SignedDuration;
 use swarmdr_archive::BackupId;
 
 use crate::{completion, inspection::Operand};
@@ -136,10 +137,13 @@ Examples:
   swarmdr-agent restore --latest --identity /root/identity.txt
   swarmdr-agent restore 20261121T031500Z-1a2b3c4d
   swarmdr-agent restore --file /mnt/usb/backup.swarmdr --trust RWQ…
+  swarmdr-agent restore --latest --wait 10m      from user-data, on a host that is still booting
 
 Nothing on the host changes before the archive is whole, its signature verifies against a
 trusted key, and the swarm's address is found on an interface of this host. The state that
-was there is moved aside, never deleted; any failure puts it back.")]
+was there is moved aside, never deleted; any failure puts it back. A run that was killed, or
+whose host lost its power, is ended by the next one: finished, or undone. Run again on the host
+that it healed, it changes nothing and exits 0.")]
 #[command(group = clap::ArgGroup::new("choice").required(true))]
 pub struct RestoreArgs {
     #[command(flatten)]
@@ -152,13 +156,40 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Replace the state of a swarm that is active on this host; restore with an expired node certificate
+    #[command(flatten)]
+    pub unlock: Unlock,
+
+    /// Replace the state of a swarm that is active on this host
     #[arg(long)]
     pub force: bool,
 
     /// The old managers are cut off for good: do not look whether they answer
     #[arg(long)]
     pub fenced: bool,
+
+    /// Remove old managers from the restored swarm once they have been away for restore.prune_grace
+    #[arg(long)]
+    pub prune_dead: bool,
+
+    /// The swarm's address is translated to this host (NAT): do not look for it on an interface
+    #[arg(long)]
+    pub address_elsewhere: bool,
+
+    /// Send overlay traffic through this address of this host instead of the recorded one
+    #[arg(long, value_name = "ADDRESS")]
+    pub data_path_addr: Option<String>,
+
+    /// Wait this long for whatever is late: the engine, the address, the vault (`90s`, `10m`)
+    #[arg(long, value_name = "TIME", value_parser = parse_wait, default_value = "0s")]
+    pub wait: Duration,
+
+    /// Wait this long for the swarm's address to be on an interface [default: as --wait]
+    #[arg(long, value_name = "TIME", value_parser = parse_wait)]
+    pub wait_for_ip: Option<Duration>,
+
+    /// Wait this long for a vault that cannot be searched yet [default: as --wait]
+    #[arg(long, value_name = "TIME", value_parser = parse_wait)]
+    pub wait_for_vault: Option<Duration>,
 
     /// Print the report as JSON
     #[arg(long)]
@@ -183,7 +214,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct Unlock {
     /// Open autolocked states with the unlock key (`SWMKEY-1-…`) in this file
-    #[arg(long = "unlock-key", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long = "unlock-key", alias = "unlock-key-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub key_file: Option<PathBuf>,
 }
 
@@ -344,6 +375,15 @@ pub struct ManualArgs {
     pub out: PathBuf,
 }
 
+/// `90s`, `10m`, `1h 30m`, or a plain number of seconds.
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let parsed: SignedDuration = text.parse().map_err(|error| format!("not a time such as 90s or 10m: {error}"))?;
+    parsed.try_into().map_err(|_| "a wait cannot be negative".to_owned())
+}
+
 impl Command {
     /// True where standard output is meant for a script, so that nothing else is drawn around it.
     pub fn is_json(&self) -> bool {
@@ -383,6 +423,18 @@ mod tests {
             assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
         }
         Cli::try_parse_from(["swarmdr-agent", "restore", "20261121T031500Z-1a2b3c4d"]).expect("one choice");
+    }
+
+    #[test]
+    fn waits_are_times() {
+        let parsed = |text| parse_wait(text).ok().map(|wait| wait.as_secs());
+        assert_eq!(
+            [parsed("120s"), parsed("2m"), parsed("1h 30m"), parsed("45")].map(Option::unwrap),
+            [120, 120, 5400, 45]
+        );
+        for wrong in ["", "soon", "-5s", "5 parsecs"] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -16,7 +16,6 @@ use std::{fs, path::Path, sync::Arc};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use swarmdr_archive::{Identities, TrustedKeys};
-use zeroize::Zeroizing;
 
 use crate::{
     cli::{Trust, Unlock},
@@ -28,6 +27,7 @@ use crate::{
     shutdown::Shutdown,
     signing,
     swarm::UnlockKey,
+    unlock_key::GivenKey,
 };
 
 /// What every verb gets.
@@ -75,18 +75,8 @@ impl Context {
 impl Unlock {
     /// The key, if one was named.
     fn read(&self) -> Result<Option<UnlockKey>> {
-        self.key_file.as_deref().map(read_unlock_key).transpose()
+        Ok(self.key_file.as_deref().map(GivenKey::read).transpose()?.map(|key| key.for_state().clone()))
     }
-}
-
-fn read_unlock_key(path: &Path) -> Result<UnlockKey> {
-    let read = || -> Result<UnlockKey> { Ok(Zeroizing::new(fs::read_to_string(path)?).parse()?) };
-    read().map_err(|cause| {
-        Fault::usage(format!("{} holds no unlock key that can be used", path.display()))
-            .advice("write what `docker swarm unlock-key -q` prints into a file that only root can read")
-            .because(cause)
-            .into()
-    })
 }
 
 fn read_identities(path: &Path) -> Result<Identities> {

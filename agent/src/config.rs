@@ -118,6 +118,12 @@ pub struct RestoreConfig {
     pub init_timeout: u64,
     /// Milliseconds to wait for an old manager to answer before it counts as gone.
     pub fence_timeout_ms: u64,
+    /// File with the unlock key of an autolocked swarm.
+    pub unlock_key_file: Option<PathBuf>,
+    /// Program and arguments that print the unlock key, where no file is named.
+    pub unlock_key_command: Vec<String>,
+    /// Seconds that an old manager must have been away before `--prune-dead` removes it.
+    pub prune_grace: u64,
 }
 
 impl Default for Config {
@@ -158,7 +164,13 @@ impl Default for BackupConfig {
 
 impl Default for RestoreConfig {
     fn default() -> Self {
-        Self { init_timeout: 120, fence_timeout_ms: 2000 }
+        Self {
+            init_timeout: 120,
+            fence_timeout_ms: 2000,
+            unlock_key_file: None,
+            unlock_key_command: Vec::new(),
+            prune_grace: 60,
+        }
     }
 }
 
@@ -196,8 +208,14 @@ impl Config {
             .into());
         }
         self.validate_pauses()?;
-        for path in
-            [Some(&self.state_dir), self.signing_key.as_ref(), self.identity_file.as_ref()].into_iter().flatten()
+        for path in [
+            Some(&self.state_dir),
+            self.signing_key.as_ref(),
+            self.identity_file.as_ref(),
+            self.restore.unlock_key_file.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
         {
             require_absolute(path)?;
         }

@@ -6,6 +6,7 @@ pub mod engine_units;
 pub mod failsafe;
 pub mod freeze;
 pub mod inhibitor;
+pub mod key_file;
 pub mod leftovers;
 pub mod listing;
 pub mod mirror;

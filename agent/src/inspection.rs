@@ -20,7 +20,7 @@ use crate::{
 };
 pub use comparison::Comparison;
 use restorable::Facts;
-pub use restorable::{Ends, Limit, Restorable};
+pub use restorable::{Ends, Limit, Restorable, renews};
 pub use show::plain;
 pub use subject::{Basis, Looker, Operand, Seen, Stored, Subject};
 

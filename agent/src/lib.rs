@@ -29,6 +29,7 @@ pub mod source;
 pub mod spool;
 pub mod stage;
 pub mod swarm;
+pub mod unlock_key;
 pub mod vault;
 pub mod vaults;
 

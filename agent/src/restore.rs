@@ -1,11 +1,17 @@
-//! The restore flow: find, plan, fetch, verify, stage, stop, place, start, init, confirm, tidy.
+//! The restore flow: wait, settle, find, plan, fetch, verify, stage, stop, place, start, init, confirm, tidy.
 //!
 //! Nothing on the host changes before the archive is whole, verified and unpacked beside the old
-//! state. From the stop on, every failure, panic and signal puts back what was there.
+//! state. From the stop on, every failure, panic and signal puts back what was there; a run that is killed leaves a
+//! journal, with which the next one finishes it or puts back what was there.
 
 mod change;
+mod confirm;
+mod journal;
 pub mod plan;
+mod prune;
+mod ready;
 mod report;
+mod settle;
 pub mod version;
 
 use std::{
@@ -26,24 +32,23 @@ use swarmdr_archive::{
 };
 
 use change::Change;
+use journal::{Journal, Record};
 pub use plan::{Decision, Overrides, RestorePlan};
+pub use ready::Waits;
 pub use report::{DeadNode, RestoreReport};
 
 use crate::{
     config::Config,
     fault::Fault,
-    host::{
-        engine::Engine,
-        network::{self, answers},
-        placement::Placement,
-        space,
-    },
+    host::{key_file, network::answers, placement::Placement, space},
     progress::Progress,
-    report::{Phases, peak_memory},
+    report::Phases,
     shutdown::Shutdown,
     source::{self, Choice, Source},
     stage,
-    swarm::Inventory,
+    swarm::{Identity, Inventory, StateDir},
+    unlock_key::GivenKey,
+    vault::catalog::Filter,
 };
 
 /// What a run is asked to do.
@@ -53,6 +58,8 @@ pub struct Request {
     pub overrides: Overrides,
     /// The operator vouches that the old managers are gone.
     pub fenced: bool,
+    pub waits: Waits,
+    pub dry_run: bool,
 }
 
 /// A run and what it works with.
@@ -61,6 +68,10 @@ pub struct Restore<'a> {
     pub config: &'a Config,
     pub keys: TrustedKeys,
     pub identities: Arc<Identities>,
+    /// Opens an autolocked state.
+    pub unlock_key: Option<GivenKey>,
+    /// Remove old managers from the restored swarm once they have been away for the configured grace.
+    pub prune_dead: bool,
     pub shutdown: &'a Shutdown,
     pub progress: Progress,
     pub now: Timestamp,
@@ -72,6 +83,7 @@ pub struct Prepared {
     source: Source,
     head: Head,
     findings: Vec<String>,
+    fenced: bool,
 }
 
 impl Prepared {
@@ -83,17 +95,34 @@ impl Prepared {
 impl Restore<'_> {
     /// Finds the backup and compares it with this host. Reads only its head; changes nothing.
     pub async fn prepare(&self, request: &Request) -> Result<(Decision, Prepared)> {
-        let engine = Engine::at(&self.config.engine.socket);
-        let facts = engine.facts().await?;
-        let found = Source::find(self.config, &request.choice, &self.keys).await?;
+        let facts = self.await_engine(request.waits.engine, !request.dry_run).await?;
+        let found = self.await_backup(request.waits.vault, &request.choice).await?;
         let manifest = &found.head.manifest;
-        let addresses = network::local_addresses()?;
+        let wanted = manifest.raft_addr.ip();
+        let limit = if request.overrides.address_elsewhere { Duration::ZERO } else { request.waits.address };
+        let missing = format!("no interface of this host has {wanted}");
+        let addresses =
+            self.await_address(limit, &missing, |addresses| addresses.iter().any(|local| local.ip == wanted)).await?;
         let living = if request.fenced { Vec::new() } else { self.living_managers(manifest).await };
-        let seen = plan::Seen { facts: &facts, addresses: &addresses, living: &living, now: self.now };
+        let on_disk = identity_in(&facts.data_root.join("swarm"));
+        let receipt = Journal::read(&facts.data_root)?.and_then(|journal| journal.record.restored());
+        let seen = plan::Seen {
+            facts: &facts,
+            addresses: &addresses,
+            living: &living,
+            on_disk: on_disk.as_ref(),
+            receipt,
+            newest: matches!(request.choice, Choice::Vaults(Filter { id: None, before: None, .. })),
+            has_unlock_key: self.unlock_key.is_some(),
+            now: self.now,
+        };
         let units = self.config.engine.units();
-        let decision = RestorePlan::make(manifest, &found.source.to_string(), &units, &seen, request.overrides)?;
-        self.check_can_open(manifest)?;
-        Ok((decision, Prepared { source: found.source, head: found.head, findings: found.findings }))
+        let decision = RestorePlan::make(manifest, &found.source.to_string(), &units, &seen, &request.overrides)?;
+        if matches!(decision, Decision::Restore(_)) {
+            self.check_can_open(manifest)?;
+        }
+        let fenced = request.fenced;
+        Ok((decision, Prepared { source: found.source, head: found.head, findings: found.findings, fenced }))
     }
 
     fn check_can_open(&self, manifest: &Manifest) -> Result<()> {
@@ -145,24 +174,18 @@ impl Restore<'_> {
         let archive = self.fetch(&prepared, &data_root).await?;
         phases.begin("stage");
         let staged = self.stage(archive, &prepared.head.manifest, &placement).await;
-        let staged = staged.inspect_err(|_| placement.tidy())?;
-        let recorded: Inventory = serde_json::from_value(staged.contents.inventory)
-            .context("the backup holds no inventory that this version understands")?;
-
-        let confirmed = Change::new(self, &plan, &placement).await?.carry_out(&recorded, &mut phases).await;
-        placement.tidy();
-        let confirmed = confirmed?;
-        Ok(RestoreReport {
-            result: "done",
-            counts: prepared.head.manifest.counts,
-            differences: confirmed.differences,
-            aside: placement.aside().filter(|aside| aside.exists()).map(Path::to_owned),
-            dead_nodes: confirmed.dead_nodes,
-            findings: prepared.findings,
-            phases: phases.finish(),
-            peak_memory: peak_memory(),
-            plan,
-        })
+        let record = staged.and_then(|staged| self.record(plan, &prepared.head.manifest, &staged, &placement));
+        let record = record.inspect_err(|_| placement.tidy())?;
+        if !prepared.fenced {
+            // The archive may have taken long to come.
+            let living = self.living_managers(&prepared.head.manifest).await;
+            plan::checks::fence(&living).inspect_err(|_| placement.tidy())?;
+        }
+        let journal = Journal::begin(&data_root, record)?;
+        let mut report = Change::new(self, placement, journal).await?.carry_out(&mut phases).await?;
+        report.findings.extend(prepared.findings);
+        report.phases = phases.finish();
+        Ok(report)
     }
 
     /// The archive as an open file that has no name here, so that nothing is left of it whatever happens.
@@ -185,16 +208,40 @@ impl Restore<'_> {
     async fn stage(&self, archive: File, manifest: &Manifest, placement: &Placement) -> Result<stage::Staged> {
         let staging = placement.make_staging()?;
         let (keys, identities) = (self.keys.clone(), Arc::clone(&self.identities));
+        let unlock_key = self.unlock_key.clone();
         let bar = self.progress.bytes("unpack", manifest.payload.tar_size);
         let shutdown = self.shutdown.clone();
         let stage = tokio::task::spawn_blocking(move || {
             let archive = io::BufReader::new(archive);
             let unpacked = stage::unpack(archive, &keys, &identities, &staging, bar, &shutdown)?;
-            stage::make_ready(unpacked, &staging)
+            stage::make_ready(unpacked, &staging, unlock_key.as_ref().map(GivenKey::for_state))
         });
         stage
             .await
             .context("the unpacking ended unexpectedly")?
             .context("the backup cannot be restored; nothing was changed")
     }
+
+    /// The first record of the journal, of a state that may be placed.
+    fn record(
+        &self,
+        mut plan: RestorePlan,
+        manifest: &Manifest,
+        staged: &stage::Staged,
+        placement: &Placement,
+    ) -> Result<Record> {
+        plan.notes.extend(plan::checks::staged(&staged.examined, manifest, self.now)?);
+        let recorded: Inventory = serde_json::from_value(staged.contents.inventory.clone())
+            .context("the backup holds no inventory that this version understands")?;
+        let aside = placement.aside().map(Path::to_owned);
+        let mut record = Record::new(self.now, plan, aside, manifest.counts, recorded);
+        record.locked_key = key_file::locked_text(&placement.staging())?;
+        Ok(record)
+    }
+}
+
+/// Cluster and node of a state directory, from its certificate; `None` if there is none that can be read.
+fn identity_in(state_dir: &Path) -> Option<(String, String)> {
+    let identity = Identity::read(&StateDir::open(state_dir).ok()?).ok()?;
+    Some((identity.cluster_id, identity.node_id))
 }

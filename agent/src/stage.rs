@@ -8,17 +8,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use swarmdr_archive::{
     Contents, EntryKind, FileEntry, Identities, Limits, TrustedKeys,
     reader::{self, Body, Head, Unpacked, Visitor},
 };
 
 use crate::{
+    fault::Fault,
     progress::Bar,
     shutdown::Shutdown,
     swarm::{
-        self, Examined, Proof,
+        self, Examined, UnlockKey,
         state_dir::{ENGINE_STATE, KNOWN_MANAGERS},
     },
 };
@@ -51,35 +52,26 @@ pub struct Staged {
     pub examined: Examined,
 }
 
-/// Checks that the unpacked state is the one that the manifest describes and that an engine would come up
-/// with it, and takes out what must not be placed. Blocking.
-pub fn make_ready(unpacked: Unpacked, staging: &Path) -> Result<Staged> {
-    let examined = swarm::examine(staging, None).context("the backup holds no usable manager state")?;
-    check(&examined, &unpacked.head)?;
-    for name in NOT_PLACED {
-        remove_if_there(&staging.join(name))?;
-    }
-    File::open(staging)?.sync_all()?;
+/// Reads the unpacked state as an engine would, opening a locked one with the unlock key, and takes out what must not
+/// be placed. Whether it may be placed is for the caller to say. Blocking.
+pub fn make_ready(unpacked: Unpacked, staging: &Path, unlock_key: Option<&UnlockKey>) -> Result<Staged> {
+    let examined = swarm::examine(staging, unlock_key).map_err(|error| match error {
+        swarm::Error::WrongUnlockKey { .. } => Fault::refused("the unlock key that was given does not open this backup")
+            .advice("find the key that was valid when the backup was made: `docker swarm unlock-key --rotate` made it another one")
+            .because(error)
+            .into(),
+        error => anyhow::Error::new(error).context("the backup holds no usable manager state"),
+    })?;
+    take_out_engine_state(staging)?;
     Ok(Staged { contents: unpacked.contents, examined })
 }
 
-fn check(examined: &Examined, head: &Head) -> Result<()> {
-    let (identity, manifest) = (&examined.identity, &head.manifest);
-    if identity.cluster_id != manifest.cluster_id || identity.node_id != manifest.node_id {
-        bail!(
-            "the certificate in the backup is of node {} in swarm {}, but its manifest says {} in {}",
-            identity.node_id,
-            identity.cluster_id,
-            manifest.node_id,
-            manifest.cluster_id
-        );
+/// Removes the files with which an engine would start as a member of the old cluster. Flushed.
+pub fn take_out_engine_state(state_dir: &Path) -> Result<()> {
+    for name in NOT_PLACED {
+        remove_if_there(&state_dir.join(name))?;
     }
-    if identity.engine.as_ref().is_some_and(|engine| engine.join_in_progress) {
-        bail!("the backed-up node was still joining its swarm");
-    }
-    if let Proof::Unproven(damage) = &examined.proof {
-        bail!("the raft log in the backup breaks: {damage}");
-    }
+    File::open(state_dir)?.sync_all()?;
     Ok(())
 }
 

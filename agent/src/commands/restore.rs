@@ -12,29 +12,43 @@ use crate::{
     exit::Exit,
     host::leftovers,
     lock::HostLock,
-    restore::{Decision, Overrides, Request, Restore},
+    restore::{Decision, Overrides, Request, Restore, Waits},
     source::Choice,
+    unlock_key::GivenKey,
 };
 
 pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     let _lock = HostLock::acquire(&HostLock::default_path())?;
+    let config = &context.loaded.config;
     if !args.dry_run {
         leftovers::clean(&context.loaded.config).await?;
     }
     let restore = Restore {
-        config: &context.loaded.config,
+        config,
         keys: context.trusted(&args.trust)?,
         identities: Arc::new(context.identities(&args.trust)?),
+        unlock_key: GivenKey::find(args.unlock.key_file.as_deref(), &config.restore)?,
+        prune_dead: args.prune_dead,
         shutdown: &context.shutdown,
         progress: context.progress,
         now: context.now,
     };
-    let request =
-        Request { choice: Choice::of(&args.choice), overrides: Overrides { force: args.force }, fenced: args.fenced };
+    let request = request(args);
+    // Not to be interrupted half-way: it brings a host back into one of two states.
+    if let Some(report) = restore.settle(&request).await? {
+        context.output.print(&report)?;
+        return Ok(report.exit());
+    }
     let (decision, prepared) = context.shutdown.or_interrupted(restore.prepare(&request)).await?;
-    let Decision::Restore(plan) = decision else {
-        context.output.print(&AlreadyThere { result: "already-there", id: prepared.id() })?;
-        return Ok(Exit::Done);
+    let plan = match decision {
+        Decision::Restore(plan) => plan,
+        Decision::AlreadyThere => return already_there(context, prepared.id(), false),
+        Decision::AlreadyThereLocked => {
+            if !args.dry_run {
+                restore.unlock_present().await?;
+            }
+            return already_there(context, prepared.id(), true);
+        }
     };
     if args.dry_run {
         restore.rehearse(&prepared).await?;
@@ -43,22 +57,44 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     }
     let report = restore.run(*plan, prepared).await?;
     context.output.print(&report)?;
-    Ok(if report.findings.is_empty() { Exit::Done } else { Exit::Attention })
+    Ok(report.exit())
+}
+
+fn request(args: &RestoreArgs) -> Request {
+    Request {
+        choice: Choice::of(&args.choice),
+        overrides: Overrides {
+            force: args.force,
+            address_elsewhere: args.address_elsewhere,
+            data_path_addr: args.data_path_addr.clone(),
+        },
+        fenced: args.fenced,
+        waits: Waits {
+            engine: args.wait,
+            address: args.wait_for_ip.unwrap_or(args.wait),
+            vault: args.wait_for_vault.unwrap_or(args.wait),
+        },
+        dry_run: args.dry_run,
+    }
+}
+
+fn already_there(context: &Context, id: BackupId, unlocked: bool) -> Result<Exit> {
+    context.output.print(&AlreadyThere { result: "already-there", id, unlocked })?;
+    Ok(Exit::Done)
 }
 
 #[derive(Serialize)]
 struct AlreadyThere {
     result: &'static str,
     id: BackupId,
+    /// The engine waited for its unlock key and got it.
+    unlocked: bool,
 }
 
 impl std::fmt::Display for AlreadyThere {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(
-            f,
-            "This host is the manager of backup {} already, and its swarm is active; nothing was changed.",
-            self.id
-        )?;
+        let done = if self.unlocked { "its engine was unlocked" } else { "nothing was changed" };
+        writeln!(f, "The swarm of backup {} works on this host already; {done}.", self.id)?;
         write!(f, "  to go back to the backup all the same: --force")
     }
 }

@@ -25,7 +25,11 @@ const ENV_PREFIX: &str = "SWARMDR_";
 const NOT_KEYS: [&str; 3] = ["log", "config", "fault"];
 
 /// Secret files that a unit hands over with `LoadCredential=`, and the settings that they stand for (systemd.exec(5)).
-const CREDENTIALS: [(&str, &str); 2] = [("swarmdr.signing-key", "signing_key"), ("swarmdr.identity", "identity_file")];
+const CREDENTIALS: [(&str, &str); 3] = [
+    ("swarmdr.signing-key", "signing_key"),
+    ("swarmdr.identity", "identity_file"),
+    ("swarmdr.unlock-key", "restore.unlock_key_file"),
+];
 
 /// Where configuration is looked for. All parts are given, so that a test can give its own.
 #[derive(Debug, Clone, PartialEq, Eq)]

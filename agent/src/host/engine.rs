@@ -5,6 +5,7 @@
 //! (moby `daemon/cluster/cluster.go`, `swarmRequestTimeout`).
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -12,7 +13,8 @@ use std::{
 use anyhow::{Context, Result};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
-    models::{LocalNodeState, Node, Swarm, SwarmInitRequest, SystemInfo},
+    models::{LocalNodeState, Node, NodeState, Swarm, SwarmInitRequest, SystemInfo},
+    query_parameters::DeleteNodeOptionsBuilder,
 };
 
 use crate::fault::Fault;
@@ -120,6 +122,20 @@ impl Engine {
             })
         };
         list.await.context("failed to list the swarm's objects through the engine")
+    }
+
+    /// The ids of the nodes that the cluster sees in this state.
+    pub async fn nodes_in(&self, state: NodeState) -> Result<BTreeSet<String>> {
+        let nodes = self.client().await?.list_nodes(None).await.context("failed to list the swarm's nodes")?;
+        let wanted = nodes.into_iter().filter(|node| node.status.as_ref().and_then(|it| it.state) == Some(state));
+        Ok(wanted.filter_map(|node| node.id).collect())
+    }
+
+    /// Takes a node off the swarm's list, whatever its role: `docker node rm --force`.
+    pub async fn remove_node(&self, id: &str) -> Result<()> {
+        let options = DeleteNodeOptionsBuilder::new().force(true).build();
+        let removed = self.client().await?.delete_node(id, Some(options)).await;
+        removed.with_context(|| format!("failed to remove the node {id} from the swarm"))
     }
 
     /// Forms a one-manager cluster from the state on disk; answers with the node id.

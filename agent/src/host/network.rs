@@ -30,13 +30,22 @@ pub fn local_addresses() -> Result<Vec<LocalAddress>> {
         .collect())
 }
 
+impl LocalAddress {
+    /// On an interface that the engine made for its containers.
+    pub fn is_engines_own(&self) -> bool {
+        ["docker", "br-", "veth"].iter().any(|made| self.interface.starts_with(made))
+    }
+}
+
+/// Those that another host could reach.
+pub fn global(addresses: &[LocalAddress]) -> impl Iterator<Item = &LocalAddress> {
+    addresses.iter().filter(|address| !address.ip.is_loopback() && !is_link_local(address.ip))
+}
+
 /// The addresses that an operator would recognise this host by, as `192.0.2.7 (eth0), …`.
 pub fn describe(addresses: &[LocalAddress]) -> String {
-    let shown: Vec<String> = addresses
-        .iter()
-        .filter(|address| !address.ip.is_loopback() && !is_link_local(address.ip))
-        .map(|address| format!("{} ({})", address.ip, address.interface))
-        .collect();
+    let shown: Vec<String> =
+        global(addresses).map(|address| format!("{} ({})", address.ip, address.interface)).collect();
     if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 
@@ -54,6 +63,32 @@ pub async fn answers(address: SocketAddr, limit: Duration) -> bool {
     matches!(tokio::time::timeout(limit, connect).await, Ok(Ok(_)))
 }
 
+/// Whether a process of this host accepts TCP connections on this port, on whatever address (proc(5), `net/tcp`).
+pub fn is_listening(port: u16) -> Result<bool> {
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        match std::fs::read_to_string(table) {
+            Ok(text) if parse_listening(&text, port) => return Ok(true),
+            // No IPv6 in this kernel.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("failed to read {table}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+fn parse_listening(table: &str, port: u16) -> bool {
+    /// `TCP_LISTEN` of the kernel.
+    const LISTEN: &str = "0A";
+    let wanted = format!(":{port:04X}");
+    table.lines().skip(1).any(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (local, state) = (fields.next(), fields.nth(1));
+        local.is_some_and(|local| local.ends_with(&wanted)) && state == Some(LISTEN)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +98,18 @@ mod tests {
         let addresses = local_addresses().expect("interfaces can be listed");
         assert!(addresses.iter().any(|address| address.ip.is_loopback()));
         assert!(!describe(&addresses).contains("127.0.0.1"));
+    }
+
+    #[test]
+    fn a_listening_port_is_told_from_a_connection_on_it() {
+        let table = "  sl  local_address rem_address   st tx_queue\n\
+             0: 00000000:1F0A 00000000:0000 0A 00000000:00000000\n\
+             1: 0100007F:1F0B 0100007F:9C40 01 00000000:00000000\n";
+        assert!(parse_listening(table, 0x1f0a));
+        assert!(!parse_listening(table, 0x1f0b));
+        assert!(!parse_listening(table, 0x0a));
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        let port = socket.local_addr().expect("is bound").port();
+        assert!(is_listening(port).expect("reads"));
     }
 }

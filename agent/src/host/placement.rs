@@ -2,7 +2,9 @@
 //!
 //! Nothing is ever deleted: what was there is moved aside, what did not work is moved aside too.
 //! Every change is one `rename(2)` within one directory followed by an `fsync` of it, so at any
-//! instant the engine would find either the old state, none, or the whole new one.
+//! instant the engine would find either the old state, none, or the whole new one. It may start by itself at any of
+//! them, as after a power cut: none is a host without a swarm, and the new one lacks `docker-state.json`, without which
+//! an engine leaves the directory alone (moby `daemon/cluster/cluster.go`, `Start`).
 
 use std::{
     fs::{self, File},
@@ -16,6 +18,9 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use crate::fault::Fault;
 
+/// How names of staging directories begin.
+const STAGING: &str = "restore-";
+
 /// The names that one restore uses; all lie in the engine's data root, hence on one filesystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
@@ -27,6 +32,16 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// The names of a restore that an earlier run began; `aside` as it wrote it down.
+    pub fn resume(data_root: &Path, id: &str, aside: Option<&Path>) -> Self {
+        Self {
+            had_state: aside.is_some(),
+            aside: aside.map_or_else(|| free_name(data_root, "before", id), Path::to_owned),
+            data_root: data_root.to_owned(),
+            id: id.to_owned(),
+        }
+    }
+
     /// Refuses a data root that is not there, or a state directory that no rename can replace.
     pub fn new(data_root: &Path, id: &str) -> Result<Self> {
         let mut placement = Self {
@@ -65,17 +80,14 @@ impl Placement {
 
     /// Where the new state is made ready.
     pub fn staging(&self) -> PathBuf {
-        self.work_dir().join(format!("restore-{}", self.id))
+        self.work_dir().join(format!("{STAGING}{}", self.id))
     }
 
-    /// Makes the staging directory, replacing what an earlier, killed run left of its own.
+    /// Makes the staging directory, after removing what killed runs left of theirs.
     pub fn make_staging(&self) -> Result<PathBuf> {
         let staging = self.staging();
         let make = || -> io::Result<()> {
-            match fs::remove_dir_all(&staging) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            clear_staged(&self.work_dir())?;
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&staging)
         };
         make().with_context(|| format!("failed to make the staging directory {}", staging.display()))?;
@@ -92,9 +104,21 @@ impl Placement {
         if self.had_state { self.rename(&self.state_dir(), &self.aside) } else { Ok(()) }
     }
 
-    /// Gives the staged state its name. There must be no state directory.
+    /// Gives the staged state its name. There must be no state directory, but for the empty one that an engine
+    /// makes when it starts without a swarm.
     pub fn place(&self) -> Result<()> {
+        self.remove_if_empty();
         self.rename(&self.staging(), &self.state_dir())
+    }
+
+    /// Whether anything but the staging has been changed so far.
+    pub fn has_moved(&self) -> bool {
+        if self.had_state { self.aside.exists() } else { !self.staging().exists() }
+    }
+
+    /// Fails, as it should, on a directory that holds anything, or that is not there.
+    fn remove_if_empty(&self) {
+        let _ = fs::remove_dir(self.state_dir());
     }
 
     /// Undoes [`Placement::move_aside`] and [`Placement::place`], as far as they were done; the engine
@@ -105,6 +129,7 @@ impl Placement {
             return Ok(None);
         }
         let mut kept = None;
+        self.remove_if_empty();
         if self.state_dir().exists() {
             let failed = free_name(&self.data_root, "failed", &self.id);
             self.rename(&self.state_dir(), &failed)?;
@@ -127,7 +152,12 @@ impl Placement {
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)
             .map_err(io::Error::from)
-            .and_then(|()| File::open(&self.data_root)?.sync_all())
+            .and_then(|()| {
+                for dir in [to.parent(), from.parent()].into_iter().flatten() {
+                    File::open(dir)?.sync_all()?;
+                }
+                Ok(())
+            })
             .with_context(|| format!("failed to rename {} to {}", from.display(), to.display()))
     }
 }
@@ -139,6 +169,21 @@ fn free_name(data_root: &Path, word: &str, id: &str) -> PathBuf {
         .chain((2..).map(|n| data_root.join(format!("{base}.{n}"))))
         .find(|path| !path.exists())
         .expect("an endless iterator has a free name")
+}
+
+/// Removes every staging directory in the agent's scratch directory: the host's lock is held, so no run uses one.
+fn clear_staged(work_dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(work_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(STAGING) && entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The agent's scratch directory in a data root: on the same filesystem as the state, so that
@@ -181,6 +226,34 @@ mod tests {
         assert!(failed.join("new").exists());
         assert_eq!(placement.put_back().expect("is safe to repeat"), None);
         assert!(dir.path().join("swarm/old").exists());
+    }
+
+    #[test]
+    fn a_later_run_finds_how_far_an_earlier_one_came_and_undoes_it() {
+        for old in [Some("old"), None] {
+            for steps in 0..3 {
+                let dir = data_root(old);
+                let placement = staged(dir.path());
+                if steps > 0 {
+                    placement.move_aside().expect("moves");
+                    // As an engine does that starts in between.
+                    fs::create_dir_all(dir.path().join("swarm")).expect("creates");
+                }
+                if steps > 1 {
+                    placement.place().expect("replaces the empty directory");
+                }
+                let later = Placement::resume(dir.path(), "ID", placement.aside());
+                assert_eq!(later, placement);
+                let moved = steps > usize::from(old.is_none());
+                assert_eq!(later.has_moved(), moved, "{old:?} after {steps}");
+                let failed = later.put_back().expect("undoes");
+                assert_eq!(failed.is_some(), steps > 1, "{old:?} after {steps}");
+                assert_eq!(dir.path().join("swarm/old").exists(), old.is_some());
+                assert_eq!(dir.path().join("swarm").exists(), old.is_some());
+                Placement::new(dir.path(), "OTHER").expect("a data root").make_staging().expect("clears");
+                assert!(!placement.staging().exists());
+            }
+        }
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl RunningKey {
         ask.await.context("failed to ask the engine for the unlock key of its swarm")
     }
 
+    /// A key that the operator gave, as `SWMKEY-1-…`.
+    pub fn given(text: &Zeroizing<String>) -> Self {
+        Self(text.clone())
+    }
+
     /// Unlocks the engine that came back locked. A multi-manager swarm must have a leader, else this never ends
     /// (moby `daemon/cluster/swarm.go`, `UnlockSwarm`).
     pub async fn unlock(&self, socket: &Path) -> Result<()> {

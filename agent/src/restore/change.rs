@@ -1,139 +1,172 @@
 //! The part of a restore that changes the host: from stopping the engine to the proof that the swarm
 //! is back, and the way back if it is not.
+//!
+//! The engine may start by itself at any moment, as at a boot after a power cut. What it then finds, phase by phase:
+//! the old state (`stop`), no state (`aside`), a state without `docker-state.json`, which it leaves alone (`place`,
+//! `start`, `unlock`), the restored manager (`init` on). Only force-new-cluster itself is the engine's own: it writes
+//! `docker-state.json` and the new membership one after the other. Between the two it starts as the old manager
+//! without its peers: without a leader, and with nothing lost.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use anyhow::{Context, Result};
 use futures_util::FutureExt;
 
-use super::{DeadNode, Restore, RestorePlan};
+use super::{
+    Restore, RestoreReport,
+    confirm::Strictness,
+    journal::{Journal, Phase, Record},
+};
 use crate::{
     fault::Fault,
     host::{
         engine::{Engine, EngineFacts, SwarmState},
         engine_units::EngineControl,
-        listing,
+        key_file::{self, OpenKey},
         placement::Placement,
     },
     report::Phases,
-    swarm::{
-        Inventory,
-        inventory::{self, Difference, ObjectKind, compare},
-    },
+    sabotage, stage,
 };
 
 /// One change of this host.
 pub struct Change<'a> {
-    restore: &'a Restore<'a>,
-    plan: &'a RestorePlan,
-    placement: &'a Placement,
+    pub(super) restore: &'a Restore<'a>,
+    pub(super) placement: Placement,
+    pub(super) journal: Journal,
     control: EngineControl,
-    engine: Engine,
-    start_limit: Duration,
-}
-
-/// What the restored swarm was found to be.
-pub struct Confirmed {
-    pub differences: Vec<Difference>,
-    pub dead_nodes: Vec<DeadNode>,
+    pub(super) engine: Engine,
+    pub(super) start_limit: Duration,
+    /// The key of a locked state, while it lies open.
+    pub(super) open_key: Option<OpenKey>,
 }
 
 impl<'a> Change<'a> {
     /// Connects to systemd; changes nothing yet.
-    pub async fn new(restore: &'a Restore<'a>, plan: &'a RestorePlan, placement: &'a Placement) -> Result<Self> {
+    pub async fn new(restore: &'a Restore<'a>, placement: Placement, journal: Journal) -> Result<Self> {
         let config = restore.config;
         Ok(Self {
             restore,
-            plan,
             placement,
+            journal,
             control: EngineControl::connect(config).await?,
             engine: Engine::at(&config.engine.socket),
             start_limit: Duration::from_secs(config.engine.start_timeout),
+            open_key: None,
         })
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.journal.record
     }
 
     /// Places, starts, forms the cluster and confirms it; on an error, a panic or a signal the old state
     /// is back and the engine started before this returns.
-    pub async fn carry_out(self, recorded: &Inventory, phases: &mut Phases) -> Result<Confirmed> {
-        let attempt = self.restore.shutdown.or_interrupted(self.attempt(recorded, phases));
+    pub async fn carry_out(self, phases: &mut Phases) -> Result<RestoreReport> {
+        self.or_undo(async |change: &mut Self| {
+            change.enter(Phase::Stop, phases).await?;
+            change.control.stop().await?;
+            change.enter(Phase::Aside, phases).await?;
+            change.placement.move_aside()?;
+            change.enter(Phase::Place, phases).await?;
+            change.placement.place()?;
+            change.form(phases).await
+        })
+        .await
+    }
+
+    /// Goes on where the engine was asked to form the cluster and is not known to have done so.
+    pub async fn form_again(self, phases: &mut Phases) -> Result<RestoreReport> {
+        self.or_undo(async |change: &mut Self| {
+            phases.begin("stop");
+            change.control.stop().await?;
+            stage::take_out_engine_state(&change.placement.state_dir())?;
+            change.form(phases).await
+        })
+        .await
+    }
+
+    /// Confirms a swarm that has been running on its own for a while: what is missing by now may have been removed, so
+    /// nothing is undone.
+    pub async fn confirm_late(mut self, phases: &mut Phases) -> Result<RestoreReport> {
+        let confirm = async {
+            self.enter(Phase::Confirm, phases).await?;
+            self.confirm(Strictness::Late).await
+        };
+        let report = confirm.await?;
+        self.finish(report).await
+    }
+
+    async fn or_undo(mut self, attempt: impl AsyncFnOnce(&mut Self) -> Result<RestoreReport>) -> Result<RestoreReport> {
+        let shutdown = self.restore.shutdown;
+        let attempt = shutdown.or_interrupted(attempt(&mut self));
         let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
         match outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("the restore panicked"))) {
-            Ok(confirmed) => Ok(confirmed),
+            Ok(report) => self.finish(report).await,
             Err(error) => Err(self.undo(error).await),
         }
     }
 
-    async fn attempt(&self, recorded: &Inventory, phases: &mut Phases) -> Result<Confirmed> {
-        phases.begin("stop");
-        self.control.stop().await?;
-        phases.begin("place");
-        self.placement.move_aside()?;
-        self.placement.place()?;
-        phases.begin("start");
+    /// From a placed state and a stopped engine to a confirmed swarm.
+    async fn form(&mut self, phases: &mut Phases) -> Result<RestoreReport> {
+        self.enter(Phase::Start, phases).await?;
         self.control.start().await?;
         let answers = |facts: &EngineFacts| facts.swarm.state == SwarmState::Inactive;
         self.engine.wait(self.start_limit, "the engine to answer without a swarm", answers).await?;
-        phases.begin("init");
+        if key_file::is_locked_in(&self.placement.state_dir())? {
+            self.enter(Phase::Unlock, phases).await?;
+            let key = self.restore.unlock_key.as_ref().context("the state is locked, and no unlock key was given")?;
+            self.open_key = Some(OpenKey::lay_open(&self.placement.state_dir(), key.for_state())?);
+        }
+        self.enter(Phase::Init, phases).await?;
         let limit = Duration::from_secs(self.restore.config.restore.init_timeout);
-        self.engine.force_new_cluster(self.plan.init.to_api(), limit).await?;
-        phases.begin("confirm");
-        self.confirm(recorded).await
+        self.engine.force_new_cluster(self.record().plan.init.to_api(), limit).await?;
+        self.enter(Phase::Confirm, phases).await?;
+        self.confirm(Strictness::Fresh).await
     }
 
-    async fn confirm(&self, recorded: &Inventory) -> Result<Confirmed> {
-        let works = |facts: &EngineFacts| {
-            facts.swarm.state == SwarmState::Active && facts.swarm.is_manager && facts.swarm.error.is_empty()
-        };
-        let facts = self.engine.wait(self.start_limit, "the restored swarm to be active", works).await?;
-        let plan = self.plan;
-        if facts.swarm.cluster_id != plan.cluster_id || facts.swarm.node_id != plan.node_id {
-            anyhow::bail!(
-                "the engine formed node {} of swarm {} instead of node {} of swarm {}",
-                facts.swarm.node_id,
-                facts.swarm.cluster_id,
-                plan.node_id,
-                plan.cluster_id
-            );
-        }
-        let view = self.engine.manager_view().await?;
-        let raft_addr = view.node(&plan.node_id).and_then(|node| node.manager_status.as_ref()?.addr.clone());
-        if raft_addr.as_deref() != Some(plan.raft_addr.to_string().as_str()) {
-            anyhow::bail!("the restored manager is at {raft_addr:?} in its raft log, not at {}", plan.raft_addr);
-        }
-        let actual = listing::inventory(&view);
-        let differences = compare(recorded, &actual);
-        let (lost, harmless): (Vec<_>, Vec<_>) = differences.into_iter().partition(is_loss);
-        if !lost.is_empty() {
-            let lost: Vec<String> = lost.iter().map(ToString::to_string).collect();
-            anyhow::bail!("the restored swarm is not what was backed up: {}", lost.join("; "));
-        }
-        Ok(Confirmed { differences: harmless, dead_nodes: dead_nodes(recorded, &plan.node_id) })
+    /// Writes down what comes next.
+    async fn enter(&mut self, phase: Phase, phases: &mut Phases) -> Result<()> {
+        sabotage::at(&format!("restore.before-{}", phase.word())).await?;
+        phases.begin(phase.word());
+        self.journal.enter(phase)?;
+        sabotage::at(&format!("restore.{}", phase.word())).await
+    }
+
+    /// The swarm is back, whatever comes now.
+    async fn finish(mut self, mut report: RestoreReport) -> Result<RestoreReport> {
+        let aside = self.placement.aside().filter(|aside| aside.exists()).map(std::path::Path::to_owned);
+        sabotage::at("restore.before-done").await?;
+        self.journal.finish()?;
+        self.placement.tidy();
+        report.aside = aside.filter(|aside| aside.exists());
+        Ok(report)
     }
 
     /// Puts back what was there and starts the engine; answers with the error to report.
-    async fn undo(&self, cause: anyhow::Error) -> anyhow::Error {
+    pub(super) async fn undo(mut self, cause: anyhow::Error) -> anyhow::Error {
         tracing::warn!("the restore failed; putting back what was there: {cause:#}");
-        let undone = async {
-            self.control.stop().await.context("failed to stop the engine to put the old state back")?;
-            let kept = self.placement.put_back()?;
-            self.control.start().await.context("failed to start the engine on the old state")?;
-            anyhow::Ok(kept)
-        };
-        match undone.await {
+        let undone = self.put_back().await;
+        let state = self.placement.state_dir();
+        match undone {
             Ok(kept) => {
                 let mut fault = Fault::failed("the restore failed; what was there before is back and the engine runs");
                 if let Some(kept) = kept {
                     fault =
                         fault.advice(format!("the state that did not work is kept in {} for a look", kept.display()));
                 }
+                if let Err(error) = self.journal.forget() {
+                    tracing::warn!("{error:#}");
+                }
+                self.placement.tidy();
                 fault.because(cause).into()
             }
             Err(second) => {
-                let state = self.placement.state_dir();
                 let mut fault = Fault::failed(format!("the restore failed ({cause:#}), and so did undoing it"));
+                fault = fault.advice("run the same command again: it goes on with the undoing first");
                 if let Some(aside) = self.placement.aside().filter(|aside| aside.exists()) {
                     fault = fault.advice(format!(
-                        "stop the engine, move {} away, rename {} to it, start the engine",
+                        "or stop the engine, move {} away, rename {} to it, start the engine",
                         state.display(),
                         aside.display()
                     ));
@@ -142,26 +175,21 @@ impl<'a> Change<'a> {
             }
         }
     }
-}
 
-/// What must not differ after a restore. Nodes and the cluster object change by themselves as soon as
-/// the swarm runs; an object too many was written between the listing and the copy.
-fn is_loss(difference: &Difference) -> bool {
-    match difference.change {
-        inventory::Change::Missing => true,
-        inventory::Change::Extra => false,
-        inventory::Change::Changed { .. } => !matches!(difference.kind, ObjectKind::Node | ObjectKind::Cluster),
+    /// Safe to repeat, from wherever it was cut short. Answers where the state that did not work was kept.
+    pub(super) async fn put_back(&mut self) -> Result<Option<std::path::PathBuf>> {
+        self.journal.enter(Phase::Undo)?;
+        sabotage::at("restore.undo").await?;
+        self.control.stop().await.context("failed to stop the engine to put the old state back")?;
+        if let Some(locked) = self.record().locked_key.as_ref().filter(|_| self.placement.has_moved()) {
+            // Not what keeps the old state from coming back.
+            if let Err(error) = key_file::close(&self.placement.state_dir(), locked) {
+                tracing::error!("{error:#}");
+            }
+        }
+        let kept = self.placement.put_back()?;
+        sabotage::at("restore.undone").await?;
+        self.control.start().await.context("failed to start the engine on the old state")?;
+        Ok(kept)
     }
-}
-
-/// Every other node of the backup: workers may come back by themselves, managers never.
-fn dead_nodes(recorded: &Inventory, own: &str) -> Vec<DeadNode> {
-    let others = recorded.nodes.iter().filter(|node| node.id != own);
-    others
-        .map(|node| DeadNode {
-            id: node.id.clone(),
-            hostname: node.hostname.clone(),
-            remove_with: format!("docker node rm --force {}", node.id),
-        })
-        .collect()
 }

@@ -7,6 +7,7 @@ use swarmdr_archive::manifest::Counts;
 
 use super::plan::RestorePlan;
 use crate::{
+    exit::Exit,
     report::{Phase, human_counts, human_ms},
     swarm::inventory::Difference,
 };
@@ -15,8 +16,12 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub struct RestoreReport {
     pub result: &'static str,
+    /// The restore was begun by an earlier run that was cut short.
+    pub finished_earlier_run: bool,
     #[serde(flatten)]
     pub plan: RestorePlan,
+    /// The swarm asks for its unlock key at the next start of the engine, as it did before.
+    pub autolocked: bool,
     pub counts: Counts,
     /// Objects that the restored swarm has beyond the backup's list, or that changed since.
     pub differences: Vec<Difference>,
@@ -24,6 +29,8 @@ pub struct RestoreReport {
     pub aside: Option<PathBuf>,
     /// Nodes that do not answer, with what removes them.
     pub dead_nodes: Vec<DeadNode>,
+    /// What did not come back as it was, or is still to be done by hand. Exit 6.
+    pub attention: Vec<String>,
     pub findings: Vec<String>,
     pub phases: Vec<Phase>,
     /// Bytes.
@@ -35,13 +42,28 @@ pub struct RestoreReport {
 pub struct DeadNode {
     pub id: String,
     pub hostname: String,
+    /// `manager` or `worker`.
+    pub role: String,
+    /// Raft address, of a manager.
+    pub addr: Option<String>,
     pub remove_with: String,
+    /// `--prune-dead` did it.
+    pub removed: bool,
+}
+
+impl RestoreReport {
+    pub fn exit(&self) -> Exit {
+        if self.attention.is_empty() && self.findings.is_empty() { Exit::Done } else { Exit::Attention }
+    }
 }
 
 impl fmt::Display for RestoreReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = &self.plan;
         writeln!(f, "Swarm {} is back from backup {} ({}).", plan.cluster_id, plan.id, plan.created_at)?;
+        if self.finished_earlier_run {
+            writeln!(f, "  begun     by an earlier run that was cut short")?;
+        }
         writeln!(f, "  manager   {} at {}, engine {}", plan.node_id, plan.raft_addr, plan.host_engine)?;
         writeln!(f, "  confirmed {}: as in the backup", human_counts(&self.counts))?;
         for difference in &self.differences {
@@ -53,12 +75,22 @@ impl fmt::Display for RestoreReport {
         let spent: Vec<String> =
             self.phases.iter().map(|phase| format!("{} {}", phase.name, human_ms(phase.ms))).collect();
         writeln!(f, "  spent     {}", spent.join(", "))?;
+        for attention in &self.attention {
+            writeln!(f, "  attention {attention}")?;
+        }
+        for node in self.dead_nodes.iter().filter(|node| node.removed) {
+            writeln!(f, "  removed   {} ({}), a manager that is gone", node.id, node.hostname)?;
+        }
         for note in plan.notes.iter().chain(&self.findings) {
             writeln!(f, "  note: {note}")?;
         }
         writeln!(f, "Next:")?;
-        for node in &self.dead_nodes {
-            writeln!(f, "  {:40} # if {} is gone for good", node.remove_with, node.hostname)?;
+        for node in self.dead_nodes.iter().filter(|node| !node.removed) {
+            writeln!(f, "  {:40} # if the {} {} is gone for good", node.remove_with, node.role, node.hostname)?;
+        }
+        if self.autolocked {
+            let why = "# autolocked as before, by the same key; this makes a new one";
+            writeln!(f, "  {:40} {why}", "docker swarm unlock-key --rotate")?;
         }
         writeln!(f, "  {:40} # workers that had this address come back by themselves", "docker node ls")?;
         writeln!(f, "  {:40} # add managers until there are three", "docker swarm join-token manager")?;

@@ -256,12 +256,12 @@ fn damaged_header(bytes: &[u8], header: &str, why: &str) -> Damage {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::testing::{bytes, key, seal};
     use super::*;
 
     /// 32 bytes of 7.
-    const UNLOCK_KEY: &str = "SWMKEY-1-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+    pub(crate) const UNLOCK_KEY: &str = "SWMKEY-1-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
     /// Made with `openssl ec -aes256` and these 32 bytes as password: the form of engines before 17.12.
     const VECTOR: &str = "0FE6A28FD03E4299ADCCEE4647C7F737";
     const BODY: &str = "xWKwLN5PEjZQuNndrx6Ne3Pwux4JxOYU5TqZzxcItSNYLc1u5J5uf4howz9L/zjt\n\
@@ -277,6 +277,11 @@ mod tests {
             "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nkek-version: 9\n{headers}\
              DEK-Info: AES-256-CBC,{VECTOR}\n\n{BODY}\n-----END EC PRIVATE KEY-----\n"
         )
+    }
+
+    /// Opens with [`UNLOCK_KEY`].
+    pub(crate) fn a_locked_key_file() -> String {
+        rotating()
     }
 
     fn rotating() -> String {

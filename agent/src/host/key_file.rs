@@ -1,0 +1,175 @@
+//! `swarm-node.key` of an autolocked state, lying open for the time that an engine needs to take it up.
+//!
+//! Force-new-cluster cannot open a locked state (moby/moby#36852), so its key file is opened without an engine
+//! ([`keys::unlocked`]). The manager that comes up closes it again by itself, with the unlock key in its raft log
+//! (swarmkit `manager/manager.go`, `updateKEK`); it does so through a new file and a rename, so the open one is still held
+//! here and can be overwritten.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use zeroize::Zeroizing;
+
+use crate::swarm::{
+    UnlockKey,
+    keys::{self, KeyFile},
+    state_dir::NODE_KEY,
+};
+
+/// The open file, held; its content goes when it is no longer the state's.
+#[derive(Debug)]
+pub struct OpenKey {
+    file: File,
+    path: PathBuf,
+}
+
+impl OpenKey {
+    /// Replaces the closed key file of this state with an open one, by rename and flushed.
+    pub fn lay_open(state_dir: &Path, unlock_key: &UnlockKey) -> Result<Self> {
+        let path = state_dir.join(NODE_KEY);
+        let open = || -> Result<Self> {
+            let text = keys::unlocked(&Zeroizing::new(fs::read(&path)?), unlock_key)?;
+            let file = replace(&path, &text)?;
+            Ok(Self { file, path: path.clone() })
+        };
+        open().with_context(|| format!("failed to open the locked key {}", path.display()))
+    }
+
+    /// Overwrites the open key if the engine has put a closed one in its place; false if it has not yet.
+    pub fn scrub(&self) -> Result<bool> {
+        let scrub = || -> Result<bool> {
+            let (held, there) = (self.file.metadata()?, fs::metadata(&self.path)?);
+            if held.ino() == there.ino() || !is_locked(&self.path)? {
+                return Ok(false);
+            }
+            overwrite(&self.file)?;
+            Ok(true)
+        };
+        scrub().with_context(|| format!("failed to clear the open key that was in {}", self.path.display()))
+    }
+}
+
+/// Whether the key file of a state needs an unlock key.
+pub fn is_locked_in(state_dir: &Path) -> Result<bool> {
+    is_locked(&state_dir.join(NODE_KEY))
+}
+
+/// The text of the closed key file of a state; `None` if the state is not locked.
+pub fn locked_text(state_dir: &Path) -> Result<Option<String>> {
+    let path = state_dir.join(NODE_KEY);
+    if !is_locked(&path)? {
+        return Ok(None);
+    }
+    fs::read_to_string(&path).map(Some).with_context(|| format!("failed to read {}", path.display()))
+}
+
+/// Puts the closed key back where an open one lies; the engine must be stopped. No state there is no error.
+pub fn close(state_dir: &Path, locked: &str) -> Result<()> {
+    let path = state_dir.join(NODE_KEY);
+    let close = || -> Result<()> {
+        let new = path_of_new(&path);
+        if new.exists() {
+            overwrite(&OpenOptions::new().write(true).open(&new)?)?;
+            fs::remove_file(&new)?;
+        }
+        if path.exists() && !is_locked(&path)? {
+            let open = OpenOptions::new().write(true).open(&path)?;
+            replace(&path, locked.as_bytes())?;
+            overwrite(&open)?;
+        }
+        Ok(())
+    };
+    close().with_context(|| format!("failed to lock {} again", path.display()))
+}
+
+fn is_locked(path: &Path) -> Result<bool> {
+    let read = || -> Result<bool> {
+        let text = Zeroizing::new(fs::read(path)?);
+        KeyFile::parse(&text).map(|key| key.is_locked()).map_err(|damage| anyhow::anyhow!("{damage}"))
+    };
+    read().with_context(|| format!("failed to read the key file {}", path.display()))
+}
+
+/// Best effort: a filesystem that never writes in place keeps the old blocks until it reuses them.
+fn overwrite(file: &File) -> io::Result<()> {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+    file.write_all_at(&vec![0; length], 0)?;
+    file.sync_all()
+}
+
+/// Not the name that the engine itself uses for a new certificate or key.
+fn path_of_new(path: &Path) -> PathBuf {
+    path.with_extension("key.swarmdr")
+}
+
+/// Writes a new file beside the old one and gives it its name; answers with the new one.
+fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
+    let new = path_of_new(path);
+    let _ = fs::remove_file(&new);
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(path.parent().expect("a key file lies in a directory"))?.sync_all()?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::keys::tests::{UNLOCK_KEY, a_locked_key_file};
+
+    fn state() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        fs::create_dir(dir.path().join("certificates")).expect("creates");
+        fs::write(dir.path().join(NODE_KEY), a_locked_key_file()).expect("writes");
+        dir
+    }
+
+    #[test]
+    fn an_open_key_is_overwritten_once_the_engine_has_closed_it() {
+        let dir = state();
+        let path = dir.path().join(NODE_KEY);
+        let locked = locked_text(dir.path()).expect("reads").expect("is locked");
+        let key = OpenKey::lay_open(dir.path(), &UNLOCK_KEY.parse().expect("is a key")).expect("opens");
+        assert!(!is_locked_in(dir.path()).expect("reads"));
+        assert_eq!(fs::metadata(&path).expect("is there").mode() & 0o777, 0o600);
+        assert!(!key.scrub().expect("the engine has not closed it"));
+        assert!(!is_locked_in(dir.path()).expect("reads"), "it is still in use");
+
+        fs::write(dir.path().join("other"), &locked).expect("writes");
+        fs::rename(dir.path().join("other"), &path).expect("as the engine does");
+        assert!(key.scrub().expect("overwrites"));
+        let mut left = vec![1; 64];
+        key.file.read_exact_at(&mut left, 0).expect("is still held");
+        assert_eq!(left, [0; 64]);
+        assert_eq!(fs::read_to_string(&path).expect("reads"), locked);
+    }
+
+    #[test]
+    fn a_state_that_is_put_away_is_closed_again() {
+        let dir = state();
+        let locked = locked_text(dir.path()).expect("reads").expect("is locked");
+        OpenKey::lay_open(dir.path(), &UNLOCK_KEY.parse().expect("is a key")).expect("opens");
+        fs::write(dir.path().join("certificates/swarm-node.key.swarmdr"), "half").expect("as if it died there");
+        for _ in 0..2 {
+            close(dir.path(), &locked).expect("closes");
+            assert_eq!(fs::read_to_string(dir.path().join(NODE_KEY)).expect("reads"), locked);
+        }
+        assert_eq!(fs::read_dir(dir.path().join("certificates")).expect("lists").count(), 1);
+        close(&dir.path().join("nothing"), &locked).expect("nothing to close");
+    }
+
+    #[test]
+    fn a_wrong_key_changes_nothing() {
+        let dir = state();
+        let wrong = UNLOCK_KEY.replace("BwcH", "CAgI").parse().expect("has the form of a key");
+        OpenKey::lay_open(dir.path(), &wrong).expect_err("does not open");
+        assert_eq!(fs::read_to_string(dir.path().join(NODE_KEY)).expect("reads"), a_locked_key_file());
+    }
+}
