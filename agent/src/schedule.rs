@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
@@ -22,13 +22,21 @@ pub struct ScheduleConfig {
     pub cron: Option<String>,
     /// IANA name of the time zone that `cron` is read in; default: the host's.
     pub timezone: Option<String>,
+    /// Seconds that the next manager in line waits for a backup that is due before it makes it; default: a
+    /// quarter of the time between two due times, 1 minute to 1 hour. Longer than a backup takes, upload included.
+    pub takeover_after: Option<u32>,
 }
+
+/// Bounds of the default of `takeover_after`.
+const SHORTEST_TAKEOVER: SignedDuration = SignedDuration::from_mins(1);
+const LONGEST_TAKEOVER: SignedDuration = SignedDuration::from_hours(1);
 
 /// Due times of backups.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     times: cron::Schedule,
     zone: TimeZone,
+    takeover_after: Option<SignedDuration>,
 }
 
 impl Schedule {
@@ -39,6 +47,8 @@ impl Schedule {
         };
         let zone = match &config.timezone {
             None => TimeZone::system(),
+            // Needs no tzdata, which small hosts lack.
+            Some(name) if name == "UTC" => TimeZone::UTC,
             Some(name) => TimeZone::get(name).map_err(|cause| {
                 Fault::usage(format!("schedule.timezone `{name}` is not known on this host"))
                     .advice("write an IANA name such as `Europe/Berlin` or `UTC` (package tzdata)")
@@ -46,7 +56,8 @@ impl Schedule {
             })?,
         };
         let times = parse(expression).with_context(|| format!("failed to read schedule.cron = \"{expression}\""))?;
-        Ok(Some(Self { times, zone }))
+        let takeover_after = config.takeover_after.map(|seconds| SignedDuration::from_secs(seconds.into()));
+        Ok(Some(Self { times, zone, takeover_after }))
     }
 
     /// The first due time after `after`; `None` if the expression has no further one.
@@ -56,6 +67,16 @@ impl Schedule {
             .after(&wall)
             .filter_map(|wall| self.zone.to_timestamp(to_civil(&wall)?).ok())
             .find(|due| *due > after)
+    }
+
+    /// How long each place in the line of managers waits for the one before it; see [`crate::backup::turn`].
+    pub fn takeover_after(&self, now: Timestamp) -> SignedDuration {
+        if let Some(configured) = self.takeover_after {
+            return configured;
+        }
+        let next = self.next_after(now);
+        let interval = next.and_then(|next| Some(self.next_after(next)?.duration_since(next)));
+        interval.map_or(LONGEST_TAKEOVER, |interval| (interval / 4).clamp(SHORTEST_TAKEOVER, LONGEST_TAKEOVER))
     }
 
     /// True if a due time lies between the newest backup and now, or there is no backup at all.
@@ -115,9 +136,12 @@ mod tests {
     use crate::fault::Rendered;
 
     fn schedule(cron: &str, zone: &str) -> Schedule {
-        Schedule::from_config(&ScheduleConfig { cron: Some(cron.to_owned()), timezone: Some(zone.to_owned()) })
-            .expect("is valid")
-            .expect("has an expression")
+        let config = ScheduleConfig {
+            cron: Some(cron.to_owned()),
+            timezone: Some(zone.to_owned()),
+            ..ScheduleConfig::default()
+        };
+        Schedule::from_config(&config).expect("is valid").expect("has an expression")
     }
 
     fn time(text: &str) -> Timestamp {
@@ -151,6 +175,21 @@ mod tests {
         assert!(!daily.is_due(newest, time("2026-11-21T03:29:59Z")));
         assert!(daily.is_due(newest, time("2026-11-21T03:30:00Z")));
         assert!(daily.is_due(None, time("2026-11-21T00:00:00Z")));
+    }
+
+    #[test]
+    fn others_take_over_after_a_quarter_of_the_interval() {
+        let now = time("2026-11-21T00:00:00Z");
+        for (cron, minutes) in [("30 3 * * *", 60), ("0 * * * *", 15), ("* * * * * *", 1), ("0 3 1 1 *", 60)] {
+            assert_eq!(schedule(cron, "UTC").takeover_after(now), SignedDuration::from_mins(minutes), "{cron}");
+        }
+        let config = ScheduleConfig {
+            cron: Some("30 3 * * *".to_owned()),
+            takeover_after: Some(5),
+            ..ScheduleConfig::default()
+        };
+        let configured = Schedule::from_config(&config).expect("is valid").expect("has an expression");
+        assert_eq!(configured.takeover_after(now), SignedDuration::from_secs(5));
     }
 
     #[test]
