@@ -3,47 +3,46 @@
 //! Everything that can refuse comes before the engine is touched; everything that takes time comes
 //! before that too, or after it is back. Between the two there is nothing but the copy of what changed last.
 
+mod chain;
 mod deliver;
+mod lag;
+pub mod managers;
 mod manifest;
 mod pack;
 pub mod plan;
+mod prepare;
 pub mod quorum;
 mod report;
 mod snapshot;
 mod take;
+pub mod turn;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use ring::rand::{SecureRandom, SystemRandom};
 use swarmdr_archive::{Recipient, writer::Sealed};
 
 pub use plan::BackupPlan;
-pub use report::BackupReport;
+pub use prepare::{Prepared, Step};
+pub use report::{BackupReport, SentReport};
 use snapshot::Snapshot;
 use take::Taken;
 
 use crate::{
-    config::{Config, Mode},
-    exit::Exit,
+    config::Config,
     fault::Fault,
     host::{
-        engine::{Engine, ManagerView},
-        engine_units::EngineControl,
-        freeze::Freezer,
         leftovers::{Note, RunNote, Stage},
-        listing, network, space,
+        listing, space,
         unlock::RunningKey,
     },
     progress::Progress,
     report::Phases,
-    schedule::Schedule,
     shutdown::Shutdown,
     signing::{self, SigningKey},
-    spool::Spool,
     swarm::{self, Examined, Identity, Inventory, Proof, UnlockKey},
-    vaults::{self, Archive, Connected},
+    vaults::Archive,
 };
 
 /// What a run is asked to do.
@@ -51,6 +50,8 @@ use crate::{
 pub struct Request {
     pub if_due: bool,
     pub allow_quorum_loss: bool,
+    /// Find out and say, send and write nothing.
+    pub dry_run: bool,
 }
 
 /// A run and what it works with.
@@ -62,107 +63,19 @@ pub struct Backup<'a> {
     pub now: Timestamp,
 }
 
-/// What was found out before the engine is touched.
-#[derive(Debug)]
-pub struct Prepared {
-    pub plan: BackupPlan,
-    view: ManagerView,
-    vaults: Vec<Connected>,
-    recipients: Vec<Recipient>,
-    chain: manifest::Chain,
-    /// Of an autolocked swarm.
-    unlock_key: Option<RunningKey>,
-}
-
 impl Backup<'_> {
-    /// Asks and checks everything; changes nothing.
-    pub async fn prepare(&self, request: Request) -> Result<Prepared> {
-        let config = self.config;
-        let recipients = parse_recipients(config)?;
-        let engine = Engine::at(&config.engine.socket);
-        let facts = engine.facts().await?;
-        plan::check_manager(&facts)?;
-        let view = engine.manager_view().await?;
-        let addresses = network::local_addresses()?;
-        let mut random = [0; 4];
-        SystemRandom::new().fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
-        let seen = plan::Seen { facts: &facts, view: &view, addresses: &addresses, now: self.now, random };
-        let plan = BackupPlan::make(config, &seen, request.allow_quorum_loss || config.backup.allow_quorum_loss)?;
-        let vaults = vaults::connect(config).await?;
-        let chain = self.check_vaults(&plan, &vaults).await?;
-        if request.if_due {
-            self.check_due(&chain)?;
-        }
-        let unlock_key = self.unlock_key(&plan).await?;
-        if plan.mode == Mode::Freeze {
-            Freezer::prepare(&EngineControl::connect(config).await?, &plan.state_dir).await?;
-        }
-        Ok(Prepared { plan, view, vaults, recipients, chain, unlock_key })
-    }
-
-    /// An autolocked manager must not be stopped without the key that brings it back.
-    async fn unlock_key(&self, plan: &BackupPlan) -> Result<Option<RunningKey>> {
-        if !plan.autolock {
-            return Ok(None);
-        }
-        let key = RunningKey::ask(&self.config.engine.socket).await.map_err(|cause| {
-            Fault::refused("this swarm is autolocked, and without its unlock key a stopped manager stays locked")
-                .because(cause)
-        })?;
-        Ok(Some(key))
-    }
-
-    /// Asks each vault whether a put could work, and for the newest backup of this cluster.
-    async fn check_vaults(&self, plan: &BackupPlan, vaults: &[Connected]) -> Result<manifest::Chain> {
-        let mut chain = manifest::Chain::default();
-        if self.config.vault.is_empty() && !self.config.state_dir.exists() {
-            // The default vault on first use: the spool is what makes the directory that holds both.
-            return Ok(chain);
-        }
-        let keys = signing::own_and_trusted(self.config)?;
-        for connected in vaults {
-            let ready = async {
-                connected.vault.check().await?;
-                chain.extend_from(connected, &plan.cluster_id, &keys).await
-            };
-            match ready.await {
-                Ok(()) => {}
-                Err(error) if connected.settings.required || vaults.len() == 1 => {
-                    return Err(error.context("the vault is not ready, so the engine was not touched"));
-                }
-                Err(error) => {
-                    tracing::warn!("a vault that is not required is not ready: {error:#}");
-                }
-            }
-        }
-        Ok(chain)
-    }
-
-    fn check_due(&self, chain: &manifest::Chain) -> Result<()> {
-        let Some(schedule) = Schedule::from_config(&self.config.schedule)? else {
-            return Err(Fault::usage("--if-due needs a schedule, and none is configured")
-                .advice("write `cron = \"30 3 * * *\"` below `[schedule]`")
-                .into());
-        };
-        if schedule.is_due(chain.newest_at(), self.now) {
-            return Ok(());
-        }
-        let next = chain.newest_at().and_then(|newest| schedule.next_after(newest));
-        let next = next.map_or_else(|| "never".to_owned(), |next| next.to_string());
-        Err(Fault::new(Exit::NotOurTurn, format!("no backup is due before {next}")).into())
-    }
-
     /// Does what was planned.
     pub async fn run(&self, prepared: Prepared) -> Result<BackupReport> {
-        let Prepared { mut plan, view, vaults, recipients, chain, unlock_key } = prepared;
-        let spool = Spool::open(&self.config.spool_dir())?;
+        let Prepared { mut plan, request, view, mut courier, recipients, mut chain, sent, unlock_key } = prepared;
+        courier.spool.prepare()?;
         let key = signing::load_or_make(self.config)?;
         check_space(&plan)?;
         let mut phases = Phases::new();
 
         let mut note = RunNote::write(self.config, note(&plan))?;
 
-        let taken = self.take(&plan, unlock_key.as_ref(), &mut phases, &mut note).await?;
+        let recheck = self.recheck(request, &plan, &mut courier, &mut chain);
+        let taken = self.take(&plan, unlock_key.as_ref(), &mut phases, &mut note, recheck).await?;
         let Taken { snapshot, downtime, notes, mut attention } = taken;
         plan.notes.extend(notes);
 
@@ -173,26 +86,24 @@ impl Backup<'_> {
         if let Proof::Unproven(damage) = &examined.proof {
             attention.push(format!("the backup is stored but cannot be relied on: its raft log breaks at {damage}"));
         }
+        attention.extend(examined.raft.as_ref().and_then(|raft| lag::behind(&view, raft)));
         // The log itself is exact; the engine's listing was made a moment before the stop.
         let inventory = examined.inventory.clone().unwrap_or_else(|| listing::inventory(&view));
 
         phases.begin("pack");
         let draft = manifest::draft(&plan, &view, &examined, &inventory, &downtime, &chain);
-        let sealed = self.pack(snapshot, draft, &inventory, recipients, &key, &spool.partial(plan.id)).await?;
-        let spooled = spool.admit(plan.id)?;
+        let sealed = self.pack(snapshot, draft, &inventory, recipients, &key, &courier.spool.partial(plan.id)).await?;
+        let spooled = courier.spool.admit(plan.id)?;
 
         phases.begin("store");
-        let kept = self.store(&vaults, &spool, &Archive::sealed(&spooled.path, &sealed), &mut attention).await;
-        let kept = kept.map_err(|cause| {
-            Fault::failed("the backup was made but could not be stored")
-                .advice(format!(
-                    "it waits, sealed, in {}; repair the vault, and the next backup sends it too",
-                    spooled.path.display()
-                ))
-                .because(cause)
-        })?;
-        self.send_waiting(&vaults, &spool, &mut attention).await?;
-        Ok(BackupReport::new(plan, sealed, downtime, kept, phases.finish(), self.key_note(&key), attention))
+        let patience = Duration::from_secs(self.config.spool.patience);
+        let delivery = courier.deliver(&Archive::sealed(&spooled.path, &sealed), patience).await?;
+        let delivery = delivery.require_stored(&spooled)?;
+        attention.extend(delivery.complaints());
+        attention.append(&mut courier.attention);
+        let report =
+            BackupReport::new(plan, sealed, downtime, delivery.kept, phases.finish(), self.key_note(&key), attention);
+        Ok(report.with_sent(sent))
     }
 
     async fn pack(
@@ -246,18 +157,6 @@ fn note(plan: &BackupPlan) -> Note {
         stage: Stage::BeforePause,
         snapshot_dir: plan.snapshot_dir.clone(),
     }
-}
-
-fn parse_recipients(config: &Config) -> Result<Vec<Recipient>> {
-    config
-        .recipients
-        .iter()
-        .map(|text| {
-            text.parse().map_err(|cause: swarmdr_archive::Error| {
-                Fault::usage(format!("`recipients` holds `{text}`, which is no age recipient")).because(cause).into()
-            })
-        })
-        .collect()
 }
 
 /// The copy takes what the state's files have allocated; the archive is at most as large again.

@@ -53,6 +53,7 @@ pub struct Config {
     pub backup: BackupConfig,
     pub restore: RestoreConfig,
     pub schedule: ScheduleConfig,
+    pub spool: SpoolConfig,
     /// Where archives go; default: the directory `vault` below `state_dir`.
     pub vault: Vec<VaultSettings>,
 }
@@ -126,6 +127,18 @@ pub struct RestoreConfig {
     pub prune_grace: u64,
 }
 
+/// What waits on this host because a vault did not take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpoolConfig {
+    /// Archives from which on no further backup is made.
+    pub max_count: u32,
+    /// Bytes from which on no further backup is made; the spool can grow beyond them by one archive.
+    pub max_bytes: u64,
+    /// Seconds to go on trying a vault that does not answer, before the archive of this run waits in the spool.
+    pub patience: u64,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -139,6 +152,7 @@ impl Default for Config {
             backup: BackupConfig::default(),
             restore: RestoreConfig::default(),
             schedule: ScheduleConfig::default(),
+            spool: SpoolConfig::default(),
             vault: Vec::new(),
         }
     }
@@ -159,6 +173,12 @@ impl Default for EngineConfig {
 impl Default for BackupConfig {
     fn default() -> Self {
         Self { mode: Mode::Cold, max_pause: 60, max_freeze_ms: 1000, compression_level: 3, allow_quorum_loss: false }
+    }
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        Self { max_count: 32, max_bytes: 8 << 30, patience: 90 }
     }
 }
 
@@ -223,6 +243,9 @@ impl Config {
             vault
                 .target()
                 .map_err(|cause| Fault::usage(format!("cannot use the vault `{}`", vault.url)).because(cause))?;
+        }
+        if self.spool.max_count == 0 {
+            return Err(Fault::usage("spool.max_count is 0: an archive is in the spool before it is in a vault").into());
         }
         Schedule::from_config(&self.schedule)?;
         Ok(())

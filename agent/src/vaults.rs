@@ -35,6 +35,8 @@ pub struct Kept {
     pub size: u64,
     /// The retention in effect, read back; absent where the vault cannot lock.
     pub lock: Option<Lock>,
+    /// This run put it there; otherwise an earlier one had.
+    pub new: bool,
 }
 
 /// Sets the clients up; sends nothing.
@@ -128,6 +130,7 @@ impl Connected {
             version: stored.at.id,
             size: stored.size,
             lock: stored.lock,
+            new: !stored.was_there,
         })
     }
 }

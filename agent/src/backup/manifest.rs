@@ -1,45 +1,18 @@
 //! The clear part of an archive, from what was seen, and its place in the chain of backups.
 
-use anyhow::Result;
 use bollard::models::Node;
-use jiff::Timestamp;
 use swarmdr_archive::{
-    BackupId, Digest, ManifestDraft, TrustedKeys,
+    ManifestDraft,
     manifest::{CertificateTimes, Counts, FORMAT, Manager, Manifest, RestoreHints, Snapshot, SnapshotMode},
 };
 
-use super::plan::BackupPlan;
+use super::{chain::Chain, plan::BackupPlan};
 use crate::{
     config::Mode,
     host::{engine::ManagerView, quiesce::Downtime},
     proof,
     swarm::{Examined, Identity, Inventory},
-    vault::catalog,
-    vaults::Connected,
 };
-
-/// The newest backup of the cluster over all vaults: what the next one follows.
-#[derive(Debug, Default)]
-pub struct Chain {
-    newest: Option<(BackupId, u64, Digest)>,
-}
-
-impl Chain {
-    pub async fn extend_from(&mut self, connected: &Connected, cluster: &str, keys: &TrustedKeys) -> Result<()> {
-        let found = catalog::newest(connected.vault.as_ref(), cluster, keys).await?;
-        if let Some(head) = found {
-            let link = (head.manifest.id, head.manifest.sequence, head.manifest_digest);
-            if self.newest.is_none_or(|newest| newest.0 < link.0) {
-                self.newest = Some(link);
-            }
-        }
-        Ok(())
-    }
-
-    pub fn newest_at(&self) -> Option<Timestamp> {
-        self.newest.map(|(id, _, _)| id.created_at())
-    }
-}
 
 /// Everything but the payload.
 pub fn draft(
@@ -55,8 +28,8 @@ pub fn draft(
     Manifest {
         format: FORMAT,
         id: plan.id,
-        sequence: chain.newest.map_or(1, |(_, sequence, _)| sequence + 1),
-        previous: chain.newest.map(|(_, _, digest)| digest),
+        sequence: chain.next_sequence(),
+        previous: chain.previous(),
         created_at: plan.created_at,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         engine_version: plan.engine_version.clone(),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::BackupId;
 
-use super::quorum::Quorum;
+use super::{managers::Managers, quorum::Away};
 use crate::{
     config::{Config, Mode},
     fault::Fault,
@@ -50,6 +50,7 @@ pub struct BackupPlan {
 pub struct Seen<'a> {
     pub facts: &'a EngineFacts,
     pub view: &'a ManagerView,
+    pub managers: &'a Managers,
     pub addresses: &'a [LocalAddress],
     pub now: Timestamp,
     pub random: [u8; 4],
@@ -58,8 +59,8 @@ pub struct Seen<'a> {
 impl BackupPlan {
     /// Refuses whatever must not be backed up, or must not be stopped now.
     pub fn make(config: &Config, seen: &Seen<'_>, allow_quorum_loss: bool) -> Result<Self> {
-        let mut notes = Vec::new();
-        notes.extend(Quorum::of(&seen.view.nodes).may_stop_one(allow_quorum_loss)?);
+        let own = &seen.facts.swarm.node_id;
+        let mut notes = seen.managers.may_go(own, away(config.backup.mode), allow_quorum_loss)?;
         if seen.facts.swarm.root_rotation {
             return Err(Fault::refused(
                 "the root CA of the swarm is being rotated; a backup of this moment would need both CAs",
@@ -104,13 +105,21 @@ impl BackupPlan {
     }
 }
 
+/// What the other managers see of a backup in this mode.
+pub fn away(mode: Mode) -> Away {
+    match mode {
+        Mode::Cold => Away::Stopped,
+        Mode::Freeze => Away::Frozen,
+    }
+}
+
 /// Refuses every host but a working manager.
 pub fn check_manager(facts: &EngineFacts) -> Result<()> {
     let swarm = &facts.swarm;
     let fault = match swarm.state {
         SwarmState::Active if swarm.is_manager && swarm.error.is_empty() => return Ok(()),
         SwarmState::Active if swarm.is_manager => {
-            Fault::failed(format!("this manager has no working cluster: {}", swarm.error))
+            Fault::refused(format!("this manager has no working cluster: {}", swarm.error))
                 .advice("see `docker node ls`; without a leader there is nothing current to back up")
         }
         SwarmState::Active => Fault::refused("this node is a worker; only a manager holds the swarm's state")
@@ -121,7 +130,7 @@ pub fn check_manager(facts: &EngineFacts) -> Result<()> {
             .advice("wait until `docker info` shows `Swarm: active`"),
         SwarmState::Locked => Fault::refused("this manager is locked, so nothing on it is current")
             .advice("unlock it first with `docker swarm unlock`"),
-        SwarmState::Error => Fault::failed(format!("the swarm part of the engine does not work: {}", swarm.error))
+        SwarmState::Error => Fault::refused(format!("the swarm part of the engine does not work: {}", swarm.error))
             .advice("see `journalctl -u docker`"),
     };
     Err(fault.into())

@@ -2,73 +2,100 @@
 //!
 //! A cluster of N managers needs floor(N/2)+1 of them to have a leader (raft). moby's own test
 //! before a manager leaves is looser (`reachable-2 <= unreachable`, `daemon/cluster/utils.go`).
-
-use bollard::models::{Node, Reachability};
+//!
+//! A frozen manager is another matter than a stopped one. It neither votes nor answers, but it is back before anybody
+//! could call an election: that takes ten ticks of a second (swarmkit `manager/state/raft/raft.go`,
+//! `DefaultRaftConfig`), a freeze one second at most. So where the others have no majority without it, a freeze makes
+//! writes wait for that moment and costs no leader: it is allowed and said. What makes the copy itself doubtful (a
+//! manager that the leader does not reach, a group that is changing) is refused in both modes.
 
 use anyhow::Result;
 
+use super::managers::{Managers, Member};
 use crate::fault::Fault;
 
-/// How many managers there are and how many answer, this one included in both.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quorum {
-    pub managers: usize,
-    pub reachable: usize,
-    /// Hostnames or ids of those that do not answer.
-    pub unreachable: Vec<String>,
+/// How the engine is going to be away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    /// For seconds: the others must do without it.
+    Stopped,
+    /// For less than any timeout of the cluster.
+    Frozen,
 }
 
-impl Quorum {
-    /// Reads it from the cluster's node list.
-    pub fn of(nodes: &[Node]) -> Self {
-        let mut quorum = Self { managers: 0, reachable: 0, unreachable: Vec::new() };
-        for node in nodes {
-            let Some(status) = &node.manager_status else {
-                continue;
-            };
-            quorum.managers += 1;
-            if status.reachability == Some(Reachability::REACHABLE) {
-                quorum.reachable += 1;
-            } else {
-                let hostname = node.description.as_ref().and_then(|it| it.hostname.clone());
-                quorum.unreachable.push(hostname.or(node.id.clone()).unwrap_or_default());
-            }
+impl Managers {
+    /// Refuses if the cluster would be worse off with `own` away for a moment, or if `own` may not be up to date.
+    /// Answers with what to say where it is allowed but not free.
+    pub fn may_go(&self, own: &str, away: Away, allow_loss: bool) -> Result<Vec<String>> {
+        self.check_settled()?;
+        let own = self.check_followed(own)?;
+        let mut notes: Vec<String> = self.keep_majority(away, allow_loss)?.into_iter().collect();
+        let others = self.members.iter().any(|member| member.reachable && !member.leader);
+        if own.leader && others && away == Away::Stopped {
+            notes.push(
+                "this manager is the leader: the others need 10 to 20 s to elect another when its engine stops; \
+                 a backup on another manager costs nothing"
+                    .to_owned(),
+            );
         }
-        quorum
+        if !self.remains.is_empty() {
+            let names = self.remains.join(", ");
+            notes.push(format!("managers by role only, neither members nor alive: {names}; `docker node rm` them"));
+        }
+        Ok(notes)
     }
 
-    /// Refuses if the others have no majority without this manager; answers with what to say where
-    /// it is allowed but not free.
-    pub fn may_stop_one(&self, allow_loss: bool) -> Result<Option<String>> {
-        let majority = self.managers / 2 + 1;
-        let left = self.reachable.saturating_sub(1);
+    fn check_settled(&self) -> Result<()> {
+        if self.joining.is_empty() {
+            return Ok(());
+        }
+        let names = self.joining.join(", ");
+        Err(Fault::refused(format!("the group of managers is changing: {names} is joining it"))
+            .advice("run again when `docker node ls` shows a manager status for it; if that never comes, demote it")
+            .into())
+    }
+
+    /// A manager that its leader does not reach holds an old state.
+    fn check_followed(&self, own: &str) -> Result<&Member> {
+        let listed = self.member(own);
+        listed.filter(|member| member.reachable).ok_or_else(|| {
+            let what = match listed {
+                Some(_) => "the leader of the swarm does not reach this manager, so its state may be old",
+                None => "this node is no member of the swarm's managers (any more)",
+            };
+            Fault::refused(what).advice("see `docker node ls` on another manager").into()
+        })
+    }
+
+    fn keep_majority(&self, away: Away, allow_loss: bool) -> Result<Option<String>> {
+        let managers = self.members.len();
+        let reachable = managers - self.unreachable().count();
+        let majority = managers / 2 + 1;
+        let left = reachable.saturating_sub(1);
         if left >= majority {
             return Ok(None);
         }
-        if self.managers == 1 {
-            return Ok(Some(
-                "this is the only manager: the swarm has no control plane while its engine is stopped".to_owned(),
-            ));
+        if managers == 1 {
+            let say = "this is the only manager: the swarm has no control plane while its engine is stopped";
+            return Ok((away == Away::Stopped).then(|| say.to_owned()));
         }
+        let missing: Vec<&str> = self.unreachable().map(|member| member.name.as_str()).collect();
         let situation = format!(
-            "{} of {} managers answer and {majority} are needed: without this one {left} are left{}",
-            self.reachable,
-            self.managers,
-            if self.unreachable.is_empty() {
-                String::new()
-            } else {
-                format!(" (not answering: {})", self.unreachable.join(", "))
-            }
+            "{reachable} of {managers} managers answer and {majority} are needed: without this one {left} are left{}",
+            if missing.is_empty() { String::new() } else { format!(" (not answering: {})", missing.join(", ")) }
         );
+        if away == Away::Frozen {
+            return Ok(Some(format!("changes to the swarm wait while this manager is frozen: {situation}")));
+        }
         if allow_loss {
             return Ok(Some(format!("the cluster loses its majority for a moment: {situation}")));
         }
         let mut fault =
             Fault::refused(format!("stopping this manager would cost the cluster its majority: {situation}"));
-        if !self.unreachable.is_empty() {
+        if !missing.is_empty() {
             fault = fault.advice("bring the missing managers back first (`docker node ls`)");
         }
-        if self.managers == 2 {
+        if managers == 2 {
             fault = fault.advice("add a third manager: two survive no failure at all");
         }
         Err(fault
@@ -80,16 +107,23 @@ impl Quorum {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{exit::Exit, fault::Rendered};
+    use crate::{backup::managers::tests::cluster, exit::Exit, fault::Rendered};
 
-    fn quorum(managers: usize, reachable: usize) -> Quorum {
-        Quorum { managers, reachable, unreachable: (reachable..managers).map(|n| format!("m{n}")).collect() }
+    /// This manager is `m0`; the first `reachable` answer.
+    fn managers(managers: usize, reachable: usize) -> Managers {
+        cluster(managers - 1, &(0..managers).map(|n| n < reachable).collect::<Vec<_>>())
+    }
+
+    fn refusal(result: Result<Vec<String>>) -> Rendered {
+        let rendered = Rendered::of(&result.expect_err("is refused"));
+        assert_eq!(rendered.exit, Exit::Refused, "{rendered}");
+        rendered
     }
 
     #[test]
     fn stops_only_where_the_others_keep_a_majority() {
         // managers, reachable, allowed without loss
-        for (managers, reachable, allowed) in [
+        for (all, reachable, allowed) in [
             (1, 1, true),
             (2, 2, false),
             (3, 3, true),
@@ -100,17 +134,49 @@ mod tests {
             (5, 3, false),
             (7, 5, true),
         ] {
-            let guard = quorum(managers, reachable);
-            assert_eq!(guard.may_stop_one(false).is_ok(), allowed, "{managers}/{reachable}");
-            guard.may_stop_one(true).expect("loss is allowed");
+            let managers = managers(all, reachable);
+            assert_eq!(managers.may_go("m0", Away::Stopped, false).is_ok(), allowed, "{all}/{reachable}");
+            managers.may_go("m0", Away::Stopped, true).expect("loss is allowed");
+        }
+    }
+
+    #[test]
+    fn a_freeze_costs_no_majority_and_says_what_it_costs() {
+        assert!(managers(3, 3).may_go("m0", Away::Frozen, false).expect("is allowed").is_empty());
+        assert!(managers(1, 1).may_go("m0", Away::Frozen, false).expect("is allowed").is_empty());
+        for (all, reachable) in [(2, 2), (3, 2), (4, 3)] {
+            let notes = managers(all, reachable).may_go("m0", Away::Frozen, false).expect("is allowed");
+            assert!(notes[0].contains("wait while this manager is frozen"), "{notes:?}");
         }
     }
 
     #[test]
     fn refusal_names_who_is_missing() {
-        let error = quorum(3, 2).may_stop_one(false).expect_err("is refused");
-        let rendered = Rendered::of(&error);
-        assert_eq!(rendered.exit, Exit::Refused);
-        assert!(rendered.what.contains("not answering: m2"), "{rendered}");
+        let rendered = refusal(managers(3, 2).may_go("m0", Away::Stopped, false));
+        assert!(rendered.what.contains("not answering: host2"), "{rendered}");
+    }
+
+    #[test]
+    fn a_changing_group_and_a_lost_follower_are_refused_in_both_modes() {
+        let mut joining = managers(3, 3);
+        joining.joining.push("host3".to_owned());
+        let lost = cluster(1, &[false, true, true, true, true]);
+        for away in [Away::Stopped, Away::Frozen] {
+            assert!(refusal(joining.may_go("m0", away, true)).what.contains("host3 is joining"));
+            assert!(refusal(lost.may_go("m0", away, true)).what.contains("does not reach this manager"));
+            assert!(refusal(lost.may_go("other", away, true)).what.contains("no member"));
+        }
+    }
+
+    #[test]
+    fn the_leader_and_the_remains_of_a_restore_are_said() {
+        let leader = cluster(0, &[true, true, true]);
+        let notes = leader.may_go("m0", Away::Stopped, false).expect("is allowed");
+        assert!(notes[0].contains("is the leader"), "{notes:?}");
+        assert!(leader.may_go("m0", Away::Frozen, false).expect("is allowed").is_empty());
+        let mut restored = managers(1, 1);
+        restored.remains = vec!["old1".to_owned(), "old2".to_owned()];
+        let notes = restored.may_go("m0", Away::Stopped, false).expect("is allowed");
+        assert!(notes.iter().any(|note| note.contains("old1, old2")), "{notes:?}");
     }
 }

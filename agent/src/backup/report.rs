@@ -5,7 +5,10 @@ use std::{fmt, path::PathBuf};
 use serde::Serialize;
 use swarmdr_archive::{manifest::Counts, writer::Sealed};
 
-use super::plan::BackupPlan;
+use super::{
+    deliver::{Delivery, Sent},
+    plan::BackupPlan,
+};
 use crate::{
     config::Mode,
     exit::Exit,
@@ -30,6 +33,8 @@ pub struct BackupReport {
     pub sha256: String,
     pub downtime: Downtime,
     pub kept: Vec<Kept>,
+    /// Archives of earlier runs that were waiting, and what became of them.
+    pub sent: Vec<Sent>,
     pub signing_key: KeyNote,
     pub phases: Vec<Phase>,
     /// Bytes.
@@ -70,10 +75,23 @@ impl BackupReport {
             plan,
             downtime,
             kept,
+            sent: Vec::new(),
             signing_key,
             phases,
             peak_memory: peak_memory(),
         }
+    }
+
+    /// Adds what became of earlier archives; one that still waits wants attention.
+    #[must_use]
+    pub fn with_sent(mut self, sent: Vec<Delivery>) -> Self {
+        self.attention.extend(still_waiting(&sent));
+        if !self.attention.is_empty() {
+            self.exit = Exit::Attention;
+            self.result = self.exit.word();
+        }
+        self.sent = sent.into_iter().map(Delivery::into_sent).collect();
+        self
     }
 
     /// True if a vault on this very host is the only one.
@@ -112,6 +130,7 @@ impl fmt::Display for BackupReport {
         let spent: Vec<String> =
             self.phases.iter().map(|phase| format!("{} {}", phase.name, human_ms(phase.ms))).collect();
         writeln!(f, "  spent     {}", spent.join(", "))?;
+        write_sent(f, &self.sent)?;
         for note in &plan.notes {
             writeln!(f, "  note: {note}")?;
         }
@@ -137,4 +156,54 @@ impl fmt::Display for BackupReport {
         }
         Ok(())
     }
+}
+
+/// The stable JSON form of `backup --if-due --json` where nothing was due but something was waiting.
+#[derive(Debug, Serialize)]
+pub struct SentReport {
+    pub result: &'static str,
+    #[serde(skip)]
+    pub exit: Exit,
+    pub sent: Vec<Sent>,
+    /// Why no backup was made.
+    pub because: String,
+    pub attention: Vec<String>,
+}
+
+impl SentReport {
+    pub fn new(sent: Vec<Delivery>, why: &anyhow::Error, mut attention: Vec<String>) -> Self {
+        attention.extend(still_waiting(&sent));
+        let exit = match (sent.iter().all(Delivery::is_stored), attention.is_empty()) {
+            (false, _) => Exit::Failed,
+            (true, false) => Exit::Attention,
+            (true, true) => Exit::Done,
+        };
+        let sent = sent.into_iter().map(Delivery::into_sent).collect();
+        Self { result: exit.word(), exit, sent, because: why.to_string(), attention }
+    }
+}
+
+impl fmt::Display for SentReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "No backup was made: {}.", self.because)?;
+        write_sent(f, &self.sent)?;
+        for attention in &self.attention {
+            writeln!(f, "  ATTENTION: {attention}")?;
+        }
+        Ok(())
+    }
+}
+
+fn still_waiting(sent: &[Delivery]) -> impl Iterator<Item = String> {
+    let waiting = sent.iter().filter(|delivery| !delivery.is_complete());
+    waiting.map(|delivery| format!("{} still waits in the spool: {}", delivery.id, delivery.complaints().join("; ")))
+}
+
+fn write_sent(f: &mut fmt::Formatter<'_>, sent: &[Sent]) -> fmt::Result {
+    for one in sent {
+        for kept in one.kept.iter().filter(|kept| kept.new) {
+            writeln!(f, "  sent      {}, which was waiting, to {}", one.id, kept.vault)?;
+        }
+    }
+    Ok(())
 }

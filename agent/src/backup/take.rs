@@ -59,13 +59,15 @@ enum Copying {
 }
 
 impl Backup<'_> {
-    /// Pauses the engine, copies its state, brings it back. It is brought back on every way out.
+    /// Pauses the engine, copies its state, brings it back. It is brought back on every way out. `recheck` is asked last
+    /// before the engine is touched, since the copy beside the running engine takes time.
     pub(super) async fn take(
         &self,
         plan: &BackupPlan,
         key: Option<&RunningKey>,
         phases: &mut Phases,
         note: &mut RunNote,
+        recheck: impl Future<Output = Result<()>>,
     ) -> Result<Taken> {
         let control = EngineControl::connect(self.config).await?;
         phases.begin("pre-copy");
@@ -76,7 +78,7 @@ impl Backup<'_> {
         if let Err(error) = &inhibitor {
             notes.push(format!("a shutdown of this host would not have waited for the engine: {error:#}"));
         }
-        self.shutdown.check()?;
+        self.shutdown.or_interrupted(recheck).await?;
         let attempts = if plan.mode == Mode::Freeze { FREEZE_ATTEMPTS } else { 1 };
         for left in (0..attempts).rev() {
             let attempt = self.attempt(plan, &control, snapshot, phases, note).await?;

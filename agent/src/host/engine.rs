@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
-    models::{LocalNodeState, Node, NodeState, Swarm, SwarmInitRequest, SystemInfo},
+    models::{LocalNodeState, Node, NodeState, ObjectVersion, Swarm, SwarmInitRequest, SystemInfo},
     query_parameters::DeleteNodeOptionsBuilder,
 };
 
@@ -124,6 +124,12 @@ impl Engine {
         list.await.context("failed to list the swarm's objects through the engine")
     }
 
+    /// The nodes alone, as the leader sees them now.
+    pub async fn nodes(&self) -> Result<Vec<Node>> {
+        let list = async { anyhow::Ok(self.client().await?.list_nodes(None).await?) };
+        list.await.context("failed to list the swarm's nodes through the engine")
+    }
+
     /// The ids of the nodes that the cluster sees in this state.
     pub async fn nodes_in(&self, state: NodeState) -> Result<BTreeSet<String>> {
         let nodes = self.client().await?.list_nodes(None).await.context("failed to list the swarm's nodes")?;
@@ -215,6 +221,18 @@ impl ManagerView {
     /// The node of this id, as the cluster knows it.
     pub fn node(&self, id: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id.as_deref() == Some(id))
+    }
+
+    /// The highest raft index that any object says it was changed at; networks do not say it.
+    pub fn newest_version(&self) -> Option<u64> {
+        let index = |version: &Option<ObjectVersion>| version.as_ref().and_then(|version| version.index);
+        let listed = self.nodes.iter().filter_map(|it| index(&it.version));
+        listed
+            .chain(index(&self.cluster.version))
+            .chain(self.services.iter().filter_map(|it| index(&it.version)))
+            .chain(self.secrets.iter().filter_map(|it| index(&it.version)))
+            .chain(self.configs.iter().filter_map(|it| index(&it.version)))
+            .max()
     }
 
     pub fn auto_lock(&self) -> bool {

@@ -310,4 +310,4 @@ impl fmt::Display for Entry {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

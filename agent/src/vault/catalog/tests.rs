@@ -14,20 +14,20 @@ use crate::vault::faulty::{Call, Fault, FaultyVault, broken};
 use crate::vault::memory::MemoryVault;
 use crate::vault::{LockMode, LockPolicy, NO_PROGRESS, Upload, store};
 
-const CLUSTER: &str = "q9x0h2k7m1c4v8b6n3z5a7s2d";
+pub(crate) const CLUSTER: &str = "q9x0h2k7m1c4v8b6n3z5a7s2d";
 const OTHER: &str = "a1111111111111111111111111";
 
-struct Archive {
+pub(crate) struct Archive {
     name: ObjectName,
     bytes: Vec<u8>,
 }
 
-fn key() -> SecretKey {
+pub(crate) fn key() -> SecretKey {
     SecretKey::generate(&SystemRandom::new()).unwrap()
 }
 
 /// The backup of a cluster taken at this minute.
-fn archive(cluster: &str, minute: i64, key: &SecretKey) -> Archive {
+pub(crate) fn archive(cluster: &str, minute: i64, key: &SecretKey) -> Archive {
     archive_with(cluster, minute, key, Proof::Unchecked)
 }
 
@@ -83,11 +83,11 @@ fn archive_with(cluster: &str, minute: i64, key: &SecretKey, proof: Proof) -> Ar
     Archive { name: ObjectName::new(cluster, id).unwrap(), bytes: out.into_inner() }
 }
 
-fn vault(name: &str) -> MemoryVault {
+pub(crate) fn vault(name: &str) -> MemoryVault {
     MemoryVault::new(name, Some(LockPolicy { mode: LockMode::Compliance, days: 30 }))
 }
 
-async fn put(vault: &dyn Vault, archive: &Archive) {
+pub(crate) async fn put(vault: &dyn Vault, archive: &Archive) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &archive.bytes).unwrap();
     let upload = Upload::of_file(archive.name.key(), file.path(), archive.name.id().created_at()).unwrap();

@@ -1,0 +1,56 @@
+//! Whether the copied log is as new as the cluster was.
+//!
+//! A manager hands questions on to the leader, so its API shows the leader's state even where its own log lags
+//! behind. An object carries the raft index that the leader had applied when it last changed (swarmkit
+//! `manager/state/store/memory.go`, `touchMeta`); the log entry of the change itself has a higher one. So a log that
+//! ends at or below the highest version that the API showed lacks an acknowledged change.
+
+use crate::{host::engine::ManagerView, swarm::inventory::Raft};
+
+/// What to say of a copy that lacks changes that the cluster had acknowledged before the engine was stopped.
+///
+/// Such a backup is whole, and not worse than one made when its last entry was new: it is stored, and told.
+pub fn behind(view: &ManagerView, raft: &Raft) -> Option<String> {
+    let needed = view.newest_version()? + 1;
+    let missing = needed.checked_sub(raft.last_index).filter(|missing| *missing > 0)?;
+    Some(format!(
+        "this manager lags behind its leader: its log ends at index {}, and the cluster was at {needed} or later before \
+         the copy; at least {missing} changes are not in the backup. See `docker node ls` and this host's disk and network",
+        raft.last_index
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::{Node, ObjectVersion, Secret, Swarm};
+
+    use super::*;
+
+    fn view(cluster: u64, node: u64, secret: u64) -> ManagerView {
+        let version = |index| Some(ObjectVersion { index: Some(index) });
+        ManagerView {
+            cluster: Swarm { version: version(cluster), ..Swarm::default() },
+            nodes: vec![Node { version: version(node), ..Node::default() }, Node::default()],
+            services: Vec::new(),
+            networks: Vec::new(),
+            secrets: vec![Secret { version: version(secret), ..Secret::default() }],
+            configs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_log_must_go_beyond_every_version_that_was_seen() {
+        let raft = |last_index| Raft { last_index, ..Raft::default() };
+        for (view, last_index, missing) in [
+            (view(10, 12, 11), 13, None),
+            (view(10, 12, 11), 20, None),
+            (view(10, 12, 11), 12, Some("at least 1 change")),
+            (view(10, 12, 40), 13, Some("at least 28 change")),
+            (view(40, 12, 11), 13, Some("at least 28 change")),
+        ] {
+            let said = behind(&view, &raft(last_index));
+            assert_eq!(said.is_some(), missing.is_some(), "{said:?}");
+            assert!(said.unwrap_or_default().contains(missing.unwrap_or_default()), "{last_index}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The managers of the cluster, as its leader sees them and as they answer this host.
+//!
+//! A follower passes `GET /nodes` on to the leader (swarmkit `manager/controlapi`, raft proxy), so every manager that
+//! gets an answer sees the same list at the same time. The list is slow, though: a manager that has just stopped
+//! stays "reachable" for seconds. Hence [`Managers::probe`].
+
+use std::{net::SocketAddr, time::Duration};
+
+use bollard::models::{Node, NodeSpecRoleEnum, NodeState, Reachability};
+use futures_util::future::join_all;
+
+use crate::host::network;
+
+/// A refused connection comes back at once; this is for packets that vanish.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Everything about the managers that decides whether and where a backup is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Managers {
+    /// Members of the raft group, by node id.
+    pub members: Vec<Member>,
+    /// Promoted and alive, but not yet a member: the group is about to change its size.
+    pub joining: Vec<String>,
+    /// Managers by role that are neither members nor alive: what a restored swarm keeps of its old managers.
+    pub remains: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub id: String,
+    /// Hostname, or the id where there is none.
+    pub name: String,
+    /// Where the others find it; absent where that is no usable address.
+    pub addr: Option<SocketAddr>,
+    pub leader: bool,
+    pub reachable: bool,
+}
+
+impl Managers {
+    /// Reads the cluster's node list.
+    pub fn of(nodes: &[Node]) -> Self {
+        let mut managers = Self::default();
+        for node in nodes {
+            let id = node.id.clone().unwrap_or_default();
+            let name = node.description.as_ref().and_then(|it| it.hostname.clone()).filter(|name| !name.is_empty());
+            let name = name.unwrap_or_else(|| id.clone());
+            let role = node.spec.as_ref().and_then(|spec| spec.role);
+            match &node.manager_status {
+                Some(status) => managers.members.push(Member {
+                    addr: status.addr.as_deref().and_then(usable),
+                    leader: status.leader.unwrap_or_default(),
+                    reachable: status.reachability == Some(Reachability::REACHABLE),
+                    id,
+                    name,
+                }),
+                None if role != Some(NodeSpecRoleEnum::MANAGER) => {}
+                None if is_ready(node) => managers.joining.push(name),
+                None => managers.remains.push(name),
+            }
+        }
+        managers.members.sort_by(|a, b| a.id.cmp(&b.id));
+        managers
+    }
+
+    pub fn member(&self, id: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == id)
+    }
+
+    /// Connects to the managers that the list calls reachable, but not to `own`: one that does not accept is not
+    /// reachable after all. Where the engine's port is open to the other managers, as swarm needs it, it is open to
+    /// the agent beside it.
+    pub async fn probe(&mut self, own: &str) {
+        let others = self.members.iter_mut().filter(|member| member.reachable && member.id != own);
+        let probes = others.map(|member| async move {
+            if let Some(addr) = member.addr {
+                member.reachable = network::answers(addr, PROBE_LIMIT).await;
+            }
+        });
+        join_all(probes).await;
+    }
+
+    pub fn unreachable(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| !member.reachable)
+    }
+}
+
+fn usable(addr: &str) -> Option<SocketAddr> {
+    addr.parse::<SocketAddr>().ok().filter(|addr| !addr.ip().is_unspecified() && addr.port() != 0)
+}
+
+fn is_ready(node: &Node) -> bool {
+    node.status.as_ref().and_then(|status| status.state) == Some(NodeState::READY)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use bollard::models::{ManagerStatus, NodeSpec, NodeStatus};
+
+    use super::*;
+
+    /// Managers `m0`, `m1`… of which these lead and answer.
+    pub fn cluster(leader: usize, reachable: &[bool]) -> Managers {
+        let member = |(n, reachable): (usize, &bool)| Member {
+            id: format!("m{n}"),
+            name: format!("host{n}"),
+            addr: None,
+            leader: n == leader,
+            reachable: *reachable,
+        };
+        Managers { members: reachable.iter().enumerate().map(member).collect(), ..Managers::default() }
+    }
+
+    fn node(id: &str, role: NodeSpecRoleEnum, state: NodeState, status: Option<(Reachability, &str)>) -> Node {
+        Node {
+            id: Some(id.to_owned()),
+            spec: Some(NodeSpec { role: Some(role), ..NodeSpec::default() }),
+            status: Some(NodeStatus { state: Some(state), ..NodeStatus::default() }),
+            manager_status: status.map(|(reachability, addr)| ManagerStatus {
+                leader: Some(false),
+                reachability: Some(reachability),
+                addr: Some(addr.to_owned()),
+            }),
+            ..Node::default()
+        }
+    }
+
+    #[test]
+    fn members_joiners_and_remains_are_told_apart() {
+        use NodeSpecRoleEnum::{MANAGER, WORKER};
+        let nodes = [
+            node("d", MANAGER, NodeState::READY, Some((Reachability::REACHABLE, "10.0.0.4:2377"))),
+            node("c", MANAGER, NodeState::DOWN, Some((Reachability::UNREACHABLE, "0.0.0.0:2377"))),
+            // Being demoted: still a member.
+            node("b", WORKER, NodeState::READY, Some((Reachability::REACHABLE, "10.0.0.2:2377"))),
+            node("a", WORKER, NodeState::READY, None),
+            node("e", MANAGER, NodeState::READY, None),
+            node("f", MANAGER, NodeState::DOWN, None),
+            node("g", MANAGER, NodeState::UNKNOWN, None),
+        ];
+        let managers = Managers::of(&nodes);
+        let members: Vec<_> = managers.members.iter().map(|it| (it.id.as_str(), it.reachable, it.addr)).collect();
+        let at = |text: &str| Some(text.parse().expect("is an address"));
+        assert_eq!(members, [("b", true, at("10.0.0.2:2377")), ("c", false, None), ("d", true, at("10.0.0.4:2377"))]);
+        assert_eq!(managers.joining, ["e"]);
+        assert_eq!(managers.remains, ["f", "g"]);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_accept_is_not_reachable() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let mut managers = cluster(0, &[true, true, true, true]);
+        // Its own port is never tried: this would not answer.
+        managers.members[0].addr = Some(closed.local_addr().expect("has an address"));
+        managers.members[1].addr = Some(listener.local_addr().expect("has an address"));
+        managers.members[2].addr = managers.members[0].addr;
+        drop(closed);
+        managers.probe("m0").await;
+        let reachable: Vec<bool> = managers.members.iter().map(|member| member.reachable).collect();
+        assert_eq!(reachable, [true, true, false, true]);
+    }
+}

@@ -1,0 +1,204 @@
+//! Everything that can refuse a backup, asked before the engine is touched.
+
+use anyhow::Result;
+use ring::rand::{SecureRandom, SystemRandom};
+use swarmdr_archive::{BackupId, Recipient};
+
+use super::{
+    Backup, BackupPlan, Request,
+    chain::Chain,
+    deliver::{Courier, Delivery},
+    managers::Managers,
+    plan::{self, Seen},
+    report::SentReport,
+    turn::{Look, Memory, Place},
+};
+use crate::{
+    config::{Config, Mode},
+    exit::Exit,
+    fault::{Fault, Rendered},
+    host::{
+        engine::{Engine, EngineFacts, ManagerView},
+        engine_units::EngineControl,
+        freeze::Freezer,
+        network,
+        unlock::RunningKey,
+    },
+    schedule::Schedule,
+};
+
+/// What a run comes to before it touches the engine.
+#[derive(Debug)]
+pub enum Step {
+    Ready(Box<Prepared>),
+    /// No backup is to be made now; but some were waiting, and were taken care of.
+    Sent(SentReport),
+}
+
+/// What was found out before the engine is touched.
+#[derive(Debug)]
+pub struct Prepared {
+    pub plan: BackupPlan,
+    pub(super) request: Request,
+    pub(super) view: ManagerView,
+    pub(super) courier: Courier,
+    pub(super) recipients: Vec<Recipient>,
+    pub(super) chain: Chain,
+    pub(super) sent: Vec<Delivery>,
+    /// Of an autolocked swarm.
+    pub(super) unlock_key: Option<RunningKey>,
+}
+
+impl Backup<'_> {
+    /// Asks and checks everything, and sends what earlier runs left waiting. A dry run sends and writes nothing.
+    pub async fn prepare(&self, request: Request) -> Result<Step> {
+        let config = self.config;
+        let recipients = parse_recipients(config)?;
+        let engine = Engine::at(&config.engine.socket);
+        let facts = engine.facts().await?;
+        plan::check_manager(&facts)?;
+        let (own, cluster) = (&facts.swarm.node_id, &facts.swarm.cluster_id);
+
+        let mut courier = Courier::open(self).await?;
+        let sent = if request.dry_run { Vec::new() } else { courier.send_waiting().await? };
+        let chain = self.look_into_vaults(&mut courier, cluster).await?;
+        let view = engine.manager_view().await?;
+        let mut managers = Managers::of(&view.nodes);
+        managers.probe(own).await;
+        let turn = match self.turn(request, &facts, &chain, &sent, &managers) {
+            Err(error) if Rendered::of(&error).exit == Exit::NotOurTurn && sent.iter().any(Delivery::is_news) => {
+                return Ok(Step::Sent(SentReport::new(sent, &error, courier.attention)));
+            }
+            turn => turn?,
+        };
+
+        let addresses = network::local_addresses()?;
+        let random = random_tag()?;
+        let seen =
+            Seen { facts: &facts, view: &view, managers: &managers, addresses: &addresses, now: self.now, random };
+        let mut plan = BackupPlan::make(config, &seen, request.allow_quorum_loss)?;
+        plan.notes.extend(turn);
+        courier.spool.require_room(&config.spool)?;
+        let unlock_key = self.unlock_key(&plan).await?;
+        if plan.mode == Mode::Freeze {
+            Freezer::prepare(&EngineControl::connect(config).await?, &plan.state_dir).await?;
+        }
+        Ok(Step::Ready(Box::new(Prepared { plan, request, view, courier, recipients, chain, sent, unlock_key })))
+    }
+
+    /// A host that cannot see the vaults does not know how long a backup has been missing.
+    async fn look_into_vaults(&self, courier: &mut Courier, cluster: &str) -> Result<Chain> {
+        let look = async {
+            courier.require_vaults()?;
+            courier.chain(cluster).await
+        };
+        look.await.inspect_err(|_| Memory::installed().forget())
+    }
+
+    /// Whether a backup is due and this manager makes it; anything goes for a person's own command.
+    fn turn(
+        &self,
+        request: Request,
+        facts: &EngineFacts,
+        chain: &Chain,
+        sent: &[Delivery],
+        managers: &Managers,
+    ) -> Result<Option<String>> {
+        if !request.if_due {
+            return Ok(None);
+        }
+        let schedule = self.schedule()?;
+        let memory = Memory::installed();
+        let is_due = |newest: Option<BackupId>| schedule.is_due(newest.map(|id| id.created_at()), self.now);
+        if !is_due(chain.newest()) {
+            memory.forget();
+            let next = chain.newest().and_then(|newest| schedule.next_after(newest.created_at()));
+            let next = next.map_or_else(|| "never".to_owned(), |next| next.to_string());
+            return Err(Fault::new(Exit::NotOurTurn, format!("no backup is due before {next}")).into());
+        }
+        let waiting = sent.iter().filter(|it| it.cluster == facts.swarm.cluster_id && !it.is_stored());
+        if let Some(waiting) = waiting.max_by_key(|it| it.id).filter(|it| !is_due(Some(it.id))) {
+            return Err(not_stored(waiting, &self.config.spool_dir()));
+        }
+        let look = Look { cluster: facts.swarm.cluster_id.clone(), newest: chain.newest(), now: self.now };
+        let place = Place::of(managers, &facts.swarm.node_id)?;
+        let turn = place.may_go(memory.read().as_ref(), &look, schedule.takeover_after(self.now));
+        if turn.is_err() && !request.dry_run {
+            memory.wait(&look);
+        }
+        turn
+    }
+
+    fn schedule(&self) -> Result<Schedule> {
+        Schedule::from_config(&self.config.schedule)?.ok_or_else(|| {
+            Fault::usage("--if-due needs a schedule, and none is configured")
+                .advice("write `cron = \"30 3 * * *\"` below `[schedule]`")
+                .into()
+        })
+    }
+
+    /// Asks again what another manager may have changed since, just before the engine is touched: whether the others
+    /// still keep a majority, whether it is still this manager's turn, and what the new backup follows.
+    ///
+    /// What is left is the moment between the answers and the stop, of two people on two managers.
+    pub(super) async fn recheck(
+        &self,
+        request: Request,
+        plan: &BackupPlan,
+        courier: &mut Courier,
+        chain: &mut Chain,
+    ) -> Result<()> {
+        let mut managers = Managers::of(&Engine::at(&self.config.engine.socket).nodes().await?);
+        managers.probe(&plan.node_id).await;
+        let now = courier.chain(&plan.cluster_id).await?;
+        if request.if_due {
+            if now.newest() != chain.newest() {
+                return Err(Fault::new(Exit::NotOurTurn, "another manager has made the backup meanwhile").into());
+            }
+            let look = Look { cluster: plan.cluster_id.clone(), newest: now.newest(), now: self.now };
+            let takeover = self.schedule()?.takeover_after(self.now);
+            Place::of(&managers, &plan.node_id)?.may_go(Memory::installed().read().as_ref(), &look, takeover)?;
+        }
+        managers.may_go(&plan.node_id, plan::away(plan.mode), request.allow_quorum_loss)?;
+        *chain = now;
+        Ok(())
+    }
+
+    /// An autolocked manager must not be stopped without the key that brings it back.
+    async fn unlock_key(&self, plan: &BackupPlan) -> Result<Option<RunningKey>> {
+        if !plan.autolock {
+            return Ok(None);
+        }
+        let key = RunningKey::ask(&self.config.engine.socket).await.map_err(|cause| {
+            Fault::refused("this swarm is autolocked, and without its unlock key a stopped manager stays locked")
+                .because(cause)
+        })?;
+        Ok(Some(key))
+    }
+}
+
+/// The backup of this due time lies in this host's spool: another copy of the state would not help.
+fn not_stored(waiting: &Delivery, spool: &std::path::Path) -> anyhow::Error {
+    Fault::failed(format!("the backup that was due is made ({}), but could not be stored", waiting.id))
+        .advice(format!("it waits, sealed, in {}; repair the vault, and the next run sends it", spool.display()))
+        .because(anyhow::anyhow!("{}", waiting.complaints().join("; ")))
+        .into()
+}
+
+fn random_tag() -> Result<[u8; 4]> {
+    let mut random = [0; 4];
+    SystemRandom::new().fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
+    Ok(random)
+}
+
+fn parse_recipients(config: &Config) -> Result<Vec<Recipient>> {
+    config
+        .recipients
+        .iter()
+        .map(|text| {
+            text.parse().map_err(|cause: swarmdr_archive::Error| {
+                Fault::usage(format!("`recipients` holds `{text}`, which is no age recipient")).because(cause).into()
+            })
+        })
+        .collect()
+}
