@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -28,13 +28,23 @@ impl Listener {
         S: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
+        Self::start_at(Ipv4Addr::LOCALHOST, netns, serve)
+    }
+
+    /// The same on another address of the calling thread's network namespace.
+    pub fn start_at<S, F>(listen: Ipv4Addr, netns: Option<&Path>, serve: S) -> Result<Self>
+    where
+        S: Fn(TcpStream) -> F + Send + 'static,
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
         let runtime = Builder::new_current_thread().enable_io().build().context("failed to start a runtime")?;
         // Not by the runtime: the caller may be on one already, and must not block on another.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("failed to listen on 127.0.0.1")?;
+        let listener =
+            std::net::TcpListener::bind((listen, 0)).with_context(|| format!("failed to listen on {listen}"))?;
         listener.set_nonblocking(true).context("failed to set up a listening socket")?;
         let address = match listener.local_addr().context("failed to learn the listener's port")? {
             SocketAddr::V4(address) => address,
-            SocketAddr::V6(address) => unreachable!("bound to 127.0.0.1, not {address}"),
+            SocketAddr::V6(address) => unreachable!("bound to {listen}, not {address}"),
         };
         let namespace = netns.map(File::open).transpose().context("failed to open the network namespace")?;
         let (stop, stopped) = oneshot::channel();

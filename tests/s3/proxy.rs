@@ -4,7 +4,7 @@
 //! request: the proxy adds `Connection: close`, which is not signed, and so never has to know where an answer ends.
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::listener::Listener;
+use crate::lab::Lab;
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +54,26 @@ pub struct LossyProxy {
 impl LossyProxy {
     /// Listens on a free port of 127.0.0.1 and passes on to `server`, which must speak plain HTTP.
     pub fn start(server: SocketAddrV4) -> Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST, server)
+    }
+
+    /// Listens where the hosts of a lab reach it, and passes on to a `server` on their network.
+    pub fn in_lab(lab: &Lab, server: SocketAddrV4) -> Result<Self> {
+        lab.netns().within(|| Self::start_at(lab.gateway_ip(), server))?
+    }
+
+    fn start_at(listen: Ipv4Addr, server: SocketAddrV4) -> Result<Self> {
         let book = Arc::new(Mutex::new(Book::default()));
-        let listener = Listener::start(None, {
+        let listener = Listener::start_at(listen, None, {
             let book = Arc::clone(&book);
             move |client| pass_on(client, server, Arc::clone(&book))
         })?;
         Ok(Self { listener, book })
+    }
+
+    /// Takes all orders back.
+    pub fn heal(&self) {
+        self.book.lock().expect("no holder panics").orders.clear();
     }
 
     pub fn endpoint(&self) -> String {

@@ -132,7 +132,7 @@ impl Engine {
 
     /// The ids of the nodes that the cluster sees in this state.
     pub async fn nodes_in(&self, state: NodeState) -> Result<BTreeSet<String>> {
-        let nodes = self.client().await?.list_nodes(None).await.context("failed to list the swarm's nodes")?;
+        let nodes = self.nodes().await?;
         let wanted = nodes.into_iter().filter(|node| node.status.as_ref().and_then(|it| it.state) == Some(state));
         Ok(wanted.filter_map(|node| node.id).collect())
     }
