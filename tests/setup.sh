@@ -39,6 +39,7 @@ install_packages() {
         systemd-container mmdebstrap            # hosts and their trees
         iproute2 util-linux procps nftables     # their network and namespaces
         minisign age zstd tar                   # opening archives by hand
+        openssl                                 # a CA whose key a test knows
         jq                                      # what engines answer, in the scripts that make states
     )
     local missing=()
