@@ -18,6 +18,8 @@ const CERTIFICATES: [&str; 3] =
 
 /// No record of these fixtures is longer, so damage is named this close before the byte that was changed.
 const RECORD_MAX: u64 = 64 * 1024;
+/// Bytes of the longest number in these files.
+const NUMBER_MAX: u64 = 10;
 
 #[test]
 fn every_flip_in_the_log_is_placed_or_harmless() -> Result<()> {
@@ -78,6 +80,8 @@ fn a_hole_of_zeros_in_the_log_is_placed() -> Result<()> {
 
 /// A fixture, and what is in it while it is whole.
 struct Campaign {
+    /// Engine and kind of the fixture.
+    name: (&'static str, &'static str),
     fixture: Fixture,
     whole: Examined,
     /// Pieces of the keys and of planted values, none of which an error may quote.
@@ -93,7 +97,7 @@ struct Target {
 }
 
 impl Campaign {
-    fn new(engine: &str, kind: &str) -> Result<Self> {
+    fn new(engine: &'static str, kind: &'static str) -> Result<Self> {
         let fixture = Fixture::unpack(engine, kind)?;
         let whole = fixture.examine()?;
         assert_eq!(whole.proof, Proof::Proven);
@@ -103,43 +107,38 @@ impl Campaign {
         let mut secrets: Vec<_> = long.map(|word| word[word.len() - 20..].to_owned()).collect();
         assert!(secrets.len() >= 3, "a data key and the lines of the TLS key");
         secrets.push(PLANTED.to_owned());
-        Ok(Self { fixture, whole, secrets })
+        Ok(Self { name: (engine, kind), fixture, whole, secrets })
     }
 
     /// Changes one bit of every so many bytes, or each bit of them; `steps` are those of a sample and of the full campaign.
     fn flip(&self, file: &str, steps: (usize, usize)) -> Result<()> {
         let target = Target::open(self, file)?;
         let bits = if full() { 0..8 } else { 0..1 };
-        let mut harmless = 0;
+        let mut tally = Tally::default();
         for at in (0..target.content.len()).step_by(if full() { steps.1 } else { steps.0 }) {
             for bit in bits.clone() {
                 // Spread over the bits, so that a sample meets each of them.
                 let flipped = target.content[at] ^ (1 << ((at + bit) % 8));
                 target.file.write_all_at(&[flipped], at as u64)?;
-                match self.place(&format!("{file}: byte {at} is {flipped:#04x}"))? {
-                    Some(place) => check_place(&place, file, at as u64),
-                    None => harmless += 1,
-                }
+                let place = self.place(&format!("{file}: byte {at} is {flipped:#04x}"))?;
+                tally.count(place, file, at as u64);
                 target.file.write_all_at(&target.content[at..=at], at as u64)?;
             }
         }
-        eprintln!("{file}: {harmless} flips were harmless");
+        tally.print(self.name, file, "flips");
         self.must_be_whole(file)
     }
 
     /// Cuts the file to every `step`th length up to its content's end.
     fn truncate(&self, file: &str, step: usize) -> Result<()> {
         let target = Target::open(self, file)?;
-        let mut harmless = 0;
+        let mut tally = Tally::default();
         for len in (0..target.content.len() as u64).rev().step_by(if full() { 1 } else { step }) {
             target.file.set_len(len)?;
-            match self.place(&format!("{file}: cut to {len} bytes"))? {
-                Some(place) => check_place(&place, file, len),
-                None => harmless += 1,
-            }
+            tally.count(self.place(&format!("{file}: cut to {len} bytes"))?, file, len);
         }
         target.restore()?;
-        eprintln!("{file}: {harmless} cuts were harmless");
+        tally.print(self.name, file, "cuts");
         self.must_be_whole(file)
     }
 
@@ -185,13 +184,43 @@ impl Campaign {
     }
 }
 
+/// What came of the damages to one file.
+#[derive(Default)]
+struct Tally {
+    placed: u64,
+    harmless: u64,
+}
+
+impl Tally {
+    fn count(&mut self, place: Option<Damage>, file: &str, at: u64) {
+        match place {
+            Some(place) => {
+                check_place(&place, file, at);
+                self.placed += 1;
+            }
+            None => self.harmless += 1,
+        }
+    }
+
+    /// One row of the table that a whole campaign makes.
+    fn print(&self, (engine, kind): (&str, &str), file: &str, what: &str) {
+        let Self { placed, harmless } = self;
+        let all = placed + harmless;
+        let file = file.rsplit('/').next().unwrap_or(file);
+        eprintln!(
+            "{engine:9}{kind:10} {file:37} {all:>8} {what:6} {placed:>8} placed, {harmless:>6} read the very same"
+        );
+    }
+}
+
 const KIND: swarmdr_agent::swarm::DamageKind = swarmdr_agent::swarm::DamageKind::Corrupt;
 
 /// In files of framed records the place is the record that was hit; keys and certificates are one piece each, and some
 /// damage to them shows only where they are used.
 fn check_place(place: &Damage, file: &str, at: u64) {
     if file.starts_with("raft/") {
-        let near = place.offset <= at && at - place.offset < RECORD_MAX;
+        // A length that was changed is noticed where it ends.
+        let near = place.offset <= at + NUMBER_MAX && at < place.offset + RECORD_MAX;
         assert!(place.file == file && (near || place.offset == 0), "{file}, byte {at}: {place}");
     } else {
         let used = ["certificates/", WAL, SNAP].iter().any(|used| place.file.starts_with(used));
