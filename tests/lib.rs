@@ -1,6 +1,7 @@
 //! Whole-agent tests on real hosts, engines and object stores.
 
 pub mod lab;
+pub mod measure;
 pub mod s3;
 pub mod scenario;
 pub mod tree;

@@ -91,13 +91,15 @@ fn service(service: &Value) -> Service {
     let spec = &service["Spec"];
     let (task, mode) = (&spec["TaskTemplate"], &spec["Mode"]);
     let container = &task["ContainerSpec"];
-    let replicated = mode.get("Replicated").is_some();
+    let kinds = [("Global", "global"), ("ReplicatedJob", "replicated-job"), ("GlobalJob", "global-job")];
+    let kind = kinds.into_iter().find(|(key, _)| mode.get(key).is_some()).map_or("replicated", |(_, kind)| kind);
+    let replicas = [&mode["Replicated"]["Replicas"], &mode["ReplicatedJob"]["TotalCompletions"]];
     let mut service = Service {
         id: text(&service["ID"]),
         name: text(&spec["Name"]),
         image: text(&container["Image"]),
-        mode: if replicated { "replicated" } else { "global" }.to_owned(),
-        replicas: mode["Replicated"]["Replicas"].as_u64(),
+        mode: kind.to_owned(),
+        replicas: replicas.into_iter().find_map(Value::as_u64),
         networks: list(&task["Networks"], |network| text(&network["Target"])),
         secrets: list(&container["Secrets"], |secret| text(&secret["SecretID"])),
         configs: list(&container["Configs"], |config| text(&config["ConfigID"])),
