@@ -2,12 +2,16 @@
 
 #[path = "swarm/api.rs"]
 mod api;
+#[path = "swarm/broken.rs"]
+mod broken;
 #[path = "swarm/damage.rs"]
 mod damage;
 #[path = "swarm/fixture.rs"]
 mod fixture;
 #[path = "swarm/grown.rs"]
 mod grown;
+#[path = "swarm/overheard.rs"]
+mod overheard;
 
 use std::fs;
 
@@ -27,6 +31,16 @@ fn a_state_with_snapshots_holds_what_the_api_lists() -> Result<()> {
     holds_what_the_api_lists("snapshots", |examined, _| {
         let raft = examined.raft.as_ref().context("position")?;
         assert!(raft.snapshot_index.is_some_and(|index| index > 20 && index < raft.commit), "{raft:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_state_whose_log_lost_its_beginning_holds_what_the_api_lists() -> Result<()> {
+    holds_what_the_api_lists("truncated", |examined, fixture| {
+        let first = fixture.files("raft/wal-v3-encrypted")?.remove(0);
+        assert!(!first.contains("/0000000000000000-"), "{first}");
+        assert!(examined.raft.as_ref().is_some_and(|raft| raft.snapshot_index.is_some()), "{:?}", examined.raft);
         Ok(())
     })
 }
@@ -146,7 +160,7 @@ fn an_interrupted_renewal_is_read_as_the_engine_reads_it() -> Result<()> {
 #[test]
 fn no_value_is_shown_anywhere() -> Result<()> {
     for engine in ENGINES {
-        for kind in ["plain", "snapshots", "locked", "rotated", "members", "members-c"] {
+        for kind in ["plain", "snapshots", "truncated", "locked", "rotated", "members", "members-c"] {
             let fixture = Fixture::unpack(engine, kind)?;
             let api = fixture.api()?.to_string();
             assert!(api.contains(PLANTED), "the environment of services is planted");
