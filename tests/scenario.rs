@@ -97,9 +97,14 @@ impl Site {
 
 /// The binary under test: `SWARMDR_AGENT`, or the one that was built beside this test.
 pub fn agent_binary() -> Result<PathBuf> {
-    if let Some(named) = env::var_os("SWARMDR_AGENT") {
-        return Ok(named.into());
+    match env::var_os("SWARMDR_AGENT") {
+        Some(named) => Ok(named.into()),
+        None => agent_with_faults(),
     }
+}
+
+/// The one that was built beside this test, whose build has the named points at which it can be made to fail.
+pub fn agent_with_faults() -> Result<PathBuf> {
     // Programs lie in the directory of their profile, tests one below.
     let own = env::current_exe()?;
     let beside = own.ancestors().skip(1).take(2).map(|directory| directory.join("swarmdr-agent"));

@@ -55,8 +55,13 @@ impl Phases {
 
     /// Ends the running phase and begins the next.
     pub fn begin(&mut self, name: &'static str) {
-        self.end();
         tracing::info!(phase = name, "begin");
+        self.begin_quietly(name);
+    }
+
+    /// The same without a line in the log, which may wait for a disk: while the engine is away nothing is told.
+    pub fn begin_quietly(&mut self, name: &'static str) {
+        self.end();
         faults::reach(name);
         self.running = Some((name, Instant::now()));
     }

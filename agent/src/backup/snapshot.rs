@@ -39,10 +39,16 @@ impl Snapshot {
     }
 
     /// Copies what is there now. Beside a [running](Writer::Running) engine that is no consistent state, but most
-    /// of its bytes. What no restore needs is left out and listed. Blocking.
+    /// of its bytes. After one that stood still call [`Snapshot::complete`]. What no restore needs is left out and
+    /// listed. Blocking.
     pub fn copy(&mut self, writer: Writer, patience: &Patience<'_>) -> Result<()> {
         self.copied = self.mirror.pass(&handling, writer, SystemTime::now(), patience)?;
         Ok(())
+    }
+
+    /// Puts on disk what was only read while the engine stood still. Blocking.
+    pub fn complete(&mut self) -> Result<()> {
+        self.mirror.apply()
     }
 
     pub fn dir(&self) -> &Path {

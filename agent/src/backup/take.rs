@@ -119,7 +119,7 @@ impl Backup<'_> {
         note.advance(Stage::EngineAway);
         faults::reach("armed");
         let held = self.shutdown.or_interrupted(quiesced.hold()).await;
-        phases.begin("snapshot");
+        phases.begin_quietly("snapshot");
         // An engine that does not stop has its own words.
         let overdue_matters = held.is_ok() || plan.mode == Mode::Freeze;
         let copying = match held {
@@ -127,12 +127,13 @@ impl Backup<'_> {
             Err(error) => Copying::Ended(Some(snapshot), Err(error)),
         };
         let overdue = overdue_matters && quiesced.is_overdue();
-        phases.begin("resume");
+        phases.begin_quietly("resume");
         let resumed = quiesced.resume().await;
         if resumed.is_ok() {
             note.advance(Stage::EngineBack);
         }
         let (snapshot, copied) = match copying {
+            Copying::Ended(Some(snapshot), Ok(())) => complete(snapshot).await,
             Copying::Ended(snapshot, copied) => (snapshot, copied),
             // It notices by itself, unless it waits for a disk that hangs; the engine is back all the same.
             Copying::Late(copy) => {
@@ -244,6 +245,18 @@ impl Backup<'_> {
             engine.wait(limit, "the unlocked swarm to be active", active).await?;
         }
         Ok(())
+    }
+}
+
+/// What the pause was too short for.
+async fn complete(mut snapshot: Snapshot) -> (Option<Snapshot>, Result<()>) {
+    let complete = tokio::task::spawn_blocking(move || {
+        let completed = snapshot.complete();
+        (snapshot, completed)
+    });
+    match complete.await {
+        Ok((snapshot, completed)) => (Some(snapshot), completed),
+        Err(panic) => (None, Err(panic).context("the copy ended unexpectedly")),
     }
 }
 

@@ -58,15 +58,23 @@ pub fn copy_from(source: &File, target: &File, from: u64, size: u64, patience: &
     target.set_len(from)?;
     target.set_len(size)?;
     let mut bytes = 0;
-    for extent in data_extents(source, size)? {
-        let end = extent.offset + extent.length;
-        let offset = extent.offset.max(from);
-        if offset < end {
-            copy_extent(source, target, &Extent { offset, length: end - offset }, patience)?;
-            bytes += end - offset;
-        }
+    for extent in extents_from(source, from, size)? {
+        copy_extent(source, target, &extent, patience)?;
+        bytes += extent.length;
     }
     Ok(bytes)
+}
+
+/// As [`data_extents`], without what lies before `from`.
+pub fn extents_from(file: &File, from: u64, size: u64) -> io::Result<Vec<Extent>> {
+    let mut extents = data_extents(file, size)?;
+    extents.retain(|extent| extent.offset + extent.length > from);
+    if let Some(first) = extents.first_mut()
+        && first.offset < from
+    {
+        *first = Extent { offset: from, length: first.offset + first.length - from };
+    }
+    Ok(extents)
 }
 
 /// The parts of the first `size` bytes that hold data, in order. A filesystem that does not know

@@ -45,7 +45,14 @@ impl Site {
     fn pass_at(&mut self, writer: Writer, now: SystemTime) -> Copied {
         let shutdown = Shutdown::default();
         let patience = Patience { shutdown: &shutdown, until: None };
-        self.mirror.pass(&handling, writer, now, &patience).expect("copies")
+        let before = tree(&self.to);
+        let copied = self.mirror.pass(&handling, writer, now, &patience).expect("copies");
+        if writer == Writer::Still {
+            let much = copied.bytes > HELD_BYTES;
+            assert!(much || tree(&self.to) == before, "it wrote while the writer waited");
+            self.mirror.apply().expect("applies");
+        }
+        copied
     }
 }
 
@@ -155,6 +162,30 @@ fn what_vanishes_or_is_replaced_is_followed() {
     let copied = site.pass(Writer::Still);
     assert_eq!(tree(&site.to), tree(&site.from));
     assert_eq!(copied.entries.len(), 6, "{:?}", copied.entries);
+}
+
+#[test]
+fn a_change_that_is_too_large_for_memory_is_copied_all_the_same() {
+    let mut site = Site::new();
+    site.write("raft/wal/0.wal", b"small");
+    site.pass(Writer::Running);
+    site.write("raft/1.snap", &vec![9; 20 << 20]);
+    site.write("raft/2.snap", &vec![8; 10 << 20]);
+    let copied = site.pass(Writer::Still);
+    assert!(copied.bytes >= 30 << 20);
+    assert!(tree(&site.to) == tree(&site.from));
+}
+
+#[test]
+fn a_pass_that_was_given_up_leaves_nothing_for_the_next() {
+    let mut site = Site::new();
+    site.write("raft/gone", b"soon");
+    let shutdown = Shutdown::default();
+    let patience = Patience { shutdown: &shutdown, until: None };
+    site.mirror.pass(&handling, Writer::Still, SystemTime::now(), &patience).expect("copies");
+    fs::remove_file(site.from.join("raft/gone")).expect("removes");
+    site.pass(Writer::Still);
+    assert_eq!(tree(&site.to), tree(&site.from));
 }
 
 #[test]

@@ -1,0 +1,33 @@
+//! A backup never leaves a manager down, and a frozen engine's copy is a good one: on real hosts, with everything
+//! that can end an agent, and everything that can be wrong with an engine.
+//!
+//! The campaigns are reduced and seeded by default; `SWARMDR_TEST_FULL=1` runs all of them.
+
+#[path = "safety/engine.rs"]
+mod engine;
+#[path = "safety/freeze.rs"]
+mod freeze;
+#[path = "safety/kill.rs"]
+mod kill;
+#[path = "safety/manager.rs"]
+mod manager;
+#[path = "safety/shutdown.rs"]
+mod shutdown;
+
+/// Whether the whole campaigns were asked for.
+fn whole() -> bool {
+    std::env::var_os("SWARMDR_TEST_FULL").is_some_and(|value| value == "1")
+}
+
+/// A small generator whose sequence is the same on every machine (splitmix64).
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}

@@ -1,0 +1,144 @@
+//! Engines that do not do as they are told, and people and programs that get in between.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use swarmdr_tests::lab::{Background, Engine, Lab, Output};
+use swarmdr_tests::scenario::agent_with_faults;
+
+use super::manager::{LIMIT, MAX_PAUSE, Manager};
+
+#[test]
+fn an_engine_that_does_not_obey_is_up_in_the_end_and_told_of() -> Result<()> {
+    let lab = Lab::new()?;
+    for (engine, last) in [(Engine::E20_10, 11), (Engine::E28_5, 12)] {
+        let manager = Manager::boot(&lab, engine, last, &agent_with_faults()?)?;
+        poked_all_the_time(&manager)?;
+        started_by_somebody(&manager)?;
+        thawed_by_somebody(&manager)?;
+        refuses_to_stop(&manager)?;
+        refuses_to_start(&manager)?;
+        the_agent_hangs(&manager)?;
+        the_disk_hangs_under_a_freeze(&manager)?;
+        manager.backup("cold", "", 0)?;
+        manager.check_tidy()?;
+        manager.check_intact()?;
+    }
+    Ok(())
+}
+
+fn end(manager: &Manager, run: Background, said: &[&str]) -> Result<Output> {
+    let ended = run.wait(LIMIT)?;
+    ensure!(ended.status.code() == Some(1), "{ended:?}");
+    for part in said {
+        ensure!(ended.stderr.contains(part), "`{part}` is not in: {}", ended.stderr);
+    }
+    ensure!(ended.stdout.is_empty(), "a failed backup printed a report: {}", ended.stdout);
+    manager.wait_until_back()?;
+    Ok(ended)
+}
+
+/// `docker ps` in a loop, for all of a cold backup that takes its time.
+fn poked_all_the_time(manager: &Manager) -> Result<()> {
+    let script = "n=0; while :; do timeout 2 docker ps >/dev/null 2>&1 || n=$((n + 1)); echo $n >/run/pokes; done";
+    let poking = manager.host.spawn(&["sh", "-c", script])?;
+    let report = manager.backup("cold", "pause4@copying", 0)?;
+    let in_vain: u64 = manager.host.sh("cat /run/pokes")?.parse()?;
+    drop(poking);
+    ensure!(in_vain > 0, "nobody knocked while the engine was away");
+    ensure!(ms(&report, "ours_ms") >= 4000, "{report:#}");
+    println!("docker ps knocked {in_vain} times in vain, and the engine stayed away for the copy");
+    manager.check_intact()?;
+    manager.check_tidy()
+}
+
+fn started_by_somebody(manager: &Manager) -> Result<()> {
+    let mut run = manager.spawn("cold", "pause4@copying")?;
+    manager.wait_for_fault(&mut run)?;
+    manager.host.sh("systemctl start docker.service")?;
+    end(manager, run, &["somebody started docker.service", "thrown away", "journalctl -u docker"])?;
+    manager.check_intact()?;
+    manager.check_tidy()
+}
+
+fn thawed_by_somebody(manager: &Manager) -> Result<()> {
+    let config = format!("[backup]\nmax_pause = {MAX_PAUSE}\nmax_freeze_ms = 2000\n");
+    manager.host.write_file("/etc/swarmdr/agent.toml", config)?;
+    let mut run = manager.spawn("freeze", "pause1@copying")?;
+    manager.wait_for_fault(&mut run)?;
+    manager.host.sh("systemctl thaw docker.service")?;
+    end(manager, run, &["somebody thawed docker.service", "thrown away"])?;
+    manager.host.write_file("/etc/swarmdr/agent.toml", format!("[backup]\nmax_pause = {MAX_PAUSE}\n"))?;
+    manager.check_intact()?;
+    manager.check_tidy()
+}
+
+/// Its process stands still, so that no signal but SIGKILL ends it, which systemd sends when the unit's time is over.
+fn refuses_to_stop(manager: &Manager) -> Result<()> {
+    let host = &manager.host;
+    drop_in(manager, &format!("TimeoutStopSec={}", MAX_PAUSE + 5))?;
+    let mut run = manager.spawn("cold", "pause3@armed")?;
+    manager.wait_for_fault(&mut run)?;
+    host.sh("kill -STOP $(systemctl show --property=MainPID --value docker.service)")?;
+    let limit = format!("did not stop within {MAX_PAUSE} s (backup.max_pause)");
+    end(manager, run, &[&limit, "raise backup.max_pause", "the engine runs again"])?;
+    drop_in(manager, "")?;
+    manager.check_intact()?;
+    manager.check_tidy()
+}
+
+/// What keeps it from starting is gone before the failsafe fires, which then does what the agent could not.
+fn refuses_to_start(manager: &Manager) -> Result<()> {
+    let mut run = manager.spawn("cold", "pause1@copying")?;
+    manager.wait_for_fault(&mut run)?;
+    drop_in(manager, "ExecStartPre=/bin/false")?;
+    let ended = run.wait(LIMIT)?;
+    ensure!(ended.status.code() == Some(1), "{ended:?}");
+    for part in ["docker.service did not start", "the failsafe tries once more in", "start it by hand"] {
+        ensure!(ended.stderr.contains(part), "`{part}` is not in: {}", ended.stderr);
+    }
+    let timers = manager.host.sh("systemctl list-units --plain --no-legend 'swarmdr-failsafe-*.timer' | wc -l")?;
+    ensure!(timers == "1", "the failsafe is not armed any more");
+    drop_in(manager, "")?;
+    manager.wait_until_back()?;
+    manager.check_intact()?;
+    let next = manager.backup("freeze", "", 0)?;
+    ensure!(super::manager::notes(&next).contains("ended by force"), "{next:#}");
+    manager.check_tidy()
+}
+
+/// Both its threads stand still for longer than the engine may be away.
+fn the_agent_hangs(manager: &Manager) -> Result<()> {
+    let mut run = manager.spawn("cold", &format!("pause{}@copied", MAX_PAUSE + 6))?;
+    manager.wait_for_fault(&mut run)?;
+    let back = manager.wait_until_back()?;
+    ensure!(run.finished()?.is_none(), "the agent did not hang");
+    println!("the agent hangs, and the failsafe has the engine answering after {:.1} s", back.as_secs_f64());
+    end(manager, run, &["thrown away", "no backup was made; the engine runs again"])?;
+    manager.check_intact()?;
+    manager.check_tidy()
+}
+
+/// Only the copying thread stands still, in both attempts.
+fn the_disk_hangs_under_a_freeze(manager: &Manager) -> Result<()> {
+    let started = manager.host.sh("docker ps --quiet --no-trunc | sort")?;
+    let mut run = manager.spawn("freeze", "pause4@copying")?;
+    manager.wait_for_fault(&mut run)?;
+    let back = manager.wait_until_back()?;
+    ensure!(back < Duration::from_secs(4), "only the thread that hung brought the engine back, after {back:.1?}");
+    end(manager, run, &["one more try", "had been away for 1000 ms", "mode = \"cold\""])?;
+    ensure!(manager.host.sh("docker ps --quiet --no-trunc | sort")? == started, "containers were restarted");
+    manager.check_tidy()
+}
+
+fn drop_in(manager: &Manager, line: &str) -> Result<()> {
+    let unit = format!("[Service]\n{line}\n");
+    manager.host.write_file("/etc/systemd/system/docker.service.d/stubborn.conf", unit)?;
+    manager.host.sh("systemctl daemon-reload")?;
+    Ok(())
+}
+
+fn ms(report: &Value, key: &str) -> u64 {
+    report["downtime"][key].as_u64().unwrap_or_default()
+}

@@ -1,0 +1,195 @@
+//! Copies of frozen engines under constant writes: every one boots and holds what was acknowledged before.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use swarmdr_agent::report::human_ms;
+use swarmdr_tests::lab::{Engine, Host, HostSpec, Lab, Role, addr};
+use swarmdr_tests::scenario::{agent_binary, agent_json};
+
+use super::manager::{Manager, STATE};
+use super::whole;
+
+/// Creates secrets and updates a service as fast as the client goes, and writes down what was acknowledged when.
+const WRITER: &str = r#"
+n=0
+while :; do
+    n=$((n + 1))
+    echo "value $n" | docker secret create "w$n" - >/dev/null && echo "secret $n $(date +%s%N)"
+    docker service update --detach --label-add "n=$n" web >/dev/null && echo "update $n $(date +%s%N)"
+done >>/run/acknowledged 2>/dev/null
+"#;
+
+/// One copy, taken and restored.
+struct Sample {
+    pause_ms: u64,
+    ours_us: u64,
+    acknowledged: usize,
+}
+
+#[test]
+fn frozen_copies_boot_and_hold_every_acknowledged_write() -> Result<()> {
+    let each = if whole() { 50 } else { 5 };
+    // The same addresses, on another network: what is restored must not meet what it was copied from.
+    let (lab, elsewhere) = (Lab::new()?, Lab::new()?);
+    let samples = thread::scope(|scope| {
+        let engines = [(Engine::E20_10, 11), (Engine::E28_5, 12)].map(|(engine, last)| {
+            let (lab, elsewhere) = (&lab, &elsewhere);
+            scope.spawn(move || {
+                let samples = campaign(lab, elsewhere, engine, last, each);
+                samples.with_context(|| format!("{engine:?}")).map(|samples| (engine, samples))
+            })
+        });
+        engines.map(|engine| engine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    println!("\nengine   copies  restored  pause median  pause max  ours median  acknowledged before the last one");
+    for result in samples {
+        let (engine, mut samples) = result?;
+        let acknowledged = samples.last().map_or(0, |sample| sample.acknowledged);
+        samples.sort_by_key(|sample| sample.pause_ms);
+        let median = samples[samples.len() / 2].pause_ms;
+        let max = samples[samples.len() - 1].pause_ms;
+        samples.sort_by_key(|sample| sample.ours_us);
+        let ours = samples[samples.len() / 2].ours_us;
+        println!(
+            "{:8} {:6}  {:8}  {:>12}  {:>9}  {:>8} us  {acknowledged}",
+            format!("{engine:?}"),
+            samples.len(),
+            samples.len(),
+            human_ms(median),
+            human_ms(max),
+            ours
+        );
+        // Below the cap, whatever the machine; the median's goal is 25 ms, and it is printed.
+        ensure!(max < 1000, "a pause of {max} ms");
+    }
+    Ok(())
+}
+
+fn campaign(lab: &Lab, elsewhere: &Lab, engine: Engine, last: u8, copies: usize) -> Result<Vec<Sample>> {
+    let agent = agent_binary()?;
+    let manager = Manager::boot(lab, engine, last, &agent)?;
+    let host = &manager.host;
+    let restorer = elsewhere.boot(HostSpec::new(&format!("r{last}"), engine, addr(last)))?;
+    restorer.install(&agent)?;
+    restorer.load_image()?;
+    // Makes the key.
+    manager.backup("freeze", "", 0)?;
+    let key = host.sh("tail -1 /var/lib/swarmdr/keys/signing.pub")?;
+    let running = "docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.RestartCount}}' $(docker ps -q) | sort";
+    let before = (host.sh(running)?, term(host)?);
+
+    let _writer = host.spawn(&["sh", "-c", WRITER])?;
+    let mut samples = Vec::new();
+    for n in 0..copies {
+        host.wait_for("some writes more", Duration::from_secs(60), || {
+            let lines: usize = host.sh("wc -l </run/acknowledged")?.parse()?;
+            Ok((lines > 4 * (n + 1)).then_some(()))
+        })?;
+        let report = manager.backup("freeze", "", 0)?;
+        let wanted = acknowledged(&host.read_file("/run/acknowledged")?, &report)?;
+        let archive = report["kept"][0]["key"].as_str().context("a key")?;
+        let archive = host.var().join("lib/swarmdr/vault").join(archive);
+        fs::copy(archive, restorer.var().join("copy.swarmdr"))?;
+        let arguments = ["restore", "--file", "/var/copy.swarmdr", "--trust", &key, "--force"];
+        agent_json(&restorer, 0, &arguments)?;
+        holds(&restorer, &wanted).with_context(|| format!("copy {n}"))?;
+        restorer.sh("rm -rf /var/lib/docker/swarm.before-*")?;
+        samples.push(Sample {
+            pause_ms: report["downtime"]["total_ms"].as_u64().context("a pause")?,
+            ours_us: report["downtime"]["ours_us"].as_u64().context("a share")?,
+            acknowledged: wanted.len(),
+        });
+    }
+    ensure!((host.sh(running)?, term(host)?) == before, "a container was restarted, or a leader elected");
+    Ok(samples)
+}
+
+/// What the client had been told was done when the engine was asked to freeze: kind and number.
+fn acknowledged(log: &str, report: &Value) -> Result<Vec<(String, u64)>> {
+    let since = report["downtime"]["since"].as_str().context("when it was frozen")?;
+    let since: jiff::Timestamp = since.parse()?;
+    let mut wanted = Vec::new();
+    for line in log.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        // The last line may be half-written.
+        if let [kind, number, at] = words[..]
+            && at.parse::<i128>()? < since.as_nanosecond()
+        {
+            wanted.push((kind.to_owned(), number.parse()?));
+        }
+    }
+    ensure!(!wanted.is_empty(), "nothing was written before");
+    Ok(wanted)
+}
+
+fn holds(host: &Host, wanted: &[(String, u64)]) -> Result<()> {
+    let secrets = host.docker(&["secret", "ls", "--format", "{{.Name}}"])?;
+    let secrets: Vec<&str> = secrets.lines().collect();
+    let label = host.docker(&["service", "inspect", "--format", "{{.Spec.Labels.n}}", "web"])?;
+    let label: u64 = label.parse().with_context(|| format!("the label is `{label}`"))?;
+    for (kind, number) in wanted {
+        match kind.as_str() {
+            "secret" => ensure!(secrets.contains(&format!("w{number}").as_str()), "the secret w{number} is missing"),
+            _ => ensure!(label >= *number, "the update {number} is missing: the label is {label}"),
+        }
+    }
+    Ok(())
+}
+
+/// A new leader would be one of a new term.
+fn term(host: &Host) -> Result<u64> {
+    let state = agent_json(host, 0, &["inspect", "--dir", STATE])?;
+    state["raft"]["term"].as_u64().context("a term")
+}
+
+#[test]
+fn freezing_a_leader_or_a_follower_elects_nobody() -> Result<()> {
+    let each = if whole() { 20 } else { 4 };
+    let lab = Lab::new()?;
+    let agent = agent_binary()?;
+    let leader = Manager::boot(&lab, Engine::E28_5, 11, &agent)?;
+    let specs = [("m12", 12), ("m13", 13)].map(|(name, last)| HostSpec::new(name, Engine::E28_5, addr(last)));
+    let [follower, third] = lab.boot_all(specs)?;
+    for other in [&follower, &third] {
+        other.join(&leader.host, Role::Manager)?;
+        other.install(&agent)?;
+    }
+    let hosts = [&leader.host, &follower, &third];
+    let leads = |host: &Host| -> Result<String> {
+        host.docker(&["node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}"])
+    };
+    let before = (leads(&follower)?, term(&follower)?);
+    ensure!(before.0.contains("m11 Leader"), "{}", before.0);
+    let running = "docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.RestartCount}}' $(docker ps -q) | sort";
+    let containers = leader.host.sh(running)?;
+
+    let _writer = leader.host.spawn(&["sh", "-c", WRITER])?;
+    for (host, what) in [(hosts[0], "the leader"), (hosts[1], "a follower")] {
+        let mut pauses = Vec::new();
+        let mut late = 0;
+        for _ in 0..each {
+            let output = host.run(&["env", "SWARMDR_BACKUP__MODE=freeze", "swarmdr-agent", "backup", "--json"])?;
+            ensure!(output.status.code() == Some(0), "{output:?}");
+            let report: Value = serde_json::from_str(&output.stdout)?;
+            pauses.push(report["downtime"]["total_ms"].as_u64().context("a pause")?);
+            let wanted = acknowledged(&leader.host.read_file("/run/acknowledged")?, &report)?;
+            let seen = agent_json(host, 0, &["inspect", "--latest"])?;
+            let secrets = seen["inventory"]["secrets"].to_string();
+            let is_missing = |(kind, n): &&(String, u64)| kind == "secret" && !secrets.contains(&format!("\"w{n}\""));
+            late += wanted.iter().filter(is_missing).count();
+        }
+        pauses.sort_unstable();
+        println!(
+            "freezing {what}: {each} copies, pause median {} ms, max {} ms; acknowledged secrets not in them: {late}",
+            pauses[pauses.len() / 2],
+            pauses[pauses.len() - 1]
+        );
+    }
+    ensure!((leads(&follower)?, term(&follower)?) == before, "another leader was elected");
+    ensure!(leader.host.sh(running)? == containers, "a container was restarted");
+    Ok(())
+}
