@@ -21,7 +21,6 @@ pub mod progress;
 pub mod proof;
 pub mod report;
 pub mod restore;
-pub mod sabotage;
 pub mod schedule;
 pub mod shutdown;
 pub mod signing;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr, wait_for};
 use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json, describe_swarm};
+use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json, agent_with_faults, describe_swarm, fingerprint};
 
 const RESTORE: [&str; 4] = ["restore", "--latest", "--identity", IDENTITY];
 
@@ -46,6 +46,7 @@ fn fill(host: &Host) -> Result<()> {
 fn fresh(site: &Site, engine: Engine) -> Result<Host> {
     let host = site.lab.boot(HostSpec::new("fresh", engine, addr(11)))?;
     site.set_up_restorer(&host)?;
+    host.install(&agent_with_faults()?)?;
     Ok(host)
 }
 
@@ -57,7 +58,7 @@ fn text<'a>(document: &'a Value, pointer: &str) -> Result<&'a str> {
 /// Where a restore is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
-    /// At a point of the agent, through its `SWARMDR_FAULT`.
+    /// At a point of the agent, see its `faults`.
     At(&'static str),
     /// While the engine is at force-new-cluster: right when it has written `docker-state.json`.
     InTheEngine,
@@ -66,7 +67,7 @@ enum Cut {
 impl Cut {
     fn words(self) -> &'static str {
         match self {
-            Cut::At(point) => point.rsplit_once("restore.").map_or(point, |(_, point)| point).trim_end_matches("=hang"),
+            Cut::At(point) => point.rsplit_once("hang@").map_or(point, |(_, point)| point),
             Cut::InTheEngine => "init, in the engine",
         }
     }
@@ -82,21 +83,21 @@ enum How {
 
 /// Each phase before it is written down, and after that before it is done; then the way back.
 const POINTS: [&str; 15] = [
-    "restore.before-stop=hang",
-    "restore.stop=hang",
-    "restore.before-aside=hang",
-    "restore.aside=hang",
-    "restore.before-place=hang",
-    "restore.place=hang",
-    "restore.before-start=hang",
-    "restore.start=hang",
-    "restore.before-init=hang",
-    "restore.init=hang",
-    "restore.before-confirm=hang",
-    "restore.confirm=hang",
-    "restore.before-done=hang",
-    "restore.init=error,restore.undo=hang",
-    "restore.init=error,restore.undone=hang",
+    "hang@stop",
+    "hang@stop-noted",
+    "hang@aside",
+    "hang@aside-noted",
+    "hang@place",
+    "hang@place-noted",
+    "hang@start",
+    "hang@start-noted",
+    "hang@init",
+    "hang@init-noted",
+    "hang@confirm",
+    "hang@confirm-noted",
+    "hang@done",
+    "panic@init-noted,hang@undo-noted",
+    "panic@init-noted,hang@undone",
 ];
 
 /// A sixth of them by default, other ones for each `SWARMDR_TEST_SEED`; never without the two that matter most.
@@ -108,7 +109,7 @@ fn cuts() -> Vec<(Cut, How)> {
     }
     let seed = std::env::var("SWARMDR_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_usize);
     println!("seed {seed}");
-    let mut chosen = vec![(Cut::InTheEngine, How::PowerCut), (Cut::At("restore.place=hang"), How::PowerCut)];
+    let mut chosen = vec![(Cut::InTheEngine, How::PowerCut), (Cut::At("hang@place-noted"), How::PowerCut)];
     // 7 and 32 have no common factor: every choice comes before one comes twice.
     chosen.extend((0..5).map(|n| all[(seed * 5 + n) * 7 % all.len()]));
     chosen
@@ -156,8 +157,8 @@ fn reset(host: &Host, with_swarm: bool) -> Result<()> {
 fn cut_short(host: &mut Host, cut: Cut, how: How, forced: bool, before: &[String]) -> Result<String> {
     let old = if forced { Some(describe_swarm(host)?) } else { None };
     let fault = match cut {
-        Cut::At(point) => format!("SWARMDR_FAULT={point}"),
-        Cut::InTheEngine => "SWARMDR_FAULT=none=hang".to_owned(),
+        Cut::At(point) => format!("SWARMDRTEST_FAULT={point}"),
+        Cut::InTheEngine => "SWARMDRTEST_FAULT=".to_owned(),
     };
     let force: &[&str] = if forced { &["--force"] } else { &[] };
     let words = [&["env", &fault, "swarmdr-agent"][..], &RESTORE, force].concat();
@@ -168,7 +169,7 @@ fn cut_short(host: &mut Host, cut: Cut, how: How, forced: bool, before: &[String
     match cut {
         Cut::At(_) => wait_for("the agent to hang", LIMIT, || {
             ensure!(running.finished()?.is_none(), "it ended: {}", running.stderr()?);
-            Ok(running.stderr()?.contains("hang at").then_some(()))
+            Ok(running.stderr()?.contains("fault: hang at").then_some(()))
         })?,
         Cut::InTheEngine => {
             // As quickly as this machine can: the engine's next step is milliseconds away.
@@ -274,5 +275,184 @@ async fn a_restore_that_is_repeated_changes_nothing_and_rolls_nothing_back() -> 
     // And then the newest one is from before that: a plain run does not undo what was forced.
     let refused = agent_json(&host, 4, &RESTORE)?;
     assert!(text(&refused, "/error")?.contains("was restored from backup"), "{refused:#}");
+    Ok(())
+}
+
+/// Where a clear private key would be seen: its armour, in any file of the engine's data root.
+const CLEAR_KEYS: &str =
+    "grep -rlE -e '-----BEGIN (EC )?PRIVATE KEY-----' /var/lib/docker/swarm* /var/lib/docker/.swarmdr || true";
+
+const UNLOCK_KEY: &str = "/root/unlock-key";
+
+#[tokio::test]
+async fn a_locked_swarm_of_three_comes_back_locked_and_an_expired_certificate_is_renewed() -> Result<()> {
+    for engine in engines() {
+        println!("engine {}", engine.version());
+        let site = Site::new(Release::V20).await?;
+        let hosts = three_managers(&site, *engine)?;
+        let manager = &hosts[0];
+        manager.docker(&["swarm", "update", "--autolock=true"])?;
+        let key = manager.docker(&["swarm", "unlock-key", "-q"])?;
+        let before = describe_swarm(manager)?;
+        let locked = agent_json(manager, 0, &["backup"])?;
+        assert_eq!(locked["autolock"], Value::Bool(true));
+        manager.docker(&["swarm", "update", "--autolock=false"])?;
+        let ca = rotate_to_own_ca(manager)?;
+        let rotated = describe_swarm(manager)?;
+        expire_while_stopped(manager)?;
+        let expired = agent_json(manager, 0, &["backup"])?;
+        for host in hosts {
+            host.destroy()?;
+        }
+
+        let mut host = fresh(&site, *engine)?;
+        let id = text(&locked, "/id")?;
+        comes_back_locked(&mut host, id, &key, &before)?;
+        reset(&host, false)?;
+        comes_back_renewed(&host, text(&expired, "/id")?, &ca, &rotated)?;
+    }
+    Ok(())
+}
+
+fn comes_back_locked(host: &mut Host, id: &str, key: &str, before: &[String]) -> Result<()> {
+    let restore = ["restore", id, "--identity", IDENTITY];
+    let with_key = [&restore[..], &["--unlock-key", UNLOCK_KEY]].concat();
+    // Without the key, and with another one: nothing is touched.
+    let untouched = fingerprint(host)?;
+    let refused = agent_json(host, 4, &restore)?;
+    ensure!(text(&refused, "/error")?.contains("its unlock key was not given"), "{refused:#}");
+    ensure!(fingerprint(host)? == untouched);
+    host.write_file(UNLOCK_KEY, "SWMKEY-1-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc")?;
+    let untouched = fingerprint(host)?;
+    let refused = agent_json(host, 4, &with_key)?;
+    ensure!(refused.to_string().contains("does not open this backup"), "{refused:#}");
+    ensure!(fingerprint(host)? == untouched);
+
+    // Cut while the key lies open, over a swarm of its own. What the next run puts away is closed again.
+    host.write_file(UNLOCK_KEY, format!("{key}\n"))?;
+    reset(host, true)?;
+    let old = describe_swarm(host)?;
+    for point in ["hang@init-noted", "hang@confirm"] {
+        let fault = format!("SWARMDRTEST_FAULT={point}");
+        let forced = [&["env", &fault, "swarmdr-agent"], &with_key[..], &["--force"]].concat();
+        let mut running = host.spawn(&forced)?;
+        wait_for("the agent to hang", LIMIT, || {
+            ensure!(running.finished()?.is_none(), "it ended: {}", running.stderr()?);
+            Ok(running.stderr()?.contains("fault: hang at").then_some(()))
+        })?;
+        host.kill()?;
+        drop(running);
+        host.boot()?;
+        host.wait_engine()?;
+        if point == "hang@init-noted" {
+            ensure!(!host.sh(CLEAR_KEYS)?.is_empty(), "the key was to lie open at this point");
+            // The engine is told to fail, so this run puts the old swarm back.
+            let failing = [&["env", "SWARMDRTEST_FAULT=panic@start-noted", "swarmdr-agent"], &with_key[..]].concat();
+            let failed = host.run(&failing)?;
+            ensure!(failed.stderr.contains("what was there before is back"), "{}", failed.stderr);
+            host.wait_manager()?;
+            ensure!(describe_swarm(host)? == old);
+            let open = host.sh(CLEAR_KEYS)?;
+            // The old swarm is not autolocked: its own key is open as ever.
+            ensure!(open == "/var/lib/docker/swarm/certificates/swarm-node.key", "open keys: {open}");
+        }
+    }
+    // The engine had locked it again, so it waits; the next run forms the swarm once more.
+    let report = agent_json(host, 0, &with_key)?;
+    ensure!(report["autolocked"] == Value::Bool(true) && text(&report, "/result")? == "done", "{report:#}");
+    ensure!(describe_swarm(host)? == before);
+    let open = host.sh(CLEAR_KEYS)?;
+    let aside = text(&report, "/aside")?;
+    ensure!(open == format!("{aside}/certificates/swarm-node.key"), "open keys: {open}; aside {aside}");
+    ensure!(host.docker(&["swarm", "unlock-key", "-q"])? == key, "the key is another one");
+
+    // It is locked after a restart as any autolocked manager, and user-data unlocks it, with a systemd credential.
+    host.reboot()?;
+    host.wait_engine()?;
+    ensure!(host.docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"])? == "locked");
+    let words = [
+        &["systemd-run", "--wait", "--pipe", "--quiet", "-p", "LoadCredential=swarmdr.unlock-key:/root/unlock-key"],
+        &["swarmdr-agent"][..],
+        &restore[..],
+        &["--json"],
+    ];
+    let output = host.run(&words.concat())?;
+    ensure!(output.status.success() && !output.stdout.contains(key), "{}{}", output.stdout, output.stderr);
+    let report: Value = serde_json::from_str(&output.stdout)?;
+    ensure!(text(&report, "/result")? == "already-there" && report["unlocked"] == Value::Bool(true), "{report:#}");
+    ensure!(describe_swarm(host)? == before);
+    ensure!(!host.journal("*", 100_000)?.contains(key.trim_start_matches("SWMKEY-1-")), "the journal holds the key");
+    Ok(())
+}
+
+fn comes_back_renewed(host: &Host, id: &str, ca: &str, before: &[String]) -> Result<()> {
+    let report = agent_json(host, 0, &["restore", id, "--identity", IDENTITY])?;
+    ensure!(report["notes"].to_string().contains("the node certificate expired at"), "{report:#}");
+    ensure!(describe_swarm(host)? == before, "{:#?}", describe_swarm(host)?);
+    let certificate = "/var/lib/docker/swarm/certificates/swarm-node.crt";
+    host.wait_for("a new certificate", LIMIT, || {
+        host.sh(&format!("openssl x509 -in {certificate} -checkend 3600")).map(Some)
+    })?;
+    ensure!(host.docker(&["swarm", "ca"])?.trim() == ca.trim(), "another root CA");
+    let rotation = "{{.Swarm.Cluster.RootRotationInProgress}} {{.Swarm.Cluster.Spec.CAConfig.ForceRotate}}";
+    ensure!(host.docker(&["info", "--format", rotation])? == "false 1", "a rotation was begun");
+    // And the CA works: it signs for the host itself, through the join token of the backed-up swarm.
+    println!("expired certificate: {}", report["phases"]);
+    Ok(())
+}
+
+/// Rotates the root CA of a swarm to one whose key this test has; answers with its certificate.
+fn rotate_to_own_ca(host: &Host) -> Result<String> {
+    host.sh(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /root/ca.key -out /root/ca.pem \
+             -days 3650 -subj /CN=own 2>/dev/null
+         docker swarm ca --rotate --detach --ca-cert /root/ca.pem --ca-key /root/ca.key",
+    )?;
+    host.wait_for("the end of the rotation", LIMIT, || {
+        let rotating = host.docker(&["info", "--format", "{{.Swarm.Cluster.RootRotationInProgress}}"])?;
+        let issued = host.sh("openssl verify -CAfile /root/ca.pem /var/lib/docker/swarm/certificates/swarm-node.crt");
+        Ok((rotating == "false" && issued.is_ok()).then_some(()))
+    })?;
+    host.read_file("/root/ca.pem")
+}
+
+/// While the engine is stopped, its node certificate is one that ended an hour ago: for the same key and names, signed by
+/// the swarm's own CA. So that is what a backup finds.
+fn expire_while_stopped(host: &Host) -> Result<()> {
+    host.sh(r#"cd /root
+        own=/var/lib/docker/swarm/certificates
+        grep -vE '^[A-Za-z-]+: |^$' $own/swarm-node.key > node.key
+        subject=$(openssl x509 -in $own/swarm-node.crt -noout -subject -nameopt compat | sed 's/^subject= *//')
+        node=$(docker info --format '{{.Swarm.NodeID}}')
+        openssl req -new -key node.key -subj "$subject" -out node.csr
+        touch index.txt
+        cat > ca.cnf <<END
+[ca]
+default_ca = own
+[own]
+database = /root/index.txt
+rand_serial = yes
+new_certs_dir = /root
+default_md = sha256
+policy = any
+x509_extensions = node
+[any]
+organizationName = supplied
+organizationalUnitName = supplied
+commonName = supplied
+[node]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature,keyEncipherment
+extendedKeyUsage = serverAuth,clientAuth
+subjectAltName = DNS:swarm-manager,DNS:swarm-ca,DNS:$node
+END
+        day() { date -u -d "$1" +%Y%m%d%H%M%SZ; }
+        openssl ca -batch -notext -config ca.cnf -cert ca.pem -keyfile ca.key -in node.csr -out expired.crt \
+            -startdate "$(day '2 days ago')" -enddate "$(day '1 hour ago')" 2>ca.log || { cat ca.log >&2; exit 1; }
+        cp $own/swarm-node.crt good.crt
+        mkdir -p /etc/systemd/system/docker.service.d
+        printf '[Service]\nExecStartPre=/bin/cp /root/good.crt %s\nExecStopPost=/bin/cp /root/expired.crt %s\n' \
+            $own/swarm-node.crt $own/swarm-node.crt > /etc/systemd/system/docker.service.d/expire.conf
+        systemctl daemon-reload"#)?;
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::fault::Fault;
 const ENV_PREFIX: &str = "SWARMDR_";
 
 /// Variables of the same prefix that are read before the configuration is.
-const NOT_KEYS: [&str; 3] = ["log", "config", "fault"];
+const NOT_KEYS: [&str; 2] = ["log", "config"];
 
 /// Secret files that a unit hands over with `LoadCredential=`, and the settings that they stand for (systemd.exec(5)).
 const CREDENTIALS: [(&str, &str); 3] = [

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     fault::Fault,
+    faults,
     host::{
         engine::{Engine, EngineFacts, SwarmState},
         engine_units::EngineControl,
@@ -26,7 +27,7 @@ use crate::{
         placement::Placement,
     },
     report::Phases,
-    sabotage, stage,
+    stage,
 };
 
 /// One change of this host.
@@ -64,11 +65,11 @@ impl<'a> Change<'a> {
     /// is back and the engine started before this returns.
     pub async fn carry_out(self, phases: &mut Phases) -> Result<RestoreReport> {
         self.or_undo(async |change: &mut Self| {
-            change.enter(Phase::Stop, phases).await?;
+            change.enter(Phase::Stop, phases)?;
             change.control.stop().await?;
-            change.enter(Phase::Aside, phases).await?;
+            change.enter(Phase::Aside, phases)?;
             change.placement.move_aside()?;
-            change.enter(Phase::Place, phases).await?;
+            change.enter(Phase::Place, phases)?;
             change.placement.place()?;
             change.form(phases).await
         })
@@ -90,11 +91,11 @@ impl<'a> Change<'a> {
     /// nothing is undone.
     pub async fn confirm_late(mut self, phases: &mut Phases) -> Result<RestoreReport> {
         let confirm = async {
-            self.enter(Phase::Confirm, phases).await?;
+            self.enter(Phase::Confirm, phases)?;
             self.confirm(Strictness::Late).await
         };
         let report = confirm.await?;
-        self.finish(report).await
+        self.finish(report)
     }
 
     async fn or_undo(mut self, attempt: impl AsyncFnOnce(&mut Self) -> Result<RestoreReport>) -> Result<RestoreReport> {
@@ -102,41 +103,41 @@ impl<'a> Change<'a> {
         let attempt = shutdown.or_interrupted(attempt(&mut self));
         let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
         match outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("the restore panicked"))) {
-            Ok(report) => self.finish(report).await,
+            Ok(report) => self.finish(report),
             Err(error) => Err(self.undo(error).await),
         }
     }
 
     /// From a placed state and a stopped engine to a confirmed swarm.
     async fn form(&mut self, phases: &mut Phases) -> Result<RestoreReport> {
-        self.enter(Phase::Start, phases).await?;
+        self.enter(Phase::Start, phases)?;
         self.control.start().await?;
         let answers = |facts: &EngineFacts| facts.swarm.state == SwarmState::Inactive;
         self.engine.wait(self.start_limit, "the engine to answer without a swarm", answers).await?;
         if key_file::is_locked_in(&self.placement.state_dir())? {
-            self.enter(Phase::Unlock, phases).await?;
+            self.enter(Phase::Unlock, phases)?;
             let key = self.restore.unlock_key.as_ref().context("the state is locked, and no unlock key was given")?;
             self.open_key = Some(OpenKey::lay_open(&self.placement.state_dir(), key.for_state())?);
         }
-        self.enter(Phase::Init, phases).await?;
+        self.enter(Phase::Init, phases)?;
         let limit = Duration::from_secs(self.restore.config.restore.init_timeout);
         self.engine.force_new_cluster(self.record().plan.init.to_api(), limit).await?;
-        self.enter(Phase::Confirm, phases).await?;
+        self.enter(Phase::Confirm, phases)?;
         self.confirm(Strictness::Fresh).await
     }
 
     /// Writes down what comes next.
-    async fn enter(&mut self, phase: Phase, phases: &mut Phases) -> Result<()> {
-        sabotage::at(&format!("restore.before-{}", phase.word())).await?;
+    fn enter(&mut self, phase: Phase, phases: &mut Phases) -> Result<()> {
         phases.begin(phase.word());
         self.journal.enter(phase)?;
-        sabotage::at(&format!("restore.{}", phase.word())).await
+        faults::reach(&format!("{}-noted", phase.word()));
+        Ok(())
     }
 
     /// The swarm is back, whatever comes now.
-    async fn finish(mut self, mut report: RestoreReport) -> Result<RestoreReport> {
+    fn finish(mut self, mut report: RestoreReport) -> Result<RestoreReport> {
         let aside = self.placement.aside().filter(|aside| aside.exists()).map(std::path::Path::to_owned);
-        sabotage::at("restore.before-done").await?;
+        faults::reach("done");
         self.journal.finish()?;
         self.placement.tidy();
         report.aside = aside.filter(|aside| aside.exists());
@@ -179,7 +180,7 @@ impl<'a> Change<'a> {
     /// Safe to repeat, from wherever it was cut short. Answers where the state that did not work was kept.
     pub(super) async fn put_back(&mut self) -> Result<Option<std::path::PathBuf>> {
         self.journal.enter(Phase::Undo)?;
-        sabotage::at("restore.undo").await?;
+        faults::reach("undo-noted");
         self.control.stop().await.context("failed to stop the engine to put the old state back")?;
         if let Some(locked) = self.record().locked_key.as_ref().filter(|_| self.placement.has_moved()) {
             // Not what keeps the old state from coming back.
@@ -188,7 +189,7 @@ impl<'a> Change<'a> {
             }
         }
         let kept = self.placement.put_back()?;
-        sabotage::at("restore.undone").await?;
+        faults::reach("undone");
         self.control.start().await.context("failed to start the engine on the old state")?;
         Ok(kept)
     }
