@@ -14,6 +14,7 @@ mod prepare;
 pub mod quorum;
 mod report;
 mod snapshot;
+pub mod stranded;
 mod take;
 pub mod turn;
 
@@ -23,10 +24,12 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use swarmdr_archive::{Recipient, writer::Sealed};
 
+pub use deliver::{Courier, Sent};
 pub use plan::BackupPlan;
 pub use prepare::{Prepared, Step};
 pub use report::{BackupReport, SentReport};
 use snapshot::Snapshot;
+pub use stranded::Stranded;
 use take::Taken;
 
 use crate::{
@@ -115,13 +118,27 @@ impl Backup<'_> {
         key: &SigningKey,
         out: &Path,
     ) -> Result<Sealed> {
+        Ok(self.pack_keeping(snapshot, manifest, inventory, recipients, key, out).await?.1)
+    }
+
+    /// As [`Backup::pack`], and hands the snapshot back.
+    async fn pack_keeping(
+        &self,
+        snapshot: Snapshot,
+        manifest: swarmdr_archive::ManifestDraft,
+        inventory: &Inventory,
+        recipients: Vec<Recipient>,
+        key: &SigningKey,
+        out: &Path,
+    ) -> Result<(Snapshot, Sealed)> {
         let inventory = serde_json::to_value(inventory)?;
         let (key, out) = (Arc::clone(&key.key), out.to_owned());
         let (progress, shutdown) = (self.progress, self.shutdown.clone());
         let level = self.config.backup.compression_level;
         let pack = tokio::task::spawn_blocking(move || {
             let parts = pack::Parts { manifest, inventory, recipients: &recipients, level, key: &key };
-            pack::pack(&snapshot, parts, &out, progress, &shutdown)
+            let sealed = pack::pack(&snapshot, parts, &out, progress, &shutdown)?;
+            Ok((snapshot, sealed))
         });
         pack.await.context("the packing ended unexpectedly")?
     }
@@ -148,7 +165,8 @@ async fn examine(snapshot: Snapshot, key: Option<UnlockKey>) -> Result<(Snapshot
     Ok((snapshot, examined))
 }
 
-fn note(plan: &BackupPlan) -> Note {
+/// What to write down before the engine is touched.
+pub fn note(plan: &BackupPlan) -> Note {
     Note {
         id: plan.id.to_string(),
         process: std::process::id(),

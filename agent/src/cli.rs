@@ -55,6 +55,8 @@ pub enum Command {
     Backup(BackupArgs),
     /// Bring a backed-up swarm back on this host
     Restore(RestoreArgs),
+    /// Form a new cluster of the one manager that survived a lost majority
+    RecoverQuorum(RecoverArgs),
     /// Show the stored backups, newest first
     List(ListArgs),
     /// Show what a backup or a state directory holds, and until when it can be restored
@@ -190,6 +192,38 @@ pub struct RestoreArgs {
     /// Wait this long for a vault that cannot be searched yet [default: as --wait]
     #[arg(long, value_name = "TIME", value_parser = parse_wait)]
     pub wait_for_vault: Option<Duration>,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent recover-quorum --dry-run
+  swarmdr-agent recover-quorum
+  swarmdr-agent recover-quorum --unlock-key /root/unlock-key --prune-dead
+
+Run it on the manager that survived, once the others are gone for good. It seals a backup of this
+manager first, then forms a new cluster from its state; services, secrets and tokens stay. A
+failure, a kill or a power cut ends as it does in a restore: the old state comes back, or the
+next run finishes. On a swarm that has a leader it changes nothing and exits 0.")]
+pub struct RecoverArgs {
+    #[command(flatten)]
+    pub unlock: Unlock,
+
+    /// The other managers are cut off for good: do not look whether they answer
+    #[arg(long)]
+    pub fenced: bool,
+
+    /// Remove the other managers from the swarm once they have been away for restore.prune_grace
+    #[arg(long)]
+    pub prune_dead: bool,
+
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 
     /// Print the report as JSON
     #[arg(long)]
@@ -390,6 +424,7 @@ impl Command {
         match self {
             Command::Backup(args) => args.json,
             Command::Restore(args) => args.json,
+            Command::RecoverQuorum(args) => args.json,
             Command::List(args) => args.json,
             Command::Inspect(args) => args.json,
             Command::Diff(args) => args.json,

@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod keygen;
 pub mod list;
 pub mod manual;
+pub mod recover_quorum;
 pub mod restore;
 pub mod verify;
 

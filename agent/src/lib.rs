@@ -19,6 +19,7 @@ pub mod logging;
 pub mod manual;
 pub mod progress;
 pub mod proof;
+pub mod recover;
 pub mod report;
 pub mod restore;
 pub mod schedule;
@@ -96,6 +97,7 @@ fn execute(cli: &Cli) -> anyhow::Result<Exit> {
         match &cli.command {
             Command::Backup(args) => commands::backup::run(&context, args).await,
             Command::Restore(args) => commands::restore::run(&context, args).await,
+            Command::RecoverQuorum(args) => commands::recover_quorum::run(&context, args).await,
             Command::List(args) => commands::list::run(&context, args).await,
             Command::Inspect(args) => commands::inspect::run(&context, args).await,
             Command::Diff(args) => commands::diff::run(&context, args).await,

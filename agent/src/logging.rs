@@ -1,4 +1,4 @@
-//! Log lines to the journal under systemd, else to standard error.
+//! Log lines to the journal under systemd, else to standard error; where nobody watches that (cloud-init, cron), to both.
 //!
 //! The report of a verb is no log line: it goes to standard output.
 
@@ -33,8 +33,10 @@ pub fn init(verbose: u8, quiet: bool) {
         .with_ansi(colour)
         .without_time()
         .with_target(false)
-        .with_filter(filter);
-    tracing_subscriber::registry().with(stderr).init();
+        .with_filter(filter.clone());
+    // What user-data prints goes to a console that few can read afterwards.
+    let journal = if terminal { None } else { tracing_journald::layer().ok() };
+    tracing_subscriber::registry().with(stderr).with(journal.map(|journal| journal.with_filter(filter))).init();
 }
 
 /// `JOURNAL_STREAM` is `device:inode` of the stream that systemd connected (systemd.exec(5));

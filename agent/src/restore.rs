@@ -6,7 +6,7 @@
 
 mod change;
 mod confirm;
-mod journal;
+pub(crate) mod journal;
 pub mod plan;
 mod prune;
 mod ready;
@@ -31,7 +31,7 @@ use swarmdr_archive::{
     reader::{self, Head},
 };
 
-use change::Change;
+pub(crate) use change::Change;
 use journal::{Journal, Record};
 pub use plan::{Decision, Overrides, RestorePlan};
 pub use ready::Waits;

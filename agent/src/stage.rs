@@ -75,6 +75,21 @@ pub fn take_out_engine_state(state_dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Flushes a whole tree that was copied without. Blocking.
+pub fn flush_tree(dir: &Path) -> Result<()> {
+    let flush = || -> Result<()> {
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => flush_tree(&entry.path())?,
+                false => File::open(entry.path())?.sync_all()?,
+            }
+        }
+        Ok(File::open(dir)?.sync_all()?)
+    };
+    flush().with_context(|| format!("failed to flush {}", dir.display()))
+}
+
 fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr, wait_for};
+use swarmdr_tests::lab::{Background, Engine, Host, HostSpec, Role, addr, wait_for};
 use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json, agent_with_faults, describe_swarm, fingerprint};
 
@@ -167,10 +167,7 @@ fn cut_short(host: &mut Host, cut: Cut, how: How, forced: bool, before: &[String
     let aside = host.var().join("lib/docker");
     let at = Instant::now();
     match cut {
-        Cut::At(_) => wait_for("the agent to hang", LIMIT, || {
-            ensure!(running.finished()?.is_none(), "it ended: {}", running.stderr()?);
-            Ok(running.stderr()?.contains("fault: hang at").then_some(()))
-        })?,
+        Cut::At(_) => hangs(&mut running)?,
         Cut::InTheEngine => {
             // As quickly as this machine can: the engine's next step is milliseconds away.
             let moved = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -213,6 +210,17 @@ fn cut_short(host: &mut Host, cut: Cut, how: How, forced: bool, before: &[String
     let over = if forced { "over a swarm" } else { "on a fresh host" };
     let (had, did) = (had.chars().take(34).collect::<String>(), did.unwrap_or("nothing was begun"));
     Ok(format!("{cut:24} {how:8} {over:15} {had:34} {did}"))
+}
+
+/// Waits until the agent stands still at the point that it was told.
+fn hangs(running: &mut Background) -> Result<()> {
+    let ended = wait_for("the agent to hang", LIMIT, || {
+        let hangs = running.stderr()?.contains("fault: hang at");
+        let ended = running.finished()?;
+        Ok((hangs || ended.is_some()).then_some(ended.filter(|_| !hangs)))
+    })?;
+    ensure!(ended.is_none(), "it ended: {}", running.stderr()?);
+    Ok(())
 }
 
 /// Whatever the instant, each state is whole in one place.
@@ -282,6 +290,8 @@ async fn a_restore_that_is_repeated_changes_nothing_and_rolls_nothing_back() -> 
 const CLEAR_KEYS: &str =
     "grep -rlE -e '-----BEGIN (EC )?PRIVATE KEY-----' /var/lib/docker/swarm* /var/lib/docker/.swarmdr || true";
 
+const STATE_KEY: &str = "/var/lib/docker/swarm/certificates/swarm-node.key";
+
 const UNLOCK_KEY: &str = "/root/unlock-key";
 
 #[tokio::test]
@@ -336,16 +346,14 @@ fn comes_back_locked(host: &mut Host, id: &str, key: &str, before: &[String]) ->
         let fault = format!("SWARMDRTEST_FAULT={point}");
         let forced = [&["env", &fault, "swarmdr-agent"], &with_key[..], &["--force"]].concat();
         let mut running = host.spawn(&forced)?;
-        wait_for("the agent to hang", LIMIT, || {
-            ensure!(running.finished()?.is_none(), "it ended: {}", running.stderr()?);
-            Ok(running.stderr()?.contains("fault: hang at").then_some(()))
-        })?;
+        hangs(&mut running)?;
         host.kill()?;
         drop(running);
         host.boot()?;
         host.wait_engine()?;
         if point == "hang@init-noted" {
-            ensure!(!host.sh(CLEAR_KEYS)?.is_empty(), "the key was to lie open at this point");
+            let open = host.sh(CLEAR_KEYS)?;
+            ensure!(open.lines().any(|path| path == STATE_KEY), "the key was to lie open at this point: {open}");
             // The engine is told to fail, so this run puts the old swarm back.
             let failing = [&["env", "SWARMDRTEST_FAULT=panic@start-noted", "swarmdr-agent"], &with_key[..]].concat();
             let failed = host.run(&failing)?;
@@ -354,7 +362,7 @@ fn comes_back_locked(host: &mut Host, id: &str, key: &str, before: &[String]) ->
             ensure!(describe_swarm(host)? == old);
             let open = host.sh(CLEAR_KEYS)?;
             // The old swarm is not autolocked: its own key is open as ever.
-            ensure!(open == "/var/lib/docker/swarm/certificates/swarm-node.key", "open keys: {open}");
+            ensure!(open == STATE_KEY, "open keys: {open}");
         }
     }
     // The engine had locked it again, so it waits; the next run forms the swarm once more.
@@ -401,12 +409,39 @@ fn comes_back_renewed(host: &Host, id: &str, ca: &str, before: &[String]) -> Res
     Ok(())
 }
 
-/// Rotates the root CA of a swarm to one whose key this test has; answers with its certificate.
+/// Rotates the root CA of a swarm to one whose key this test has, and which is a month old; answers with its certificate.
 fn rotate_to_own_ca(host: &Host) -> Result<String> {
     host.sh(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /root/ca.key -out /root/ca.pem \
-             -days 3650 -subj /CN=own 2>/dev/null
-         docker swarm ca --rotate --detach --ca-cert /root/ca.pem --ca-key /root/ca.key",
+        r#"cd /root
+        touch index.txt
+        cat > ca.cnf <<END
+[ca]
+default_ca = own
+[own]
+database = /root/index.txt
+rand_serial = yes
+new_certs_dir = /root
+default_md = sha256
+policy = any
+[any]
+organizationName = optional
+organizationalUnitName = optional
+commonName = supplied
+[root]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign,cRLSign
+subjectKeyIdentifier = hash
+[node]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature,keyEncipherment
+extendedKeyUsage = serverAuth,clientAuth
+subjectAltName = DNS:swarm-manager,DNS:swarm-ca,DNS:$(docker info --format '{{.Swarm.NodeID}}')
+END
+        day() { date -u -d "$1" +%Y%m%d%H%M%SZ; }
+        openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.csr -subj /CN=own 2>/dev/null
+        openssl ca -batch -notext -config ca.cnf -extensions root -selfsign -keyfile ca.key -in ca.csr -out ca.pem \
+            -startdate "$(day '30 days ago')" -enddate "$(day '3650 days')" 2>ca.log || { cat ca.log >&2; exit 1; }
+        docker swarm ca --rotate --detach --ca-cert ca.pem --ca-key ca.key"#,
     )?;
     host.wait_for("the end of the rotation", LIMIT, || {
         let rotating = host.docker(&["info", "--format", "{{.Swarm.Cluster.RootRotationInProgress}}"])?;
@@ -423,36 +458,232 @@ fn expire_while_stopped(host: &Host) -> Result<()> {
         own=/var/lib/docker/swarm/certificates
         grep -vE '^[A-Za-z-]+: |^$' $own/swarm-node.key > node.key
         subject=$(openssl x509 -in $own/swarm-node.crt -noout -subject -nameopt compat | sed 's/^subject= *//')
-        node=$(docker info --format '{{.Swarm.NodeID}}')
         openssl req -new -key node.key -subj "$subject" -out node.csr
-        touch index.txt
-        cat > ca.cnf <<END
-[ca]
-default_ca = own
-[own]
-database = /root/index.txt
-rand_serial = yes
-new_certs_dir = /root
-default_md = sha256
-policy = any
-x509_extensions = node
-[any]
-organizationName = supplied
-organizationalUnitName = supplied
-commonName = supplied
-[node]
-basicConstraints = critical,CA:FALSE
-keyUsage = critical,digitalSignature,keyEncipherment
-extendedKeyUsage = serverAuth,clientAuth
-subjectAltName = DNS:swarm-manager,DNS:swarm-ca,DNS:$node
-END
         day() { date -u -d "$1" +%Y%m%d%H%M%SZ; }
-        openssl ca -batch -notext -config ca.cnf -cert ca.pem -keyfile ca.key -in node.csr -out expired.crt \
+        openssl ca -batch -notext -config ca.cnf -extensions node -cert ca.pem -keyfile ca.key -in node.csr -out expired.crt \
             -startdate "$(day '2 days ago')" -enddate "$(day '1 hour ago')" 2>ca.log || { cat ca.log >&2; exit 1; }
         cp $own/swarm-node.crt good.crt
         mkdir -p /etc/systemd/system/docker.service.d
         printf '[Service]\nExecStartPre=/bin/cp /root/good.crt %s\nExecStopPost=/bin/cp /root/expired.crt %s\n' \
             $own/swarm-node.crt $own/swarm-node.crt > /etc/systemd/system/docker.service.d/expire.conf
         systemctl daemon-reload"#)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_majority_that_is_lost_is_recovered_on_the_manager_that_is_left() -> Result<()> {
+    for engine in engines() {
+        let site = Site::new(Release::V20).await?;
+        let hosts = three_managers(&site, *engine)?;
+        let before = describe_swarm(&hosts[0])?;
+        let works = agent_json(&hosts[0], 0, &["recover-quorum"])?;
+        assert_eq!(text(&works, "/result")?, "nothing-to-recover");
+        let [mut survivor, mut second, third] = hosts;
+        site.configure(&survivor, &(site.config("s3://vault/prod") + "\n[restore]\nprune_grace = 3\n"))?;
+        third.destroy()?;
+        second.kill()?;
+        leaderless(&survivor)?;
+
+        // One of the others is up again and only cut off from the third: it answers, so it would lose its state.
+        second.boot()?;
+        second.wait_engine()?;
+        survivor.wait_for("the second manager to answer", LIMIT, || {
+            let refused = agent(&survivor, &["recover-quorum"])?;
+            // With two of three there is a leader again, sooner or later; before that it is refused.
+            Ok(matches!(refused.status.code(), Some(0 | 4)).then_some(()))
+        })?;
+        second.destroy()?;
+        leaderless(&survivor)?;
+
+        let planned = agent_json(&survivor, 0, &["recover-quorum", "--dry-run"])?;
+        assert_eq!(planned["without"].as_array().map(Vec::len), Some(2), "{planned:#}");
+        // Cut in the middle, as a restore may be.
+        let words = ["env", "SWARMDRTEST_FAULT=hang@start-noted", "swarmdr-agent", "recover-quorum"];
+        survivor.install(&agent_with_faults()?)?;
+        let mut running = survivor.spawn(&words)?;
+        hangs(&mut running)?;
+        survivor.kill()?;
+        drop(running);
+        survivor.boot()?;
+        survivor.wait_engine()?;
+        let report = agent_json(&survivor, 0, &["recover-quorum", "--prune-dead"])?;
+        println!("{}: recovered in {}", engine.version(), report["phases"]);
+        assert_eq!(describe_swarm(&survivor)?, before);
+        assert!(!report["backup"]["kept"].as_array().context("a list")?.is_empty(), "{report:#}");
+        let removed = report["dead_nodes"].as_array().into_iter().flatten().filter(|node| node["removed"] == true);
+        assert_eq!(removed.count(), 2, "{report:#}");
+        assert_eq!(survivor.docker(&["node", "ls", "-q"])?.lines().count(), 1);
+        // The state from before is aside, and the backup of it in the vault, where it verifies.
+        survivor.sh(&format!("test -s {}/docker-state.json", text(&report, "/aside")?))?;
+        let listed = agent_json(&survivor, 0, &["list"])?;
+        let kept = listed["backups"].to_string();
+        assert!(kept.contains(text(&report, "/backup/id")?), "{kept}");
+        let again = agent_json(&survivor, 0, &["recover-quorum"])?;
+        assert_eq!(text(&again, "/result")?, "nothing-to-recover");
+        // The recovered manager takes new ones.
+        let fourth = site.lab.boot(HostSpec::new("m4", *engine, addr(14)))?;
+        fourth.join(&survivor, Role::Manager)?;
+    }
+    Ok(())
+}
+
+fn leaderless(host: &Host) -> Result<()> {
+    host.wait_for("the leader to be gone", LIMIT, || {
+        Ok(host.docker(&["info", "--format", "{{.Swarm.Error}}"])?.contains("leader").then_some(()))
+    })
+}
+
+#[tokio::test]
+async fn living_managers_forbid_a_restore_since_it_would_make_them_delete_their_state() -> Result<()> {
+    for engine in engines() {
+        let site = Site::new(Release::V20).await?;
+        let hosts = three_managers(&site, *engine)?;
+        let before = describe_swarm(&hosts[0])?;
+        agent_json(&hosts[0], 0, &["backup"])?;
+        let [first, second, third] = hosts;
+        first.destroy()?;
+        let host = fresh(&site, *engine)?;
+        let untouched = fingerprint(&host)?;
+        let refused = agent_json(&host, 4, &RESTORE)?;
+        assert!(text(&refused, "/error")?.contains("10.77.0.12:2377 (m2), 10.77.0.13:2377 (m3)"), "{refused:#}");
+        let ways = refused["to_do"].as_array().context("a list")?;
+        assert_eq!(ways.len(), 3, "{refused:#}");
+        for (way, words) in ways.iter().zip(["join", "--fenced", "copy"]) {
+            assert!(way.to_string().contains(words), "{way}");
+        }
+        assert_eq!(fingerprint(&host)?, untouched);
+
+        // The reason. Nobody should do this: what came into the living swarm since the backup is gone. On 26.1 the two
+        // even join the restored one half a minute later, as new members with an empty log.
+        second.create_secret("since-the-backup", b"x")?;
+        let log = "stat -c %i /var/lib/docker/swarm/raft/wal-v3-encrypted/0000000000000000-0000000000000000.wal";
+        let before_logs = [second.sh(log)?, third.sh(log)?];
+        agent_json(&host, 0, &[&RESTORE[..], &["--fenced"]].concat())?;
+        assert_eq!(describe_swarm(&host)?, before);
+        let since = Instant::now();
+        for (living, its_log) in [&second, &third].into_iter().zip(before_logs) {
+            living.wait_for("its raft log to be deleted", LIMIT, || {
+                Ok((living.run(&["sh", "-c", log])?.stdout.trim() != its_log).then_some(()))
+            })?;
+        }
+        println!(
+            "{}: both living managers had deleted their raft log {:.0?} after the restore",
+            engine.version(),
+            since.elapsed()
+        );
+        for living in [&second, &third] {
+            let secrets = living.run(&["docker", "secret", "ls"])?.stdout;
+            assert!(!secrets.contains("since-the-backup"), "{secrets}");
+        }
+        second.destroy()?;
+        third.destroy()?;
+        reset(&host, false)?;
+        let report = agent_json(&host, 0, &RESTORE)?;
+
+        // What is printed for each dead node works as it is, and a demotion would not.
+        let dead = report["dead_nodes"].as_array().context("a list")?;
+        assert_eq!(dead.len(), 2, "{report:#}");
+        assert!(host.docker(&["node", "demote", "m2"]).is_err(), "then the advice should name it");
+        for node in dead {
+            host.sh(text(node, "/remove_with")?)?;
+        }
+        assert_eq!(host.docker(&["node", "ls", "-q"])?.lines().count(), 1);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_that_is_still_booting_is_waited_for() -> Result<()> {
+    let site = Site::new(Release::V20).await?;
+    let host = site.lab.boot(HostSpec::new("m1", Engine::E26_1, addr(11)))?;
+    host.swarm_init()?;
+    fill(&host)?;
+    site.set_up_manager(&host)?;
+    agent_json(&host, 0, &["backup"])?;
+    let before = describe_swarm(&host)?;
+    host.destroy()?;
+
+    // No unit of the engine yet, no way to the vault, another address.
+    let host = site.lab.boot(HostSpec::new("fresh", Engine::E26_1, addr(15)))?;
+    site.set_up_restorer(&host)?;
+    host.sh("systemctl stop docker.socket docker.service
+         mkdir /root/units; mv $(systemctl show -P FragmentPath docker.service docker.socket) /root/units
+         rm -f /etc/init.d/docker # of which systemd would make a unit of the same name
+         systemctl daemon-reload; ip route add blackhole 10.77.0.1/32")?;
+    let running = host.spawn(&[&["swarmdr-agent"], &RESTORE[..], &["--wait", "5m"]].concat())?;
+    let waits_for = |what: &str| {
+        wait_for(&format!("it to wait for: {what}"), LIMIT, || {
+            let waiting = running.stderr()?.lines().any(|line| line.contains("waiting up to") && line.contains(what));
+            ensure!(waiting, "it said: {}", running.stderr()?);
+            Ok(Some(()))
+        })
+    };
+    waits_for("systemd knows no unit docker.service")?;
+    host.sh("mv /root/units/* /usr/lib/systemd/system; systemctl daemon-reload")?;
+    waits_for("no usable backup was found")?;
+    host.sh("ip route del blackhole 10.77.0.1/32")?;
+    waits_for("no interface of this host has 10.77.0.11")?;
+    host.sh("ip address add 10.77.0.11/24 dev host0")?;
+    let ended = running.wait(LIMIT)?;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    println!("{}", ended.stderr);
+    assert_eq!(describe_swarm(&host)?, before);
+    // What is late for longer than it may be is an error, and says which.
+    host.sh("systemctl stop docker.socket docker.service; ip address del 10.77.0.11/24 dev host0; rm -rf /var/lib/docker/swarm /var/lib/docker/.swarmdr")?;
+    let refused = agent_json(&host, 4, &[&RESTORE[..], &["--wait-for-ip", "1s"]].concat())?;
+    assert!(text(&refused, "/error")?.contains("this host has 10.77.0.15"), "{refused:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn unusual_addresses_and_places_come_back_as_they_were() -> Result<()> {
+    let site = Site::new(Release::V20).await?;
+    let unusual = "ip address add fd00:77::11/64 dev host0 nodad";
+    let data_path = "ip address add 10.88.0.11/24 dev host0";
+    let host = site.lab.boot(HostSpec::new("m1", Engine::E26_1, addr(11)))?;
+    host.sh(&format!(
+        "{unusual}; {data_path}
+         docker swarm init --advertise-addr '[fd00:77::11]:2377' --listen-addr '[::]:2377' --data-path-addr 10.88.0.11"
+    ))?;
+    host.wait_manager()?;
+    fill(&host)?;
+    site.set_up_manager(&host)?;
+    let sixth = agent_json(&host, 0, &["backup"])?;
+    let sixth_before = describe_swarm(&host)?;
+    // And one behind a translated address, of which the host knows nothing.
+    host.sh("docker swarm leave --force
+         docker swarm init --advertise-addr 203.0.113.7 --listen-addr 10.77.0.11:2377")?;
+    host.wait_manager()?;
+    fill(&host)?;
+    let translated = agent_json(&host, 0, &["backup"])?;
+    let translated_before = describe_swarm(&host)?;
+    host.destroy()?;
+
+    let host = site.lab.boot(HostSpec::new("fresh", Engine::E26_1, addr(15)))?;
+    site.set_up_restorer(&host)?;
+    host.write_file("/etc/docker/daemon.json", r#"{"data-root": "/var/lib/elsewhere"}"#)?;
+    host.sh("systemctl restart docker.service")?;
+    let restore = ["restore", text(&sixth, "/id")?, "--identity", IDENTITY];
+    let refused = agent_json(&host, 4, &restore)?;
+    assert!(text(&refused, "/error")?.contains("lives at fd00:77::11"), "{refused:#}");
+    host.sh(unusual)?;
+    let refused = agent_json(&host, 4, &restore)?;
+    assert!(text(&refused, "/error")?.contains("goes through 10.88.0.11"), "{refused:#}");
+    host.sh(data_path)?;
+    let report = agent_json(&host, 0, &restore)?;
+    assert!(report["notes"].to_string().contains("/var/lib/elsewhere"), "{report:#}");
+    assert_eq!(describe_swarm(&host)?, sixth_before);
+    let state: Value = serde_json::from_str(&host.read_file("/var/lib/elsewhere/swarm/docker-state.json")?)?;
+    assert_eq!((text(&state, "/DataPathAddr")?, text(&state, "/AdvertiseAddr")?), ("10.88.0.11", "[fd00:77::11]:2377"));
+    host.sh("test ! -e /var/lib/docker/swarm/docker-state.json")?;
+
+    let restore = ["restore", text(&translated, "/id")?, "--identity", IDENTITY, "--force"];
+    let refused = agent_json(&host, 4, &restore)?;
+    assert!(refused["to_do"].to_string().contains("--address-elsewhere"), "{refused:#}");
+    host.sh("ip address del 10.88.0.11/24 dev host0; ip address del fd00:77::11/64 dev host0")?;
+    agent_json(&host, 0, &[&restore[..], &["--address-elsewhere"]].concat())?;
+    assert_eq!(describe_swarm(&host)?, translated_before);
+    let listening = host.sh("ss -Hlnt 'sport = :2377'")?;
+    assert!(listening.contains("10.77.0.15:2377"), "{listening}");
     Ok(())
 }

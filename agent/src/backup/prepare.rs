@@ -185,13 +185,13 @@ fn not_stored(waiting: &Delivery, spool: &std::path::Path) -> anyhow::Error {
         .into()
 }
 
-fn random_tag() -> Result<[u8; 4]> {
+pub(super) fn random_tag() -> Result<[u8; 4]> {
     let mut random = [0; 4];
     SystemRandom::new().fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
     Ok(random)
 }
 
-fn parse_recipients(config: &Config) -> Result<Vec<Recipient>> {
+pub(super) fn parse_recipients(config: &Config) -> Result<Vec<Recipient>> {
     config
         .recipients
         .iter()

@@ -25,6 +25,7 @@ pub struct Snapshot {
     mirror: Mirror,
     /// Of the last pass.
     pub copied: Copied,
+    kept: bool,
 }
 
 impl Snapshot {
@@ -35,7 +36,7 @@ impl Snapshot {
             .mode(0o700)
             .create(dir)
             .with_context(|| format!("failed to make the snapshot directory {}", dir.display()))?;
-        Ok(Self { dir: dir.to_owned(), mirror: Mirror::new(state_dir, dir), copied: Copied::default() })
+        Ok(Self { dir: dir.to_owned(), mirror: Mirror::new(state_dir, dir), copied: Copied::default(), kept: false })
     }
 
     /// Copies what is there now. Beside a [running](Writer::Running) engine that is no consistent state, but most
@@ -51,6 +52,12 @@ impl Snapshot {
         self.mirror.apply()
     }
 
+    /// The directory becomes the caller's.
+    pub fn keep(mut self) -> PathBuf {
+        self.kept = true;
+        self.dir.clone()
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -58,6 +65,9 @@ impl Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "a snapshot could not be removed; remove it by hand");
         }

@@ -23,12 +23,16 @@ use crate::{
     host::{
         engine::{Engine, EngineFacts, SwarmState},
         engine_units::EngineControl,
+        failsafe::{Failsafe, Rescue},
         key_file::{self, OpenKey},
         placement::Placement,
     },
     report::Phases,
     stage,
 };
+
+/// For two renames, beyond what the engine may take to stop.
+const PLACING: Duration = Duration::from_secs(60);
 
 /// One change of this host.
 pub struct Change<'a> {
@@ -40,6 +44,8 @@ pub struct Change<'a> {
     pub(super) start_limit: Duration,
     /// The key of a locked state, while it lies open.
     pub(super) open_key: Option<OpenKey>,
+    /// Starts the engine if this process does not: whatever lies there by then may be started.
+    failsafe: Option<Failsafe>,
 }
 
 impl<'a> Change<'a> {
@@ -54,6 +60,7 @@ impl<'a> Change<'a> {
             engine: Engine::at(&config.engine.socket),
             start_limit: Duration::from_secs(config.engine.start_timeout),
             open_key: None,
+            failsafe: None,
         })
     }
 
@@ -66,6 +73,7 @@ impl<'a> Change<'a> {
     pub async fn carry_out(self, phases: &mut Phases) -> Result<RestoreReport> {
         self.or_undo(async |change: &mut Self| {
             change.enter(Phase::Stop, phases)?;
+            change.arm().await?;
             change.control.stop().await?;
             change.enter(Phase::Aside, phases)?;
             change.placement.move_aside()?;
@@ -80,6 +88,7 @@ impl<'a> Change<'a> {
     pub async fn form_again(self, phases: &mut Phases) -> Result<RestoreReport> {
         self.or_undo(async |change: &mut Self| {
             phases.begin("stop");
+            change.arm().await?;
             change.control.stop().await?;
             stage::take_out_engine_state(&change.placement.state_dir())?;
             change.form(phases).await
@@ -114,6 +123,7 @@ impl<'a> Change<'a> {
         self.control.start().await?;
         let answers = |facts: &EngineFacts| facts.swarm.state == SwarmState::Inactive;
         self.engine.wait(self.start_limit, "the engine to answer without a swarm", answers).await?;
+        self.disarm().await?;
         if key_file::is_locked_in(&self.placement.state_dir())? {
             self.enter(Phase::Unlock, phases)?;
             let key = self.restore.unlock_key.as_ref().context("the state is locked, and no unlock key was given")?;
@@ -124,6 +134,21 @@ impl<'a> Change<'a> {
         self.engine.force_new_cluster(self.record().plan.init.to_api(), limit).await?;
         self.enter(Phase::Confirm, phases)?;
         self.confirm(Strictness::Fresh).await
+    }
+
+    async fn arm(&mut self) -> Result<()> {
+        let units = self.control.units().into_iter().map(str::to_owned).collect();
+        let delay = Duration::from_secs(self.restore.config.engine.stop_timeout) + PLACING;
+        let tag = format!("restore-{}", self.record().plan.id);
+        self.failsafe = Some(Failsafe::arm(self.control.systemd(), &tag, &Rescue::Start(units), delay).await?);
+        Ok(())
+    }
+
+    async fn disarm(&mut self) -> Result<()> {
+        match self.failsafe.take() {
+            Some(failsafe) => failsafe.disarm().await,
+            None => Ok(()),
+        }
     }
 
     /// Writes down what comes next.
@@ -191,6 +216,7 @@ impl<'a> Change<'a> {
         let kept = self.placement.put_back()?;
         faults::reach("undone");
         self.control.start().await.context("failed to start the engine on the old state")?;
+        self.disarm().await?;
         Ok(kept)
     }
 }

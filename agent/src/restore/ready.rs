@@ -70,7 +70,7 @@ enum Unit {
 impl Restore<'_> {
     /// What the engine says, once it answers. One that is stopped is started where `may_start` says so: everything that
     /// a restore ever leaves on disk is safe to start.
-    pub(super) async fn await_engine(&self, limit: Duration, may_start: bool) -> Result<EngineFacts> {
+    pub(crate) async fn await_engine(&self, limit: Duration, may_start: bool) -> Result<EngineFacts> {
         let engine = Engine::at(&self.config.engine.socket);
         let own = Duration::from_secs(self.config.engine.start_timeout);
         let mut patience = Patience::new();

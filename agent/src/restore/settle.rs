@@ -1,6 +1,7 @@
 //! What to do with a restore that an earlier run began and did not end.
 
 use anyhow::{Context, Result};
+use swarmdr_archive::BackupId;
 
 use super::{
     Request, Restore, RestoreReport,
@@ -61,27 +62,45 @@ impl Restore<'_> {
     /// Ends what an earlier run began. A report if that run's backup is back and this run wants no other one.
     pub async fn settle(&self, request: &Request) -> Result<Option<RestoreReport>> {
         let facts = self.await_engine(request.waits.engine, !request.dry_run).await?;
+        let force = request.overrides.force;
+        let Some((id, report)) = self.settle_journal(&facts, force, request.dry_run).await? else {
+            return Ok(None);
+        };
+        let wants_it = match &request.choice {
+            Choice::Vaults(Filter { id: None, .. }) => !force,
+            Choice::Vaults(Filter { id: Some(wanted), .. }) => *wanted == id,
+            Choice::File(_) => false,
+        };
+        Ok(Some(report).filter(|_| wants_it))
+    }
+
+    /// The same for a run that wants any working swarm.
+    pub async fn settle_any(&self, may_change: bool) -> Result<Option<RestoreReport>> {
+        let facts = self.await_engine(std::time::Duration::ZERO, may_change).await?;
+        Ok(self.settle_journal(&facts, false, !may_change).await?.map(|(_, report)| report))
+    }
+
+    async fn settle_journal(
+        &self,
+        facts: &EngineFacts,
+        force: bool,
+        dry_run: bool,
+    ) -> Result<Option<(BackupId, RestoreReport)>> {
         let Some(journal) = Journal::read(&facts.data_root)?.filter(|it| it.record.phase != Phase::Done) else {
             return Ok(None);
         };
         let id = journal.record.plan.id;
         let phase = journal.record.phase.word();
-        if request.dry_run {
+        if dry_run {
             tracing::warn!(
                 "a restore of backup {id} was cut short in phase `{phase}`: a run without --dry-run ends it first"
             );
             return Ok(None);
         }
         let placement = Placement::resume(&facts.data_root, &id.to_string(), journal.record.aside.as_deref());
-        let way = way(&journal.record, &facts.swarm, placement.has_moved(), request.overrides.force);
+        let way = way(&journal.record, &facts.swarm, placement.has_moved(), force);
         tracing::warn!("a restore of backup {id} was cut short in phase `{phase}`; {}", way.words());
-        let report = self.follow(way, placement, journal, &facts).await?;
-        let wants_it = match &request.choice {
-            Choice::Vaults(Filter { id: None, .. }) => !request.overrides.force,
-            Choice::Vaults(Filter { id: Some(wanted), .. }) => *wanted == id,
-            Choice::File(_) => false,
-        };
-        Ok(report.filter(|_| wants_it))
+        Ok(self.follow(way, placement, journal, facts).await?.map(|report| (id, report)))
     }
 
     async fn follow(

@@ -96,7 +96,7 @@ fn replaces(swarm: &LocalSwarm) -> anyhow::Error {
 }
 
 /// Settings of this host's engine with which it would not start.
-pub(super) fn engine_settings(facts: &EngineFacts) -> Result<()> {
+pub fn engine_settings(facts: &EngineFacts) -> Result<()> {
     if !facts.live_restore {
         return Ok(());
     }

@@ -287,7 +287,7 @@ fn an_operator_is_told_what_is_not_as_it_was() {
 }
 
 /// As an examination would find it, with this much in clear.
-fn examined() -> Examined {
+pub(crate) fn examined() -> Examined {
     let dates = serde_json::json!({ "not_before": "2026-11-01T00:00:00Z", "not_after": "2027-01-30T00:00:00Z" });
     let identity = serde_json::json!({
         "node_id": "node", "cluster_id": "cluster", "role": "manager", "node_certificate": dates, "root_ca": dates,

@@ -1,0 +1,161 @@
+//! The backup of a manager whose swarm has no leader: nobody can be asked, so all that it says comes from the manager's
+//! own files, copied while its engine is stopped.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use bollard::models::{
+    ManagerStatus, Node, NodeDescription, Swarm, SwarmSpec, SwarmSpecCaConfig, SwarmSpecEncryptionConfig,
+};
+use swarmdr_archive::manifest::Manifest;
+
+use super::{
+    Backup, BackupPlan,
+    chain::Chain,
+    check_identity, check_space,
+    deliver::{Courier, Sent},
+    examine, manifest,
+    prepare::{parse_recipients, random_tag},
+    snapshot::Snapshot,
+};
+use crate::{
+    config::Mode,
+    fault::Fault,
+    host::{
+        copy::Patience,
+        engine::{EngineFacts, ManagerView},
+        mirror::Writer,
+        network::LocalAddress,
+        placement,
+        quiesce::Downtime,
+    },
+    signing,
+    spool::Spooled,
+    swarm::{Examined, Inventory, Proof, UnlockKey},
+    vaults::Archive,
+};
+
+/// A sealed backup that waits in the spool, and the copy that it was made of.
+#[derive(Debug)]
+pub struct Stranded {
+    pub manifest: Manifest,
+    pub inventory: Inventory,
+    /// The state as it was copied, an own directory beside it. The caller's to remove.
+    pub copy: PathBuf,
+    pub spooled: Spooled,
+    archive: Archive,
+}
+
+/// The plan of such a backup: the identity comes from what was read of the state.
+pub fn plan(
+    backup: &Backup<'_>,
+    facts: &EngineFacts,
+    examined: &Examined,
+    addresses: &[LocalAddress],
+) -> Result<BackupPlan> {
+    let config = backup.config;
+    let id = swarmdr_archive::BackupId::new(backup.now, random_tag()?);
+    let identity = &examined.identity;
+    let raft_addr = examined.raft_address.context("no file of the state says at which address the manager is")?;
+    Ok(BackupPlan {
+        created_at: id.created_at(),
+        hostname: facts.hostname.clone(),
+        engine_version: facts.version.clone(),
+        cluster_id: identity.cluster_id.clone(),
+        node_id: identity.node_id.clone(),
+        raft_addr,
+        raft_addr_local: addresses.iter().any(|local| local.ip == raft_addr.ip()),
+        autolock: identity.key.is_some_and(|key| key.autolocked),
+        mode: Mode::Cold,
+        units: config.engine.units(),
+        state_dir: facts.data_root.join("swarm"),
+        snapshot_dir: placement::work_dir(&facts.data_root).join(format!("snapshot-{id}")),
+        spool_file: config.spool_dir().join(format!("{id}.swarmdr")),
+        vaults: config.vaults().iter().map(|vault| vault.url.clone()).collect(),
+        recipients: config.recipients.clone(),
+        notes: Vec::new(),
+        id,
+    })
+}
+
+impl Backup<'_> {
+    /// Copies the state and seals it into the spool. The engine must be stopped, and stays so.
+    pub async fn seal_stranded(
+        &self,
+        plan: &BackupPlan,
+        key: Option<&UnlockKey>,
+        courier: &mut Courier,
+    ) -> Result<Stranded> {
+        courier.spool.prepare()?;
+        check_space(plan)?;
+        // Without a vault the chain is not known; its readers allow for a backup that was made on an island.
+        let chain = courier.chain(&plan.cluster_id).await.unwrap_or_else(|error| {
+            tracing::warn!("{error:#}");
+            Chain::default()
+        });
+        let (state_dir, snapshot_dir, shutdown) =
+            (plan.state_dir.clone(), plan.snapshot_dir.clone(), self.shutdown.clone());
+        let copy = tokio::task::spawn_blocking(move || -> Result<Snapshot> {
+            let mut snapshot = Snapshot::begin(&state_dir, &snapshot_dir)?;
+            snapshot.copy(Writer::Still, &Patience { shutdown: &shutdown, until: None })?;
+            snapshot.complete()?;
+            Ok(snapshot)
+        });
+        let snapshot = copy.await.context("the copy ended unexpectedly")??;
+        let (snapshot, examined) = examine(snapshot, key.cloned()).await?;
+        check_identity(&examined.identity, plan)?;
+        if let Proof::Unproven(damage) = &examined.proof {
+            return Err(Fault::refused(format!("the raft log of this manager breaks: {damage}"))
+                .advice("no swarm can be formed from it; recover on another manager, or restore a backup")
+                .into());
+        }
+        let inventory = examined.inventory.clone().context("a proven state has an inventory")?;
+        let draft = manifest::draft(plan, &view_of(&inventory), &examined, &inventory, &none(self), &chain);
+        let signing = signing::load_or_make(self.config)?;
+        let recipients = parse_recipients(self.config)?;
+        let (snapshot, sealed) = self
+            .pack_keeping(snapshot, draft, &inventory, recipients, &signing, &courier.spool.partial(plan.id))
+            .await?;
+        let spooled = courier.spool.admit(plan.id)?;
+        let archive = Archive::sealed(&spooled.path, &sealed);
+        Ok(Stranded { manifest: sealed.manifest, inventory, copy: snapshot.keep(), spooled, archive })
+    }
+
+    /// Brings it into the vaults. What could not be stored waits in the spool, and is told.
+    pub async fn deliver_stranded(&self, stranded: &Stranded, courier: &mut Courier) -> Result<Sent> {
+        let patience = Duration::from_secs(self.config.spool.patience);
+        Ok(courier.deliver(&stranded.archive, patience).await?.into_sent())
+    }
+}
+
+/// What the listing of a swarm with a leader would say, as far as a manifest needs it.
+fn view_of(inventory: &Inventory) -> ManagerView {
+    let cluster = &inventory.cluster;
+    let spec = SwarmSpec {
+        encryption_config: Some(SwarmSpecEncryptionConfig { auto_lock_managers: cluster.autolock }),
+        ca_config: Some(SwarmSpecCaConfig { force_rotate: cluster.force_rotate, ..SwarmSpecCaConfig::default() }),
+        ..SwarmSpec::default()
+    };
+    let nodes = inventory.nodes.iter().map(|node| Node {
+        id: Some(node.id.clone()),
+        description: Some(NodeDescription { hostname: Some(node.hostname.clone()), ..NodeDescription::default() }),
+        manager_status: node
+            .manager_addr
+            .clone()
+            .map(|addr| ManagerStatus { addr: Some(addr), ..ManagerStatus::default() }),
+        ..Node::default()
+    });
+    ManagerView {
+        cluster: Swarm { id: Some(cluster.id.clone()), spec: Some(spec), ..Swarm::default() },
+        nodes: nodes.collect(),
+        services: Vec::new(),
+        networks: Vec::new(),
+        secrets: Vec::new(),
+        configs: Vec::new(),
+    }
+}
+
+/// The engine is stopped for the recovery, not for the backup.
+fn none(backup: &Backup<'_>) -> Downtime {
+    Downtime { since: backup.now, total_ms: 0, stopping_ms: 0, ours_ms: 0, ours_us: 0, starting_ms: 0 }
+}

@@ -1,0 +1,356 @@
+//! Recovery of a majority that is lost: a new cluster from the state of one manager that survived.
+//!
+//! A restore from a backup that this host makes of itself first: nothing is lost but what the dead managers alone had
+//! agreed on. The same guards, the same journal and the same way back.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::{
+    backup::{self, Backup, BackupPlan, Courier, Sent, Stranded, stranded},
+    exit::Exit,
+    fault::Fault,
+    host::{
+        engine::{EngineFacts, SwarmState},
+        engine_units::EngineControl,
+        failsafe::{Failsafe, Rescue},
+        key_file,
+        leftovers::{RunNote, Stage},
+        network,
+        placement::Placement,
+    },
+    report::Phases,
+    restore::{
+        Change, Overrides, Restore, RestorePlan, RestoreReport, journal,
+        plan::{self, Decision, checks},
+    },
+    stage,
+    swarm::{self, Examined, UnlockKey},
+    unlock_key::GivenKey,
+};
+
+/// For copying and sealing, beyond what the engine may take to stop: then the failsafe starts it again.
+const SEALING: Duration = Duration::from_secs(600);
+
+/// An engine without a leader writes its votes now and then.
+const ATTEMPTS: u32 = 3;
+
+/// A run and what it works with.
+#[derive(Debug)]
+pub struct Recovery<'a> {
+    pub restore: Restore<'a>,
+    pub backup: Backup<'a>,
+    /// The operator vouches that the other managers are gone.
+    pub fenced: bool,
+}
+
+/// What a run comes to.
+#[derive(Debug)]
+pub enum Step {
+    /// The swarm has a leader.
+    Works,
+    Ready(Box<Ready>),
+}
+
+/// What was found out before anything is touched.
+#[derive(Debug)]
+pub struct Ready {
+    pub plan: RecoveryPlan,
+    facts: EngineFacts,
+    backup: BackupPlan,
+}
+
+/// Plain data, for `--dry-run`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecoveryPlan {
+    pub cluster_id: String,
+    pub node_id: String,
+    pub raft_addr: SocketAddr,
+    pub engine: String,
+    /// Managers that the new cluster starts without.
+    pub without: Vec<String>,
+    pub units: Vec<String>,
+    pub state_dir: PathBuf,
+    /// Where the backup is sealed before anything changes.
+    pub spool_file: PathBuf,
+}
+
+/// The stable JSON form of `recover-quorum --json`.
+#[derive(Debug, Serialize)]
+pub struct RecoveryReport {
+    /// The backup that was made first.
+    pub backup: Sent,
+    #[serde(flatten)]
+    pub restored: RestoreReport,
+}
+
+impl Recovery<'_> {
+    /// Asks and checks everything; changes nothing.
+    pub async fn prepare(&self, may_start: bool) -> Result<Step> {
+        let facts = self.restore.await_engine(Duration::ZERO, may_start).await?;
+        if checks::works(&facts.swarm) {
+            return Ok(Step::Works);
+        }
+        check_state(&facts)?;
+        checks::engine_settings(&facts)?;
+        let state_dir = facts.data_root.join("swarm");
+        let examined = self.examine(&state_dir)?;
+        let addresses = network::local_addresses()?;
+        let backup = stranded::plan(&self.backup, &facts, &examined, &addresses)?;
+        let others = others(&examined);
+        if !self.fenced {
+            fence(&self.living(&others).await)?;
+        }
+        let plan = RecoveryPlan {
+            cluster_id: backup.cluster_id.clone(),
+            node_id: backup.node_id.clone(),
+            raft_addr: backup.raft_addr,
+            engine: facts.version.clone(),
+            without: others.iter().map(ToString::to_string).collect(),
+            units: backup.units.clone(),
+            state_dir,
+            spool_file: backup.spool_file.clone(),
+        };
+        Ok(Step::Ready(Box::new(Ready { plan, facts, backup })))
+    }
+
+    fn key(&self) -> Option<&UnlockKey> {
+        self.restore.unlock_key.as_ref().map(GivenKey::for_state)
+    }
+
+    /// Reads the state of the running engine. A locked one needs its key.
+    fn examine(&self, state_dir: &std::path::Path) -> Result<Examined> {
+        if key_file::is_locked_in(state_dir)? && self.key().is_none() {
+            return Err(Fault::refused("this manager is autolocked, and its unlock key was not given")
+                .advice("name it with --unlock-key FILE")
+                .into());
+        }
+        let mut examined = swarm::examine(state_dir, self.key());
+        for _ in 1..ATTEMPTS {
+            if matches!(&examined, Ok(examined) if examined.proof == swarm::Proof::Proven) {
+                break;
+            }
+            examined = swarm::examine(state_dir, self.key());
+        }
+        examined.map_err(|error| match error {
+            swarm::Error::WrongUnlockKey { .. } => {
+                Fault::refused("the unlock key that was given does not open this manager's state").because(error).into()
+            }
+            swarm::Error::NotAManager { .. } => {
+                Fault::refused("this host is a worker: only a manager holds the swarm's state")
+                    .advice("run this on the manager that survived")
+                    .because(error)
+                    .into()
+            }
+            error => {
+                anyhow::Error::new(error).context("the state on this host is not one that a swarm can be formed from")
+            }
+        })
+    }
+
+    async fn living(&self, others: &[SocketAddr]) -> Vec<String> {
+        let limit = Duration::from_millis(self.restore.config.restore.fence_timeout_ms);
+        let probes = others.iter().map(async |addr| network::answers(*addr, limit).await.then(|| addr.to_string()));
+        futures_util::future::join_all(probes).await.into_iter().flatten().collect()
+    }
+
+    /// Seals a backup, forms the new cluster, and stores the backup. What was there is put back if it cannot.
+    pub async fn run(&self, ready: Ready) -> Result<RecoveryReport> {
+        let mut phases = Phases::new();
+        let mut courier = Courier::open(&self.backup).await?;
+        let control = EngineControl::connect(self.restore.config).await?;
+        let mut note = RunNote::write(self.restore.config, backup::note(&ready.backup))?;
+        let delay = Duration::from_secs(self.restore.config.engine.stop_timeout) + SEALING;
+        let rescue = Rescue::Start(ready.backup.units.clone());
+        let failsafe = Failsafe::arm(control.systemd(), &ready.backup.id.to_string(), &rescue, delay).await?;
+        phases.begin("quiesce");
+        note.advance(Stage::EngineAway);
+        let sealed = async {
+            self.restore.shutdown.or_interrupted(control.stop()).await?;
+            phases.begin("backup");
+            let stranded = self.backup.seal_stranded(&ready.backup, self.key(), &mut courier).await?;
+            let change = self.change(&ready, &stranded).await;
+            let change = change.inspect_err(|_| drop(std::fs::remove_dir_all(&stranded.copy)))?;
+            anyhow::Ok((stranded, change))
+        };
+        let (stranded, change) = match sealed.await {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                control.start().await?;
+                failsafe.disarm().await?;
+                note.advance(Stage::EngineBack);
+                return Err(error.context("nothing was changed; the engine runs again"));
+            }
+        };
+        let restored = change.carry_out(&mut phases).await;
+        note.advance(Stage::EngineBack);
+        failsafe.disarm().await?;
+        phases.begin("store");
+        let backup = self.backup.deliver_stranded(&stranded, &mut courier).await;
+        let (mut restored, backup) = (restored?, backup?);
+        restored.attention.extend(backup.missing.iter().map(|why| {
+            format!(
+                "the backup from before is not in every vault ({why}); it waits in {}",
+                stranded.spooled.path.display()
+            )
+        }));
+        restored.phases = phases.finish();
+        Ok(RecoveryReport { backup, restored })
+    }
+
+    /// The copy becomes what is placed.
+    async fn change<'s>(&'s self, ready: &Ready, stranded: &Stranded) -> Result<Change<'s>> {
+        let facts = &ready.facts;
+        let addresses = network::local_addresses()?;
+        let seen = plan::Seen {
+            facts,
+            addresses: &addresses,
+            living: &[],
+            on_disk: None,
+            receipt: None,
+            newest: false,
+            has_unlock_key: self.key().is_some(),
+            now: self.restore.now,
+        };
+        let overrides = Overrides { force: true, ..Overrides::default() };
+        let made = RestorePlan::make(&stranded.manifest, "this host", &ready.backup.units, &seen, &overrides)?;
+        let Decision::Restore(plan) = made else { anyhow::bail!("a forced restore has something to do") };
+        let placement = Placement::new(&facts.data_root, &stranded.manifest.id.to_string())?;
+        let staging = placement.make_staging()?;
+        std::fs::remove_dir(&staging)?;
+        std::fs::rename(&stranded.copy, &staging).context("failed to stage the copy")?;
+        stage::take_out_engine_state(&staging)?;
+        stage::flush_tree(&staging)?;
+        let aside = placement.aside().map(std::path::Path::to_owned);
+        let (counts, inventory) = (stranded.manifest.counts, stranded.inventory.clone());
+        let mut record = journal::Record::new(self.restore.now, *plan, aside, counts, inventory);
+        record.locked_key = key_file::locked_text(&staging)?;
+        let journal = journal::Journal::begin(&facts.data_root, record)?;
+        Change::new(&self.restore, placement, journal).await
+    }
+}
+
+/// Refuses hosts whose state is not that of a manager without a leader.
+fn check_state(facts: &EngineFacts) -> Result<()> {
+    match facts.swarm.state {
+        SwarmState::Inactive => {
+            Err(Fault::refused("this host is not part of a swarm; there is nothing to recover from")
+                .advice("run this on a manager that survived, or bring the swarm back with `swarmdr-agent restore`")
+                .into())
+        }
+        SwarmState::Active if !facts.swarm.is_manager => {
+            Err(Fault::refused("this host is a worker: only a manager holds the swarm's state")
+                .advice("run this on the manager that survived")
+                .into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The other managers, as raft and `state.json` know them.
+fn others(examined: &Examined) -> Vec<SocketAddr> {
+    let members = examined.raft.iter().flat_map(|raft| &raft.members).filter_map(|member| member.addr.as_deref());
+    let known = examined.identity.known_managers.iter().map(|manager| manager.addr.as_str());
+    let mut others: Vec<SocketAddr> = members.chain(known).filter_map(swarm::identity::usable).collect();
+    others.retain(|addr| Some(*addr) != examined.raft_address);
+    others.sort();
+    others.dedup();
+    others
+}
+
+fn fence(living: &[String]) -> Result<()> {
+    if living.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::refused(format!(
+        "other managers of this swarm answer at {}: a new cluster of this one would make them delete their state",
+        living.join(", ")
+    ))
+    .advice("if the swarm can have its majority back, bring the missing managers back instead")
+    .advice("if they are dying, shut them down or cut them off for good, then say --fenced")
+    .advice(
+        "if one of them has the newer state (`swarmdr-agent inspect --dir`), recover there and join this host to it",
+    )
+    .into())
+}
+
+impl RecoveryReport {
+    pub fn exit(&self) -> Exit {
+        self.restored.exit()
+    }
+}
+
+impl fmt::Display for RecoveryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Recovery of swarm {} on its manager {}", self.cluster_id, self.node_id)?;
+        writeln!(f, "  at         {}, engine {}", self.raft_addr, self.engine)?;
+        writeln!(f, "  without    {}", self.without.join(", "))?;
+        writeln!(f, "  1. stop    {}", self.units.join(", "))?;
+        writeln!(f, "  2. backup  sealed in {}, stored when the swarm is back", self.spool_file.display())?;
+        writeln!(f, "  3. aside   {}", self.state_dir.display())?;
+        writeln!(f, "  4. place   a copy of it, and start the engine")?;
+        writeln!(f, "  5. init    force a new cluster of this manager alone")?;
+        writeln!(f, "  6. confirm cluster, node and every object")
+    }
+}
+
+impl fmt::Display for RecoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.restored.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fault::Rendered,
+        host::engine::LocalSwarm,
+        restore::plan::tests::examined,
+        swarm::{
+            identity::KnownManager,
+            inventory::{Member, Raft},
+        },
+    };
+
+    #[test]
+    fn every_other_manager_that_is_known_is_looked_for_once() {
+        let mut state = examined();
+        state.raft_address = Some("10.0.0.4:2377".parse().expect("is an address"));
+        let member = |addr: &str| Member { addr: Some(addr.to_owned()), ..Member::default() };
+        state.raft = Some(Raft {
+            members: vec![member("10.0.0.4:2377"), member("10.0.0.5:2377"), member("0.0.0.0:2377")],
+            ..Raft::default()
+        });
+        let known = |addr: &str| KnownManager { node_id: "other".to_owned(), addr: addr.to_owned() };
+        state.identity.known_managers = vec![known("10.0.0.6:4000"), known("10.0.0.5:2377")];
+        let found: Vec<String> = others(&state).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["10.0.0.5:2377", "10.0.0.6:4000"]);
+    }
+
+    #[test]
+    fn a_living_manager_and_a_host_without_a_swarm_are_refused() {
+        fence(&[]).expect("nobody answers");
+        let rendered = Rendered::of(&fence(&["10.0.0.5:2377".to_owned()]).expect_err("one answers"));
+        assert!(rendered.exit == Exit::Refused && rendered.what.contains("10.0.0.5:2377"), "{rendered}");
+        assert_eq!(rendered.advice.len(), 3, "{rendered}");
+        let facts = |state, is_manager| EngineFacts {
+            version: String::new(),
+            hostname: String::new(),
+            data_root: PathBuf::new(),
+            live_restore: false,
+            swarm: LocalSwarm { state, is_manager, ..LocalSwarm::default() },
+        };
+        for (state, is_manager, allowed) in [
+            (SwarmState::Active, true, true),
+            (SwarmState::Pending, false, true),
+            (SwarmState::Locked, false, true),
+            (SwarmState::Active, false, false),
+            (SwarmState::Inactive, false, false),
+        ] {
+            assert_eq!(check_state(&facts(state, is_manager)).is_ok(), allowed, "{state:?} {is_manager}");
+        }
+    }
+}
