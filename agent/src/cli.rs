@@ -39,6 +39,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   swarmdr-agent backup                      back this manager up now
+  swarmdr-agent status                      whether somebody should look
   swarmdr-agent list                        what is stored, newest first
   swarmdr-agent inspect --latest            what the newest backup holds
   swarmdr-agent verify --latest             prove the newest backup
@@ -65,6 +66,10 @@ pub enum Command {
     Diff(DiffArgs),
     /// Check stored backups: signature, digests, contents
     Verify(VerifyArgs),
+    /// Say how things stand: what is stored, what is due, what waits, what was proven
+    Status(StatusArgs),
+    /// Remove old backups: a plan first
+    Prune(PruneArgs),
     /// Make a signing key, or show the public half of the one in use
     Keygen(KeygenArgs),
     /// Show the settings in force and where each came from
@@ -353,6 +358,78 @@ pub struct VerifyArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
+  swarmdr-agent status                for a person
+  swarmdr-agent status --nagios       a plugin's line and exit code: 0 ok, 1 warning, 2 critical, 3 unknown
+  swarmdr-agent status --prometheus   what node_exporter is given after each run
+
+The vaults are asked and the engine is not, so this may run at any time and on any host.
+
+Exits 0 if all is well, 6 if somebody should look, 1 if no backup can be relied on or comes any more, 5 if there
+is none at all.")]
+pub struct StatusArgs {
+    /// Only backups of this cluster [default: the one that this host last backed up]
+    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
+    pub cluster: Option<String>,
+
+    /// Print one line and exit as a plugin of Nagios does
+    #[arg(long, group = "form")]
+    pub nagios: bool,
+
+    /// Print the metrics
+    #[arg(long, group = "form")]
+    pub prometheus: bool,
+
+    /// Print everything as JSON
+    #[arg(long, group = "form")]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent prune --dry-run --keep-daily 7 --keep-weekly 4 --keep-monthly 12
+  swarmdr-agent prune                 by what `[retention]` of the configuration says
+
+Of each cluster in each vault the newest backup and the newest proven one are kept whatever the policy says, and so is
+what is locked. A bucket gets a lifecycle rule printed and is left alone, unless --delete-versions is given to an
+identity that may delete: those that make backups should not.")]
+pub struct PruneArgs {
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Keep the newest N
+    #[arg(long, value_name = "N")]
+    pub keep_last: Option<u32>,
+
+    /// Keep the newest of each of the last N days that have one
+    #[arg(long, value_name = "N")]
+    pub keep_daily: Option<u32>,
+
+    /// Keep the newest of each of the last N weeks that have one
+    #[arg(long, value_name = "N")]
+    pub keep_weekly: Option<u32>,
+
+    /// Keep the newest of each of the last N months that have one
+    #[arg(long, value_name = "N")]
+    pub keep_monthly: Option<u32>,
+
+    /// In buckets too, delete the versions whose lock has ended
+    #[arg(long)]
+    pub delete_versions: bool,
+
+    /// Only backups of this cluster
+    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
+    pub cluster: Option<String>,
+
+    /// Print the plan and what was done as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
 The secret key signs backups and stays on the managers. The public key is what a restoring host
 is told to trust: keep it off these hosts, with the disaster runbook.")]
 pub struct KeygenArgs {
@@ -429,6 +506,8 @@ impl Command {
             Command::Inspect(args) => args.json,
             Command::Diff(args) => args.json,
             Command::Verify(args) => args.json,
+            Command::Status(args) => args.json || args.nagios || args.prometheus,
+            Command::Prune(args) => args.json,
             Command::Keygen(args) => args.json,
             Command::Config(args) => args.json,
             Command::Completions(_) | Command::Manual(_) => false,

@@ -8,8 +8,10 @@ pub mod inspect;
 pub mod keygen;
 pub mod list;
 pub mod manual;
+pub mod prune;
 pub mod recover_quorum;
 pub mod restore;
+pub mod status;
 pub mod verify;
 
 use std::{fs, path::Path, sync::Arc};

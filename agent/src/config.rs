@@ -17,8 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fault::Fault,
+    ping::Ping,
+    prune::Policy,
     schedule::{Schedule, ScheduleConfig},
     vault::VaultSettings,
+    watch::WatchConfig,
 };
 
 pub use layers::{Loaded, Origin, Sources};
@@ -54,6 +57,9 @@ pub struct Config {
     pub restore: RestoreConfig,
     pub schedule: ScheduleConfig,
     pub spool: SpoolConfig,
+    /// What `prune` keeps.
+    pub retention: Policy,
+    pub watch: WatchConfig,
     /// Where archives go; default: the directory `vault` below `state_dir`.
     pub vault: Vec<VaultSettings>,
 }
@@ -153,6 +159,8 @@ impl Default for Config {
             restore: RestoreConfig::default(),
             schedule: ScheduleConfig::default(),
             spool: SpoolConfig::default(),
+            retention: Policy::default(),
+            watch: WatchConfig::default(),
             vault: Vec::new(),
         }
     }
@@ -247,6 +255,10 @@ impl Config {
         if self.spool.max_count == 0 {
             return Err(Fault::usage("spool.max_count is 0: an archive is in the spool before it is in a vault").into());
         }
+        for path in self.watch.textfile_dir.iter().chain([&self.watch.hooks_dir]) {
+            require_absolute(path)?;
+        }
+        self.watch.ping_url.as_deref().map(Ping::parse).transpose()?;
         Schedule::from_config(&self.schedule)?;
         Ok(())
     }

@@ -12,13 +12,19 @@ pub mod config;
 pub mod exit;
 pub mod fault;
 pub mod faults;
+pub mod history;
+pub mod hooks;
 pub mod host;
 pub mod inspection;
+pub mod journal;
 pub mod lock;
 pub mod logging;
 pub mod manual;
+pub mod metrics;
+pub mod ping;
 pub mod progress;
 pub mod proof;
+pub mod prune;
 pub mod recover;
 pub mod report;
 pub mod restore;
@@ -28,10 +34,12 @@ pub mod signing;
 pub mod source;
 pub mod spool;
 pub mod stage;
+pub mod status;
 pub mod swarm;
 pub mod unlock_key;
 pub mod vault;
 pub mod vaults;
+pub mod watch;
 
 use std::{ffi::OsString, panic, process::ExitCode};
 
@@ -102,6 +110,8 @@ fn execute(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Inspect(args) => commands::inspect::run(&context, args).await,
             Command::Diff(args) => commands::diff::run(&context, args).await,
             Command::Verify(args) => commands::verify::run(&context, args).await,
+            Command::Status(args) => commands::status::run(&context, args).await,
+            Command::Prune(args) => commands::prune::run(&context, args).await,
             Command::Keygen(args) => commands::keygen::run(&context, args),
             Command::Config(_) => commands::config::run(&context),
             Command::Completions(_) | Command::Manual(_) => unreachable!("these ended above"),

@@ -5,7 +5,9 @@
 use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt};
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::journal;
 
 /// Sets the process's logger up; `SWARMDR_LOG` (directives of tracing-subscriber's `EnvFilter`)
 /// overrides the flags.
@@ -23,7 +25,8 @@ pub fn init(verbose: u8, quiet: bool) {
     if is_stderr_the_journal()
         && let Ok(journal) = tracing_journald::layer()
     {
-        tracing_subscriber::registry().with(journal.with_filter(filter)).init();
+        // Without a prefix, so that MESSAGE_ID is one (systemd.journal-fields(7)).
+        tracing_subscriber::registry().with(journal.with_field_prefix(None).with_filter(filter)).init();
         return;
     }
     let terminal = std::io::stderr().is_terminal();
@@ -33,10 +36,12 @@ pub fn init(verbose: u8, quiet: bool) {
         .with_ansi(colour)
         .without_time()
         .with_target(false)
+        .with_filter(filter_fn(|event| event.target() != journal::TARGET))
         .with_filter(filter.clone());
     // What user-data prints goes to a console that few can read afterwards.
     let journal = if terminal { None } else { tracing_journald::layer().ok() };
-    tracing_subscriber::registry().with(stderr).with(journal.map(|journal| journal.with_filter(filter))).init();
+    let journal = journal.map(|journal| journal.with_field_prefix(None).with_filter(filter));
+    tracing_subscriber::registry().with(stderr).with(journal).init();
 }
 
 /// `JOURNAL_STREAM` is `device:inode` of the stream that systemd connected (systemd.exec(5));

@@ -4,16 +4,28 @@ use anyhow::Result;
 
 use super::Context;
 use crate::{
-    backup::{Backup, Request, Step},
+    backup::{Backup, BackupPlan, BackupReport, Request, Step},
     cli::BackupArgs,
     exit::Exit,
+    history::Made,
     host::leftovers,
     lock::HostLock,
+    watch::{Ended, Watch},
 };
 
 pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
-    let config = &context.loaded.config;
+    let watch = Watch::over(&context.loaded.config, "backup")?;
     let _lock = HostLock::acquire(&HostLock::default_path())?;
+    let outcome = make(context, args, &watch).await;
+    let ended = outcome.unwrap_or_else(Ended::failed);
+    if !args.dry_run {
+        watch.end(&ended).await;
+    }
+    ended.into_exit()
+}
+
+async fn make(context: &Context, args: &BackupArgs, watch: &Watch<'_>) -> Result<Ended> {
+    let config = &context.loaded.config;
     let found = if args.dry_run { Vec::new() } else { leftovers::clean(config).await? };
     let backup = Backup { config, shutdown: &context.shutdown, progress: context.progress, now: context.now };
     let request = Request {
@@ -25,15 +37,47 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
         Step::Ready(prepared) => *prepared,
         Step::Sent(report) => {
             context.output.print(&report)?;
-            return Ok(report.exit);
+            return Ok(Ended::with(report.exit));
         }
     };
     prepared.plan.notes.extend(found);
     if args.dry_run {
         context.output.print(&prepared.plan)?;
-        return Ok(Exit::Done);
+        return Ok(Ended::with(Exit::Done));
     }
+    watch.begin(facts(&prepared.plan)).await?;
     let report = backup.run(prepared).await?;
     context.output.print(&report)?;
-    Ok(report.exit)
+    Ok(ended(&report))
+}
+
+/// What hooks are told before a backup.
+fn facts(plan: &BackupPlan) -> Vec<(&'static str, String)> {
+    vec![
+        ("BACKUP_ID", plan.id.to_string()),
+        ("CLUSTER_ID", plan.cluster_id.clone()),
+        ("NODE_ID", plan.node_id.clone()),
+        ("HOSTNAME", plan.hostname.clone()),
+    ]
+}
+
+/// What hooks are told after it, and what this host remembers of it.
+fn ended(report: &BackupReport) -> Ended {
+    let vaults: Vec<&str> = report.kept.iter().map(|kept| kept.vault.as_str()).collect();
+    let facts = vec![
+        ("SIZE", report.size.to_string()),
+        ("SHA256", report.sha256.clone()),
+        ("ENGINE_DOWN_MS", report.downtime.total_ms.to_string()),
+        ("VAULTS", vaults.join(" ")),
+    ];
+    let made = Made {
+        id: report.plan.id.to_string(),
+        cluster: report.plan.cluster_id.clone(),
+        at: report.plan.created_at,
+        size: report.size,
+        engine_down_ms: report.downtime.total_ms,
+        ours_ms: report.downtime.ours_ms,
+        phases: report.phases.iter().map(|phase| (phase.name.to_owned(), phase.ms)).collect(),
+    };
+    Ended { facts, made: Some(made), ..Ended::with(report.exit) }
 }

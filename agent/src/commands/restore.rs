@@ -15,9 +15,19 @@ use crate::{
     restore::{Decision, Overrides, Request, Restore, Waits},
     source::Choice,
     unlock_key::GivenKey,
+    watch::{Ended, Watch},
 };
 
 pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
+    let watch = Watch::over(&context.loaded.config, "restore")?;
+    let ended = bring_back(context, args, &watch).await.map_or_else(Ended::failed, Ended::with);
+    if !args.dry_run {
+        watch.end(&ended).await;
+    }
+    ended.into_exit()
+}
+
+async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     let config = &context.loaded.config;
     if !args.dry_run {
@@ -55,6 +65,8 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
         context.output.print(plan.as_ref())?;
         return Ok(Exit::Done);
     }
+    let facts = [("BACKUP_ID", plan.id.to_string()), ("CLUSTER_ID", plan.cluster_id.clone())];
+    watch.begin(facts.to_vec()).await?;
     let report = restore.run(*plan, prepared).await?;
     context.output.print(&report)?;
     Ok(report.exit())

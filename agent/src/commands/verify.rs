@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::{
     Identities, TrustedKeys,
@@ -19,6 +20,7 @@ use super::Context;
 use crate::{
     cli::VerifyArgs,
     exit::Exit,
+    history::Proved,
     inspection::plain,
     proof::{self, Reproved},
     source::{Choice, Source, scratch_dir},
@@ -28,11 +30,28 @@ use crate::{
         catalog::{self, Entry, Filter, Walk},
     },
     vaults,
+    watch::{Ended, Watch},
 };
 
 /// Every backup that was chosen is fetched whole and checked; one that fails makes this exit 1; one that was stored
 /// unproven, a wrong unlock key, or a forged or damaged object beside good ones exit 6.
 pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
+    let watch = Watch::over(&context.loaded.config, "verify")?;
+    let ended = match verify(context, args).await {
+        Ok(report) => {
+            context.output.print(&report)?;
+            Ended { proved: report.proved(context.now), ..Ended::with(report.exit()) }
+        }
+        Err(error) => Ended::failed(error),
+    };
+    // A file says nothing of the vaults.
+    if args.choice.file.is_none() {
+        watch.end(&ended).await;
+    }
+    ended.into_exit()
+}
+
+async fn verify(context: &Context, args: &VerifyArgs) -> Result<Report> {
     let verifier = Verifier {
         context,
         keys: context.trusted(&args.trust)?,
@@ -40,13 +59,7 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
         unlock_key: args.unlock.read()?,
     };
     let one = args.choice.file.is_some() || args.choice.latest || args.choice.id.is_some();
-    let report = if one {
-        verifier.one(&Choice::of(&args.choice)).await?
-    } else {
-        verifier.all(args.choice.cluster.clone()).await?
-    };
-    context.output.print(&report)?;
-    Ok(report.exit())
+    if one { verifier.one(&Choice::of(&args.choice)).await } else { verifier.all(args.choice.cluster.clone()).await }
 }
 
 struct Verifier<'a> {
@@ -218,6 +231,13 @@ impl Verdict {
 }
 
 impl Report {
+    /// What this host remembers of it; nothing if there was nothing to read back.
+    fn proved(&self, at: Timestamp) -> Option<Proved> {
+        let newest = self.results.iter().map(|result| result.id.clone()).max();
+        let good = self.results.iter().all(|result| result.verdict != Verdict::Bad);
+        newest.map(|newest| Proved { at, good, checked: self.results.len() as u64, newest: Some(newest) })
+    }
+
     fn exit(&self) -> Exit {
         let has = |exit| self.results.iter().any(|result| result.verdict.exit() == exit);
         if self.results.is_empty() {

@@ -24,6 +24,9 @@ const ENV_PREFIX: &str = "SWARMDR_";
 /// Variables of the same prefix that are read before the configuration is.
 const NOT_KEYS: [&str; 2] = ["log", "config"];
 
+/// What a hook is told in its environment, from which it may call the agent.
+const HOOK_FACTS: &str = "hook_";
+
 /// Secret files that a unit hands over with `LoadCredential=`, and the settings that they stand for (systemd.exec(5)).
 const CREDENTIALS: [(&str, &str); 3] = [
     ("swarmdr.signing-key", "signing_key"),
@@ -67,7 +70,8 @@ impl Sources {
     fn variables(&self) -> BTreeMap<String, (&str, &str)> {
         let named = self.environment.iter().filter_map(|(name, value)| {
             let key = name.strip_prefix(ENV_PREFIX)?.to_lowercase().replace("__", ".");
-            (!NOT_KEYS.contains(&key.as_str())).then_some((key, (name.as_str(), value.as_str())))
+            let is_key = !NOT_KEYS.contains(&key.as_str()) && !key.starts_with(HOOK_FACTS);
+            is_key.then_some((key, (name.as_str(), value.as_str())))
         });
         named.collect()
     }

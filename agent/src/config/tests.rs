@@ -108,6 +108,8 @@ fn mistakes_name_the_place_and_the_key() {
         ("[backup]\nmode = \"hot\"", "unknown variant `hot`"),
         ("[backup]\ncompression_level = 0", "backup.compression_level is 0"),
         ("[spool]\nmax_count = 0", "spool.max_count is 0"),
+        ("[watch]\nping_url = \"ftp://x\"", "watch.ping_url"),
+        ("[watch]\ntextfile_dir = \"here\"", "here is not an absolute path"),
         ("state_dir = \"here\"", "here is not an absolute path"),
         ("[schedule]\ncron = \"30 3 * * 1\"", "day of the week is a number"),
         ("[schedule]\ncron = \"30 3 * * *\"\ntimezone = \"Mars/Olympus\"", "Mars/Olympus"),

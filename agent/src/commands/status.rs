@@ -1,0 +1,41 @@
+//! `status`
+
+use anyhow::Result;
+
+use super::Context;
+use crate::{cli::StatusArgs, exit::Exit, metrics, signing, status};
+
+/// See [`status::Status::exit`]; with `--nagios` the codes are those of a plugin.
+pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
+    let found = async {
+        let keys = signing::own_and_trusted(&context.loaded.config)?;
+        let cluster = args.cluster.as_deref();
+        let gather = status::gather(&context.loaded.config, &keys, cluster, context.now);
+        context.shutdown.or_interrupted(gather).await
+    };
+    let found = found.await;
+    if args.nagios {
+        return Ok(nagios(found));
+    }
+    let status = found?;
+    if args.prometheus {
+        print!("{}", metrics::render(&status));
+    } else {
+        context.output.print(&status)?;
+    }
+    Ok(status.exit())
+}
+
+/// The plugin's codes are 0 to 3; what they mean to the agent elsewhere does not count here.
+fn nagios(found: Result<status::Status>) -> Exit {
+    match found {
+        Ok(status) => {
+            println!("{}", status.nagios());
+            [Exit::Done, Exit::Failed, Exit::Usage][usize::from(status.level.nagios())]
+        }
+        Err(error) => {
+            println!("SWARMDR UNKNOWN - {}", format!("{error:#}").replace(['|', '\n'], " "));
+            Exit::NotOurTurn
+        }
+    }
+}

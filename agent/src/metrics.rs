@@ -1,0 +1,200 @@
+//! The status as metrics, in the text format of Prometheus, for node_exporter's textfile collector.
+//!
+//! Names and labels are a stable interface; `packaging/monitoring/` has alerts and a dashboard that use them.
+
+use std::{
+    fmt::{Display, Write},
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use swarmdr_archive::manifest::Proof;
+
+use crate::status::{Level, Status, VaultStatus};
+
+/// In the directory that the collector reads; it reads `*.prom` only.
+const FILE: &str = "swarmdr.prom";
+
+/// Replaces the file in one step: the collector must never see half of it.
+pub fn write(dir: &Path, status: &Status) -> Result<()> {
+    let path = dir.join(FILE);
+    let write = || -> Result<()> {
+        // A name that the collector does not read.
+        let new = tempfile::Builder::new().prefix(".swarmdr").suffix(".new").tempfile_in(dir)?;
+        fs::write(new.path(), render(status))?;
+        // node_exporter does not run as root.
+        fs::set_permissions(new.path(), fs::Permissions::from_mode(0o644))?;
+        new.persist(&path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("failed to write the metrics {}", path.display()))
+}
+
+/// All metrics of a status.
+pub fn render(status: &Status) -> String {
+    let mut page = Page::default();
+    of_agent(status, &mut page);
+    of_vaults(status, &mut page);
+    of_runs(status, &mut page);
+    of_last_backup(status, &mut page);
+    page.0
+}
+
+fn of_agent(status: &Status, page: &mut Page) {
+    page.gauge("swarmdr_build_info", "The agent that wrote this; always 1.");
+    page.value("swarmdr_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.one("swarmdr_status_timestamp_seconds", "When this was found out.", seconds(status.at));
+    let level = match status.level {
+        Level::Ok => 0,
+        Level::Warning => 1,
+        Level::Critical => 2,
+    };
+    page.one("swarmdr_status_level", "What `swarmdr-agent status` says: 0 ok, 1 warning, 2 critical.", level);
+    if let Some(due) = &status.schedule {
+        page.one(
+            "swarmdr_backup_stale",
+            "1 if the newest backup is older than schedule and grace allow.",
+            u8::from(due.stale),
+        );
+        if let Some(next) = due.next {
+            page.one("swarmdr_backup_next_due_timestamp_seconds", "When the next backup is due.", seconds(next));
+        }
+    }
+    let spool = &status.spool;
+    page.one("swarmdr_spool_archives", "Sealed archives that wait for a vault.", spool.archives);
+    page.one("swarmdr_spool_bytes", "Bytes of the archives that wait for a vault.", spool.bytes);
+    page.one("swarmdr_spool_full", "1 if no further backup is made because too much waits.", u8::from(spool.full));
+    page.one("swarmdr_spool_damaged", "Archives that were set aside because they are damaged.", spool.damaged);
+}
+
+fn of_vaults(status: &Status, page: &mut Page) {
+    type Figure = fn(&VaultStatus) -> Option<f64>;
+    let figures: [(&str, &str, Figure); 7] = [
+        ("swarmdr_vault_up", "1 if the vault could be looked into.", |it| {
+            Some(f64::from(u8::from(it.error.is_none())))
+        }),
+        ("swarmdr_vault_required", "1 if a backup that the vault lacks has failed.", |it| {
+            Some(f64::from(u8::from(it.required)))
+        }),
+        ("swarmdr_vault_findings", "Objects newer than the newest good backup that are forged or damaged.", |it| {
+            Some(it.findings.len() as f64)
+        }),
+        ("swarmdr_newest_backup_timestamp_seconds", "When the newest good backup in the vault was made.", |it| {
+            Some(seconds(it.newest.as_ref()?.created_at))
+        }),
+        ("swarmdr_newest_backup_size_bytes", "Bytes of the newest good backup in the vault.", |it| {
+            Some(it.newest.as_ref()?.size as f64)
+        }),
+        ("swarmdr_newest_backup_proven", "1 if its raft log was replayed to the end when it was made.", |it| {
+            Some(f64::from(u8::from(it.newest.as_ref()?.proof == Proof::Proven)))
+        }),
+        ("swarmdr_newest_backup_lock_end_timestamp_seconds", "Until when nobody can delete it.", |it| {
+            Some(seconds(it.newest.as_ref()?.lock?.until))
+        }),
+    ];
+    for (name, help, figure) in figures {
+        let known: Vec<_> = status.vaults.iter().filter_map(|it| Some((it.url.as_str(), figure(it)?))).collect();
+        if !known.is_empty() {
+            page.gauge(name, help);
+        }
+        for (url, value) in known {
+            page.value(name, &[("vault", url)], value);
+        }
+    }
+}
+
+fn of_runs(status: &Status, page: &mut Page) {
+    let history = &status.history;
+    page.counter("swarmdr_runs_total", "Runs on this host by verb and result.");
+    for (verb, runs) in &history.runs {
+        for (result, number) in &runs.ended {
+            page.value("swarmdr_runs_total", &[("verb", verb), ("result", result)], number);
+        }
+    }
+    let last = || history.runs.iter().filter_map(|(verb, runs)| Some((verb.as_str(), runs.last.as_ref()?)));
+    page.gauge("swarmdr_last_run_timestamp_seconds", "When the last run ended that had something to do.");
+    last().for_each(|(verb, run)| page.value("swarmdr_last_run_timestamp_seconds", &[("verb", verb)], seconds(run.at)));
+    page.gauge("swarmdr_last_run_exit_code", "Exit code of the last run that had something to do.");
+    last().for_each(|(verb, run)| page.value("swarmdr_last_run_exit_code", &[("verb", verb)], run.exit));
+    page.gauge("swarmdr_last_run_duration_seconds", "How long it took.");
+    last().for_each(|(verb, run)| page.value("swarmdr_last_run_duration_seconds", &[("verb", verb)], run.seconds));
+    page.gauge("swarmdr_last_success_timestamp_seconds", "When the last run ended well.");
+    for (verb, runs) in &history.runs {
+        if let Some(at) = runs.last_good {
+            page.value("swarmdr_last_success_timestamp_seconds", &[("verb", verb)], seconds(at));
+        }
+    }
+    page.counter("swarmdr_hook_failures_total", "Hooks that failed or took too long.");
+    page.value("swarmdr_hook_failures_total", &[], history.hook_failures);
+    page.counter("swarmdr_ping_failures_total", "Pings that were not answered with success.");
+    page.value("swarmdr_ping_failures_total", &[], history.ping_failures);
+    if let Some(proof) = &history.proof {
+        page.one(
+            "swarmdr_last_proof_timestamp_seconds",
+            "When stored backups were last read back here.",
+            seconds(proof.at),
+        );
+        page.one("swarmdr_last_proof_good", "1 if all of them verified.", u8::from(proof.good));
+        page.one("swarmdr_last_proof_backups", "How many were read back.", proof.checked);
+    }
+}
+
+fn of_last_backup(status: &Status, page: &mut Page) {
+    let Some(made) = &status.last_backup else { return };
+    let of_ms = |ms: u64| ms as f64 / 1000.0;
+    page.one("swarmdr_last_backup_timestamp_seconds", "When this host last made a backup.", seconds(made.at));
+    page.one("swarmdr_last_backup_size_bytes", "Bytes of the archive.", made.size);
+    page.one(
+        "swarmdr_last_backup_engine_down_seconds",
+        "How long the engine was away for it.",
+        of_ms(made.engine_down_ms),
+    );
+    page.one("swarmdr_last_backup_own_down_seconds", "The agent's share of that.", of_ms(made.ours_ms));
+    page.gauge("swarmdr_last_backup_phase_seconds", "How long each phase took.");
+    for (phase, ms) in &made.phases {
+        page.value("swarmdr_last_backup_phase_seconds", &[("phase", phase)], of_ms(*ms));
+    }
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_second() as f64
+}
+
+/// The text format, version 0.0.4.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn gauge(&mut self, name: &str, help: &str) {
+        self.family(name, help, "gauge");
+    }
+
+    fn counter(&mut self, name: &str, help: &str) {
+        self.family(name, help, "counter");
+    }
+
+    fn family(&mut self, name: &str, help: &str, kind: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn one(&mut self, name: &str, help: &str, value: impl Display) {
+        self.gauge(name, help);
+        self.value(name, &[], value);
+    }
+
+    fn value(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+}
+
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! Removes old backups from vaults, as a plan first.
+//!
+//! Of each cluster in each vault the policy keeps some; the newest backup and the newest that was proven are kept
+//! whatever it says. Only good backups are removed: what is forged or damaged is for a person to look at. A version
+//! that is locked stays until its lock ends, and no credentials of an agent should be able to delete in a bucket at
+//! all, so there the plan is a lifecycle rule to be set once by the bucket's owner.
+
+pub mod lifecycle;
+pub mod policy;
+
+use std::{collections::BTreeMap, fmt};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+use swarmdr_archive::{BackupId, TrustedKeys, manifest::Proof};
+
+use crate::{
+    exit::Exit,
+    fault::Fault,
+    host::space::human_bytes,
+    shutdown::Shutdown,
+    vault::{
+        Lock, VersionRef,
+        catalog::{Filter, Verdict, Walk},
+    },
+    vaults::Connected,
+};
+
+pub use policy::Policy;
+
+/// A good backup in a vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub id: BackupId,
+    pub at: VersionRef,
+    pub size: u64,
+    pub proven: bool,
+    pub lock: Option<Lock>,
+}
+
+/// What becomes of one backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fate {
+    pub id: BackupId,
+    pub size: u64,
+    pub act: Act,
+    /// Why it is kept; empty if it is removed.
+    pub because: Vec<String>,
+    #[serde(skip)]
+    pub at: VersionRef,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Act {
+    Keep,
+    Remove,
+    /// To go, and locked until then.
+    Locked,
+}
+
+/// The plan for one cluster in one vault; plain data.
+#[derive(Debug, Clone, Serialize)]
+pub struct VaultPlan {
+    pub vault: String,
+    pub cluster: String,
+    /// Newest first.
+    pub backups: Vec<Fate>,
+    /// The rule that does nearly the same, where the vault is a bucket.
+    pub lifecycle: Option<serde_json::Value>,
+    /// False where the plan is only shown: a bucket, unless versions are to be deleted one by one.
+    pub acts: bool,
+}
+
+/// Decides about the backups of one cluster, newest first.
+pub fn plan(held: &[Held], policy: &Policy, now: Timestamp) -> Vec<Fate> {
+    let ids: Vec<BackupId> = held.iter().map(|held| held.id).collect();
+    let mut kept = policy.kept(&ids);
+    let mut always = |held: Option<&Held>, why: &str| {
+        if let Some(held) = held {
+            kept.entry(held.id).or_default().push(why.to_owned());
+        }
+    };
+    always(held.first(), "newest");
+    always(held.iter().find(|held| held.proven), "newest proven");
+    let fate = |held: &Held| {
+        let because = kept.get(&held.id).cloned().unwrap_or_default();
+        let locked = held.lock.filter(|lock| lock.until > now);
+        let (act, because) = match (because.is_empty(), locked) {
+            (false, _) => (Act::Keep, because),
+            (true, Some(lock)) => (Act::Locked, vec![format!("locked until {}", lock.until)]),
+            (true, None) => (Act::Remove, because),
+        };
+        Fate { id: held.id, size: held.size, act, because, at: held.at.clone() }
+    };
+    held.iter().map(fate).collect()
+}
+
+/// Lists the good backups of a vault by cluster, newest first.
+pub async fn list(
+    connected: &Connected,
+    cluster: Option<&str>,
+    keys: &TrustedKeys,
+    shutdown: &Shutdown,
+) -> Result<BTreeMap<String, Vec<Held>>> {
+    let vault = connected.vault.as_ref();
+    let filter = Filter { cluster: cluster.map(str::to_owned), ..Filter::default() };
+    let mut walk = Walk::new(vault, filter, keys);
+    let mut clusters: BTreeMap<String, Vec<Held>> = BTreeMap::new();
+    while let Some(entry) = shutdown.or_interrupted(async { Ok(walk.next().await?) }).await? {
+        let Verdict::Good(head) = &entry.verdict else {
+            tracing::warn!(vault = vault.address(), "left alone: {entry}");
+            continue;
+        };
+        let lock = vault.head(&entry.at).await.context("failed to read a lock, so nothing is planned")?.lock;
+        let manifest = &head.manifest;
+        let proven = manifest.proof == Proof::Proven;
+        let held = Held { id: manifest.id, at: entry.at.clone(), size: entry.size, proven, lock };
+        clusters.entry(manifest.cluster_id.clone()).or_default().push(held);
+    }
+    for held in clusters.values_mut() {
+        held.sort_by_key(|held| std::cmp::Reverse(held.id));
+    }
+    Ok(clusters)
+}
+
+impl VaultPlan {
+    fn of(&self, act: Act) -> impl Iterator<Item = &Fate> {
+        self.backups.iter().filter(move |fate| fate.act == act)
+    }
+
+    /// Removes what the plan says, oldest first, so that an interrupted run has removed the least valuable.
+    pub async fn carry_out(&self, connected: &Connected, shutdown: &Shutdown) -> Result<u64> {
+        let mut removed = 0;
+        if !self.acts {
+            return Ok(removed);
+        }
+        for fate in self.of(Act::Remove).collect::<Vec<_>>().into_iter().rev() {
+            shutdown.check()?;
+            let deleted = connected.vault.delete_version(&fate.at).await;
+            deleted.map_err(|cause| {
+                Fault::failed(format!("failed to remove backup {} from {}", fate.id, self.vault))
+                    .advice("credentials that make backups should not be able to delete them: set the lifecycle rule")
+                    .because(cause)
+            })?;
+            tracing::info!(vault = self.vault, "removed backup {}", fate.id);
+            removed += 1;
+        }
+        Ok(removed)
+    }
+}
+
+/// The stable JSON form of `prune --json`.
+#[derive(Debug, Serialize)]
+pub struct PruneReport {
+    pub result: &'static str,
+    pub dry_run: bool,
+    pub policy: Policy,
+    pub plans: Vec<VaultPlan>,
+    pub removed: u64,
+    /// Vaults that could not be listed or cleared.
+    pub attention: Vec<String>,
+}
+
+impl PruneReport {
+    pub fn exit(&self) -> Exit {
+        if self.attention.is_empty() { Exit::Done } else { Exit::Attention }
+    }
+}
+
+impl fmt::Display for PruneReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for plan in &self.plans {
+            writeln!(f, "{} (swarm {})", plan.vault, plan.cluster)?;
+            for fate in &plan.backups {
+                let act = match fate.act {
+                    Act::Keep => "keep",
+                    Act::Remove => "REMOVE",
+                    Act::Locked => "locked",
+                };
+                writeln!(f, "  {act:6}  {}  {:>10}  {}", fate.id, human_bytes(fate.size), fate.because.join(", "))?;
+            }
+            if let Some(rule) = &plan.lifecycle {
+                writeln!(f, "  a lifecycle rule does this best, set once by the bucket's owner:")?;
+                writeln!(f, "{rule:#}")?;
+                writeln!(f, "  {}", lifecycle::CAVEAT)?;
+            }
+            if !plan.acts {
+                writeln!(f, "  nothing is deleted here without --delete-versions")?;
+            }
+        }
+        match self.dry_run {
+            true => writeln!(f, "A dry run: nothing was removed.")?,
+            false => writeln!(f, "{} backups removed.", self.removed)?,
+        }
+        for attention in &self.attention {
+            writeln!(f, "  ATTENTION: {attention}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Asks the vaults and this host.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use swarmdr_archive::TrustedKeys;
+
+use super::{Due, Level, Newest, SpoolStatus, Status, VaultStatus};
+use crate::{
+    config::Config,
+    history::History,
+    schedule::Schedule,
+    spool::{self, Spool},
+    vault::catalog::{Filter, Verdict, Walk},
+    vaults::{self, Connected},
+};
+
+/// A vault that says nothing for so long counts as unreachable: monitors do not wait longer.
+const VAULT_LIMIT: Duration = Duration::from_secs(45);
+
+/// Bad objects that are told one by one.
+const FINDINGS_TOLD: usize = 10;
+
+/// Looks at everything. Without `cluster`, the cluster that this host made its last backup of; if it made none, all.
+pub async fn gather(config: &Config, keys: &TrustedKeys, cluster: Option<&str>, now: Timestamp) -> Result<Status> {
+    let history = History::read(&config.state_dir);
+    let own = history.backup.as_ref().map(|made| made.cluster.as_str());
+    let filter = Filter { cluster: cluster.or(own).map(str::to_owned), ..Filter::default() };
+    let connected = vaults::connect(config).await?;
+    let vaults = join_all(connected.iter().map(|vault| look(vault, &filter, keys))).await;
+    let mut status = Status {
+        at: now,
+        level: Level::Ok,
+        reasons: Vec::new(),
+        schedule: None,
+        vaults,
+        spool: look_into_spool(config)?,
+        last_run: history.runs.get("backup").and_then(|runs| runs.last.clone()),
+        last_backup: history.backup.clone(),
+        last_proof: history.proof.clone(),
+        history,
+    };
+    if let Some(schedule) = Schedule::from_config(&config.schedule)? {
+        let newest = status.newest().map(|newest| newest.backup);
+        status.schedule = Some(Due::new(&schedule, newest, grace(config, &schedule, now), now));
+    }
+    status.judge();
+    Ok(status)
+}
+
+/// Time for the next in line to take over, for its backup, and for a tick of the timer on either side.
+fn grace(config: &Config, schedule: &Schedule, now: Timestamp) -> SignedDuration {
+    match config.watch.grace {
+        Some(seconds) => SignedDuration::from_secs(seconds.into()),
+        None => schedule.takeover_after(now) + SignedDuration::from_mins(45),
+    }
+}
+
+async fn look(connected: &Connected, filter: &Filter, keys: &TrustedKeys) -> VaultStatus {
+    let settings = &connected.settings;
+    let mut status = VaultStatus {
+        url: settings.url.clone(),
+        required: settings.required,
+        error: None,
+        newest: None,
+        findings: Vec::new(),
+    };
+    let walked = tokio::time::timeout(VAULT_LIMIT, walk(connected, filter, keys, &mut status)).await;
+    let failed = match walked {
+        Ok(result) => result.err().map(|error| format!("{error:#}")),
+        Err(_) => Some(format!("{} did not answer within {} s", settings.url, VAULT_LIMIT.as_secs())),
+    };
+    status.error = failed;
+    status
+}
+
+async fn walk(connected: &Connected, filter: &Filter, keys: &TrustedKeys, status: &mut VaultStatus) -> Result<()> {
+    let vault = connected.vault.as_ref();
+    let mut walk = Walk::new(vault, filter.clone(), keys);
+    while let Some(entry) = walk.next().await? {
+        let Verdict::Good(head) = &entry.verdict else {
+            if status.findings.len() < FINDINGS_TOLD {
+                status.findings.push(entry.to_string());
+            }
+            continue;
+        };
+        let lock = vault.head(&entry.at).await.context("failed to read the lock of the newest backup")?.lock;
+        let manifest = &head.manifest;
+        status.newest = Some(Newest {
+            id: manifest.id.to_string(),
+            backup: manifest.id,
+            created_at: manifest.created_at,
+            cluster_id: manifest.cluster_id.clone(),
+            hostname: manifest.hostname.clone(),
+            size: entry.size,
+            proof: manifest.proof,
+            lock,
+        });
+        return Ok(());
+    }
+    Ok(())
+}
+
+fn look_into_spool(config: &Config) -> Result<SpoolStatus> {
+    let spool = Spool::at(&config.spool_dir());
+    let waiting = spool.waiting()?;
+    Ok(SpoolStatus {
+        archives: waiting.len() as u64,
+        bytes: waiting.iter().map(|spooled| spooled.size).sum(),
+        oldest: waiting.first().map(|spooled| spooled.id.created_at()),
+        damaged: spool.damaged()?.len() as u64,
+        full: spool::is_full(&waiting, &config.spool),
+    })
+}

@@ -1,0 +1,145 @@
+//! Each thing that can be wrong, by itself.
+
+use swarmdr_archive::BackupId;
+
+use super::*;
+use crate::{
+    schedule::{Schedule, ScheduleConfig},
+    vault::LockMode,
+};
+
+fn time(text: &str) -> Timestamp {
+    text.parse().expect("is a time")
+}
+
+fn newest(id: &str) -> Newest {
+    let backup: BackupId = id.parse().expect("is an id");
+    Newest {
+        id: id.to_owned(),
+        backup,
+        created_at: backup.created_at(),
+        cluster_id: "c".to_owned(),
+        hostname: "m1".to_owned(),
+        size: 30_000,
+        proof: Proof::Proven,
+        lock: Some(Lock { mode: LockMode::Compliance, until: time("2026-12-21T03:30:00Z") }),
+    }
+}
+
+/// Two vaults with last night's backup, and nothing to complain about.
+pub(crate) fn fine() -> Status {
+    let vault = |url: &str, required| VaultStatus {
+        url: url.to_owned(),
+        required,
+        error: None,
+        newest: Some(newest("20261121T033000Z-00000001")),
+        findings: Vec::new(),
+    };
+    let mut status = Status {
+        at: time("2026-11-21T12:00:00Z"),
+        level: Level::Ok,
+        reasons: Vec::new(),
+        schedule: None,
+        vaults: vec![vault("s3://a/x", true), vault("s3://b/\"y\\", false)],
+        spool: SpoolStatus::default(),
+        last_run: Some(Run {
+            at: time("2026-11-21T03:30:00Z"),
+            seconds: 4.5,
+            exit: 0,
+            result: "done".to_owned(),
+            error: None,
+        }),
+        last_backup: None,
+        last_proof: Some(Proved { at: time("2026-11-20T00:00:00Z"), good: true, checked: 3, newest: None }),
+        history: History::default(),
+    };
+    status.judge();
+    status
+}
+
+fn daily() -> Schedule {
+    let config = ScheduleConfig {
+        cron: Some("30 3 * * *".to_owned()),
+        timezone: Some("UTC".to_owned()),
+        ..ScheduleConfig::default()
+    };
+    Schedule::from_config(&config).expect("is valid").expect("has an expression")
+}
+
+#[test]
+fn nothing_wrong_is_ok() {
+    let status = fine();
+    assert_eq!((status.level, status.exit(), status.reasons.len()), (Level::Ok, Exit::Done, 0));
+    assert_eq!(
+        status.nagios(),
+        "SWARMDR OK - newest backup 20261121T033000Z-00000001 | age=30600s spool=0 spool_bytes=0B"
+    );
+}
+
+#[test]
+fn each_trouble_has_its_level_and_its_words() {
+    type Spoil = fn(&mut Status);
+    let cases: [(Spoil, Level, &str); 14] = [
+        (|it| it.vaults.iter_mut().for_each(|vault| vault.newest = None), Level::Critical, "no backup that verifies"),
+        (|it| it.vaults[0].error = Some("s3://a/x: no answer".to_owned()), Level::Critical, "no answer"),
+        (|it| it.vaults[1].error = Some("s3://b/y: no answer".to_owned()), Level::Warning, "no answer"),
+        (
+            |it| it.vaults[0].newest = Some(newest("20261120T033000Z-00000001")),
+            Level::Warning,
+            "s3://a/x lacks the newest",
+        ),
+        (|it| it.vaults[0].newest = None, Level::Warning, "s3://a/x lacks the newest"),
+        (|it| it.vaults[0].findings.push("`k` is not ours".to_owned()), Level::Warning, "is not ours"),
+        (|it| it.spool.archives = 2, Level::Warning, "2 archives wait"),
+        (
+            |it| it.spool = SpoolStatus { archives: 32, full: true, ..SpoolStatus::default() },
+            Level::Critical,
+            "is full",
+        ),
+        (|it| it.spool.damaged = 1, Level::Warning, "1 damaged"),
+        (|it| it.last_run.as_mut().expect("ran").exit = 4, Level::Warning, "the last backup run on this host"),
+        (|it| it.last_proof.as_mut().expect("proved").good = false, Level::Critical, "did not verify"),
+        (|it| it.at = time("2027-01-01T00:00:00Z"), Level::Warning, "has ended"),
+        (
+            |it| it.vaults.iter_mut().filter_map(|it| it.newest.as_mut()).for_each(|it| it.proof = Proof::Unproven),
+            Level::Critical,
+            "cannot be relied on",
+        ),
+        (|it| it.schedule = Some(Due { next: None, grace: 1, stale: true }), Level::Critical, "too old"),
+    ];
+    for (spoil, level, words) in cases {
+        let mut status = fine();
+        spoil(&mut status);
+        status.judge();
+        assert_eq!(status.level, level, "{words}: {:?}", status.reasons);
+        assert!(status.reasons[0].text.contains(words), "{words}: {:?}", status.reasons);
+        assert!(status.to_string().contains(words), "{status}");
+    }
+}
+
+#[test]
+fn too_old_is_later_than_the_schedule_and_its_grace() {
+    let newest = Some(newest("20261121T033000Z-00000001").backup);
+    let grace = SignedDuration::from_mins(105);
+    for (now, stale) in [
+        ("2026-11-21T12:00:00Z", false),
+        ("2026-11-22T03:31:00Z", false),
+        ("2026-11-22T05:15:00Z", false),
+        ("2026-11-22T05:15:01Z", true),
+    ] {
+        let due = Due::new(&daily(), newest, grace, time(now));
+        assert_eq!((due.stale, due.next), (stale, Some(time("2026-11-22T03:30:00Z"))), "{now}");
+    }
+    assert!(Due::new(&daily(), None, grace, time("2026-11-21T12:00:00Z")).stale);
+}
+
+#[test]
+fn a_line_for_nagios_stays_one_line() {
+    let mut status = fine();
+    status.vaults[0].error = Some("one | two\nthree".to_owned());
+    status.judge();
+    let line = status.nagios();
+    assert_eq!(line.matches('|').count(), 1, "{line}");
+    assert!(line.starts_with("SWARMDR CRITICAL - one   two three"), "{line}");
+    assert_eq!((line.lines().count(), status.level.nagios()), (1, 2));
+}
