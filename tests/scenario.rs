@@ -176,10 +176,11 @@ pub fn describe_swarm(host: &Host) -> Result<Vec<String>> {
     Ok(host.sh(script)?.lines().map(str::to_owned).collect())
 }
 
-/// A digest over every file of the host that an agent could touch: names, modes, owners, contents.
+/// A digest over every file of the host that an agent could touch: names, modes, owners, contents. What the agent
+/// remembers of its own runs is left out.
 pub fn fingerprint(host: &Host) -> Result<String> {
     host.sh("for d in /etc /root /usr/bin /var/lib/docker/swarm /var/lib/swarmdr /var/lib/docker/.swarmdr; do \
-           [ -e $d ] && find $d -xdev -printf '%p %y %m %U %G %s\\n' || echo \"no $d\"; \
+           [ -e $d ] && find $d -xdev ! -name history.json -printf '%p %y %m %U %G %s\\n' || echo \"no $d\"; \
          done | sort > /run/fingerprint; \
          find /etc /root /var/lib/docker/swarm -xdev -type f -exec sha256sum {} + | sort >> /run/fingerprint; \
          ls -A /var/lib/docker >> /run/fingerprint; \

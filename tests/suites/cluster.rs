@@ -302,6 +302,7 @@ async fn whatever_a_vault_does_nothing_is_lost_and_nothing_doubled() -> Result<(
     faults.dies_during_the_run()?;
     faults.has_no_room_for_days()?;
     faults.only_one_of_two_works()?;
+    faults.prunes_what_it_may().await?;
     faults.every_version_is_there_once().await
 }
 
@@ -493,4 +494,67 @@ impl Faults {
         println!("{all} backups stored, each once");
         Ok(())
     }
+}
+
+impl Faults {
+    /// A bucket is left alone and gets a rule that its server takes; a directory is thinned out.
+    async fn prunes_what_it_may(&self) -> Result<()> {
+        use swarmdr_tests::s3::Refusal;
+
+        let directory = "\n[[vault]]\nurl = \"file:///var/lib/swarmdr/second\"\n";
+        self.configure(&format!("{ONCE}{directory}"))?;
+        for _ in 0..3 {
+            agent_json(&self.host, 0, &["backup"])?;
+        }
+        let count = || self.host.sh("find /var/lib/swarmdr/second -name '*.swarmdr' | wc -l");
+        let before = stored(&self.host)?;
+        let refused = agent_json(&self.host, 2, &["prune"])?;
+        ensure!(refused["error"].to_string().contains("would remove every backup"), "{refused:#}");
+        let planned = agent_json(&self.host, 0, &["prune", "--dry-run", "--keep-last", "2"])?;
+        assert_eq!((planned["removed"].as_u64(), count()?.as_str()), (Some(0), "3"));
+        let plans = planned["plans"].as_array().context("a plan for each vault")?;
+        let rule = plans.iter().find_map(|plan| plan["lifecycle"].as_object()).context("a rule for the bucket")?;
+        assert_eq!(rule["Rules"][0]["Filter"]["Prefix"], "prod/");
+
+        let done = agent_json(&self.host, 0, &["prune", "--keep-last", "2"])?;
+        assert_eq!((done["removed"].as_u64(), count()?.as_str()), (Some(1), "2"), "{done:#}");
+        assert_eq!(stored(&self.host)?.len(), before.len() - 1, "something went from the bucket");
+        // What is locked stays, whoever asks.
+        let locked = agent_json(&self.host, 0, &["prune", "--keep-last", "1", "--delete-versions"])?;
+        assert_eq!((locked["removed"].as_u64(), count()?.as_str()), (Some(1), "1"), "{locked:#}");
+        ensure!(locked["plans"].to_string().contains("locked until"), "{locked:#}");
+        agent_json(&self.host, 0, &["verify", "--latest"])?;
+        let rule = lifecycle(rule)?;
+        let put = self.site.owner.client.put_bucket_lifecycle_configuration().bucket("vault");
+        put.lifecycle_configuration(rule).send().await.map_err(Refusal::from).context("the server refuses the rule")?;
+        Ok(())
+    }
+}
+
+/// The rule as `aws s3api put-bucket-lifecycle-configuration` would send it.
+fn lifecycle(rule: &serde_json::Map<String, Value>) -> Result<aws_sdk_s3::types::BucketLifecycleConfiguration> {
+    use aws_sdk_s3::types::*;
+
+    let number = |value: &Value| value.as_i64().and_then(|number| i32::try_from(number).ok());
+    let mut configuration = BucketLifecycleConfiguration::builder();
+    for rule in rule["Rules"].as_array().context("rules")? {
+        let expiration = &rule["Expiration"];
+        let expiration = LifecycleExpiration::builder()
+            .set_days(number(&expiration["Days"]))
+            .set_expired_object_delete_marker(expiration["ExpiredObjectDeleteMarker"].as_bool());
+        let hidden = number(&rule["NoncurrentVersionExpiration"]["NoncurrentDays"]);
+        let hidden = hidden.map(|days| NoncurrentVersionExpiration::builder().noncurrent_days(days).build());
+        let parts = number(&rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]);
+        let parts = parts.map(|days| AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build());
+        let prefix = rule["Filter"]["Prefix"].as_str().context("a prefix")?;
+        let rule = LifecycleRule::builder()
+            .id(rule["ID"].as_str().context("an id")?)
+            .status(ExpirationStatus::Enabled)
+            .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
+            .expiration(expiration.build())
+            .set_noncurrent_version_expiration(hidden)
+            .set_abort_incomplete_multipart_upload(parts);
+        configuration = configuration.rules(rule.build()?);
+    }
+    Ok(configuration.build()?)
 }
