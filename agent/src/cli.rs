@@ -1,10 +1,12 @@
 //! The command line. Man pages and completions are made from these definitions.
 
+pub mod time;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::ArgValueCandidates;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::BackupId;
 
 use crate::{completion, inspection::Operand};
@@ -120,9 +122,24 @@ pub struct Choice {
     #[arg(long, value_name = "PATH", group = "choice", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub among: Among,
+}
+
+/// Which backups come into question.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Among {
     /// Only backups of this cluster
     #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
     pub cluster: Option<String>,
+
+    /// Only backups taken before this time, as in 2026-11-21T10:15 (UTC)
+    #[arg(long, value_name = "TIME", value_parser = time::moment)]
+    pub before: Option<Timestamp>,
+
+    /// Only backups that are not older than this: 90m, 26h, 3d, 2w
+    #[arg(long, value_name = "LENGTH")]
+    pub max_age: Option<time::Length>,
 }
 
 /// What is needed to believe and to open an archive, beyond the configuration.
@@ -143,6 +160,8 @@ Examples:
   swarmdr-agent restore --latest --dry-run
   swarmdr-agent restore --latest --identity /root/identity.txt
   swarmdr-agent restore 20261121T031500Z-1a2b3c4d
+  swarmdr-agent restore --latest --before 2026-11-21T10:15    the state before the break-in
+  swarmdr-agent restore --latest --max-age 3d                 nothing older: exits 5
   swarmdr-agent restore --file /mnt/usb/backup.swarmdr --trust RWQ…
   swarmdr-agent restore --latest --wait 10m      from user-data, on a host that is still booting
 
@@ -236,10 +255,17 @@ pub struct RecoverArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent list
+  swarmdr-agent list --max-age 26h         for a monitor: exits 5 if there is no backup of the last 26 hours
+  swarmdr-agent list --before 2026-11-21T10:15
+
+Every version is looked at, also those below delete markers and below versions laid on top. What is
+forged, damaged, misplaced or missing is listed after the backups, and makes this exit 6.")]
 pub struct ListArgs {
-    /// Only backups of this cluster
-    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
-    pub cluster: Option<String>,
+    #[command(flatten)]
+    pub among: Among,
 
     #[command(flatten)]
     pub trust: Trust,

@@ -71,6 +71,7 @@ impl Context {
             unlock_key: unlock.read()?,
             shutdown: &self.shutdown,
             progress: self.progress,
+            now: self.now,
         })
     }
 }

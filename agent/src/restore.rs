@@ -90,6 +90,11 @@ impl Prepared {
     pub fn id(&self) -> BackupId {
         self.head.manifest.id
     }
+
+    /// What was met in the vaults that somebody should look at.
+    pub fn findings(&self) -> &[String] {
+        &self.findings
+    }
 }
 
 impl Restore<'_> {
@@ -193,10 +198,10 @@ impl Restore<'_> {
         let size = prepared.head.archive_size;
         let fetch = prepared.source.fetch(size, scratch, self.progress);
         let mut archive = self.shutdown.or_interrupted(fetch).await?;
-        let keys = self.keys.clone();
+        let (keys, source) = (self.keys.clone(), prepared.source.clone());
         let verified = tokio::task::spawn_blocking(move || -> Result<File> {
             archive.rewind()?;
-            reader::verify_stored(io::BufReader::new(&mut archive), &keys)?;
+            reader::verify_stored(io::BufReader::new(&mut archive), &keys).map_err(|why| source.lied(why))?;
             archive.rewind()?;
             Ok(archive)
         });

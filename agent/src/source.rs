@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use swarmdr_archive::{
     TrustedKeys,
     reader::{self, Head},
@@ -22,7 +23,7 @@ use crate::{
     progress::Progress,
     vault::{
         Vault, VersionRef,
-        catalog::{self, CatalogError, Filter},
+        catalog::{self, CatalogError, Filter, Lied},
         fetch,
     },
     vaults,
@@ -43,16 +44,39 @@ pub enum Choice {
 }
 
 impl Choice {
-    pub fn of(choice: &cli::Choice) -> Self {
+    /// `now` is what ages are counted from.
+    pub fn of(choice: &cli::Choice, now: Timestamp) -> Self {
         match &choice.file {
             Some(file) => Choice::File(file.clone()),
-            None => Choice::Vaults(Filter { cluster: choice.cluster.clone(), id: choice.id, ..Filter::default() }),
+            None => Choice::Vaults(Filter { id: choice.id, ..admitted(&choice.among, now) }),
+        }
+    }
+
+    /// Passes over one version from now on: its head was good, but not what follows it.
+    pub fn except(&mut self, lied: Lied) {
+        if let Choice::Vaults(filter) = self {
+            filter.except.push(lied);
         }
     }
 }
 
+/// The copy that lied, if that is why it failed.
+pub fn lie_in(error: &anyhow::Error) -> Option<&Lied> {
+    error.chain().find_map(|link| link.downcast_ref::<Lied>())
+}
+
+/// The backups that flags leave in question.
+pub fn admitted(among: &cli::Among, now: Timestamp) -> Filter {
+    Filter {
+        cluster: among.cluster.clone(),
+        before: among.before,
+        after: among.max_age.and_then(|age| now.checked_sub(age.0).ok()),
+        ..Filter::default()
+    }
+}
+
 /// Where the bytes of a chosen backup are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Source {
     File(PathBuf),
     Vault { vault: Arc<dyn Vault>, at: VersionRef },
@@ -69,10 +93,20 @@ pub struct Found {
 
 impl Source {
     /// Reads heads only. Nothing usable is exit 5.
-    pub async fn find(config: &Config, choice: &Choice, keys: &TrustedKeys) -> Result<Found> {
+    pub async fn find(config: &Config, choice: &Choice, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
         match choice {
             Choice::File(path) => find_file(path, keys),
-            Choice::Vaults(filter) => find_in_vaults(config, filter, keys).await,
+            Choice::Vaults(filter) => find_in_vaults(config, filter, keys, now).await,
+        }
+    }
+
+    /// The error for bytes that were fetched whole and are not what the head says. From a file there is no other copy.
+    pub fn lied(&self, why: swarmdr_archive::Error) -> anyhow::Error {
+        match self {
+            Source::File(_) => why.into(),
+            Source::Vault { vault, at } => {
+                Lied { vault: vault.address().to_owned(), at: at.clone(), why: why.to_string() }.into()
+            }
         }
     }
 
@@ -111,23 +145,51 @@ fn find_file(path: &Path, keys: &TrustedKeys) -> Result<Found> {
     Ok(Found { source: Source::File(path.to_owned()), head, findings: Vec::new() })
 }
 
-async fn find_in_vaults(config: &Config, filter: &Filter, keys: &TrustedKeys) -> Result<Found> {
+async fn find_in_vaults(config: &Config, filter: &Filter, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
     let vaults: Vec<Arc<dyn Vault>> =
         vaults::connect(config).await?.into_iter().map(|connected| connected.vault).collect();
-    let latest = catalog::find_latest(&vaults, filter, keys).await.map_err(|cause| match &cause {
-        CatalogError::SeveralClusters { .. } => {
-            Fault::usage("it is not clear which swarm is meant").advice("name it with --cluster").because(cause)
-        }
-        CatalogError::NothingGood { .. } => Fault::new(Exit::NothingUsable, "no usable backup was found")
-            .advice("check `vault` and trusted_keys in the configuration, and what `swarmdr-agent list` says")
-            .because(cause),
-    })?;
-    let mut findings: Vec<String> = latest.findings.kept.iter().map(ToString::to_string).collect();
-    if latest.findings.dropped > 0 {
-        findings.push(format!("and {} more findings", latest.findings.dropped));
-    }
+    let latest = match catalog::find_latest(&vaults, filter, keys, now).await {
+        Ok(latest) => latest,
+        Err(cause) => return Err(not_found(cause, &vaults, filter, keys, now).await.into()),
+    };
     let vault = Arc::clone(&vaults[latest.vault]);
+    let lies = filter.except.iter().map(ToString::to_string);
+    let findings = lies.chain(latest.findings.lines()).collect();
     Ok(Found { source: Source::Vault { vault, at: latest.at }, head: latest.head, findings })
+}
+
+async fn not_found(
+    cause: CatalogError,
+    vaults: &[Arc<dyn Vault>],
+    filter: &Filter,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Fault {
+    if let CatalogError::SeveralClusters { .. } = &cause {
+        return Fault::usage("it is not clear which swarm is meant").advice("name it with --cluster").because(cause);
+    }
+    let any_age = Filter { after: None, ..filter.clone() };
+    let older = match filter.after {
+        Some(_) => catalog::find_latest(vaults, &any_age, keys, now).await.ok(),
+        None => None,
+    };
+    if let Some(older) = older {
+        let id = older.head.manifest.id;
+        return Fault::new(Exit::NothingUsable, "no backup is young enough")
+            .advice(format!("the newest is {id}: leave --max-age out, or name its id, to take it all the same"))
+            .advice("find out why no backup was taken since: `swarmdr-agent doctor` on the managers")
+            .because(cause);
+    }
+    let what = match filter.except.as_slice() {
+        [] => "no usable backup was found".to_owned(),
+        lies => {
+            let lies: Vec<String> = lies.iter().map(ToString::to_string).collect();
+            format!("no usable backup was found; {}", lies.join("; "))
+        }
+    };
+    Fault::new(Exit::NothingUsable, what)
+        .advice("check `vault` and trusted_keys in the configuration, and what `swarmdr-agent list` says")
+        .because(cause)
 }
 
 impl fmt::Display for Source {

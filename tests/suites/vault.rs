@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use swarmdr_agent::vault::catalog::{Filter, Strays, Verdict, Visibility, Walk};
+use swarmdr_agent::vault::catalog::{Filter, Strays, Verdict, Visibility, Walk, clusters_of};
 use swarmdr_agent::vault::conformance::{self, Abilities};
 use swarmdr_agent::vault::{
     LockMode, LockPolicy, NO_PROGRESS, Proof, Target, Upload, Vault, VaultError, VaultSettings, settings::LockSettings,
@@ -250,7 +250,8 @@ async fn the_catalog_sees_below_what_the_owner_lays_on_top() {
         owner.put("p/README", b"junk").await.unwrap();
 
         let keys = TrustedKeys::new();
-        let mut walk = Walk::new(&*vault, Filter::default(), &keys);
+        let cluster = "q9x0h2k7m1c4v8b6n3z5a7s2d";
+        let mut walk = Walk::new(&*vault, cluster, &Filter::default(), &keys, Timestamp::now());
         let mut seen = Vec::new();
         while let Some(entry) = walk.next().await.unwrap() {
             assert!(matches!(entry.verdict, Verdict::Damaged(_)), "{entry}");
@@ -264,7 +265,9 @@ async fn the_catalog_sees_below_what_the_owner_lays_on_top() {
             (plain, 1000, Visibility::Plain),
         ];
         assert_eq!(seen, expected, "{release:?}");
-        assert_eq!(walk.strays(), Strays { junk: 1, copies: 0 });
+        assert_eq!(*walk.strays(), Strays::default());
+        let clusters = clusters_of(&*vault, &Filter::default()).await.unwrap();
+        assert_eq!((clusters.names, clusters.junk), (vec![cluster.to_owned()], 1));
     }
 }
 

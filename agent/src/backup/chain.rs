@@ -35,7 +35,7 @@ impl Chain {
         keys: &TrustedKeys,
         now: Timestamp,
     ) -> Result<(), VaultError> {
-        let mut walk = Walk::new(vault, Filter::cluster(cluster), keys);
+        let mut walk = Walk::new(vault, cluster, &Filter::default(), keys, now);
         while let Some(entry) = walk.next().await? {
             let Verdict::Good(head) = &entry.verdict else {
                 tracing::warn!(vault = vault.address(), "{entry}");
@@ -75,7 +75,7 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::catalog::tests::{CLUSTER, archive, key, put, vault};
+    use crate::vault::catalog::testing::{CLUSTER, archive, key, put, vault};
 
     fn at(minute: i64) -> Timestamp {
         "2026-11-21T10:00:00Z".parse::<Timestamp>().expect("is a time") + SignedDuration::from_mins(minute)

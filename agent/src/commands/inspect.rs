@@ -14,7 +14,7 @@ use crate::{
 pub async fn run(context: &Context, args: &InspectArgs) -> Result<Exit> {
     let subject = match &args.dir {
         Some(dir) => Subject::Directory(dir.clone()),
-        None => Subject::Backup(Choice::of(&args.choice)),
+        None => Subject::Backup(Choice::of(&args.choice, context.now)),
     };
     let looker = context.looker(&[&subject], &args.trust, &args.unlock)?;
     let inspection = Inspection::of(looker.look(&subject).await?, context.now);

@@ -14,45 +14,34 @@ use crate::{
     exit::Exit,
     host::space::human_bytes,
     report::{count, human_ms},
-    vault::{
-        Lock, Vault,
-        catalog::{Filter, Strays, Verdict, Visibility, Walk},
-    },
+    source::admitted,
+    vault::{Lock, Vault, catalog::Survey},
     vaults,
 };
 
-/// Unlistable vaults, forged or damaged objects make this exit 6; no good backup at all, 5.
+/// Unlistable vaults, forged or damaged objects, a history with a hole make this exit 6; no good backup at all, 5.
 pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let keys = context.trusted(&args.trust)?;
-    let mut report = Report::default();
+    let filter = admitted(&args.among, context.now);
+    let mut survey = Survey::new(&filter, &keys, context.now);
+    let mut backups = Vec::new();
     for connected in vaults::connect(&context.loaded.config).await? {
         let vault = connected.vault.as_ref();
-        let filter = Filter { cluster: args.cluster.clone(), ..Filter::default() };
-        let mut walk = Walk::new(vault, filter, &keys);
-        loop {
-            match context.shutdown.or_interrupted(async { Ok(walk.next().await) }).await? {
-                Ok(Some(entry)) if matches!(entry.verdict, Verdict::Good(_)) => {
-                    if entry.visibility != Visibility::Plain {
-                        report.findings.push(format!("{}: {entry}", vault.address()));
-                    }
+        let work = async {
+            survey
+                .vault(vault, async |entry, head| {
                     let lock = vault.head(&entry.at).await.ok().and_then(|head| head.lock);
-                    if let Verdict::Good(head) = entry.verdict {
-                        report.backups.push(Row::new(vault, &head.manifest, entry.size, lock));
-                    }
-                }
-                Ok(Some(entry)) => report.findings.push(format!("{}: {entry}", vault.address())),
-                Ok(None) => break,
-                Err(error) => {
-                    report.findings.push(error.to_string());
-                    break;
-                }
-            }
-        }
-        if walk.strays() != Strays::default() {
-            report.findings.push(format!("{}: {}", vault.address(), walk.strays()));
-        }
+                    backups.push(Row::new(vault, &head.manifest, entry.size, lock));
+                    lock
+                })
+                .await;
+            Ok(())
+        };
+        context.shutdown.or_interrupted(work).await?;
     }
-    report.backups.sort_by(|a, b| b.id.cmp(&a.id).then_with(|| a.vault.cmp(&b.vault)));
+    backups.sort_by(|a, b| b.id.cmp(&a.id).then_with(|| a.vault.cmp(&b.vault)));
+    let surveyed = survey.end();
+    let report = Report { backups, findings: surveyed.findings, notes: surveyed.notes };
     context.output.print(&report)?;
     Ok(match (report.backups.is_empty(), report.findings.is_empty()) {
         (true, _) => Exit::NothingUsable,
@@ -66,8 +55,10 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
 struct Report {
     /// Newest first.
     backups: Vec<Row>,
-    /// What is in the vaults and should not be, or could not be read.
+    /// What is in the vaults and should not be, is not there and should be, or could not be read.
     findings: Vec<String>,
+    /// What is worth knowing and no cause for alarm.
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,6 +114,9 @@ impl fmt::Display for Report {
         }
         for finding in &self.findings {
             writeln!(f, "! {finding}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  note: {note}")?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::BackupId;
 
@@ -13,10 +14,13 @@ use crate::{
     host::leftovers,
     lock::HostLock,
     restore::{Decision, Overrides, Request, Restore, Waits},
-    source::Choice,
+    source::{self, Choice},
     unlock_key::GivenKey,
     watch::{Ended, Watch},
 };
+
+/// Copies with a good head and bad bytes that are fetched before it is given up.
+const MOST_LIES: usize = 8;
 
 pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     let watch = Watch::over(&context.loaded.config, "restore")?;
@@ -43,14 +47,29 @@ async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) ->
         progress: context.progress,
         now: context.now,
     };
-    let request = request(args);
+    let mut request = request(args, context.now);
     // Not to be interrupted half-way: it brings a host back into one of two states.
     if let Some(report) = restore.settle(&request).await? {
         context.output.print(&report)?;
         return Ok(report.exit());
     }
-    let (decision, prepared) = context.shutdown.or_interrupted(restore.prepare(&request)).await?;
-    let plan = match decision {
+    for _ in 0..MOST_LIES {
+        match once(context, args, &restore, &request).await {
+            // Nothing was changed yet: another copy, or the backup before it, is taken instead, and reported.
+            Err(error) => {
+                let lied = source::lie_in(&error).cloned().ok_or(error)?;
+                tracing::warn!("{lied}; going on to the next best copy");
+                request.choice.except(lied);
+            }
+            done => return done,
+        }
+    }
+    once(context, args, &restore, &request).await
+}
+
+async fn once(context: &Context, args: &RestoreArgs, restore: &Restore<'_>, request: &Request) -> Result<Exit> {
+    let (decision, prepared) = context.shutdown.or_interrupted(restore.prepare(request)).await?;
+    let mut plan = match decision {
         Decision::Restore(plan) => plan,
         Decision::AlreadyThere => return already_there(context, prepared.id(), false),
         Decision::AlreadyThereLocked => {
@@ -62,8 +81,9 @@ async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) ->
     };
     if args.dry_run {
         restore.rehearse(&prepared).await?;
+        plan.notes.extend_from_slice(prepared.findings());
         context.output.print(plan.as_ref())?;
-        return Ok(Exit::Done);
+        return Ok(if prepared.findings().is_empty() { Exit::Done } else { Exit::Attention });
     }
     let facts = [("BACKUP_ID", plan.id.to_string()), ("CLUSTER_ID", plan.cluster_id.clone())];
     watch.begin(facts.to_vec()).await?;
@@ -72,9 +92,9 @@ async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) ->
     Ok(report.exit())
 }
 
-fn request(args: &RestoreArgs) -> Request {
+fn request(args: &RestoreArgs, now: Timestamp) -> Request {
     Request {
-        choice: Choice::of(&args.choice),
+        choice: Choice::of(&args.choice, now),
         overrides: Overrides {
             force: args.force,
             address_elsewhere: args.address_elsewhere,

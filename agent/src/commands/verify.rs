@@ -23,12 +23,9 @@ use crate::{
     history::Proved,
     inspection::plain,
     proof::{self, Reproved},
-    source::{Choice, Source, scratch_dir},
+    source::{Choice, Source, admitted, scratch_dir},
     swarm::UnlockKey,
-    vault::{
-        Vault,
-        catalog::{self, Entry, Filter, Walk},
-    },
+    vault::catalog::{Entry, Filter, Survey},
     vaults,
     watch::{Ended, Watch},
 };
@@ -59,7 +56,11 @@ async fn verify(context: &Context, args: &VerifyArgs) -> Result<Report> {
         unlock_key: args.unlock.read()?,
     };
     let one = args.choice.file.is_some() || args.choice.latest || args.choice.id.is_some();
-    if one { verifier.one(&Choice::of(&args.choice)).await } else { verifier.all(args.choice.cluster.clone()).await }
+    if one {
+        verifier.one(&Choice::of(&args.choice, context.now)).await
+    } else {
+        verifier.all(&admitted(&args.choice.among, context.now)).await
+    }
 }
 
 struct Verifier<'a> {
@@ -71,39 +72,26 @@ struct Verifier<'a> {
 
 impl Verifier<'_> {
     async fn one(&self, choice: &Choice) -> Result<Report> {
-        let found = Source::find(&self.context.loaded.config, choice, &self.keys).await?;
+        let found = Source::find(&self.context.loaded.config, choice, &self.keys, self.context.now).await?;
         let result = self.check(&found.source, &found.head).await?;
         Ok(Report { results: vec![result], findings: found.findings })
     }
 
-    async fn all(&self, cluster: Option<String>) -> Result<Report> {
-        let mut report = Report::default();
+    async fn all(&self, filter: &Filter) -> Result<Report> {
+        let mut survey = Survey::new(filter, &self.keys, self.context.now);
+        let mut results = Vec::new();
         for connected in vaults::connect(&self.context.loaded.config).await? {
-            let filter = Filter { cluster: cluster.clone(), ..Filter::default() };
-            let mut walk = Walk::new(connected.vault.as_ref(), filter, &self.keys);
-            loop {
-                match walk.next().await {
-                    Ok(Some(entry)) => self.check_entry(&connected.vault, entry, &mut report).await?,
-                    Ok(None) => break,
-                    Err(error) => {
-                        report.findings.push(error.to_string());
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(report)
-    }
-
-    async fn check_entry(&self, vault: &Arc<dyn Vault>, entry: Entry, report: &mut Report) -> Result<()> {
-        match &entry.verdict {
-            catalog::Verdict::Good(head) => {
+            let vault = &connected.vault;
+            let check = async |entry: &Entry, head: &Head| {
                 let source = Source::Vault { vault: Arc::clone(vault), at: entry.at.clone() };
-                report.results.push(self.check(&source, head).await?);
-            }
-            _ => report.findings.push(format!("{}: {entry}", vault.address())),
+                let lock = vault.head(&entry.at).await.ok().and_then(|head| head.lock);
+                results.push(self.check(&source, head).await);
+                lock
+            };
+            survey.vault(vault.as_ref(), check).await;
         }
-        Ok(())
+        let results = results.into_iter().collect::<Result<_>>()?;
+        Ok(Report { results, findings: survey.end().findings })
     }
 
     async fn check(&self, source: &Source, head: &Head) -> Result<Checked> {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::{BackupId, Identities, TrustedKeys, reader::Head};
 
@@ -118,6 +119,7 @@ pub struct Looker<'a> {
     pub unlock_key: Option<UnlockKey>,
     pub shutdown: &'a Shutdown,
     pub progress: Progress,
+    pub now: Timestamp,
 }
 
 impl Looker<'_> {
@@ -129,7 +131,7 @@ impl Looker<'_> {
     }
 
     async fn backup(&self, choice: &Choice) -> Result<Seen> {
-        let found = self.shutdown.or_interrupted(Source::find(self.config, choice, &self.keys)).await?;
+        let found = self.shutdown.or_interrupted(Source::find(self.config, choice, &self.keys, self.now)).await?;
         let mut findings = found.findings;
         let (in_vault, lock) = match &found.source {
             Source::File(_) => (false, None),

@@ -136,7 +136,7 @@ impl Restore<'_> {
     pub(super) async fn await_backup(&self, limit: Duration, choice: &Choice) -> Result<Found> {
         let mut patience = Patience::new();
         loop {
-            let error = match Source::find(self.config, choice, &self.keys).await {
+            let error = match Source::find(self.config, choice, &self.keys, self.now).await {
                 Ok(found) => return Ok(found),
                 Err(error) => error,
             };

@@ -57,6 +57,16 @@ impl MemoryVault {
         self.lay(key, Some(content.into()))
     }
 
+    /// Puts another version on top of a key at this time, without a lock.
+    pub fn overlay_at(&self, key: &str, content: impl Into<Vec<u8>>, modified: Timestamp) -> VersionRef {
+        self.state().push(key, Some(content.into()), None, modified)
+    }
+
+    /// As if somebody had removed a key with all its versions past every lock.
+    pub fn remove(&self, key: &str) {
+        self.state().keys.remove(key);
+    }
+
     /// As if the retention of every object had run out.
     pub fn expire_locks(&self) {
         self.state().keys.values_mut().flatten().for_each(|entry| entry.lock = None);
@@ -147,7 +157,9 @@ impl Vault for MemoryVault {
 
     async fn list_versions(&self, under: &str, after: Option<&Marker>) -> Result<Page, VaultError> {
         let state = self.state();
-        let all = state.keys.iter().filter(|(key, _)| key.starts_with(under)).flat_map(|(key, entries)| {
+        let start = after.map_or(under, |after| after.key.as_str().max(under));
+        let below = state.keys.range(start.to_owned()..).take_while(|(key, _)| key.starts_with(under));
+        let all = below.flat_map(|(key, entries)| {
             let newest = entries.len().saturating_sub(1);
             entries.iter().enumerate().rev().map(move |(i, entry)| describe(key, entry, i == newest))
         });

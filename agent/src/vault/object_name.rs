@@ -7,6 +7,14 @@ use thiserror::Error;
 
 const SUFFIX: &str = ".swarmdr";
 
+/// Where `doctor` puts what it tries locks on. Beside the backups, so that the same rights apply.
+pub const DOCTOR: &str = "doctor/";
+
+/// Whether a key is the agent's own although it names no backup.
+pub fn is_own(key: &str) -> bool {
+    key.starts_with(DOCTOR)
+}
+
 /// The key of one backup. Only well-formed names exist as values, so none points outside its vault.
 ///
 /// Ordered by cluster, then by time.

@@ -1,106 +1,30 @@
 //! Hostile and damaged vaults in memory, with real signed archives.
 
-use std::io::Cursor;
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use jiff::SignedDuration;
-use ring::rand::SystemRandom;
-use swarmdr_archive::manifest::{CertificateTimes, Counts, FORMAT, Proof, RestoreHints, Snapshot, SnapshotMode};
-use swarmdr_archive::writer::{self, Packing, SourceEntry, SourceFile};
-use swarmdr_archive::{EntryKind, ManifestDraft, SecretKey};
+use swarmdr_archive::TrustedKeys;
+use swarmdr_archive::manifest::Proof;
 
+use super::testing::*;
 use super::*;
+use crate::vault::Vault;
 use crate::vault::faulty::{Call, Fault, FaultyVault, broken};
-use crate::vault::memory::MemoryVault;
-use crate::vault::{LockMode, LockPolicy, NO_PROGRESS, Upload, store};
 
-pub(crate) const CLUSTER: &str = "q9x0h2k7m1c4v8b6n3z5a7s2d";
-const OTHER: &str = "a1111111111111111111111111";
+mod flood;
 
-pub(crate) struct Archive {
-    name: ObjectName,
-    bytes: Vec<u8>,
-}
-
-pub(crate) fn key() -> SecretKey {
-    SecretKey::generate(&SystemRandom::new()).unwrap()
-}
-
-/// The backup of a cluster taken at this minute.
-pub(crate) fn archive(cluster: &str, minute: i64, key: &SecretKey) -> Archive {
-    archive_with(cluster, minute, key, Proof::Unchecked)
-}
-
-fn archive_with(cluster: &str, minute: i64, key: &SecretKey, proof: Proof) -> Archive {
-    let created_at = "2026-11-21T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute);
-    let id = BackupId::new(created_at, [0xab; 4]);
-    let manifest = ManifestDraft {
-        format: FORMAT,
-        id,
-        sequence: 1,
-        previous: None,
-        created_at,
-        agent_version: "0.1.0".into(),
-        engine_version: "20.10.24".into(),
-        cluster_id: cluster.into(),
-        node_id: "n1".into(),
-        hostname: "m1".into(),
-        raft_addr: "10.0.0.4:2377".parse().unwrap(),
-        raft_addr_local: true,
-        managers: Vec::new(),
-        raft: None,
-        certificate: CertificateTimes::default(),
-        autolock: false,
-        kek_version: None,
-        proof,
-        proof_reason: None,
-        restore: RestoreHints::default(),
-        snapshot: Snapshot { mode: SnapshotMode::Cold, engine_down_ms: 1, ours_ms: 1 },
-        counts: Counts::default(),
-        payload: (),
-    };
-    let entry = SourceEntry {
-        path: "swarm".parse().unwrap(),
-        kind: EntryKind::Dir,
-        mode: 0o700,
-        uid: 0,
-        gid: 0,
-        size: 0,
-        mtime: 0,
-    };
-    let packing = Packing {
-        manifest,
-        entries: vec![entry],
-        left_out: Vec::new(),
-        inventory: serde_json::Value::Null,
-        recipients: &[],
-        level: writer::DEFAULT_LEVEL,
-        key,
-    };
-    let mut out = Cursor::new(Vec::new());
-    let open = |_: &SourceEntry| -> std::io::Result<SourceFile<Cursor<Vec<u8>>>> { unreachable!("no files") };
-    writer::seal(packing, open, |_| ControlFlow::Continue(()), &mut out).unwrap();
-    Archive { name: ObjectName::new(cluster, id).unwrap(), bytes: out.into_inner() }
-}
-
-pub(crate) fn vault(name: &str) -> MemoryVault {
-    MemoryVault::new(name, Some(LockPolicy { mode: LockMode::Compliance, days: 30 }))
-}
-
-pub(crate) async fn put(vault: &dyn Vault, archive: &Archive) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), &archive.bytes).unwrap();
-    let upload = Upload::of_file(archive.name.key(), file.path(), archive.name.id().created_at()).unwrap();
-    store(vault, &upload, NO_PROGRESS).await.unwrap();
+/// The clock of the host that looks; right, unless a test says otherwise.
+fn now() -> Timestamp {
+    minute(60)
 }
 
 async fn walk(vault: &dyn Vault, keys: &TrustedKeys) -> (Vec<String>, Strays) {
-    let mut walk = Walk::new(vault, Filter::default(), keys).with_batch_size(2);
+    let bounds = Bounds { batch: 2, ..Bounds::default() };
+    let mut walk = Walk::new(vault, CLUSTER, &Filter::default(), keys, now()).within(bounds);
     let mut lines = Vec::new();
     while let Some(entry) = walk.next().await.unwrap() {
         lines.push(entry.to_string());
     }
-    (lines, walk.strays())
+    (lines, walk.strays().clone())
 }
 
 #[tokio::test]
@@ -118,7 +42,8 @@ async fn walk_goes_from_new_to_old_whatever_the_size_of_its_batches() {
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.starts_with(&expected) && line.ends_with("is good"), "{line}");
     }
-    assert_eq!(strays, Strays { junk: 2, copies: 0 });
+    // What lies outside of the cluster is not met.
+    assert_eq!(strays, Strays { junk: 1, ..Strays::default() });
 }
 
 #[tokio::test]
@@ -130,7 +55,7 @@ async fn latest_sees_through_a_delete_marker_and_a_version_on_top() {
     vault.overlay(&second.name.key(), "forged");
     vault.hide(&second.name.key());
     let vaults: [Arc<dyn Vault>; 1] = [vault];
-    let latest = find_latest(&vaults, &Filter::default(), &key.public().into()).await.unwrap();
+    let latest = find_latest(&vaults, &Filter::default(), &key.public().into(), now()).await.unwrap();
     assert_eq!(latest.head.manifest.id, second.name.id());
     assert_eq!(latest.size, second.bytes.len() as u64);
     assert!(latest.findings.to_string().contains("hidden by a delete marker"), "{}", latest.findings);
@@ -154,7 +79,7 @@ async fn forged_damaged_misplaced_and_short_ones_are_reported_and_passed_over() 
     vault.overlay(&good.name.key(), good.bytes.clone());
 
     let vaults: [Arc<dyn Vault>; 1] = [vault];
-    let latest = find_latest(&vaults, &Filter::cluster(CLUSTER), &ours.public().into()).await.unwrap();
+    let latest = find_latest(&vaults, &Filter::cluster(CLUSTER), &ours.public().into(), now()).await.unwrap();
     assert_eq!(latest.head.manifest.id, good.name.id());
     let lines: Vec<_> = latest.findings.kept.iter().map(ToString::to_string).collect();
     let expected = [
@@ -181,7 +106,7 @@ async fn one_that_was_stored_unproven_is_taken_only_where_there_is_no_other() {
     put(first.as_ref(), &unproven).await;
     put(first.as_ref(), &newest).await;
     let vaults: [Arc<dyn Vault>; 2] = [first.clone(), second.clone()];
-    let find = async |filter: Filter| find_latest(&vaults, &filter, &keys).await.unwrap();
+    let find = async |filter: Filter| find_latest(&vaults, &filter, &keys, now()).await.unwrap();
 
     let latest = find(Filter::default()).await;
     assert_eq!(latest.head.manifest.id, newest.name.id(), "there is no other");
@@ -211,9 +136,9 @@ async fn filter_takes_an_id_or_a_time() {
     let keys = TrustedKeys::from(key.public());
     for cluster in [None, Some(CLUSTER.to_owned())] {
         let filter = Filter { id: Some(archives[1].name.id()), cluster: cluster.clone(), ..Filter::default() };
-        assert_eq!(find_latest(&vaults, &filter, &keys).await.unwrap().head.manifest.id, archives[1].name.id());
+        assert_eq!(find_latest(&vaults, &filter, &keys, now()).await.unwrap().head.manifest.id, archives[1].name.id());
         let filter = Filter { before: Some(archives[1].name.id().created_at()), cluster, ..Filter::default() };
-        assert_eq!(find_latest(&vaults, &filter, &keys).await.unwrap().head.manifest.id, archives[0].name.id());
+        assert_eq!(find_latest(&vaults, &filter, &keys, now()).await.unwrap().head.manifest.id, archives[0].name.id());
     }
 }
 
@@ -225,16 +150,16 @@ async fn two_clusters_need_a_choice_unless_the_second_is_forged() {
     put(vault.as_ref(), &archive(CLUSTER, 0, &ours)).await;
     put(vault.as_ref(), &archive(OTHER, 1, &theirs)).await;
     let vaults: [Arc<dyn Vault>; 1] = [vault.clone()];
-    let latest = find_latest(&vaults, &Filter::default(), &keys).await.unwrap();
+    let latest = find_latest(&vaults, &Filter::default(), &keys, now()).await.unwrap();
     assert_eq!(latest.head.manifest.cluster_id, CLUSTER);
 
     put(vault.as_ref(), &archive(OTHER, 2, &ours)).await;
-    let error = find_latest(&vaults, &Filter::default(), &keys).await.unwrap_err();
+    let error = find_latest(&vaults, &Filter::default(), &keys, now()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("the vaults hold backups of 2 clusters: {OTHER}, {CLUSTER}; say which one is meant")
     );
-    let latest = find_latest(&vaults, &Filter::cluster(OTHER), &keys).await.unwrap();
+    let latest = find_latest(&vaults, &Filter::cluster(OTHER), &keys, now()).await.unwrap();
     assert_eq!(latest.head.manifest.cluster_id, OTHER);
 }
 
@@ -250,17 +175,11 @@ async fn a_vault_that_fails_is_a_finding_while_another_has_a_backup() {
         _ => Fault::None,
     });
     let vaults: [Arc<dyn Vault>; 2] = [Arc::new(down), Arc::new(old)];
-    let latest = find_latest(&vaults, &Filter::default(), &keys).await.unwrap();
+    let latest = find_latest(&vaults, &Filter::default(), &keys, now()).await.unwrap();
     assert_eq!(latest.vault, 1);
     assert!(latest.findings.to_string().contains("memory://new: failed to list"), "{}", latest.findings);
 
-    let error = find_latest(&vaults[..1], &Filter::default(), &keys).await.unwrap_err();
+    let error = find_latest(&vaults[..1], &Filter::default(), &keys, now()).await.unwrap_err();
     assert!(matches!(error, CatalogError::NothingGood { .. }), "{error}");
     assert!(error.to_string().starts_with("no backup that verifies was found in memory://new: "), "{error}");
-}
-
-#[tokio::test]
-async fn newest_of_an_empty_vault_is_none() {
-    let key = key();
-    assert!(newest(&vault("v"), CLUSTER, &key.public().into()).await.unwrap().is_none());
 }
