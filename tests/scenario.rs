@@ -56,6 +56,16 @@ impl Site {
         Ok(Self { rgw, lab, owner, writer, signing_key, public_key, identity, recipient })
     }
 
+    /// The managers' secret key, as minisign wrote it.
+    pub fn signing_key(&self) -> &str {
+        &self.signing_key
+    }
+
+    /// The operator's age identity.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
     /// The six lines of a manager, and the files that they name.
     pub fn set_up_manager(&self, host: &Host) -> Result<()> {
         self.set_up(host)?;
