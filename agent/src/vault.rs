@@ -26,11 +26,14 @@ use std::fmt;
 use std::ops::Range;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::io::AsyncRead;
 
 pub use error::VaultError;
 pub use fetch::{Fetched, fetch, read_range};
-pub use object::{Checksum, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Placed, Upload, Version, VersionRef};
+pub use object::{
+    Checksum, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Placed, Tampering, Upload, Version, VersionRef,
+};
 pub use settings::{SettingsError, Target, VaultSettings};
 pub use store::{Proof, Stored, store};
 
@@ -75,6 +78,13 @@ pub trait Vault: fmt::Debug + Send + Sync {
 
     /// Removes one version for good. A locked one is refused with [`VaultError::AccessDenied`].
     async fn delete_version(&self, version: &VersionRef) -> Result<(), VaultError>;
+
+    /// Tries to take the protection of one version away, as whoever has these credentials could. `Ok` means that it
+    /// worked: only ever for an object that nobody needs.
+    async fn tamper(&self, version: &VersionRef, how: Tampering) -> Result<(), VaultError>;
+
+    /// What time it is there; `None` for a vault with the clock of this host.
+    async fn clock(&self) -> Result<Option<Timestamp>, VaultError>;
 
     /// Keys of uploads that were begun and never finished nor aborted, at most one page of them. They cost money and hold no backup.
     async fn unfinished(&self) -> Result<Vec<String>, VaultError>;

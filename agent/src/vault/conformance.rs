@@ -69,6 +69,8 @@ pub async fn run(vault: Arc<dyn Vault>, can: Abilities) {
         read::ranges_are_exact,
         read::what_is_not_there_is_not_found,
         read::a_locked_version_cannot_be_deleted,
+        read::a_lock_resists_whoever_may_write,
+        read::the_clock_is_near_enough,
         list::odd_keys_come_back_as_they_are,
         list::prefixes_and_markers_are_respected,
         list::pages_follow_each_other,

@@ -17,8 +17,8 @@ use nix::unistd::{AccessFlags, access};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::{
-    Checksum, Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Upload, Vault, VaultError, Version,
-    VersionRef,
+    Checksum, Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError,
+    Version, VersionRef,
 };
 
 /// What every object of a vault without versions has as its version id.
@@ -152,6 +152,22 @@ impl Vault for DirectoryVault {
         let failed = |error: io::Error| self.error("delete", &version.key, &error);
         tokio::fs::remove_file(&path).await.map_err(failed)?;
         publish::sync_directory(path.parent().unwrap_or(&self.root)).map_err(failed)
+    }
+
+    /// A file has no lock to shorten and no version to hide it below.
+    async fn tamper(&self, version: &VersionRef, how: Tampering) -> Result<(), VaultError> {
+        match how {
+            Tampering::Delete { .. } => self.delete_version(version).await,
+            Tampering::Shorten { .. } | Tampering::Hide => Err(VaultError::Other {
+                vault: self.address.clone(),
+                action: format!("change the lock of `{}`", version.key),
+                detail: "a directory has no locks".into(),
+            }),
+        }
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, VaultError> {
+        Ok(None)
     }
 
     async fn unfinished(&self) -> Result<Vec<String>, VaultError> {

@@ -5,8 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
-use super::{Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Upload, Vault, VaultError, VersionRef};
+use super::{
+    Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError, VersionRef,
+};
 
 /// A call about to be made, as the deciding function sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub enum Call {
     List { under: String },
     Open { at: VersionRef, range: Range<u64> },
     Delete { at: VersionRef },
+    Tamper { at: VersionRef, how: Tampering },
+    Clock,
     Unfinished,
 }
 
@@ -106,6 +111,14 @@ impl Vault for FaultyVault {
 
     async fn delete_version(&self, version: &VersionRef) -> Result<(), VaultError> {
         under!((self.decide)(&Call::Delete { at: version.clone() }), self.inner.delete_version(version).await)
+    }
+
+    async fn tamper(&self, version: &VersionRef, how: Tampering) -> Result<(), VaultError> {
+        under!((self.decide)(&Call::Tamper { at: version.clone(), how }), self.inner.tamper(version, how).await)
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, VaultError> {
+        under!((self.decide)(&Call::Clock), self.inner.clock().await)
     }
 
     async fn unfinished(&self) -> Result<Vec<String>, VaultError> {

@@ -142,6 +142,17 @@ impl VersionRef {
     }
 }
 
+/// What an attacker would try on a locked version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tampering {
+    /// Remove it for good; `bypass` asks to overrule a governance lock.
+    Delete { bypass: bool },
+    /// Let its lock end at this time already.
+    Shorten { until: Timestamp, bypass: bool },
+    /// Lay a delete marker on its key.
+    Hide,
+}
+
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {

@@ -13,6 +13,7 @@ mod list;
 mod multipart;
 mod put;
 mod read;
+mod tamper;
 mod unfinished;
 mod url_encoding;
 
@@ -20,9 +21,12 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use jiff::Timestamp;
 
 use super::settings::S3Target;
-use super::{Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Upload, Vault, VaultError, VersionRef};
+use super::{
+    Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError, VersionRef,
+};
 
 #[derive(Debug)]
 pub struct S3Vault {
@@ -90,6 +94,14 @@ impl Vault for S3Vault {
 
     async fn delete_version(&self, version: &VersionRef) -> Result<(), VaultError> {
         self.delete(version).await
+    }
+
+    async fn tamper(&self, version: &VersionRef, how: Tampering) -> Result<(), VaultError> {
+        self.try_tampering(version, how).await
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, VaultError> {
+        self.server_time().await
     }
 
     async fn unfinished(&self) -> Result<Vec<String>, VaultError> {

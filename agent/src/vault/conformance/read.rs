@@ -1,7 +1,9 @@
 //! Reading back, and what must not go away.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{Subject, assert_error, bytes};
-use crate::vault::{NO_PROGRESS, VaultError, VersionRef, fetch, read_range};
+use crate::vault::{NO_PROGRESS, Tampering, VaultError, VersionRef, fetch, read_range};
 
 const SIZE: usize = 300_000;
 
@@ -33,5 +35,31 @@ pub async fn a_locked_version_cannot_be_deleted(s: &Subject) {
     } else {
         deleted.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(s.count("delete/a").await, 0);
+    }
+}
+
+pub async fn a_lock_resists_whoever_may_write(s: &Subject) {
+    if !s.can.locks {
+        return;
+    }
+    let stored = s.store(&s.upload("tamper/a", SIZE, 1)).await;
+    let until = Timestamp::now() + SignedDuration::from_mins(1);
+    for bypass in [false, true] {
+        for how in [Tampering::Delete { bypass }, Tampering::Shorten { until, bypass }] {
+            let tampered = s.vault().tamper(&stored.at, how).await;
+            assert_error(tampered, |error| matches!(error, VaultError::AccessDenied { .. }));
+        }
+    }
+    assert_eq!(s.read(&stored).await, bytes(SIZE, 1));
+    let head = s.vault().head(&stored.at).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(head.lock, stored.lock);
+}
+
+pub async fn the_clock_is_near_enough(s: &Subject) {
+    let clock = s.vault().clock().await.unwrap_or_else(|error| panic!("{error}"));
+    // Only servers have one of their own, and only they take parts.
+    assert_eq!(clock.is_some(), s.can.multipart_from.is_some());
+    if let Some(clock) = clock {
+        assert!(clock.duration_since(Timestamp::now()).abs() < SignedDuration::from_mins(10), "{clock}");
     }
 }
