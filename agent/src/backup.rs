@@ -45,7 +45,9 @@ use crate::{
     shutdown::Shutdown,
     signing::{self, SigningKey},
     swarm::{self, Examined, Identity, Inventory, Proof, UnlockKey},
+    vault::catalog::chain::Remembered,
     vaults::Archive,
+    witness::Witness,
 };
 
 /// What a run is asked to do.
@@ -102,6 +104,8 @@ impl Backup<'_> {
         let patience = Duration::from_secs(self.config.spool.patience);
         let delivery = courier.deliver(&Archive::sealed(&spooled.path, &sealed), patience).await?;
         let delivery = delivery.require_stored(&spooled)?;
+        let stored = Remembered { id: plan.id, cluster: plan.cluster_id.clone(), sequence: sealed.manifest.sequence };
+        Witness::of(self.config).note(stored);
         attention.extend(delivery.complaints());
         attention.append(&mut courier.attention);
         let report =

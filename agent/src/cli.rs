@@ -72,6 +72,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Remove old backups: a plan first
     Prune(PruneArgs),
+    /// Prove the whole chain before the bad day: vaults, locks, rights, keys, engine, timer
+    Doctor(DoctorArgs),
     /// Make a signing key, or show the public half of the one in use
     Keygen(KeygenArgs),
     /// Show the settings in force and where each came from
@@ -149,9 +151,9 @@ pub struct Trust {
     #[arg(long = "trust", value_name = "KEY")]
     pub keys: Vec<String>,
 
-    /// Open encrypted archives with the age identities in this file
+    /// Open encrypted archives with the age identities in this file (repeatable)
     #[arg(long = "identity", value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub identity: Option<PathBuf>,
+    pub identities: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -456,6 +458,23 @@ pub struct PruneArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
+  swarmdr-agent doctor                     after each change of the bucket, the roles or the keys
+  swarmdr-agent doctor --json | jq '.checks[] | select(.level == \"fail\")'
+
+One line for each check, with what to do about it. With the real credentials it tries what a thief
+of them would try: to delete a locked version, to bypass and to shorten its lock. It does so on a
+small object of its own below `doctor/` in each vault that locks, and all of it must be refused.
+
+Exits 1 if something does not work, 6 if something deserves a look.")]
+pub struct DoctorArgs {
+    /// Print the checks as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
 The secret key signs backups and stays on the managers. The public key is what a restoring host
 is told to trust: keep it off these hosts, with the disaster runbook.")]
 pub struct KeygenArgs {
@@ -534,6 +553,7 @@ impl Command {
             Command::Verify(args) => args.json,
             Command::Status(args) => args.json || args.nagios || args.prometheus,
             Command::Prune(args) => args.json,
+            Command::Doctor(args) => args.json,
             Command::Keygen(args) => args.json,
             Command::Config(args) => args.json,
             Command::Completions(_) | Command::Manual(_) => false,

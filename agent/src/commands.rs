@@ -4,6 +4,7 @@ pub mod backup;
 pub mod completions;
 pub mod config;
 pub mod diff;
+pub mod doctor;
 pub mod inspect;
 pub mod keygen;
 pub mod list;
@@ -14,16 +15,16 @@ pub mod restore;
 pub mod status;
 pub mod verify;
 
-use std::{fs, path::Path, sync::Arc};
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use swarmdr_archive::{Identities, TrustedKeys};
 
 use crate::{
     cli::{Trust, Unlock},
     config::Loaded,
-    fault::Fault,
+    identities,
     inspection::{Looker, Subject},
     progress::Progress,
     report::Output,
@@ -49,12 +50,9 @@ impl Context {
         signing::trusted(&self.loaded.config, &trust.keys)
     }
 
-    /// What opens encrypted archives in this run; nothing if no identity is named.
+    /// What opens encrypted archives in this run; nothing if no identity is named anywhere.
     fn identities(&self, trust: &Trust) -> Result<Identities> {
-        match trust.identity.as_deref().or(self.loaded.config.identity_file.as_deref()) {
-            Some(path) => read_identities(path),
-            None => Ok(Identities::none()),
-        }
+        identities::find(&trust.identities, &self.loaded.config)
     }
 
     /// What looks into these. A host that trusts nobody can still look at its own directories.
@@ -81,17 +79,4 @@ impl Unlock {
     fn read(&self) -> Result<Option<UnlockKey>> {
         Ok(self.key_file.as_deref().map(GivenKey::read).transpose()?.map(|key| key.for_state().clone()))
     }
-}
-
-fn read_identities(path: &Path) -> Result<Identities> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("failed to read the identity file {}", path.display()))
-        .map_err(|cause| {
-            anyhow::Error::from(
-                Fault::usage("encrypted archives cannot be opened")
-                    .advice("name a file made by `age-keygen`")
-                    .because(cause),
-            )
-        })?;
-    Identities::parse_file(&text).with_context(|| format!("failed to use the identity file {}", path.display()))
 }

@@ -52,6 +52,8 @@ pub struct Config {
     pub recipients: Vec<String>,
     /// age identities with which this host opens archives; not needed to make them.
     pub identity_file: Option<PathBuf>,
+    /// A command, without a shell, that prints such identities; both count.
+    pub identity_command: Vec<String>,
     pub engine: EngineConfig,
     pub backup: BackupConfig,
     pub restore: RestoreConfig,
@@ -154,6 +156,7 @@ impl Default for Config {
             encryption: None,
             recipients: Vec::new(),
             identity_file: None,
+            identity_command: Vec::new(),
             engine: EngineConfig::default(),
             backup: BackupConfig::default(),
             restore: RestoreConfig::default(),

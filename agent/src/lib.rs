@@ -9,12 +9,14 @@ pub mod cli;
 pub mod commands;
 pub mod completion;
 pub mod config;
+pub mod doctor;
 pub mod exit;
 pub mod fault;
 pub mod faults;
 pub mod history;
 pub mod hooks;
 pub mod host;
+pub mod identities;
 pub mod inspection;
 pub mod journal;
 pub mod lock;
@@ -40,6 +42,7 @@ pub mod unlock_key;
 pub mod vault;
 pub mod vaults;
 pub mod watch;
+pub mod witness;
 
 use std::{ffi::OsString, panic, process::ExitCode};
 
@@ -112,6 +115,7 @@ fn execute(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Verify(args) => commands::verify::run(&context, args).await,
             Command::Status(args) => commands::status::run(&context, args).await,
             Command::Prune(args) => commands::prune::run(&context, args).await,
+            Command::Doctor(_) => commands::doctor::run(&context).await,
             Command::Keygen(args) => commands::keygen::run(&context, args),
             Command::Config(_) => commands::config::run(&context),
             Command::Completions(_) | Command::Manual(_) => unreachable!("these ended above"),

@@ -32,6 +32,7 @@ trait Manager {
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
     fn start_transient_unit(
         &self,
         name: &str,
@@ -233,6 +234,13 @@ impl Systemd {
         limited(async { anyhow::Ok(self.manager.version().await?) })
             .await
             .context("failed to ask systemd for its version")
+    }
+
+    /// `enabled`, `enabled-runtime`, `disabled`, `masked`, …; an error if there is no such unit file.
+    pub async fn unit_file_state(&self, unit: &str) -> Result<String> {
+        limited(async { anyhow::Ok(self.manager.get_unit_file_state(unit).await?) })
+            .await
+            .with_context(|| format!("failed to ask systemd whether {unit} is enabled"))
     }
 
     /// True once a shutdown has begun: from then on systemd starts nothing.

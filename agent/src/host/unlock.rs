@@ -51,6 +51,11 @@ impl RunningKey {
         Ok(())
     }
 
+    /// Whether this is the same key.
+    pub fn is_same(&self, other: &RunningKey) -> bool {
+        self.0.trim() == other.0.trim()
+    }
+
     /// The form that opens the state on disk.
     pub fn for_state(&self) -> Result<UnlockKey> {
         Ok(self.0.parse()?)

@@ -1,0 +1,120 @@
+//! The engine and the swarm on this host: whether it can be backed up, and whether what it holds could be restored.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+
+use super::{Check, Diagnosis};
+use crate::{
+    backup::plan,
+    config::Config,
+    host::{
+        engine::{Engine, EngineFacts, ManagerView},
+        network, space,
+        unlock::RunningKey,
+    },
+    restore::version::EngineVersion,
+    unlock_key::GivenKey,
+};
+
+/// Older ones lack calls that the agent makes (API 1.41).
+const OLDEST: &str = "20.10.0";
+
+/// The working manager on this host.
+#[derive(Debug)]
+pub struct Manager {
+    pub facts: EngineFacts,
+}
+
+/// `None` if this host is no manager; then it may be one that restores.
+pub async fn check(config: &Config, diagnosis: &mut Diagnosis) -> Option<Manager> {
+    let engine = Engine::at(&config.engine.socket);
+    let facts = match engine.facts().await {
+        Ok(facts) => facts,
+        Err(error) => {
+            diagnosis.add(Check::failed("engine.answers", &error));
+            return None;
+        }
+    };
+    diagnosis.add(version(&facts.version));
+    if let Err(error) = plan::check_manager(&facts) {
+        let found = Check::failed("swarm.manager", &error);
+        diagnosis.add(Check { level: super::Level::Warn, ..found });
+        return None;
+    }
+    diagnosis.add(Check::ok(
+        "swarm.manager",
+        format!("manager {} of swarm {}", facts.swarm.node_id, facts.swarm.cluster_id),
+    ));
+    match engine.manager_view().await {
+        Ok(view) => cluster(config, &facts, &view, diagnosis).await,
+        Err(error) => diagnosis.add(Check::failed("swarm.answers", &error)),
+    }
+    diagnosis.add(room(config, &facts));
+    Some(Manager { facts })
+}
+
+fn version(text: &str) -> Check {
+    match (EngineVersion::parse(text), EngineVersion::parse(OLDEST)) {
+        (Some(found), Some(oldest)) if found < oldest => {
+            Check::fail("engine.version", format!("{text} is older than {OLDEST}")).fix("upgrade the engine")
+        }
+        (Some(_), _) => Check::ok("engine.version", text),
+        (None, _) => Check::warn("engine.version", format!("`{text}` is no version that could be compared"))
+            .fix("restore on an engine that is not older than this one"),
+    }
+}
+
+async fn cluster(config: &Config, facts: &EngineFacts, view: &ManagerView, diagnosis: &mut Diagnosis) {
+    diagnosis.add(address(facts, view));
+    if view.auto_lock() {
+        diagnosis.add(unlock_key(config).await);
+    }
+}
+
+/// A restore needs the same address on an interface.
+fn address(facts: &EngineFacts, view: &ManagerView) -> Check {
+    let status = view.node(&facts.swarm.node_id).and_then(|node| node.manager_status.as_ref());
+    let addr = status.and_then(|status| status.addr.clone()).unwrap_or_default();
+    let ip: Option<IpAddr> = addr.parse::<std::net::SocketAddr>().ok().map(|addr| addr.ip());
+    let local = network::local_addresses().map(|all| all.iter().any(|local| Some(local.ip) == ip));
+    match local {
+        Ok(true) => Check::ok("swarm.address", format!("{addr} is on an interface of this host")),
+        Ok(false) => Check::warn("swarm.address", format!("{addr} is on no interface of this host (NAT?)"))
+            .fix("a restore cannot look for it: it will need --address-elsewhere"),
+        Err(error) => Check::failed("swarm.address", &error),
+    }
+}
+
+/// The key that the engine gives is the right one; the configured one must be the same.
+async fn unlock_key(config: &Config) -> Check {
+    const NAME: &str = "swarm.unlock-key";
+    let compare = async || -> Result<Option<bool>> {
+        let running = RunningKey::ask(&config.engine.socket).await?;
+        Ok(GivenKey::find(None, &config.restore)?.map(|given| running.is_same(&given.for_engine())))
+    };
+    match compare().await {
+        Ok(Some(true)) => Check::ok(NAME, "the swarm is autolocked, and the configured key is its key"),
+        Ok(Some(false)) => Check::fail(NAME, "the configured key is not the one of this swarm; was it rotated?")
+            .fix("write what `docker swarm unlock-key -q` prints to where the configuration reads it"),
+        Ok(None) => {
+            Check::warn(NAME, "the swarm is autolocked, and a restore will need its key, which is not in any backup")
+                .fix("keep what `docker swarm unlock-key -q` prints where the disaster does not reach it")
+        }
+        Err(error) => Check::failed(NAME, &error),
+    }
+}
+
+fn room(config: &Config, facts: &EngineFacts) -> Check {
+    const NAME: &str = "host.space";
+    let measure = || -> Result<String> {
+        let state = space::allocated_bytes(&facts.data_root.join("swarm"))?;
+        space::require(&facts.data_root, 2 * state, "a copy of the state and its archive")?;
+        if config.state_dir.exists() {
+            space::require(&config.state_dir, state, "the archive")?;
+        }
+        let free = space::free_bytes(&facts.data_root)?;
+        Ok(format!("the state has {}, {} are free", space::human_bytes(state), space::human_bytes(free)))
+    };
+    measure().map_or_else(|error| Check::failed(NAME, &error), |found| Check::ok(NAME, found))
+}

@@ -1,0 +1,81 @@
+//! The newest backup that this host knows to have been stored. A vault cannot show that the end of its history was taken
+//! away: nothing follows the newest backup. This host can.
+//!
+//! Kept by `backup` and `doctor`, compared by `doctor`. A file that is lost costs the comparison until the next backup.
+
+use std::{collections::BTreeMap, fs, io::Write, path::PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::{config::Config, vault::catalog::chain::Remembered};
+
+/// One line for each swarm, in a file below the state directory.
+#[derive(Debug)]
+pub struct Witness {
+    path: PathBuf,
+}
+
+impl Witness {
+    pub fn of(config: &Config) -> Self {
+        Self { path: config.state_dir.join("newest.json") }
+    }
+
+    /// `None` if this host knows of none.
+    pub fn read(&self, cluster: &str) -> Option<Remembered> {
+        self.all().remove(cluster)
+    }
+
+    /// Keeps the newer of this one and the one that is known. A host that cannot write says so and goes on.
+    pub fn note(&self, seen: Remembered) {
+        let mut all = self.all();
+        if all.get(&seen.cluster).is_some_and(|known| known.id >= seen.id) {
+            return;
+        }
+        all.insert(seen.cluster.clone(), seen);
+        if let Err(error) = self.write(&all) {
+            tracing::warn!("this host will not notice a vault that was rolled back: {error:#}");
+        }
+    }
+
+    fn all(&self) -> BTreeMap<String, Remembered> {
+        fs::read(&self.path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    fn write(&self, all: &BTreeMap<String, Remembered>) -> Result<()> {
+        let write = || -> Result<()> {
+            let directory = self.path.parent().context("the file has a directory")?;
+            let mut file = tempfile::NamedTempFile::new_in(directory)?;
+            file.write_all(&serde_json::to_vec_pretty(all)?)?;
+            file.persist(&self.path)?;
+            Ok(())
+        };
+        write().with_context(|| format!("failed to write {}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_of_each_swarm_is_kept() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let config = Config { state_dir: dir.path().to_owned(), ..Config::default() };
+        let seen = |cluster: &str, hour: u8| Remembered {
+            cluster: cluster.to_owned(),
+            id: format!("20261121T{hour:02}0000Z-00000001").parse().expect("is an id"),
+            sequence: hour.into(),
+        };
+        let witness = Witness::of(&config);
+        assert_eq!(witness.read("a"), None);
+        for (cluster, hour) in [("a", 2), ("b", 1), ("a", 1)] {
+            witness.note(seen(cluster, hour));
+        }
+        let again = Witness::of(&config);
+        assert_eq!((again.read("a"), again.read("b"), again.read("c")), (Some(seen("a", 2)), Some(seen("b", 1)), None));
+        fs::write(dir.path().join("newest.json"), "junk").expect("writes");
+        assert_eq!(again.read("a"), None);
+        again.note(seen("a", 3));
+        assert_eq!(again.read("a"), Some(seen("a", 3)));
+    }
+}
