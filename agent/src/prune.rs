@@ -22,7 +22,7 @@ use crate::{
     shutdown::Shutdown,
     vault::{
         Lock, VersionRef,
-        catalog::{Filter, Verdict, Walk},
+        catalog::{Filter, Verdict, Walk, clusters_of},
     },
     vaults::Connected,
 };
@@ -103,21 +103,24 @@ pub async fn list(
     cluster: Option<&str>,
     keys: &TrustedKeys,
     shutdown: &Shutdown,
+    now: Timestamp,
 ) -> Result<BTreeMap<String, Vec<Held>>> {
     let vault = connected.vault.as_ref();
     let filter = Filter { cluster: cluster.map(str::to_owned), ..Filter::default() };
-    let mut walk = Walk::new(vault, filter, keys);
     let mut clusters: BTreeMap<String, Vec<Held>> = BTreeMap::new();
-    while let Some(entry) = shutdown.or_interrupted(async { Ok(walk.next().await?) }).await? {
-        let Verdict::Good(head) = &entry.verdict else {
-            tracing::warn!(vault = vault.address(), "left alone: {entry}");
-            continue;
-        };
-        let lock = vault.head(&entry.at).await.context("failed to read a lock, so nothing is planned")?.lock;
-        let manifest = &head.manifest;
-        let proven = manifest.proof == Proof::Proven;
-        let held = Held { id: manifest.id, at: entry.at.clone(), size: entry.size, proven, lock };
-        clusters.entry(manifest.cluster_id.clone()).or_default().push(held);
+    for cluster in shutdown.or_interrupted(async { Ok(clusters_of(vault, &filter).await?) }).await?.names {
+        let mut walk = Walk::new(vault, &cluster, &filter, keys, now);
+        while let Some(entry) = shutdown.or_interrupted(async { Ok(walk.next().await?) }).await? {
+            let Verdict::Good(head) = &entry.verdict else {
+                tracing::warn!(vault = vault.address(), "left alone: {entry}");
+                continue;
+            };
+            let lock = vault.head(&entry.at).await.context("failed to read a lock, so nothing is planned")?.lock;
+            let manifest = &head.manifest;
+            let proven = manifest.proof == Proof::Proven;
+            let held = Held { id: manifest.id, at: entry.at.clone(), size: entry.size, proven, lock };
+            clusters.entry(manifest.cluster_id.clone()).or_default().push(held);
+        }
     }
     for held in clusters.values_mut() {
         held.sort_by_key(|held| std::cmp::Reverse(held.id));

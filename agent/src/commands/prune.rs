@@ -50,7 +50,7 @@ async fn one(
 ) -> Result<()> {
     let lifecycle = lifecycle::rule(&connected.settings, &report.policy);
     let acts = lifecycle.is_none() || args.delete_versions;
-    let clusters = prune::list(connected, args.cluster.as_deref(), keys, &context.shutdown).await?;
+    let clusters = prune::list(connected, args.cluster.as_deref(), keys, &context.shutdown, context.now).await?;
     for (cluster, held) in clusters {
         let backups = prune::plan(&held, &report.policy, context.now);
         let vault = connected.settings.url.clone();

@@ -54,7 +54,7 @@ async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) ->
         return Ok(report.exit());
     }
     for _ in 0..MOST_LIES {
-        match once(context, args, &restore, &request).await {
+        match once(context, args, &restore, &request, watch).await {
             // Nothing was changed yet: another copy, or the backup before it, is taken instead, and reported.
             Err(error) => {
                 let lied = source::lie_in(&error).cloned().ok_or(error)?;
@@ -64,10 +64,16 @@ async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) ->
             done => return done,
         }
     }
-    once(context, args, &restore, &request).await
+    once(context, args, &restore, &request, watch).await
 }
 
-async fn once(context: &Context, args: &RestoreArgs, restore: &Restore<'_>, request: &Request) -> Result<Exit> {
+async fn once(
+    context: &Context,
+    args: &RestoreArgs,
+    restore: &Restore<'_>,
+    request: &Request,
+    watch: &Watch<'_>,
+) -> Result<Exit> {
     let (decision, prepared) = context.shutdown.or_interrupted(restore.prepare(request)).await?;
     let mut plan = match decision {
         Decision::Restore(plan) => plan,

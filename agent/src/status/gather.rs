@@ -13,7 +13,10 @@ use crate::{
     history::History,
     schedule::Schedule,
     spool::{self, Spool},
-    vault::catalog::{Filter, Verdict, Walk},
+    vault::{
+        Vault,
+        catalog::{Filter, Verdict, Walk, clusters_of},
+    },
     vaults::{self, Connected},
 };
 
@@ -29,7 +32,7 @@ pub async fn gather(config: &Config, keys: &TrustedKeys, cluster: Option<&str>, 
     let own = history.backup.as_ref().map(|made| made.cluster.as_str());
     let filter = Filter { cluster: cluster.or(own).map(str::to_owned), ..Filter::default() };
     let connected = vaults::connect(config).await?;
-    let vaults = join_all(connected.iter().map(|vault| look(vault, &filter, keys))).await;
+    let vaults = join_all(connected.iter().map(|vault| look(vault, &filter, keys, now))).await;
     let mut status = Status {
         at: now,
         level: Level::Ok,
@@ -58,7 +61,7 @@ fn grace(config: &Config, schedule: &Schedule, now: Timestamp) -> SignedDuration
     }
 }
 
-async fn look(connected: &Connected, filter: &Filter, keys: &TrustedKeys) -> VaultStatus {
+async fn look(connected: &Connected, filter: &Filter, keys: &TrustedKeys, now: Timestamp) -> VaultStatus {
     let settings = &connected.settings;
     let mut status = VaultStatus {
         url: settings.url.clone(),
@@ -67,7 +70,7 @@ async fn look(connected: &Connected, filter: &Filter, keys: &TrustedKeys) -> Vau
         newest: None,
         findings: Vec::new(),
     };
-    let walked = tokio::time::timeout(VAULT_LIMIT, walk(connected, filter, keys, &mut status)).await;
+    let walked = tokio::time::timeout(VAULT_LIMIT, walk(connected, filter, keys, now, &mut status)).await;
     let failed = match walked {
         Ok(result) => result.err().map(|error| format!("{error:#}")),
         Err(_) => Some(format!("{} did not answer within {} s", settings.url, VAULT_LIMIT.as_secs())),
@@ -76,9 +79,22 @@ async fn look(connected: &Connected, filter: &Filter, keys: &TrustedKeys) -> Vau
     status
 }
 
-async fn walk(connected: &Connected, filter: &Filter, keys: &TrustedKeys, status: &mut VaultStatus) -> Result<()> {
-    let vault = connected.vault.as_ref();
-    let mut walk = Walk::new(vault, filter.clone(), keys);
+async fn walk(
+    connected: &Connected,
+    filter: &Filter,
+    keys: &TrustedKeys,
+    now: Timestamp,
+    status: &mut VaultStatus,
+) -> Result<()> {
+    for cluster in clusters_of(connected.vault.as_ref(), filter).await?.names {
+        let walk = Walk::new(connected.vault.as_ref(), &cluster, filter, keys, now);
+        newest(connected.vault.as_ref(), walk, status).await?;
+    }
+    Ok(())
+}
+
+/// The newest of a cluster, if it is newer than that of the clusters before.
+async fn newest(vault: &dyn Vault, mut walk: Walk<'_>, status: &mut VaultStatus) -> Result<()> {
     while let Some(entry) = walk.next().await? {
         let Verdict::Good(head) = &entry.verdict else {
             if status.findings.len() < FINDINGS_TOLD {
@@ -86,8 +102,11 @@ async fn walk(connected: &Connected, filter: &Filter, keys: &TrustedKeys, status
             }
             continue;
         };
-        let lock = vault.head(&entry.at).await.context("failed to read the lock of the newest backup")?.lock;
         let manifest = &head.manifest;
+        if status.newest.as_ref().is_some_and(|known| known.backup >= manifest.id) {
+            return Ok(());
+        }
+        let lock = vault.head(&entry.at).await.context("failed to read the lock of the newest backup")?.lock;
         status.newest = Some(Newest {
             id: manifest.id.to_string(),
             backup: manifest.id,
