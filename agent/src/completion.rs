@@ -1,6 +1,6 @@
 //! What a shell is offered when somebody presses Tab.
 //!
-//! The script of a shell is a few lines that call this program again with the words so far and [`VARIABLE`] set; what
+//! The script of a shell is a few lines that call this program again with the words so far and `VARIABLE` set; what
 //! fits is found here. So backup ids come from the vault as it is at that moment, and the scripts never go stale.
 
 use std::{ffi::OsString, io::Write, time::Duration};

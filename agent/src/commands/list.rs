@@ -28,13 +28,10 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     for connected in vaults::connect(&context.loaded.config).await? {
         let vault = connected.vault.as_ref();
         let work = async {
-            survey
-                .vault(vault, async |entry, head| {
-                    let lock = vault.head(&entry.at).await.ok().and_then(|head| head.lock);
-                    backups.push(Row::new(vault, &head.manifest, entry.size, lock));
-                    lock
-                })
-                .await;
+            let mut visit = survey.vault(vault).await;
+            while let Some(found) = visit.next().await {
+                backups.push(Row::new(vault, &found.head.manifest, found.size, found.lock));
+            }
             Ok(())
         };
         context.shutdown.or_interrupted(work).await?;

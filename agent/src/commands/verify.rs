@@ -25,7 +25,7 @@ use crate::{
     proof::{self, Reproved},
     source::{Choice, Source, admitted, scratch_dir},
     swarm::UnlockKey,
-    vault::catalog::{Entry, Filter, Survey},
+    vault::catalog::{Filter, Survey},
     vaults,
     watch::{Ended, Watch},
 };
@@ -81,16 +81,12 @@ impl Verifier<'_> {
         let mut survey = Survey::new(filter, &self.keys, self.context.now);
         let mut results = Vec::new();
         for connected in vaults::connect(&self.context.loaded.config).await? {
-            let vault = &connected.vault;
-            let check = async |entry: &Entry, head: &Head| {
-                let source = Source::Vault { vault: Arc::clone(vault), at: entry.at.clone() };
-                let lock = vault.head(&entry.at).await.ok().and_then(|head| head.lock);
-                results.push(self.check(&source, head).await);
-                lock
-            };
-            survey.vault(vault.as_ref(), check).await;
+            let mut visit = survey.vault(connected.vault.as_ref()).await;
+            while let Some(found) = visit.next().await {
+                let source = Source::Vault { vault: Arc::clone(&connected.vault), at: found.at };
+                results.push(self.check(&source, &found.head).await?);
+            }
         }
-        let results = results.into_iter().collect::<Result<_>>()?;
         Ok(Report { results, findings: survey.end().findings })
     }
 

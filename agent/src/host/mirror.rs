@@ -35,7 +35,7 @@ use nix::fcntl::OFlag;
 use super::copy::{Patience, copy_from, extents_from, written_end};
 
 /// Far more than any filesystem's granularity of timestamps (ext3 and some network filesystems: 1 s).
-const SETTLED_SECONDS: i64 = 2;
+pub const SETTLED_SECONDS: i64 = 2;
 
 /// So much of a log that was copied before is copied again: a page of the log's writer is 4 KiB.
 const OVERLAP: u64 = 64 * 1024;
@@ -44,7 +44,7 @@ const OVERLAP: u64 = 64 * 1024;
 const WORTH_FLUSHING: u64 = 1024 * 1024;
 
 /// So much of what changed is held in memory; the rest of a larger change goes straight into the copy.
-const HELD_BYTES: u64 = 16 * 1024 * 1024;
+pub const HELD_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What to do with a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,7 +33,7 @@ pub use finding::{About, Finding, Findings};
 pub use history::Gathered;
 pub use latest::{CatalogError, Latest, find_latest};
 pub use strays::Strays;
-pub use survey::{Survey, Surveyed};
+pub use survey::{Found, Survey, Surveyed, Visit};
 pub use walk::Walk;
 
 /// Which backups are looked for. The default is all.

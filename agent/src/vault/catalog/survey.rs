@@ -1,15 +1,16 @@
 //! Everything in all vaults, one after the other, and whether the histories of their clusters hold together.
 
 use std::collections::BTreeMap;
+use std::{mem, vec};
 
 use jiff::Timestamp;
 use swarmdr_archive::TrustedKeys;
 use swarmdr_archive::reader::Head;
 
-use super::{About, Bounds, Entry, Filter, Findings, Gathered, Strays, Verdict, Visibility, Walk, clusters};
-use crate::vault::{Lock, Vault, VaultError};
+use super::{About, Bounds, Clusters, Entry, Filter, Findings, Gathered, Strays, Verdict, Visibility, Walk, clusters};
+use crate::vault::{Lock, Vault, VaultError, VersionRef};
 
-/// Goes through vaults and remembers what it met. [`Survey::end`] when all of them are through.
+/// Remembers what was met in vaults. [`Survey::vault`] for each of them, then [`Survey::end`].
 #[derive(Debug)]
 pub struct Survey<'a> {
     filter: &'a Filter,
@@ -35,61 +36,26 @@ impl<'a> Survey<'a> {
         Survey { filter, keys, now, whole, histories: BTreeMap::new(), findings: Findings::default() }
     }
 
-    /// Shows every good backup to `each`, newest first within a cluster. It answers with the lock in effect.
-    pub async fn vault(&mut self, vault: &dyn Vault, mut each: impl AsyncFnMut(&Entry, &Head) -> Option<Lock>) {
-        let mut strays = Strays::default();
-        if let Err(error) = self.walk(vault, &mut strays, &mut each).await {
-            self.whole = false;
-            self.findings.add(vault, About::Vault(error));
+    /// Begins with one vault. One that cannot be listed is a finding.
+    pub async fn vault<'s>(&'s mut self, vault: &'s dyn Vault) -> Visit<'s> {
+        let mut visit = Visit {
+            vault,
+            clusters: Vec::new().into_iter(),
+            bounds: Bounds::default(),
+            walk: None,
+            strays: Strays::default(),
+            filter: self.filter,
+            keys: self.keys,
+            now: self.now,
+            whole: &mut self.whole,
+            histories: &mut self.histories,
+            findings: &mut self.findings,
+        };
+        match clusters::of_filter(vault, self.filter).await {
+            Ok(clusters) => visit.plan(clusters),
+            Err(error) => visit.give_up(error),
         }
-        self.whole &= strays.given_up.is_empty();
-        if !strays.is_empty() {
-            self.findings.add(vault, About::Strays(strays));
-        }
-    }
-
-    async fn walk(
-        &mut self,
-        vault: &dyn Vault,
-        strays: &mut Strays,
-        each: &mut impl AsyncFnMut(&Entry, &Head) -> Option<Lock>,
-    ) -> Result<(), VaultError> {
-        let clusters = clusters::of_filter(vault, self.filter).await?;
-        strays.junk += clusters.junk;
-        if clusters.passed_over > 0 {
-            self.whole = false;
-            self.findings.add(vault, About::Clusters(clusters.passed_over));
-        }
-        let bounds = Bounds::default().shared_by(clusters.names.len());
-        for cluster in &clusters.names {
-            let mut walk = Walk::new(vault, cluster, self.filter, self.keys, self.now).within(bounds);
-            let ended = self.entries(vault, &mut walk, each).await;
-            strays.extend(walk.strays());
-            ended?;
-        }
-        Ok(())
-    }
-
-    async fn entries(
-        &mut self,
-        vault: &dyn Vault,
-        walk: &mut Walk<'_>,
-        each: &mut impl AsyncFnMut(&Entry, &Head) -> Option<Lock>,
-    ) -> Result<(), VaultError> {
-        while let Some(entry) = walk.next().await? {
-            if let Verdict::Good(head) = &entry.verdict {
-                let lock = each(&entry, head).await;
-                let history = self.histories.entry(head.manifest.cluster_id.clone()).or_default();
-                history.add(vault, &entry, head, lock.map(|lock| lock.until));
-                if entry.visibility == Visibility::Plain {
-                    continue;
-                }
-            } else if matches!(entry.verdict, Verdict::Unread(_)) {
-                self.whole = false;
-            }
-            self.findings.add(vault, About::Entry(Box::new(entry)));
-        }
-        Ok(())
+        visit
     }
 
     /// Compares each cluster's backups with each other.
@@ -106,5 +72,105 @@ impl<'a> Survey<'a> {
             }
         }
         Surveyed { findings: self.findings.lines(), notes }
+    }
+}
+
+/// A good backup, and where it lies.
+#[derive(Debug)]
+pub struct Found {
+    pub at: VersionRef,
+    pub size: u64,
+    pub head: Head,
+    /// The lock in effect, if the vault says.
+    pub lock: Option<Lock>,
+}
+
+/// One vault of a survey. [`Visit::next`] until there is no more: what a visit did not get to is told by nobody.
+#[derive(Debug)]
+pub struct Visit<'s> {
+    vault: &'s dyn Vault,
+    clusters: vec::IntoIter<String>,
+    bounds: Bounds,
+    walk: Option<Walk<'s>>,
+    strays: Strays,
+    filter: &'s Filter,
+    keys: &'s TrustedKeys,
+    now: Timestamp,
+    whole: &'s mut bool,
+    histories: &'s mut BTreeMap<String, Gathered>,
+    findings: &'s mut Findings,
+}
+
+impl Visit<'_> {
+    fn plan(&mut self, clusters: Clusters) {
+        self.strays.junk += clusters.junk;
+        if clusters.passed_over > 0 {
+            *self.whole = false;
+            self.findings.add(self.vault, About::Clusters(clusters.passed_over));
+        }
+        self.bounds = self.bounds.shared_by(clusters.names.len());
+        self.clusters = clusters.names.into_iter();
+    }
+
+    /// The next good backup, newest first within a cluster.
+    pub async fn next(&mut self) -> Option<Found> {
+        loop {
+            let Some(walk) = &mut self.walk else {
+                let Some(cluster) = self.clusters.next() else {
+                    self.end();
+                    return None;
+                };
+                let walk = Walk::new(self.vault, &cluster, self.filter, self.keys, self.now);
+                self.walk = Some(walk.within(self.bounds));
+                continue;
+            };
+            match walk.next().await {
+                Ok(Some(entry)) => {
+                    if let Some(found) = self.take(entry).await {
+                        return Some(found);
+                    }
+                }
+                Ok(None) => self.leave_cluster(),
+                Err(error) => {
+                    self.leave_cluster();
+                    self.give_up(error);
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, entry: Entry) -> Option<Found> {
+        let mut found = None;
+        if let Verdict::Good(head) = &entry.verdict {
+            let lock = self.vault.head(&entry.at).await.ok().and_then(|stored| stored.lock);
+            let history = self.histories.entry(head.manifest.cluster_id.clone()).or_default();
+            history.add(self.vault, &entry, head, lock.map(|lock| lock.until));
+            found = Some(Found { at: entry.at.clone(), size: entry.size, head: (**head).clone(), lock });
+        }
+        *self.whole &= !matches!(entry.verdict, Verdict::Unread(_));
+        if found.is_none() || entry.visibility != Visibility::Plain {
+            self.findings.add(self.vault, About::Entry(Box::new(entry)));
+        }
+        found
+    }
+
+    fn leave_cluster(&mut self) {
+        if let Some(walk) = self.walk.take() {
+            self.strays.extend(walk.strays());
+        }
+    }
+
+    fn give_up(&mut self, error: VaultError) {
+        *self.whole = false;
+        self.clusters = Vec::new().into_iter();
+        self.findings.add(self.vault, About::Vault(error));
+    }
+
+    fn end(&mut self) {
+        let strays = mem::take(&mut self.strays);
+        *self.whole &= strays.given_up.is_empty();
+        if !strays.is_empty() {
+            self.findings.add(self.vault, About::Strays(strays));
+        }
     }
 }

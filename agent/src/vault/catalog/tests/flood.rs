@@ -215,16 +215,14 @@ async fn a_survey_sees_all_of_a_long_history_and_the_hole_in_it() {
     let key = key();
     let keys = TrustedKeys::from(key.public());
     let (vault, _) = with_history(&key, 25).await;
-    let lock = crate::vault::Lock { mode: crate::vault::LockMode::Compliance, until: minute(30 * 24 * 60) };
     let survey = async |filter: &Filter| {
         let mut survey = Survey::new(filter, &keys, now());
         let mut seen = 0;
-        survey
-            .vault(vault.as_ref(), async |_, _| {
-                seen += 1;
-                Some(lock)
-            })
-            .await;
+        let mut visit = survey.vault(vault.as_ref()).await;
+        while let Some(found) = visit.next().await {
+            assert!(found.lock.is_some());
+            seen += 1;
+        }
         (seen, survey.end().findings)
     };
     assert_eq!(survey(&Filter::default()).await, (25, vec![]));
