@@ -4,6 +4,7 @@
 //! before that too, or after it is back. Between the two there is nothing but the copy of what changed last.
 
 mod chain;
+mod commit_mark;
 mod deliver;
 mod lag;
 pub mod managers;
@@ -33,7 +34,7 @@ pub use stranded::Stranded;
 use take::Taken;
 
 use crate::{
-    config::Config,
+    config::{Config, Mode},
     fault::Fault,
     host::{
         leftovers::{Note, RunNote, Stage},
@@ -86,7 +87,7 @@ impl Backup<'_> {
 
         phases.begin("examine");
         let state_key = unlock_key.as_ref().map(RunningKey::for_state).transpose()?;
-        let (snapshot, examined) = examine(snapshot, state_key).await?;
+        let (snapshot, examined) = examine(snapshot, plan.mode, state_key).await?;
         check_identity(&examined.identity, &plan)?;
         if let Proof::Unproven(damage) = &examined.proof {
             attention.push(format!("the backup is stored but cannot be relied on: its raft log breaks at {damage}"));
@@ -158,15 +159,20 @@ impl Backup<'_> {
 }
 
 /// Reads the copied state as an engine would; runs beside the runtime, since it reads all of it.
-async fn examine(snapshot: Snapshot, key: Option<UnlockKey>) -> Result<(Snapshot, Examined)> {
-    let examine = tokio::task::spawn_blocking(move || {
-        let examined = swarm::examine(snapshot.dir(), key.as_ref());
-        (snapshot, examined)
+async fn examine(snapshot: Snapshot, mode: Mode, key: Option<UnlockKey>) -> Result<(Snapshot, Examined)> {
+    let examine = tokio::task::spawn_blocking(move || -> Result<_> {
+        let examined = || {
+            let examined = swarm::examine(snapshot.dir(), key.as_ref());
+            examined.context("the copied state is not one that a swarm could be restored from; nothing was stored")
+        };
+        let first = examined()?;
+        let is_behind = first.raft.as_ref().is_some_and(|raft| raft.commit < raft.last_index);
+        // A stopped engine has written all that it knew.
+        let again = mode == Mode::Freeze && is_behind && commit_mark::complete(&snapshot)? > 0;
+        let examined = if again { examined()? } else { first };
+        Ok((snapshot, examined))
     });
-    let (snapshot, examined) = examine.await.context("the examination ended unexpectedly")?;
-    let examined =
-        examined.context("the copied state is not one that a swarm could be restored from; nothing was stored")?;
-    Ok((snapshot, examined))
+    examine.await.context("the examination ended unexpectedly")?
 }
 
 /// What to write down before the engine is touched.

@@ -5,6 +5,7 @@
 //! `store`, `membership` and `replay` know what is in them.
 
 mod certificate;
+mod commit_mark;
 mod damage;
 mod envelope;
 mod examine;
@@ -27,6 +28,7 @@ mod wal;
 mod warning;
 mod wire;
 
+pub use commit_mark::{MissingMark, missing_mark};
 pub use damage::{Damage, DamageKind, Error};
 pub use examine::{Checked, Examined, Proof, examine};
 pub use identity::Identity;

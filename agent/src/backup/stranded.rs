@@ -102,7 +102,7 @@ impl Backup<'_> {
             Ok(snapshot)
         });
         let snapshot = copy.await.context("the copy ended unexpectedly")??;
-        let (snapshot, examined) = examine(snapshot, key.cloned()).await?;
+        let (snapshot, examined) = examine(snapshot, Mode::Cold, key.cloned()).await?;
         check_identity(&examined.identity, plan)?;
         if let Proof::Unproven(damage) = &examined.proof {
             return Err(Fault::refused(format!("the raft log of this manager breaks: {damage}"))

@@ -8,7 +8,7 @@ use super::keys::DataKey;
 use super::membership::{Membership, RaftMember};
 use super::state_dir::{NODE_KEY, StateDir, WAL_DIR};
 use super::store::{Outcome, Store};
-use super::wal::{Entry, EntryKind, HardState, Position, Reader, Record, Segment, SnapshotMark};
+use super::wal::{End, Entry, EntryKind, HardState, Position, Reader, Record, Segment, SnapshotMark};
 use super::{Damage, DamageKind, Error};
 
 /// Entries are replaced when leaders change, a few at a time. 24 bytes are kept for each.
@@ -21,6 +21,10 @@ pub(crate) struct Scan {
     pub(crate) member: RaftMember,
     pub(crate) state: HardState,
     pub(crate) last_index: u64,
+    /// Term of the last entry; 0 if there is none.
+    pub(crate) last_term: u64,
+    /// Where the log could go on.
+    pub(crate) end: Option<End>,
     /// Entries behind the snapshot, replaced ones too.
     pub(crate) entries: u64,
     /// Bytes of all records that were checked.
@@ -58,6 +62,8 @@ impl Scan {
             member: RaftMember::default(),
             state: HardState::default(),
             last_index: start.index,
+            last_term: 0,
+            end: None,
             entries: 0,
             bytes: 0,
             replacements: Replacements::default(),
@@ -70,6 +76,7 @@ impl Scan {
             end = position;
         }
         scanner.scan.bytes = reader.bytes();
+        scanner.scan.end = reader.end();
         Ok(scanner.finish(end)?)
     }
 }
@@ -166,7 +173,8 @@ impl Scanner<'_> {
 
     /// `end` is where the last record begins.
     fn finish(mut self, end: Position) -> Result<Scan, Damage> {
-        let last = self.last.map_or(self.start.index, |(last, _)| last);
+        let (last, term) = self.last.unwrap_or((self.start.index, 0));
+        self.scan.last_term = term;
         self.scan.last_index = last.max(self.start.index);
         let commit = self.scan.state.commit;
         if !self.marked {

@@ -4,6 +4,7 @@
 //! checksum of a record goes over the data of all records before it, in earlier segments too.
 
 mod frame;
+mod mark;
 mod record;
 mod tail;
 
@@ -25,6 +26,21 @@ pub(crate) struct Position {
     pub(crate) offset: u64,
 }
 
+/// Behind the last record of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) at: Position,
+    /// The checksum of all records.
+    checksum: u32,
+}
+
+impl End {
+    /// The frame of a state record that continues the log here.
+    pub(crate) fn frame(self, state: HardState) -> Vec<u8> {
+        mark::frame(state, self.checksum)
+    }
+}
+
 /// One file of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
@@ -44,6 +60,8 @@ pub(crate) struct Reader<'d> {
     /// Records read from this segment so far.
     count: u64,
     checksum: u32,
+    /// Behind the last record of the segment that was read to its end last.
+    end: Option<Position>,
     /// Bytes of all records so far.
     bytes: u64,
     buffer: Vec<u8>,
@@ -82,12 +100,18 @@ impl Segment {
 impl<'d> Reader<'d> {
     pub(crate) fn new(dir: &'d StateDir, segments: &'d [Segment]) -> Self {
         let buffer = Vec::new();
-        Self { dir, segments, at: 0, frames: None, count: 0, checksum: 0, bytes: 0, buffer }
+        Self { dir, segments, at: 0, frames: None, count: 0, checksum: 0, end: None, bytes: 0, buffer }
     }
 
     /// Bytes of all records read so far, without frames and padding.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Behind the last record, once [`Reader::next`] has returned `None`.
+    pub(crate) fn end(&self) -> Option<End> {
+        let whole = self.at == self.segments.len();
+        self.end.filter(|_| whole).map(|at| End { at, checksum: self.checksum })
     }
 
     /// The next record; `None` behind the last one. After an error there is nothing more to read.
@@ -122,6 +146,7 @@ impl<'d> Reader<'d> {
                 }
                 Ok(end) => {
                     self.check_end(position, end)?;
+                    self.end = Some(position);
                     (self.frames, self.count, self.at) = (None, 0, self.at + 1);
                 }
                 Err(bad) => return Err(self.bad_frame(position, bad)),
@@ -197,6 +222,10 @@ impl<'d> Reader<'d> {
                 let at = tail::first_byte_behind(frames.input().get_ref(), position.offset)
                     .map_err(Error::read(self.dir.root().join(file)))?;
                 let Some(at) = at else { return Ok(()) };
+                // There were zeros when it was read: an engine is writing, and this was the end a moment ago.
+                if at < position.offset + frame::HEAD_LEN {
+                    return Ok(());
+                }
                 let why = format!(
                     "zeros end the log here, but data follows at byte {at}: a hole of zeros hides records, \
                      or a crash left an unfinished write"

@@ -31,7 +31,10 @@ fn freeze(host: &Host) -> Result<Option<Value>> {
     let output = host.run(&[&["env"], &settings[..], &["swarmdr-agent", "backup", "--json"]].concat())?;
     match output.status.code() {
         Some(0) => Ok(Some(serde_json::from_str(&output.stdout)?)),
-        Some(1) if output.stdout.contains("2000 ms") => Ok(None),
+        Some(1) if output.stdout.contains("2000 ms") => {
+            eprintln!("given up: {}", output.stdout);
+            Ok(None)
+        }
         _ => anyhow::bail!("{output:?}"),
     }
 }
@@ -115,11 +118,7 @@ fn campaign(lab: &Lab, elsewhere: &Lab, engine: Engine, last: u8, copies: usize)
             continue;
         };
         let wanted = acknowledged(&host.read_file("/run/acknowledged")?, &report)?;
-        let archive = report["kept"][0]["key"].as_str().context("a key")?;
-        let archive = host.var().join("lib/swarmdr/vault").join(archive);
-        fs::copy(archive, restorer.var().join("copy.swarmdr"))?;
-        let arguments = ["restore", "--file", "/var/copy.swarmdr", "--trust", &key, "--force"];
-        agent_json(&restorer, 0, &arguments)?;
+        restore_copy(host, &report, &restorer, &key)?;
         holds(&restorer, &wanted).with_context(|| format!("copy {n}"))?;
         restorer.sh("rm -rf /var/lib/docker/swarm.before-*")?;
         samples.push(Sample {
@@ -131,6 +130,14 @@ fn campaign(lab: &Lab, elsewhere: &Lab, engine: Engine, last: u8, copies: usize)
     ensure!((host.sh(running)?, term(host)?) == before, "a container was restarted, or a leader elected");
     println!("{engine:?}: given up because the machine was too busy: {given_up}");
     Ok(samples)
+}
+
+/// Restores a backup on a host that cannot reach the one it was made on.
+fn restore_copy(host: &Host, report: &Value, restorer: &Host, key: &str) -> Result<()> {
+    let archive = report["kept"][0]["key"].as_str().context("a key")?;
+    fs::copy(host.var().join("lib/swarmdr/vault").join(archive), restorer.var().join("copy.swarmdr"))?;
+    agent_json(restorer, 0, &["restore", "--file", "/var/copy.swarmdr", "--trust", key, "--force"])?;
+    Ok(())
 }
 
 /// What the client had been told was done when the engine was asked to freeze: kind and number.
@@ -174,7 +181,7 @@ fn term(host: &Host) -> Result<u64> {
 #[test]
 fn freezing_a_leader_or_a_follower_elects_nobody() -> Result<()> {
     let each = if whole() { 20 } else { 4 };
-    let lab = Lab::new()?;
+    let (lab, elsewhere) = (Lab::new()?, Lab::new()?);
     let agent = agent_binary()?;
     let leader = Manager::boot(&lab, Engine::E28_5, 11, &agent)?;
     let specs = [("m12", 12), ("m13", 13)].map(|(name, last)| HostSpec::new(name, Engine::E28_5, addr(last)));
@@ -192,10 +199,13 @@ fn freezing_a_leader_or_a_follower_elects_nobody() -> Result<()> {
     let running = "docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.RestartCount}}' $(docker ps -q) | sort";
     let containers = leader.host.sh(running)?;
 
+    let restorer = elsewhere.boot(HostSpec::new("r11", Engine::E28_5, addr(11)))?;
+    restorer.install(&agent)?;
+    restorer.load_image()?;
     let _writer = leader.host.spawn(&["sh", "-c", WRITER])?;
-    for (host, what) in [(hosts[0], "the leader"), (hosts[1], "a follower")] {
+    for (host, is_leader) in [(hosts[0], true), (hosts[1], false)] {
         let mut pauses = Vec::new();
-        let mut late = 0;
+        let (mut late, mut asked) = (0, 0);
         for n in 0..4 * each {
             wait_for_writes(&leader.host, 4 * (n + 1))?;
             if pauses.len() == each {
@@ -209,17 +219,48 @@ fn freezing_a_leader_or_a_follower_elects_nobody() -> Result<()> {
             let seen = agent_json(host, 0, &["inspect", "--latest"])?;
             let secrets = seen["inventory"]["secrets"].to_string();
             let is_missing = |(kind, n): &&(String, u64)| kind == "secret" && !secrets.contains(&format!("\"w{n}\""));
+            asked += wanted.len();
             late += wanted.iter().filter(is_missing).count();
+            if is_leader && pauses.len() == each {
+                let key = host.sh("tail -1 /var/lib/swarmdr/keys/signing.pub")?;
+                restore_copy(host, &report, &restorer, &key)?;
+                holds(&restorer, &wanted).context("the last copy of the leader")?;
+            }
         }
+        // A follower learns a moment later what the leader has answered.
+        ensure!(!is_leader || late == 0, "{late} of {asked} acknowledged writes are not in the leader's copies");
         ensure!(pauses.len() == each, "only {} times the pause was short enough", pauses.len());
         pauses.sort_unstable();
+        let what = if is_leader { "the leader" } else { "a follower" };
         println!(
-            "freezing {what}: {each} copies, pause median {} ms, max {} ms; acknowledged secrets not in them: {late}",
+            "freezing {what}: {each} copies, pause median {} ms, max {} ms; acknowledged writes not in them: {late} of {asked}",
             pauses[pauses.len() / 2],
             pauses[pauses.len() - 1]
         );
     }
     ensure!((leads(&follower)?, term(&follower)?) == before, "another leader was elected");
     ensure!(leader.host.sh(running)? == containers, "a container was restarted");
+    Ok(())
+}
+
+/// Without any capability, and with the system read-only around it.
+#[test]
+fn the_units_sandbox_lets_it_freeze() -> Result<()> {
+    const UNIT: &str = include_str!("../../../systemd/swarmdr-backup.service");
+    const CONFIGURATION: &str = "[schedule]\ncron = \"* * * * *\"\n[backup]\nmode = \"freeze\"\nmax_freeze_ms = 2000\n";
+    let lab = Lab::new()?;
+    let manager = Manager::boot(&lab, Engine::E26_1, 11, &agent_binary()?)?;
+    let host = &manager.host;
+    let running = "systemctl show --property=MainPID,NRestarts docker.service";
+    let before = host.sh(running)?;
+    host.write_file("/etc/systemd/system/swarmdr-backup.service", UNIT)?;
+    host.write_file("/etc/swarmdr/agent.toml", CONFIGURATION)?;
+    host.sh("systemctl daemon-reload")?;
+    let started = host.run(&["systemctl", "start", "swarmdr-backup.service"])?;
+    let journal = host.sh("journalctl --no-pager --output=cat --unit=swarmdr-backup.service")?;
+    ensure!(started.status.success(), "{journal}");
+    let held = agent_json(host, 0, &["list"])?;
+    ensure!(held["backups"][0]["proof"] == "proven", "{held}\n{journal}");
+    ensure!(host.sh(running)? == before, "the engine was restarted");
     Ok(())
 }

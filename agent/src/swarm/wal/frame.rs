@@ -6,7 +6,7 @@ use std::io::{self, Read};
 /// etcd itself refused more than 10 MiB for years.
 pub(super) const RECORD_MAX: usize = 16 * 1024 * 1024;
 
-const HEAD_LEN: u64 = 8;
+pub(super) const HEAD_LEN: u64 = 8;
 
 /// What [`Frames::next`] came upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
