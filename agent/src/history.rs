@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::exit::Exit;
+use crate::{exit::Exit, whole_file};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -94,12 +94,9 @@ impl History {
 
     pub fn write(&self, state_dir: &Path) -> Result<()> {
         let path = Self::path(state_dir);
-        let write = || -> Result<()> {
+        let write = || -> io::Result<()> {
             DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
-            let mut new = tempfile::NamedTempFile::new_in(state_dir)?;
-            serde_json::to_writer_pretty(&mut new, self)?;
-            new.persist(&path)?;
-            Ok(())
+            whole_file::replace_json(&path, self)
         };
         write().with_context(|| format!("failed to write {}", path.display()))
     }

@@ -42,6 +42,7 @@ pub mod unlock_key;
 pub mod vault;
 pub mod vaults;
 pub mod watch;
+pub mod whole_file;
 pub mod witness;
 
 use std::{ffi::OsString, panic, process::ExitCode};

@@ -4,8 +4,6 @@
 
 use std::{
     fmt::{Display, Write},
-    fs,
-    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
@@ -13,7 +11,10 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use swarmdr_archive::manifest::Proof;
 
-use crate::status::{Level, Status, VaultStatus};
+use crate::{
+    status::{Level, Status, VaultStatus},
+    whole_file,
+};
 
 /// In the directory that the collector reads; it reads `*.prom` only.
 const FILE: &str = "swarmdr.prom";
@@ -21,16 +22,9 @@ const FILE: &str = "swarmdr.prom";
 /// Replaces the file in one step: the collector must never see half of it.
 pub fn write(dir: &Path, status: &Status) -> Result<()> {
     let path = dir.join(FILE);
-    let write = || -> Result<()> {
-        // A name that the collector does not read.
-        let new = tempfile::Builder::new().prefix(".swarmdr").suffix(".new").tempfile_in(dir)?;
-        fs::write(new.path(), render(status))?;
-        // node_exporter does not run as root.
-        fs::set_permissions(new.path(), fs::Permissions::from_mode(0o644))?;
-        new.persist(&path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("failed to write the metrics {}", path.display()))
+    // node_exporter does not run as root.
+    whole_file::replace(&path, render(status).as_bytes(), 0o644)
+        .with_context(|| format!("failed to write the metrics {}", path.display()))
 }
 
 /// All metrics of a status.

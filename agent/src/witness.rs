@@ -3,11 +3,9 @@
 //!
 //! Kept by `backup` and `doctor`, compared by `doctor`. A file that is lost costs the comparison until the next backup.
 
-use std::{collections::BTreeMap, fs, io::Write, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use anyhow::{Context, Result};
-
-use crate::{config::Config, vault::catalog::chain::Remembered};
+use crate::{config::Config, vault::catalog::chain::Remembered, whole_file};
 
 /// One line for each swarm, in a file below the state directory.
 #[derive(Debug)]
@@ -32,24 +30,14 @@ impl Witness {
             return;
         }
         all.insert(seen.cluster.clone(), seen);
-        if let Err(error) = self.write(&all) {
-            tracing::warn!("this host will not notice a vault that was rolled back: {error:#}");
+        if let Err(error) = whole_file::replace_json(&self.path, &all) {
+            let path = self.path.display();
+            tracing::warn!("this host will not notice a vault that was rolled back: failed to write {path}: {error}");
         }
     }
 
     fn all(&self) -> BTreeMap<String, Remembered> {
         fs::read(&self.path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
-    }
-
-    fn write(&self, all: &BTreeMap<String, Remembered>) -> Result<()> {
-        let write = || -> Result<()> {
-            let directory = self.path.parent().context("the file has a directory")?;
-            let mut file = tempfile::NamedTempFile::new_in(directory)?;
-            file.write_all(&serde_json::to_vec_pretty(all)?)?;
-            file.persist(&self.path)?;
-            Ok(())
-        };
-        write().with_context(|| format!("failed to write {}", self.path.display()))
     }
 }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use swarmdr_archive::BackupId;
 
 use super::managers::{Managers, Member};
-use crate::{exit::Exit, fault::Fault};
+use crate::{exit::Exit, fault::Fault, whole_file};
 
 /// A manager that does not answer is given at most this long to come back: a cold backup of a large swarm's longest
 /// pause is shorter, and the next tick of the installed timer is later.
@@ -147,17 +147,10 @@ impl Memory {
     /// Notes one more look in vain. A host that cannot write does not take over, and says so.
     pub fn wait(&self, look: &Look) {
         let waiting = Waiting::renewed(self.read(), look);
-        let write = || -> Result<()> {
-            let directory = self.path.parent().context("the file has a directory")?;
-            fs::create_dir_all(directory)?;
-            let mut new = tempfile::NamedTempFile::new_in(directory)?;
-            serde_json::to_writer(&mut new, &waiting)?;
-            new.persist(&self.path)?;
-            Ok(())
-        };
-        if let Err(error) = write() {
+        let made = self.path.parent().map_or(Ok(()), fs::create_dir_all);
+        if let Err(error) = made.and_then(|()| whole_file::replace_json(&self.path, &waiting)) {
             let path = self.path.display();
-            tracing::warn!("this manager cannot take over for another: failed to write {path}: {error:#}");
+            tracing::warn!("this manager cannot take over for another: failed to write {path}: {error}");
         }
     }
 

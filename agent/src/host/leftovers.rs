@@ -6,8 +6,7 @@
 //! that changes the host: a failsafe that is still armed would start the engine in the middle of it.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +15,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{engine_units::EngineControl, failsafe, systemd::Systemd};
-use crate::config::{Config, Mode};
+use crate::{
+    config::{Config, Mode},
+    whole_file,
+};
 
 /// Below the agent's own directory, which is there without an engine.
 const NOTE: &str = "run.json";
@@ -53,21 +55,18 @@ pub struct RunNote {
 }
 
 impl RunNote {
-    /// Durable when this returns.
     pub fn write(config: &Config, note: Note) -> Result<Self> {
         let path = config.state_dir.join(NOTE);
         let written = Self { path, note };
         let write = || -> io::Result<()> {
             fs::create_dir_all(&config.state_dir)?;
-            written.put()?;
-            File::open(&written.path)?.sync_all()?;
-            File::open(&config.state_dir)?.sync_all()
+            written.put()
         };
         write().with_context(|| format!("failed to write the note {}", written.path.display()))?;
         Ok(written)
     }
 
-    /// Not flushed: it only makes the next run's words more precise.
+    /// Makes the next run's words more precise, and nothing else.
     pub fn advance(&mut self, stage: Stage) {
         self.note.stage = stage;
         if let Err(error) = self.put() {
@@ -76,9 +75,7 @@ impl RunNote {
     }
 
     fn put(&self) -> io::Result<()> {
-        let new = self.path.with_extension("json.new");
-        File::create(&new)?.write_all(&serde_json::to_vec_pretty(&self.note)?)?;
-        fs::rename(&new, &self.path)
+        whole_file::replace_json(&self.path, &self.note)
     }
 }
 

@@ -1,6 +1,10 @@
 //! The page is read back by a scraper's parser, and the shipped alerts and dashboard name what is in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt,
+};
 
 use prometheus_parse::{Scrape, Value};
 

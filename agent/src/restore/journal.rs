@@ -5,9 +5,9 @@
 //! was killed. When all is done it stays as the receipt: which backup this host was restored from, and when.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use swarmdr_archive::{BackupId, manifest::Counts};
 
 use super::plan::RestorePlan;
-use crate::{fault::Fault, host::placement, swarm::Inventory};
+use crate::{fault::Fault, host::placement, swarm::Inventory, whole_file};
 
 /// Raised when an older agent could misread the file.
 const VERSION: u32 = 1;
@@ -178,16 +178,8 @@ impl Journal {
     }
 
     fn write(&self) -> Result<()> {
-        let write = || -> Result<()> {
-            let new = self.path.with_extension("new");
-            let text = serde_json::to_vec(&self.record)?;
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)?;
-            Ok(sync_dir(self.dir())?)
-        };
-        write().with_context(|| format!("failed to write the journal {}", self.path.display()))
+        whole_file::replace_json(&self.path, &self.record)
+            .with_context(|| format!("failed to write the journal {}", self.path.display()))
     }
 }
 
