@@ -222,6 +222,7 @@ impl Mirror {
 
     /// Puts what a pass over a [still](Writer::Still) original has read into the copy.
     pub fn apply(&mut self) -> Result<()> {
+        self.pending_bytes = 0;
         for change in std::mem::take(&mut self.pending) {
             match change {
                 Pending::Remove(path) => self.remove(&path)?,
@@ -292,6 +293,8 @@ impl Mirror {
             if let Some(bytes) = self.read_changes(path, &source, held, (final_before, stamp.size), pass.patience)? {
                 return Ok(bytes);
             }
+            // The directory that it lies in may be among them, and an older file that is in its place.
+            self.apply()?;
         }
         let written = if pass.is_log { written_end(&source, stamp.size)? } else { 0 };
         // Until it is whole it counts as not held.

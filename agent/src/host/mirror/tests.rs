@@ -174,6 +174,20 @@ fn a_change_that_is_too_large_for_memory_is_copied_all_the_same() {
     let copied = site.pass(Writer::Still);
     assert!(copied.bytes >= 30 << 20);
     assert!(tree(&site.to) == tree(&site.from));
+    // In the place of another one, and nothing else.
+    site.write("raft/1.snap", &vec![7; 21 << 20]);
+    site.pass(Writer::Still);
+    assert!(tree(&site.to) == tree(&site.from));
+}
+
+#[test]
+fn a_still_directory_needs_no_pass_before() {
+    let mut site = Site::new();
+    fs::create_dir_all(site.from.join("raft/deep/er")).expect("creates");
+    site.write("raft/deep/er/large.wal", &vec![9; 20 << 20]);
+    site.write("raft/deep/small", b"small");
+    site.pass(Writer::Still);
+    assert!(tree(&site.to) == tree(&site.from));
 }
 
 #[test]
