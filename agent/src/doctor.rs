@@ -16,7 +16,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{config::Config, exit::Exit, fault::Rendered};
+use crate::{config::Config, exit::Exit, fault::Rendered, vault::VaultError};
 
 /// What comes of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -81,8 +81,15 @@ impl Check {
     pub fn failed(name: &str, error: &anyhow::Error) -> Self {
         let rendered = Rendered::of(error);
         let found = [&[rendered.what][..], &rendered.because].concat().join(": ");
-        let fix = (!rendered.advice.is_empty()).then(|| rendered.advice.join("; or "));
-        Self { fix, ..Self::fail(name, found) }
+        if !rendered.advice.is_empty() {
+            return Self::fail(name, found).fix(rendered.advice.join("; or "));
+        }
+        let of_vault = error.chain().any(|cause| cause.is::<VaultError>());
+        match found.rsplit_once("; ").filter(|_| of_vault) {
+            // What an error of a vault ends with.
+            Some((found, fix)) => Self::fail(name, found).fix(fix),
+            None => Self::fail(name, found).fix("put right what this says, and run `swarmdr-agent doctor` again"),
+        }
     }
 
     #[must_use]
@@ -159,5 +166,16 @@ mod tests {
         assert!(text.contains("warn  keys.recipients     one only"), "{text}");
         assert!(text.contains("FAIL  vault.delete        s3://b: deleted"), "{text}");
         assert!(text.ends_with("1 ok, 1 to look at, 1 failed\n"), "{text}");
+    }
+
+    #[test]
+    fn whatever_failed_has_a_fix() {
+        let unlocked = VaultError::NoObjectLock { vault: "s3://b".to_owned() };
+        let check = Check::failed("vault.ready", &anyhow::Error::new(unlocked).context("failed to look at the vault"));
+        assert!(check.found.ends_with("so a stored backup could be deleted"), "{check:?}");
+        assert_eq!(check.fix.as_deref(), Some("turn Object Lock on, or use a bucket that has it"));
+        let told = crate::fault::Fault::failed("no").advice("one").advice("two");
+        assert_eq!(Check::failed("x", &told.into()).fix.as_deref(), Some("one; or two"));
+        assert!(Check::failed("x", &anyhow::anyhow!("it broke; badly")).fix.is_some());
     }
 }
