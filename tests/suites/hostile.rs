@@ -214,7 +214,7 @@ async fn several_vaults_stand_in_for_each_other() -> Result<()> {
     scene(&site, "behind", &genuine, 2).await?;
     scene(&site, "whole", &genuine, 3).await?;
     let lying = scene(&site, "lying", &genuine, 2).await?;
-    acts::payload_altered(&lying).await?;
+    acts::another_payload(&lying).await?;
     let urls = |names: [&str; 2]| names.map(|name| format!("s3://{name}/prod"));
 
     let ran = agent.run_with(&site, &urls(["behind", "whole"]), &["list"])?;

@@ -157,21 +157,14 @@ pub async fn copy_on_top(scene: &Scene<'_>) -> Result<()> {
     put(scene, &full(&scene.genuine[2].key), &scene.genuine[2].bytes).await
 }
 
-/// The head stays as it is signed; a byte of the encrypted payload is another.
-fn with_another_payload(scene: &Scene<'_>, backup: &Genuine) -> Result<Vec<u8>> {
+/// On top of the newest, or instead of it where that was not stored. The head stays as it is signed; a byte of the encrypted payload is another.
+pub async fn another_payload(scene: &Scene<'_>) -> Result<()> {
+    let backup = &scene.genuine[2];
     let keys = scene.site.public_key.parse::<PublicKey>()?.into();
     let head = reader::read_head(&backup.bytes[..])?.verify(&keys)?;
     let mut bytes = backup.bytes.clone();
     bytes[(head.payload_offset + head.manifest.payload.size / 2) as usize] ^= 1;
-    Ok(bytes)
-}
-
-pub async fn payload_on_top(scene: &Scene<'_>) -> Result<()> {
-    put(scene, &full(&scene.genuine[2].key), &with_another_payload(scene, &scene.genuine[2])?).await
-}
-
-pub async fn payload_altered(scene: &Scene<'_>) -> Result<()> {
-    put(scene, &full(&scene.genuine[2].key), &with_another_payload(scene, &scene.genuine[2])?).await
+    put(scene, &full(&backup.key), &bytes).await
 }
 
 pub async fn replay(scene: &Scene<'_>) -> Result<()> {

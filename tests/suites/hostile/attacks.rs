@@ -86,7 +86,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "put it on top with another payload",
-        act: act!(acts::payload_on_top),
+        act: act!(acts::another_payload),
         said: "hidden by another",
         ..SEEN
     },
@@ -122,7 +122,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "keep the newest back, store it with other bytes",
-        act: act!(acts::payload_altered),
+        act: act!(acts::another_payload),
         said: "is damaged behind its head",
         list_exit: 0,
         stored: 2,
