@@ -16,17 +16,21 @@ use super::Identity;
 /// Long enough for 100 MB on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A gateway ends connections that were idle for 65 s (`request_timeout_ms`), and who then uses one is not told in time.
+const IDLE: Duration = Duration::from_secs(20);
+
 pub(super) fn connect(endpoint: &str, authority: Option<&str>, by: &Identity) -> Result<Client> {
     let http = match authority {
         Some(pem) => {
             let trust = TrustStore::empty().with_pem_certificate(pem);
             let context = TlsContext::builder().with_trust_store(trust).build();
             Builder::new()
+                .pool_idle_timeout(IDLE)
                 .tls_provider(Provider::Rustls(CryptoMode::Ring))
                 .tls_context(context.context("failed to trust the gateway's authority")?)
                 .build_https()
         }
-        None => Builder::new().build_http(),
+        None => Builder::new().pool_idle_timeout(IDLE).build_http(),
     };
     let config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())

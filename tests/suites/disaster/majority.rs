@@ -1,0 +1,71 @@
+//! A majority that is lost is recovered on the manager that is left.
+
+use anyhow::{Context, Result};
+use swarmdr_tests::lab::{Host, HostSpec, Role, addr};
+use swarmdr_tests::s3::Release;
+use swarmdr_tests::scenario::{Site, agent, agent_json, agent_with_faults, describe_swarm};
+
+use super::{LIMIT, generations, hangs, text, three_managers};
+
+#[tokio::test]
+async fn a_majority_that_is_lost_is_recovered_on_the_manager_that_is_left() -> Result<()> {
+    for engine in generations() {
+        let site = Site::new(Release::V20).await?;
+        let hosts = three_managers(&site, *engine)?;
+        let before = describe_swarm(&hosts[0])?;
+        let works = agent_json(&hosts[0], 0, &["recover-quorum"])?;
+        assert_eq!(text(&works, "/result")?, "nothing-to-recover");
+        let [mut survivor, mut second, third] = hosts;
+        site.configure(&survivor, &(site.config("s3://vault/prod") + "\n[restore]\nprune_grace = 3\n"))?;
+        third.destroy()?;
+        second.kill()?;
+        leaderless(&survivor)?;
+
+        // One of the others is up again and only cut off from the third: it answers, so it would lose its state.
+        second.boot()?;
+        second.wait_engine()?;
+        survivor.wait_for("the second manager to answer", LIMIT, || {
+            let refused = agent(&survivor, &["recover-quorum"])?;
+            // With two of three there is a leader again, sooner or later; before that it is refused.
+            Ok(matches!(refused.status.code(), Some(0 | 4)).then_some(()))
+        })?;
+        second.destroy()?;
+        leaderless(&survivor)?;
+
+        let planned = agent_json(&survivor, 0, &["recover-quorum", "--dry-run"])?;
+        assert_eq!(planned["without"].as_array().map(Vec::len), Some(2), "{planned:#}");
+        // Cut in the middle, as a restore may be.
+        let words = ["env", "SWARMDRTEST_FAULT=hang@start-noted", "swarmdr-agent", "recover-quorum"];
+        survivor.install(&agent_with_faults()?)?;
+        let mut running = survivor.spawn(&words)?;
+        hangs(&mut running)?;
+        survivor.kill()?;
+        drop(running);
+        survivor.boot()?;
+        survivor.wait_engine()?;
+        let report = agent_json(&survivor, 0, &["recover-quorum", "--prune-dead"])?;
+        println!("{}: recovered in {}", engine.version(), report["phases"]);
+        assert_eq!(describe_swarm(&survivor)?, before);
+        assert!(!report["backup"]["kept"].as_array().context("a list")?.is_empty(), "{report:#}");
+        let removed = report["dead_nodes"].as_array().into_iter().flatten().filter(|node| node["removed"] == true);
+        assert_eq!(removed.count(), 2, "{report:#}");
+        assert_eq!(survivor.docker(&["node", "ls", "-q"])?.lines().count(), 1);
+        // The state from before is aside, and the backup of it in the vault, where it verifies.
+        survivor.sh(&format!("test -s {}/docker-state.json", text(&report, "/aside")?))?;
+        let listed = agent_json(&survivor, 0, &["list"])?;
+        let kept = listed["backups"].to_string();
+        assert!(kept.contains(text(&report, "/backup/id")?), "{kept}");
+        let again = agent_json(&survivor, 0, &["recover-quorum"])?;
+        assert_eq!(text(&again, "/result")?, "nothing-to-recover");
+        // The recovered manager takes new ones.
+        let fourth = site.lab.boot(HostSpec::new("m4", *engine, addr(14)))?;
+        fourth.join(&survivor, Role::Manager)?;
+    }
+    Ok(())
+}
+
+fn leaderless(host: &Host) -> Result<()> {
+    host.wait_for("the leader to be gone", LIMIT, || {
+        Ok(host.docker(&["info", "--format", "{{.Swarm.Error}}"])?.contains("leader").then_some(()))
+    })
+}
