@@ -122,6 +122,32 @@ pub fn written_end(file: &File, size: u64) -> io::Result<u64> {
     Ok(0)
 }
 
+/// What was appended to a preallocated file from `from` on: up to the first block of zeros, or `size`. `None` if that is
+/// more than `most` bytes.
+///
+/// Extents do not tell: space that was allocated ahead counts as data as soon as somebody has read it, which fills the
+/// page cache with zeros (`SEEK_DATA`, lseek(2); seen on ext4 after `inspect` of a log: 64 MB to copy instead of 200 kB).
+pub fn appended(file: &File, from: u64, size: u64, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut found = Vec::new();
+    loop {
+        let at = from + found.len() as u64;
+        let len = BLOCK.min(size.saturating_sub(at));
+        if len == 0 {
+            return Ok(Some(found));
+        }
+        let before = found.len();
+        found.resize(before + usize::try_from(len).expect("fits"), 0);
+        file.read_exact_at(&mut found[before..], at)?;
+        if found[before..].iter().all(|byte| *byte == 0) {
+            found.truncate(before);
+            return Ok(Some(found));
+        }
+        if found.len() as u64 > most {
+            return Ok(None);
+        }
+    }
+}
+
 fn to_offset(position: u64) -> io::Result<i64> {
     i64::try_from(position).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))
 }

@@ -32,7 +32,7 @@ use std::{
 use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
 
-use super::copy::{Patience, copy_from, extents_from, written_end};
+use super::copy::{Patience, appended, copy_from, extents_from, written_end};
 
 /// Far more than any filesystem's granularity of timestamps (ext3 and some network filesystems: 1 s).
 pub const SETTLED_SECONDS: i64 = 2;
@@ -290,7 +290,14 @@ impl Mirror {
         let final_before = final_before.min(stamp.size);
         if pass.writer == Writer::Still {
             let held = Held::File { stamp, settled, written: final_before };
-            if let Some(bytes) = self.read_changes(path, &source, held, (final_before, stamp.size), pass.patience)? {
+            let range = (final_before, stamp.size);
+            // A log that was copied before has only grown since.
+            let read = if pass.is_log && final_before > 0 {
+                self.read_growth(path, &source, held, range)?
+            } else {
+                self.read_changes(path, &source, held, range, pass.patience)?
+            };
+            if let Some(bytes) = read {
                 return Ok(bytes);
             }
             // The directory that it lies in may be among them, and an older file that is in its place.
@@ -302,7 +309,10 @@ impl Mirror {
         let to = self.to.join(path);
         let copy = || -> Result<u64> {
             let target = open_target(&to)?;
-            let bytes = copy_from(&source, &target, final_before, stamp.size, pass.patience)?;
+            // Space that was allocated ahead stays a hole.
+            let end = if pass.is_log { written.max(final_before) } else { stamp.size };
+            let bytes = copy_from(&source, &target, final_before, end, pass.patience)?;
+            target.set_len(stamp.size)?;
             if pass.writer == Writer::Running && bytes > WORTH_FLUSHING {
                 target.sync_data()?;
             }
@@ -320,6 +330,16 @@ impl Mirror {
     }
 
     /// Into memory; `None` if that would be too much.
+    fn read_growth(&mut self, path: &Path, source: &File, held: Held, (from, size): (u64, u64)) -> Result<Option<u64>> {
+        let most = HELD_BYTES.saturating_sub(self.pending_bytes);
+        let Some(grown) = appended(source, from, size, most)? else { return Ok(None) };
+        let bytes = grown.len() as u64;
+        self.pending_bytes += bytes;
+        self.pending.push(Pending::Write { path: path.to_owned(), held, from, size, data: vec![(from, grown)] });
+        Ok(Some(bytes))
+    }
+
+    /// As [`Mirror::read_growth`], for any file.
     fn read_changes(
         &mut self,
         path: &Path,

@@ -145,6 +145,22 @@ fn only_the_end_of_a_log_is_copied_again() {
     assert!(tree(&site.to) == tree(&site.from));
 }
 
+/// As a filesystem tells it of space that somebody has read.
+#[test]
+fn zeros_ahead_of_a_log_that_count_as_data_are_not_copied() {
+    let mut site = Site::new();
+    let path = site.from.join("raft/wal/0.wal");
+    site.write("raft/wal/0.wal", &vec![0; 32_000_000]);
+    let log = File::options().write(true).open(&path).expect("opens");
+    log.write_all_at(&vec![7; 100_000], 0).expect("writes");
+    let copied = site.pass(Writer::Running);
+    assert!(copied.bytes < 300_000, "{} bytes", copied.bytes);
+    log.write_all_at(&vec![8; 200_000], 100_000).expect("appends");
+    let copied = site.pass(Writer::Still);
+    assert!(copied.bytes < 600_000, "{} bytes", copied.bytes);
+    assert!(tree(&site.to) == tree(&site.from));
+}
+
 #[test]
 fn what_vanishes_or_is_replaced_is_followed() {
     let mut site = Site::new();
