@@ -1,7 +1,9 @@
 //! Whole-agent tests on real hosts, engines and object stores.
 
+pub mod aws;
 pub mod lab;
 pub mod measure;
+pub mod packages;
 pub mod s3;
 pub mod scenario;
 pub mod tree;

@@ -18,7 +18,7 @@ const BUCKET: &str = "vault";
 
 /// Where the agent's things are on a host.
 const CONFIG: &str = "/etc/swarmdr/agent.toml";
-const CREDENTIALS: &str = "/etc/swarmdr/credentials";
+pub const CREDENTIALS: &str = "/etc/swarmdr/credentials";
 const SIGNING_KEY: &str = "/var/lib/swarmdr/keys/signing.key";
 /// Not on the managers: what opens the archives.
 pub const IDENTITY: &str = "/root/identity.txt";
@@ -66,26 +66,40 @@ impl Site {
         &self.identity
     }
 
-    /// The six lines of a manager, and the files that they name.
+    /// A manager with the agent on it, ready for a backup.
     pub fn set_up_manager(&self, host: &Host) -> Result<()> {
+        host.install(&agent_binary()?)?;
+        self.configure_manager(host)
+    }
+
+    /// The six lines of a manager, and the files that they name.
+    pub fn configure_manager(&self, host: &Host) -> Result<()> {
         self.set_up(host)?;
         write_private(host, SIGNING_KEY, &self.signing_key)
     }
 
     /// A host that is to restore: it trusts the managers' key and can open their archives.
     pub fn set_up_restorer(&self, host: &Host) -> Result<()> {
+        host.install(&agent_binary()?)?;
         self.set_up(host)?;
         write_private(host, IDENTITY, &self.identity)
     }
 
     fn set_up(&self, host: &Host) -> Result<()> {
-        host.install(&agent_binary()?)?;
-        let Identity { access_key, secret_key, .. } = &self.writer;
+        self.write_credentials(host)?;
+        host.write_file(CONFIG, self.config(VAULT))
+    }
+
+    /// The keys of a user of the server who may store and lock, where configurations name them.
+    pub fn write_credentials(&self, host: &Host) -> Result<()> {
+        self.write_credentials_of(host, &self.writer)
+    }
+
+    pub fn write_credentials_of(&self, host: &Host, user: &Identity) -> Result<()> {
+        let Identity { access_key, secret_key, .. } = user;
         let credentials =
             format!("[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n");
-        write_private(host, CREDENTIALS, &credentials)?;
-        host.write_file(CONFIG, self.config(VAULT))?;
-        Ok(())
+        write_private(host, CREDENTIALS, &credentials)
     }
 
     /// A configuration with one vault at `url` on this site's server.

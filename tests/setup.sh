@@ -8,9 +8,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export RUST_BACKTRACE=0
 # Everything that is costly to make lies here, outside the checkout.
 export SWARMDR_TEST_CACHE="${SWARMDR_TEST_CACHE:-/var/cache/swarmdr-tests}"
+# So do the tools that packages are built with.
+export SWARMDR_BUILD_TOOLS="${SWARMDR_BUILD_TOOLS:-$SWARMDR_TEST_CACHE/build-tools}"
 # The oldest compiler that this workspace builds with.
 rust_floor=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 cargo_deny_version=0.20.2
+# The linter of CloudFormation, and an emulator of AWS that creates stacks; from PyPI, into an environment of their own.
+cfn_lint_version=1.58.0
+moto_version=5.2.5
+export SWARMDR_AWS_TOOLS="$SWARMDR_TEST_CACHE/aws-tools-cfn-lint-$cfn_lint_version-moto-$moto_version"
 
 timings=()
 step() { # step NAME COMMAND...: runs it, prints and remembers how long it took
@@ -41,6 +47,7 @@ install_packages() {
         minisign age zstd tar                   # opening archives by hand
         openssl                                 # a CA whose key a test knows
         jq                                      # what engines answer, in the scripts that make states
+        python3-venv binutils rpm rpmlint man-db # to build packages, and to look into them
     )
     local missing=()
     for package in "${wanted[@]}"; do
@@ -68,6 +75,16 @@ install_rust() {
     echo "no cargo from $rust_floor on (found: ${have:-none}): installing it with rustup"
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
         sh -s -- -y --profile minimal --component clippy,rustfmt --default-toolchain "$rust_floor"
+}
+
+install_aws_tools() {
+    if [ ! -e "$SWARMDR_AWS_TOOLS/complete" ]; then
+        rm -rf "$SWARMDR_AWS_TOOLS"
+        python3 -m venv "$SWARMDR_AWS_TOOLS"
+        "$SWARMDR_AWS_TOOLS/bin/pip" install --quiet "cfn-lint==$cfn_lint_version" "moto[server,cloudformation]==$moto_version"
+        touch "$SWARMDR_AWS_TOOLS/complete"
+    fi
+    echo "cfn-lint $cfn_lint_version, moto $moto_version"
 }
 
 set_up() {

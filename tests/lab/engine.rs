@@ -74,12 +74,17 @@ impl Engine {
 
     /// The root file system to boot, built on first use.
     pub fn tree(self) -> Result<PathBuf> {
+        self.tree_with(&[])
+    }
+
+    /// The same with more packages of its suite.
+    pub(super) fn tree_with(self, more: &[&str]) -> Result<PathBuf> {
         let (name, suite, client) = match self {
             Self::E20_10 => ("engine-20.10", "bookworm", None),
             Self::E26_1 => ("engine-26.1", "trixie", Some("docker-cli")),
             Self::E28_5 => ("engine-28.5", "forky", Some("docker-cli")),
         };
-        let packages: Vec<&str> = PACKAGES.into_iter().chain(client).collect();
+        let packages: Vec<&str> = PACKAGES.into_iter().chain(client).chain(more.iter().copied()).collect();
         Tree::get(&Recipe { name, suite, packages: &packages, tweaks: TWEAKS })
     }
 }

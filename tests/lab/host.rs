@@ -25,11 +25,19 @@ pub struct HostSpec {
     pub engine: Engine,
     /// On the lab's network, see [`super::addr`].
     pub addr: Ipv4Addr,
+    /// Packages of its Debian beyond those that every host has.
+    pub packages: &'static [&'static str],
 }
 
 impl HostSpec {
     pub fn new(name: &str, engine: Engine, addr: Ipv4Addr) -> Self {
-        Self { name: name.to_owned(), engine, addr }
+        Self { name: name.to_owned(), engine, addr, packages: &[] }
+    }
+
+    /// The same host with more packages on it. Each set of them is a tree of its own, built once.
+    #[must_use]
+    pub fn with(self, packages: &'static [&'static str]) -> Self {
+        Self { packages, ..self }
     }
 }
 
@@ -63,7 +71,7 @@ impl Host {
             "`{}` is no host name of the lab: 1 to 13 letters, digits and dashes",
             spec.name
         );
-        let tree = spec.engine.tree()?;
+        let tree = spec.engine.tree_with(spec.packages)?;
         let disk = lab.reaper.dir().join(&spec.name);
         fs::create_dir(&disk).with_context(|| {
             format!("failed to create the disk of host {0}; is there one named {0} already?", spec.name)

@@ -1,0 +1,102 @@
+//! The packages that `packaging/build` made, and what a person does with them.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::lab::Host;
+use crate::tree::capture;
+
+/// What the documents and the user-data use beside the engine: a host with these is [`crate::lab::HostSpec::with`] them.
+pub const TOOLS: &[&str] = &["age", "awscli", "curl", "jq", "minisign", "zstd"];
+
+/// Where `packaging/build` puts them: `SWARMDR_PACKAGES`, else below `target/packages` of this checkout.
+pub fn directory() -> PathBuf {
+    let own = || checkout().join("target/packages/x86_64-unknown-linux-gnu");
+    env::var_os("SWARMDR_PACKAGES").map_or_else(own, PathBuf::from)
+}
+
+/// The checkout that these tests belong to.
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the checkout").to_owned()
+}
+
+pub fn deb() -> Result<PathBuf> {
+    only("deb")
+}
+
+pub fn rpm() -> Result<PathBuf> {
+    only("rpm")
+}
+
+/// The binary that is in both of them.
+pub fn binary() -> PathBuf {
+    directory().join("swarmdr-agent")
+}
+
+fn only(extension: &str) -> Result<PathBuf> {
+    let directory = directory();
+    let entries = fs::read_dir(&directory).with_context(|| {
+        format!(
+            "there are no packages in {}: run packaging/build, or say where with SWARMDR_PACKAGES",
+            directory.display()
+        )
+    })?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut found = paths.into_iter().filter(|path| path.extension().is_some_and(|it| it == extension));
+    let first = found.next().with_context(|| format!("there is no .{extension} in {}", directory.display()))?;
+    ensure!(found.next().is_none(), "there are several .{extension} in {}: which one is meant?", directory.display());
+    Ok(first)
+}
+
+/// Whether everything is to be built and tried, on every engine.
+pub fn whole() -> bool {
+    env::var_os("SWARMDR_TEST_FULL").is_some_and(|value| value == "1")
+}
+
+/// The same package as somebody would have installed it before: another version, and another default in its
+/// configuration, so that an upgrade has something to decide.
+pub fn earlier_deb(into: &Path) -> Result<PathBuf> {
+    let tree = into.join("earlier");
+    let package = into.join("swarmdr-agent_0.0.9-1_amd64.deb");
+    capture(Command::new("dpkg-deb").arg("-R").arg(deb()?).arg(&tree))?;
+    let edit = |path: &str, from: &str, to: &str| -> Result<()> {
+        let path = tree.join(path);
+        let text = fs::read_to_string(&path)?;
+        ensure!(text.contains(from), "`{from}` is not in {}", path.display());
+        Ok(fs::write(&path, text.replacen(from, to, 1))?)
+    };
+    edit("DEBIAN/control", &format!("Version: {}", env!("CARGO_PKG_VERSION")), "Version: 0.0.9")?;
+    edit("etc/swarmdr/agent.toml", "#compression_level = 3", "#compression_level = 2")?;
+    capture(Command::new("dpkg-deb").args(["--root-owner-group", "-Zgzip", "-z1", "-b"]).arg(&tree).arg(&package))?;
+    Ok(package)
+}
+
+impl Host {
+    /// Installs a package file as a person does, without a network; what apt says.
+    pub fn apt_install(&self, package: &Path) -> Result<String> {
+        let content = fs::read(package).with_context(|| format!("failed to read {}", package.display()))?;
+        self.write_file("/root/package.deb", content)?;
+        self.apt(&["install", "/root/package.deb"])
+    }
+
+    /// Runs apt-get as unattended upgrades do: it asks nothing, and keeps configuration that was changed.
+    pub fn apt(&self, args: &[&str]) -> Result<String> {
+        const APT: [&str; 7] = [
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "-qy",
+            "-oDpkg::Options::=--force-confdef",
+            "-oDpkg::Options::=--force-confold",
+            "-oDpkg::Use-Pty=0",
+        ];
+        let words = [&APT[..], args].concat();
+        let output = self.run(&words)?;
+        ensure!(output.status.success(), "apt-get {}: {}{}", args.join(" "), output.stdout, output.stderr);
+        Ok(output.stdout + &output.stderr)
+    }
+}
