@@ -268,11 +268,11 @@ impl Mirror {
     /// Answers with the bytes that had to be copied.
     fn keep_file(&mut self, path: &Path, metadata: &Metadata, pass: Pass<'_>) -> Result<u64> {
         let found = Stamp::of(metadata);
-        let mut final_before = 0;
+        let mut final_before = None;
         match self.held.get(path) {
             Some(Held::File { stamp, settled: true, .. }) if *stamp == found => return Ok(0),
             Some(Held::File { stamp, written, .. }) if pass.is_log && stamp.is_same_file(&found) => {
-                final_before = page_before(*written);
+                final_before = Some(page_before(*written));
             }
             Some(_) => self.drop_from_copy(path, pass.writer)?,
             None => {}
@@ -282,17 +282,18 @@ impl Mirror {
         copied.with_context(|| format!("failed to copy {} to {}", from.display(), self.to.join(path).display()))
     }
 
-    fn copy_file(&mut self, path: &Path, from: &Path, final_before: u64, pass: Pass<'_>) -> Result<u64> {
+    /// `final_before` is set for a log that was copied before: what lies there has not changed since.
+    fn copy_file(&mut self, path: &Path, from: &Path, final_before: Option<u64>, pass: Pass<'_>) -> Result<u64> {
         let source = open_source(from)?;
         // From the open file, and before a byte of it is read.
         let stamp = Stamp::of(&source.metadata()?);
         let settled = stamp.is_settled(pass.now);
-        let final_before = final_before.min(stamp.size);
+        let has_grown = final_before.is_some();
+        let final_before = final_before.unwrap_or(0).min(stamp.size);
         if pass.writer == Writer::Still {
             let held = Held::File { stamp, settled, written: final_before };
             let range = (final_before, stamp.size);
-            // A log that was copied before has only grown since.
-            let read = if pass.is_log && final_before > 0 {
+            let read = if has_grown {
                 self.read_growth(path, &source, held, range)?
             } else {
                 self.read_changes(path, &source, held, range, pass.patience)?
