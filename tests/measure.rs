@@ -62,6 +62,11 @@ pub fn peak(status: &str) -> u64 {
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// The time of the processor that a process has had so far, from its `stat` file.
+pub fn processor(stat: &str) -> Option<Duration> {
+    Some(state_and_times(stat)?.1)
+}
+
 /// Fields 3, 14 and 15 of proc_pid_stat(5); the second one is a name in parentheses.
 fn state_and_times(stat: &str) -> Option<(bool, Duration)> {
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');

@@ -1,5 +1,8 @@
 //! A gigabyte of state: memory stays small, and the downtime beside that of the script that people use.
 
+#[path = "large/proof.rs"]
+mod proof;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -44,6 +47,7 @@ async fn a_gigabyte_of_state_needs_little_memory_and_the_downtime_is_measured() 
     }
     table.push(measure_script("1 GiB, stop; tar; start", &host)?);
     let before = describe_swarm(&host)?;
+    proof::measure(&host)?;
     host.destroy()?;
 
     let host = site.lab.boot(HostSpec::new("fresh", Engine::E26_1, addr(11)))?;
