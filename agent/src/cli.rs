@@ -280,7 +280,7 @@ pub struct ListArgs {
 /// What opens an autolocked state; from a file, since anyone can read arguments.
 #[derive(Debug, Args)]
 pub struct Unlock {
-    /// Open autolocked states with the unlock key (`SWMKEY-1-…`) in this file
+    /// Open autolocked states with the unlock key (`SWMKEY-1-…`) in this file, instead of the configured one
     #[arg(long = "unlock-key", alias = "unlock-key-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub key_file: Option<PathBuf>,
 }

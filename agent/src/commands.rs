@@ -23,7 +23,7 @@ use swarmdr_archive::{Identities, TrustedKeys};
 
 use crate::{
     cli::{Trust, Unlock},
-    config::Loaded,
+    config::{Config, Loaded},
     identities,
     inspection::{Looker, Subject},
     progress::Progress,
@@ -66,7 +66,7 @@ impl Context {
             config: &self.loaded.config,
             keys,
             identities: Arc::new(identities),
-            unlock_key: unlock.read()?,
+            unlock_key: unlock.read(&self.loaded.config)?,
             shutdown: &self.shutdown,
             progress: self.progress,
             now: self.now,
@@ -75,8 +75,8 @@ impl Context {
 }
 
 impl Unlock {
-    /// The key, if one was named.
-    fn read(&self) -> Result<Option<UnlockKey>> {
-        Ok(self.key_file.as_deref().map(GivenKey::read).transpose()?.map(|key| key.for_state().clone()))
+    /// The key, if one is named by the flag, by the configuration, or by a credential that stands for it.
+    fn read(&self, config: &Config) -> Result<Option<UnlockKey>> {
+        Ok(GivenKey::find(self.key_file.as_deref(), &config.restore)?.map(|key| key.for_state().clone()))
     }
 }

@@ -127,7 +127,7 @@ pub struct RestoreConfig {
     pub init_timeout: u64,
     /// Milliseconds to wait for an old manager to answer before it counts as gone.
     pub fence_timeout_ms: u64,
-    /// File with the unlock key of an autolocked swarm.
+    /// File with the unlock key of an autolocked swarm; `verify`, `inspect` and `diff` open states with it too.
     pub unlock_key_file: Option<PathBuf>,
     /// Program and arguments that print the unlock key, where no file is named.
     pub unlock_key_command: Vec<String>,

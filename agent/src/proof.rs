@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use swarmdr_archive::{
     Contents, Identities, TrustedKeys,
-    manifest::{self, RaftPosition},
+    manifest::{self, Counts, RaftPosition},
 };
 
 use crate::{
@@ -39,11 +39,46 @@ pub fn state(examined: &Examined) -> Stated {
     Stated { proof, reason, raft }
 }
 
+/// The numbers for the manifest.
+pub fn counts(inventory: &Inventory) -> Counts {
+    let count = |length: usize| length as u64;
+    Counts {
+        nodes: count(inventory.nodes.len()),
+        managers: count(inventory.nodes.iter().filter(|node| node.role == "manager").count()),
+        services: count(inventory.services.len()),
+        networks: count(inventory.networks.len()),
+        secrets: count(inventory.secrets.len()),
+        configs: count(inventory.configs.len()),
+        tasks: inventory.tasks.values().sum(),
+        volumes: count(inventory.volumes.as_ref().map_or(0, Vec::len)),
+    }
+}
+
+/// A state directory, read as far as the keys at hand allow.
+#[derive(Debug)]
+pub struct Looked {
+    pub examined: Examined,
+    /// The unlock key that was given is that of another time, or of another swarm, so nothing was opened with it.
+    pub wrong_unlock_key: Option<String>,
+}
+
+impl Looked {
+    /// As [`swarm::examine()`], but a key that does not fit is no reason not to look. Blocking.
+    pub fn at(dir: &Path, unlock_key: Option<&UnlockKey>) -> Result<Self, swarm::Error> {
+        match swarm::examine(dir, unlock_key) {
+            Err(wrong @ swarm::Error::WrongUnlockKey { .. }) => {
+                Ok(Self { examined: swarm::examine(dir, None)?, wrong_unlock_key: Some(wrong.to_string()) })
+            }
+            examined => Ok(Self { examined: examined?, wrong_unlock_key: None }),
+        }
+    }
+}
+
 /// An archive that was unpacked, every byte of it checked, and what its state directory says.
 #[derive(Debug)]
 pub struct Opened {
     pub contents: Contents,
-    pub examined: Examined,
+    pub looked: Looked,
 }
 
 impl Opened {
@@ -58,14 +93,17 @@ impl Opened {
     ) -> Result<Self> {
         let bar = Progress::hidden().bytes("unpack", 0);
         let unpacked = stage::unpack(archive, keys, identities, scratch, bar, shutdown)?;
-        let examined = swarm::examine(scratch, unlock_key)?;
-        Ok(Self { contents: unpacked.contents, examined })
+        Ok(Self { contents: unpacked.contents, looked: Looked::at(scratch, unlock_key)? })
     }
 
     /// The inventory that was written down when the backup was made.
     pub fn recorded(&self) -> Result<Inventory> {
-        Inventory::deserialize(&self.contents.inventory).context("the recorded inventory cannot be read")
+        recorded(&self.contents)
     }
+}
+
+fn recorded(contents: &Contents) -> Result<Inventory> {
+    Inventory::deserialize(&contents.inventory).context("the recorded inventory cannot be read")
 }
 
 /// What the whole proof of an archive came to: its signature, its digests and all its files hold in each case.
@@ -94,24 +132,20 @@ pub fn reprove(
     shutdown: &Shutdown,
 ) -> Result<Reproved> {
     let unpacked = stage::unpack(archive, keys, identities, scratch, Progress::hidden().bytes("unpack", 0), shutdown)?;
-    let (examined, wrong_key) = match swarm::examine(scratch, unlock_key) {
-        Err(wrong @ swarm::Error::WrongUnlockKey { .. }) => (swarm::examine(scratch, None)?, Some(wrong.to_string())),
-        examined => (examined?, None),
-    };
+    let Looked { examined, wrong_unlock_key } = Looked::at(scratch, unlock_key)?;
     let manifest = &unpacked.head.manifest;
     let stated = state(&examined);
     match &examined.proof {
         Proof::Proven => {}
-        Proof::Sealed(_) => return Ok(wrong_key.map_or(Reproved::Sealed, Reproved::WrongUnlockKey)),
+        Proof::Sealed(_) => return Ok(wrong_unlock_key.map_or(Reproved::Sealed, Reproved::WrongUnlockKey)),
         Proof::Unproven(damage) if manifest.proof == stated.proof => return Ok(Reproved::Unproven(damage.to_string())),
         Proof::Unproven(damage) => bail!("the raft log breaks: {damage}"),
     }
     if manifest.raft.is_some_and(|recorded| stated.raft != Some(recorded)) {
         bail!("the raft log does not end where the manifest says: {:?}, not {:?}", stated.raft, manifest.raft);
     }
-    let opened = Opened { contents: unpacked.contents, examined };
-    let recorded = opened.recorded()?;
-    let actual = opened.examined.inventory.context("a proven state has an inventory")?;
+    let recorded = recorded(&unpacked.contents)?;
+    let actual = examined.inventory.context("a proven state has an inventory")?;
     let differences = compare(&recorded, &actual);
     if !differences.is_empty() {
         let shown: Vec<String> = differences.iter().map(ToString::to_string).collect();

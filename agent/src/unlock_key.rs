@@ -33,11 +33,6 @@ impl GivenKey {
         place(flag, config).map(|place| place.read()).transpose()
     }
 
-    /// Reads the key in a file.
-    pub fn read(path: &Path) -> Result<Self> {
-        Place::File(path.to_owned()).read()
-    }
-
     /// The form that opens a state on disk.
     pub fn for_state(&self) -> &UnlockKey {
         &self.key

@@ -513,7 +513,7 @@ async fn inspect_and_diff_say_what_is_there_and_give_nothing_away() -> Result<()
     host.write_file(UNLOCK_KEY, format!("{key}\n"))?;
     agent_json(&host, 0, &["backup"])?;
     let (human, sealed) = say(&["inspect", "--dir", LIVE])?;
-    has(&human, &["no --unlock-key was given", "autolocked"]);
+    has(&human, &["autolocked and was not opened", "autolocked"]);
     assert_eq!((text(&sealed, "/basis")?, &sealed["inventory"]), ("files", &Value::Null));
     let (human, unlocked) = say(&["inspect", "--dir", LIVE, "--unlock-key", UNLOCK_KEY])?;
     has(&human, &["db-password-v2", "as the raft log says"]);

@@ -3,7 +3,7 @@
 use bollard::models::Node;
 use swarmdr_archive::{
     ManifestDraft,
-    manifest::{CertificateTimes, Counts, FORMAT, Manager, Manifest, RestoreHints, Snapshot, SnapshotMode},
+    manifest::{CertificateTimes, FORMAT, Manager, Manifest, RestoreHints, Snapshot, SnapshotMode},
 };
 
 use super::{chain::Chain, plan::BackupPlan};
@@ -58,7 +58,7 @@ pub fn draft(
             engine_down_ms: downtime.total_ms,
             ours_ms: downtime.ours_ms,
         },
-        counts: counts(inventory),
+        counts: proof::counts(inventory),
         payload: (),
     }
 }
@@ -88,19 +88,5 @@ fn hints(view: &ManagerView, identity: &Identity, plan: &BackupPlan) -> RestoreH
         data_path_addr: engine.and_then(|engine| given(&engine.data_path_addr)),
         data_path_port: engine.map(|engine| engine.data_path_port).filter(|port| *port != 0),
         data_root: plan.state_dir.parent().map(|root| root.display().to_string()),
-    }
-}
-
-fn counts(inventory: &Inventory) -> Counts {
-    let count = |length: usize| length as u64;
-    Counts {
-        nodes: count(inventory.nodes.len()),
-        managers: count(inventory.nodes.iter().filter(|node| node.role == "manager").count()),
-        services: count(inventory.services.len()),
-        networks: count(inventory.networks.len()),
-        secrets: count(inventory.secrets.len()),
-        configs: count(inventory.configs.len()),
-        tasks: inventory.tasks.values().sum(),
-        volumes: count(inventory.volumes.as_ref().map_or(0, Vec::len)),
     }
 }

@@ -53,7 +53,7 @@ async fn verify(context: &Context, args: &VerifyArgs) -> Result<Report> {
         context,
         keys: context.trusted(&args.trust)?,
         identities: Arc::new(context.identities(&args.trust)?),
-        unlock_key: args.unlock.read()?,
+        unlock_key: args.unlock.read(&context.loaded.config)?,
     };
     let one = args.choice.file.is_some() || args.choice.latest || args.choice.id.is_some();
     if one {

@@ -9,7 +9,8 @@ use swarmdr_archive::manifest::Proof;
 use super::{Backup, Basis, Inspection, Position, Restorable};
 use crate::{
     host::space::human_bytes,
-    report::human_ms,
+    proof::counts,
+    report::{human_counts, human_ms},
     swarm::{Inventory, inventory::Member},
 };
 
@@ -61,18 +62,20 @@ impl fmt::Display for Inspection {
 }
 
 impl Inspection {
+    /// What matters most in a bad night first.
     fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
         if let Some(backup) = &self.backup {
             let down = human_ms(backup.engine_down_ms);
             facts.push(("taken", format!("{}, engine down {down}", human_time(backup.created_at))));
-            facts.push(("stored in", self.source.clone()));
-            facts.push(("archive", backup.words()));
         }
+        facts.push(("restorable", self.restorable.words(self.looked_at)));
+        facts.push(("proof", self.proof_words()));
+        let counts = self.inventory.as_ref().map(counts).or(self.backup.as_ref().map(|backup| backup.counts));
+        facts.extend(counts.map(|counts| ("holds", human_counts(&counts))));
+        facts.push(("shown", self.basis_words()));
         facts.push(("node", self.node_words()));
         facts.push(("swarm", self.cluster_id.clone()));
-        facts.push(("shown", self.basis_words()));
-        facts.push(("proof", self.proof_words()));
         if let Some(raft) = &self.raft {
             facts.push(("raft", raft.words(self.inventory.as_ref())));
         }
@@ -81,17 +84,8 @@ impl Inspection {
         facts.push(("certificates", format!("node until {node}, root CA until {root}")));
         if let Some(backup) = &self.backup {
             facts.push(("lock", backup.lock_words()));
-        }
-        facts.push(("restorable", self.restorable.words(self.looked_at)));
-        if let (None, Some(backup)) = (&self.inventory, &self.backup) {
-            let it = &backup.counts;
-            facts.push((
-                "holds",
-                format!(
-                    "{} services, {} secrets, {} configs, {} networks, {} nodes",
-                    it.services, it.secrets, it.configs, it.networks, it.nodes
-                ),
-            ));
+            facts.push(("stored in", self.source.clone()));
+            facts.push(("archive", backup.words()));
         }
         facts
     }
@@ -107,12 +101,13 @@ impl Inspection {
         match (self.basis, self.autolock) {
             (Basis::Log, _) => "as the raft log says, read now".to_owned(),
             (Basis::Recorded, true) => {
-                "as recorded when the backup was made: the log is autolocked, and no --unlock-key was given".to_owned()
+                "as recorded when the backup was made: the log is autolocked and was not opened (--unlock-key)"
+                    .to_owned()
             }
             (Basis::Recorded, false) => "as recorded when the backup was made: the log does not replay".to_owned(),
             (Basis::Manifest, _) => "the clear manifest only: it is encrypted, and no --identity was given".to_owned(),
             (Basis::Files, true) => {
-                "the files in clear only: the log is autolocked, and no --unlock-key was given".to_owned()
+                "the files in clear only: the log is autolocked and was not opened (--unlock-key)".to_owned()
             }
             (Basis::Files, false) => "the files in clear only: the log does not replay".to_owned(),
         }
@@ -326,7 +321,7 @@ mod tests {
     #[test]
     fn what_could_not_be_read_is_said() {
         let sealed = Inspection { basis: Basis::Files, autolock: true, inventory: None, ..inspection() };
-        assert!(sealed.to_string().contains("no --unlock-key was given"), "{sealed}");
+        assert!(sealed.to_string().contains("autolocked and was not opened (--unlock-key)"), "{sealed}");
         let broken = Restorable { obstacle: Some("the raft log breaks".into()), ..inspection().restorable };
         let broken = Inspection { restorable: broken, ..inspection() };
         assert!(broken.to_string().contains("NO: the raft log breaks"), "{broken}");

@@ -18,10 +18,10 @@ use crate::{
     config::Config,
     fault::Fault,
     progress::Progress,
-    proof::Opened,
+    proof::{Looked, Opened},
     shutdown::Shutdown,
     source::{Choice, Source},
-    swarm::{self, Error, Examined, Inventory, Proof, UnlockKey},
+    swarm::{Error, Examined, Inventory, Proof, UnlockKey},
     vault::{Lock, catalog::Filter},
 };
 
@@ -150,11 +150,13 @@ impl Looker<'_> {
         let Some(opened) = opened else {
             return Ok(Seen { source, basis: Basis::Manifest, backup, examined: None, inventory: None, findings });
         };
-        let (basis, inventory) = match &opened.examined.inventory {
+        let (basis, inventory) = match &opened.looked.examined.inventory {
             Some(inventory) => (Basis::Log, inventory.clone()),
             None => (Basis::Recorded, opened.recorded()?),
         };
-        Ok(Seen { source, basis, backup, examined: Some(opened.examined), inventory: Some(inventory), findings })
+        let Looked { examined, wrong_unlock_key } = opened.looked;
+        findings.extend(wrong_unlock_key);
+        Ok(Seen { source, basis, backup, examined: Some(examined), inventory: Some(inventory), findings })
     }
 
     /// Into scratch space that is gone when this returns.
@@ -178,29 +180,30 @@ impl Looker<'_> {
         let (dir, unlock_key, shutdown) = (path.to_owned(), self.unlock_key.clone(), self.shutdown.clone());
         let examine = tokio::task::spawn_blocking(move || examine_live(&dir, unlock_key.as_ref(), &shutdown));
         let examined = examine.await.context("the look ended unexpectedly")?;
-        let examined = examined.with_context(|| format!("failed to look into {}", path.display()))?;
+        let looked = examined.with_context(|| format!("failed to look into {}", path.display()))?;
+        let Looked { examined, wrong_unlock_key } = looked;
         Ok(Seen {
             source: path.display().to_string(),
             basis: if examined.inventory.is_some() { Basis::Log } else { Basis::Files },
             backup: None,
             inventory: examined.inventory.clone(),
             examined: Some(examined),
-            findings: Vec::new(),
+            findings: wrong_unlock_key.into_iter().collect(),
         })
     }
 }
 
 /// An engine may run there: it appends records and removes files meanwhile, which looks like damage and is none.
-fn examine_live(dir: &Path, key: Option<&UnlockKey>, shutdown: &Shutdown) -> Result<Examined> {
+fn examine_live(dir: &Path, key: Option<&UnlockKey>, shutdown: &Shutdown) -> Result<Looked> {
     for _ in 1..LIVE_ATTEMPTS {
         shutdown.check()?;
-        match swarm::examine(dir, key) {
-            Ok(Examined { proof: Proof::Unproven(_), .. }) => {}
+        match Looked::at(dir, key) {
+            Ok(Looked { examined: Examined { proof: Proof::Unproven(_), .. }, .. }) => {}
             Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             settled => return Ok(settled?),
         }
     }
-    Ok(swarm::examine(dir, key)?)
+    Ok(Looked::at(dir, key)?)
 }
 
 #[cfg(test)]
