@@ -11,6 +11,7 @@ pub mod managers;
 mod manifest;
 mod pack;
 pub mod plan;
+mod precopy;
 mod prepare;
 pub mod quorum;
 mod report;
@@ -19,14 +20,16 @@ pub mod stranded;
 mod take;
 pub mod turn;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use swarmdr_archive::{Recipient, writer::Sealed};
+use swarmdr_archive::{ManifestDraft, Recipient, writer::Sealed};
 
 pub use deliver::{Courier, Sent};
+use pack::Parts;
 pub use plan::BackupPlan;
+use precopy::Precopy;
 pub use prepare::{Prepared, Step};
 pub use report::{BackupReport, SentReport};
 use snapshot::Snapshot;
@@ -80,25 +83,31 @@ impl Backup<'_> {
 
         let mut note = RunNote::write(self.config, note(&plan))?;
 
+        phases.begin("pre-copy");
+        let state_key = unlock_key.as_ref().map(RunningKey::for_state).transpose()?;
+        let precopy = self.precopy(&plan, state_key.as_ref()).await?;
         let recheck = self.recheck(request, &plan, &mut courier, &mut chain);
-        let taken = self.take(&plan, unlock_key.as_ref(), &mut phases, &mut note, recheck).await?;
+        let (taken, examined) = match precopy {
+            Precopy::Sound(snapshot) => {
+                let taken = self.take(&plan, snapshot, unlock_key.as_ref(), &mut phases, &mut note, recheck).await?;
+                phases.begin("examine");
+                taken.examine(state_key, &plan).await?
+            }
+            Precopy::Broken(broken) => {
+                self.shutdown.or_interrupted(recheck).await?;
+                broken.left_alone(&plan)
+            }
+        };
         let Taken { snapshot, downtime, notes, mut attention } = taken;
         plan.notes.extend(notes);
-
-        phases.begin("examine");
-        let state_key = unlock_key.as_ref().map(RunningKey::for_state).transpose()?;
-        let (snapshot, examined) = examine(snapshot, plan.mode, state_key).await?;
-        check_identity(&examined.identity, &plan)?;
-        if let Proof::Unproven(damage) = &examined.proof {
-            attention.push(format!("the backup is stored but cannot be relied on: its raft log breaks at {damage}"));
-        }
         attention.extend(examined.raft.as_ref().and_then(|raft| lag::behind(&view, raft)));
         // The log itself is exact; the engine's listing was made a moment before the stop.
         let inventory = examined.inventory.clone().unwrap_or_else(|| listing::inventory(&view));
 
         phases.begin("pack");
-        let draft = manifest::draft(&plan, &view, &examined, &inventory, &downtime, &chain);
-        let sealed = self.pack(snapshot, draft, &inventory, recipients, &key, &courier.spool.partial(plan.id)).await?;
+        let draft = manifest::draft(&plan, &view, &examined, &inventory, downtime.as_ref(), &chain);
+        let parts = self.parts(draft, &inventory, recipients, &key)?;
+        let sealed = self.pack(snapshot, parts, courier.spool.partial(plan.id)).await?.1;
         let spooled = courier.spool.admit(plan.id)?;
 
         phases.begin("store");
@@ -114,34 +123,22 @@ impl Backup<'_> {
         Ok(report.with_sent(sent))
     }
 
-    async fn pack(
+    /// What the archive is made of, beside the copy.
+    fn parts(
         &self,
-        snapshot: Snapshot,
-        manifest: swarmdr_archive::ManifestDraft,
+        manifest: ManifestDraft,
         inventory: &Inventory,
         recipients: Vec<Recipient>,
         key: &SigningKey,
-        out: &Path,
-    ) -> Result<Sealed> {
-        Ok(self.pack_keeping(snapshot, manifest, inventory, recipients, key, out).await?.1)
+    ) -> Result<Parts> {
+        let (inventory, level) = (serde_json::to_value(inventory)?, self.config.backup.compression_level);
+        Ok(Parts { manifest, inventory, recipients, level, key: Arc::clone(&key.key) })
     }
 
-    /// As [`Backup::pack`], and hands the snapshot back.
-    async fn pack_keeping(
-        &self,
-        snapshot: Snapshot,
-        manifest: swarmdr_archive::ManifestDraft,
-        inventory: &Inventory,
-        recipients: Vec<Recipient>,
-        key: &SigningKey,
-        out: &Path,
-    ) -> Result<(Snapshot, Sealed)> {
-        let inventory = serde_json::to_value(inventory)?;
-        let (key, out) = (Arc::clone(&key.key), out.to_owned());
+    /// Seals the copy into `out`, and hands it back.
+    async fn pack(&self, snapshot: Snapshot, parts: Parts, out: PathBuf) -> Result<(Snapshot, Sealed)> {
         let (progress, shutdown) = (self.progress, self.shutdown.clone());
-        let level = self.config.backup.compression_level;
         let pack = tokio::task::spawn_blocking(move || {
-            let parts = pack::Parts { manifest, inventory, recipients: &recipients, level, key: &key };
             let sealed = pack::pack(&snapshot, parts, &out, progress, &shutdown)?;
             Ok((snapshot, sealed))
         });
@@ -158,18 +155,37 @@ impl Backup<'_> {
     }
 }
 
+impl Taken {
+    /// The proof of the copy; what breaks in it is told.
+    async fn examine(mut self, key: Option<UnlockKey>, plan: &BackupPlan) -> Result<(Self, Examined)> {
+        let (snapshot, examined) = examine(self.snapshot, plan.mode, key).await?;
+        self.snapshot = snapshot;
+        let examined = examined.context(NOT_RESTORABLE)?;
+        check_identity(&examined.identity, plan)?;
+        if let Proof::Unproven(damage) = &examined.proof {
+            let told = format!("the backup is stored but cannot be relied on: its raft log breaks at {damage}");
+            self.attention.push(told);
+        }
+        Ok((self, examined))
+    }
+}
+
+const NOT_RESTORABLE: &str = "the copied state is not one that a swarm could be restored from; nothing was stored";
+
 /// Reads the copied state as an engine would; runs beside the runtime, since it reads all of it.
-async fn examine(snapshot: Snapshot, mode: Mode, key: Option<UnlockKey>) -> Result<(Snapshot, Examined)> {
+async fn examine(
+    snapshot: Snapshot,
+    mode: Mode,
+    key: Option<UnlockKey>,
+) -> Result<(Snapshot, Result<Examined, swarm::Error>)> {
     let examine = tokio::task::spawn_blocking(move || -> Result<_> {
-        let examined = || {
-            let examined = swarm::examine(snapshot.dir(), key.as_ref());
-            examined.context("the copied state is not one that a swarm could be restored from; nothing was stored")
-        };
-        let first = examined()?;
-        let is_behind = first.raft.as_ref().is_some_and(|raft| raft.commit < raft.last_index);
+        let examined = || swarm::examine(snapshot.dir(), key.as_ref());
+        let first = examined();
+        let raft = first.as_ref().ok().and_then(|first| first.raft.as_ref());
+        let is_behind = raft.is_some_and(|raft| raft.commit < raft.last_index);
         // A stopped engine has written all that it knew.
         let again = mode == Mode::Freeze && is_behind && commit_mark::complete(&snapshot)? > 0;
-        let examined = if again { examined()? } else { first };
+        let examined = if again { examined() } else { first };
         Ok((snapshot, examined))
     });
     examine.await.context("the examination ended unexpectedly")?

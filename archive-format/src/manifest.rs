@@ -157,6 +157,8 @@ pub enum SnapshotMode {
     Cold,
     /// It was frozen in its cgroup.
     Freeze,
+    /// It was not: its state on disk was damaged, and once stopped it would not have come back.
+    Running,
 }
 
 /// How much the swarm held, by kind.

@@ -12,6 +12,8 @@ mod fixture;
 mod grown;
 #[path = "swarm/overheard.rs"]
 mod overheard;
+#[path = "swarm/rotten.rs"]
+mod rotten;
 
 use std::fs;
 

@@ -14,13 +14,13 @@ use crate::{
     swarm::{Examined, Identity, Inventory},
 };
 
-/// Everything but the payload.
+/// Everything but the payload. Without a downtime the engine was left running.
 pub fn draft(
     plan: &BackupPlan,
     view: &ManagerView,
     examined: &Examined,
     inventory: &Inventory,
-    downtime: &Downtime,
+    downtime: Option<&Downtime>,
     chain: &Chain,
 ) -> ManifestDraft {
     let identity = &examined.identity;
@@ -51,12 +51,13 @@ pub fn draft(
         proof_reason: stated.reason,
         restore: hints(view, identity, plan),
         snapshot: Snapshot {
-            mode: match plan.mode {
-                Mode::Cold => SnapshotMode::Cold,
-                Mode::Freeze => SnapshotMode::Freeze,
+            mode: match (downtime, plan.mode) {
+                (None, _) => SnapshotMode::Running,
+                (Some(_), Mode::Cold) => SnapshotMode::Cold,
+                (Some(_), Mode::Freeze) => SnapshotMode::Freeze,
             },
-            engine_down_ms: downtime.total_ms,
-            ours_ms: downtime.ours_ms,
+            engine_down_ms: downtime.map_or(0, |down| down.total_ms),
+            ours_ms: downtime.map_or(0, |down| down.ours_ms),
         },
         counts: proof::counts(inventory),
         payload: (),

@@ -6,6 +6,7 @@ use std::{
     ops::ControlFlow,
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result};
@@ -23,17 +24,17 @@ use crate::{
 
 /// What the archive is made of, beside the snapshot.
 #[derive(Debug)]
-pub struct Parts<'a> {
+pub struct Parts {
     pub manifest: ManifestDraft,
     pub inventory: serde_json::Value,
-    pub recipients: &'a [Recipient],
+    pub recipients: Vec<Recipient>,
     pub level: i32,
-    pub key: &'a SecretKey,
+    pub key: Arc<SecretKey>,
 }
 
 /// Seals the snapshot into the new file `out`, and reads it back. Blocking; a stop request ends it
 /// with an error and leaves a useless file.
-pub fn pack(snapshot: &Snapshot, parts: Parts<'_>, out: &Path, bars: Bars, shutdown: &Shutdown) -> Result<Sealed> {
+pub fn pack(snapshot: &Snapshot, parts: Parts, out: &Path, bars: Bars, shutdown: &Shutdown) -> Result<Sealed> {
     let entries = snapshot.copied.entries.iter().map(source_entry).collect::<Result<Vec<_>, _>>()?;
     let left_out = snapshot
         .copied
@@ -45,9 +46,9 @@ pub fn pack(snapshot: &Snapshot, parts: Parts<'_>, out: &Path, bars: Bars, shutd
         entries,
         left_out: left_out.collect(),
         inventory: parts.inventory,
-        recipients: parts.recipients,
+        recipients: &parts.recipients,
         level: parts.level,
-        key: parts.key,
+        key: &parts.key,
     };
     let mut file = OpenOptions::new()
         .read(true)

@@ -31,7 +31,8 @@ pub struct BackupReport {
     pub size: u64,
     /// SHA-256 of the archive.
     pub sha256: String,
-    pub downtime: Downtime,
+    /// None if the engine was left alone.
+    pub downtime: Option<Downtime>,
     pub kept: Vec<Kept>,
     /// Archives of earlier runs that were waiting, and what became of them.
     pub sent: Vec<Sent>,
@@ -57,7 +58,7 @@ impl BackupReport {
     pub fn new(
         plan: BackupPlan,
         sealed: Sealed,
-        downtime: Downtime,
+        downtime: Option<Downtime>,
         kept: Vec<Kept>,
         phases: Vec<Phase>,
         signing_key: KeyNote,
@@ -102,22 +103,11 @@ impl BackupReport {
 
 impl fmt::Display for BackupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (plan, down) = (&self.plan, &self.downtime);
+        let plan = &self.plan;
         writeln!(f, "Backup {} of manager {} is stored.", plan.id, plan.hostname)?;
         writeln!(f, "  swarm     {} at {}, engine {}", plan.cluster_id, plan.raft_addr, plan.engine_version)?;
         writeln!(f, "  holds     {}", human_counts(&self.counts))?;
-        let (name, there, back) = match plan.mode {
-            Mode::Cold => ("downtime", "stop", "start"),
-            Mode::Freeze => ("pause", "freeze", "thaw"),
-        };
-        writeln!(
-            f,
-            "  {name:9} {} in all: {} to {there}, {} ours, {} to {back}",
-            human_ms(down.total_ms),
-            human_ms(down.stopping_ms),
-            human_ms(down.ours_ms),
-            human_ms(down.starting_ms)
-        )?;
+        write_downtime(f, plan.mode, self.downtime.as_ref())?;
         writeln!(f, "  archive   {}, SHA-256 {}", human_bytes(self.size), self.sha256)?;
         for kept in &self.kept {
             match &kept.lock {
@@ -197,6 +187,19 @@ impl fmt::Display for SentReport {
 fn still_waiting(sent: &[Delivery]) -> impl Iterator<Item = String> {
     let waiting = sent.iter().filter(|delivery| !delivery.is_complete());
     waiting.map(|delivery| format!("{} still waits in the spool: {}", delivery.id, delivery.complaints().join("; ")))
+}
+
+fn write_downtime(f: &mut fmt::Formatter<'_>, mode: Mode, down: Option<&Downtime>) -> fmt::Result {
+    let (name, there, back) = match mode {
+        Mode::Cold => ("downtime", "stop", "start"),
+        Mode::Freeze => ("pause", "freeze", "thaw"),
+    };
+    let Some(down) = down else {
+        return writeln!(f, "  {name:9} none: the engine was left alone");
+    };
+    let [all, stopping, ours, starting] =
+        [down.total_ms, down.stopping_ms, down.ours_ms, down.starting_ms].map(human_ms);
+    writeln!(f, "  {name:9} {all} in all: {stopping} to {there}, {ours} ours, {starting} to {back}")
 }
 
 fn write_sent(f: &mut fmt::Formatter<'_>, sent: &[Sent]) -> fmt::Result {

@@ -10,7 +10,7 @@ use bollard::models::{
 use swarmdr_archive::manifest::Manifest;
 
 use super::{
-    Backup, BackupPlan,
+    Backup, BackupPlan, NOT_RESTORABLE,
     chain::Chain,
     check_identity, check_space,
     deliver::{Courier, Sent},
@@ -103,6 +103,7 @@ impl Backup<'_> {
         });
         let snapshot = copy.await.context("the copy ended unexpectedly")??;
         let (snapshot, examined) = examine(snapshot, Mode::Cold, key.cloned()).await?;
+        let examined = examined.context(NOT_RESTORABLE)?;
         check_identity(&examined.identity, plan)?;
         if let Proof::Unproven(damage) = &examined.proof {
             return Err(Fault::refused(format!("the raft log of this manager breaks: {damage}"))
@@ -110,12 +111,11 @@ impl Backup<'_> {
                 .into());
         }
         let inventory = examined.inventory.clone().context("a proven state has an inventory")?;
-        let draft = manifest::draft(plan, &view_of(&inventory), &examined, &inventory, &none(self), &chain);
+        let draft = manifest::draft(plan, &view_of(&inventory), &examined, &inventory, Some(&none(self)), &chain);
         let signing = signing::load_or_make(self.config)?;
         let recipients = parse_recipients(self.config)?;
-        let (snapshot, sealed) = self
-            .pack_keeping(snapshot, draft, &inventory, recipients, &signing, &courier.spool.partial(plan.id))
-            .await?;
+        let parts = self.parts(draft, &inventory, recipients, &signing)?;
+        let (snapshot, sealed) = self.pack(snapshot, parts, courier.spool.partial(plan.id)).await?;
         let spooled = courier.spool.admit(plan.id)?;
         let archive = Archive::sealed(&spooled.path, &sealed);
         Ok(Stranded { manifest: sealed.manifest, inventory, copy: snapshot.keep(), spooled, archive })

@@ -1,7 +1,6 @@
 //! The only part of a backup in which the engine is away.
 //!
-//! Most of the copy is made before, beside the running engine. Then the failsafe is armed, the engine made to
-//! stand still, what changed since copied, and the engine brought back: on every way out, and by the failsafe if
+//! Most of the copy was made before, beside the running engine. The failsafe is armed, the engine made to stand still, what changed since copied, and the engine brought back: on every way out, and by the failsafe if
 //! this process cannot.
 
 use std::time::Duration;
@@ -34,10 +33,11 @@ const FREEZE_ATTEMPTS: u32 = 2;
 /// The state of an engine that stood still, copied, and the engine back.
 pub struct Taken {
     pub snapshot: Snapshot,
-    pub downtime: Downtime,
+    /// None if the engine was left alone.
+    pub downtime: Option<Downtime>,
     /// What an operator should know.
     pub notes: Vec<String>,
-    /// What is wrong with the engine that came back.
+    /// What is wrong with the engine.
     pub attention: Vec<String>,
 }
 
@@ -59,19 +59,18 @@ enum Copying {
 }
 
 impl Backup<'_> {
-    /// Pauses the engine, copies its state, brings it back. It is brought back on every way out. `recheck` is asked last
-    /// before the engine is touched, since the copy beside the running engine takes time.
+    /// Pauses the engine, copies what changed since the `snapshot` beside the running one, brings it back. It is brought
+    /// back on every way out. `recheck` is asked last before the engine is touched, since that copy took time.
     pub(super) async fn take(
         &self,
         plan: &BackupPlan,
+        mut snapshot: Snapshot,
         key: Option<&RunningKey>,
         phases: &mut Phases,
         note: &mut RunNote,
         recheck: impl Future<Output = Result<()>>,
     ) -> Result<Taken> {
         let control = EngineControl::connect(self.config).await?;
-        phases.begin("pre-copy");
-        let mut snapshot = self.copy_beside_the_engine(plan).await?;
         let mut notes = Vec::new();
         let why = "a backup has paused the Docker engine";
         let inhibitor = Inhibitor::take(control.systemd().bus(), why, self.shutdown).await;
@@ -91,17 +90,6 @@ impl Backup<'_> {
             }
         }
         unreachable!("the last attempt returns")
-    }
-
-    async fn copy_beside_the_engine(&self, plan: &BackupPlan) -> Result<Snapshot> {
-        let (state_dir, snapshot_dir) = (plan.state_dir.clone(), plan.snapshot_dir.clone());
-        let shutdown = self.shutdown.clone();
-        let copy = tokio::task::spawn_blocking(move || -> Result<Snapshot> {
-            let mut snapshot = Snapshot::begin(&state_dir, &snapshot_dir)?;
-            snapshot.copy(Writer::Running, &Patience { shutdown: &shutdown, until: None })?;
-            Ok(snapshot)
-        });
-        copy.await.context("the copy ended unexpectedly")?.context("no backup was made; the engine was not touched")
     }
 
     /// Arms, holds, copies, resumes. An error means that the engine was not touched.
@@ -210,7 +198,7 @@ impl Backup<'_> {
                 // The copy is good whatever becomes of the engine, so it is stored first and told after.
                 let late = self.await_engine(key).await.err();
                 let attention = late.iter().map(|error| format!("{error:#}")).collect();
-                Ok(Taken { snapshot, downtime, notes, attention })
+                Ok(Taken { snapshot, downtime: Some(downtime), notes, attention })
             }
             (Err(error), Ok(_)) => {
                 let back = self.await_engine(key).await;

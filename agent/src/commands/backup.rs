@@ -64,10 +64,11 @@ fn facts(plan: &BackupPlan) -> Vec<(&'static str, String)> {
 /// What hooks are told after it, and what this host remembers of it.
 fn ended(report: &BackupReport) -> Ended {
     let vaults: Vec<&str> = report.kept.iter().map(|kept| kept.vault.as_str()).collect();
+    let (down, ours) = report.downtime.map_or((0, 0), |down| (down.total_ms, down.ours_ms));
     let facts = vec![
         ("SIZE", report.size.to_string()),
         ("SHA256", report.sha256.clone()),
-        ("ENGINE_DOWN_MS", report.downtime.total_ms.to_string()),
+        ("ENGINE_DOWN_MS", down.to_string()),
         ("VAULTS", vaults.join(" ")),
     ];
     let made = Made {
@@ -75,8 +76,8 @@ fn ended(report: &BackupReport) -> Ended {
         cluster: report.plan.cluster_id.clone(),
         at: report.plan.created_at,
         size: report.size,
-        engine_down_ms: report.downtime.total_ms,
-        ours_ms: report.downtime.ours_ms,
+        engine_down_ms: down,
+        ours_ms: ours,
         phases: report.phases.iter().map(|phase| (phase.name.to_owned(), phase.ms)).collect(),
     };
     Ended { facts, made: Some(made), ..Ended::with(report.exit) }

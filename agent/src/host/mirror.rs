@@ -206,7 +206,12 @@ impl Mirror {
                     }
                 }
                 seen.insert(path.clone());
-                copied.entries.push(entry(path, &metadata));
+                let mut entry = entry(path, &metadata);
+                // It may have grown since it was looked at; what waits to be applied stands still.
+                if let (Writer::Running, Some(Held::File { stamp, .. })) = (writer, self.held.get(&entry.path)) {
+                    entry.size = stamp.size;
+                }
+                copied.entries.push(entry);
             }
         }
         self.remove_others(&seen, writer)?;

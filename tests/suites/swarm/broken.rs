@@ -15,14 +15,15 @@ use swarmdr_tests::scenario::{IDENTITY, Site, describe_swarm};
 use swarmdr_tests::tree::capture;
 
 use crate::overheard::Overheard;
+use crate::rotten::{broken_log, broken_snapshot, busy};
 
-const LIVE: &str = "/var/lib/docker/swarm";
+pub const LIVE: &str = "/var/lib/docker/swarm";
 const UNLOCK_KEY: &str = "/root/unlock-key";
 const SIGNING_KEY: &str = "/var/lib/swarmdr/keys/signing.key";
 const CREDENTIALS: &str = "/etc/swarmdr/credentials";
 
-/// One host for all of it: a swarm with planted values, healthy, autolocked, panicking, and damaged on disk under its
-/// running engine in the two ways that differ: a snapshot, which the engine does without, and the log, which it does not.
+/// One host for all of it: a swarm with planted values, healthy, busy, autolocked, panicking, and damaged on disk under its
+/// running engine, which notices nothing and must not be stopped: in a snapshot, and in the log.
 #[tokio::test]
 async fn a_state_that_does_not_replay_is_marked_and_passed_over_and_no_secret_is_ever_said() -> Result<()> {
     let site = Site::new(Release::V20).await?;
@@ -35,13 +36,13 @@ async fn a_state_that_does_not_replay_is_marked_and_passed_over_and_no_secret_is
     plant_keys(&site, &host, &mut heard)?;
 
     healthy(&host, &mut heard)?;
+    busy(&host, &mut heard)?;
     let by_snapshot = broken_snapshot(&host, &mut heard)?;
     autolocked(&host, &mut heard)?;
     mistaken(&host, &mut heard)?;
     panicking(&host, &mut heard)?;
     let proven = heard.say_json(&host, 0, &["backup"])?;
     let before = describe_swarm(&host)?;
-    site.configure(&host, &(site.config("s3://vault/prod") + "\n[engine]\nstart_timeout = 20\n"))?;
     let by_log = broken_log(&host, &mut heard)?;
 
     let listed = heard.say_both(&host, 0, &["list"])?;
@@ -192,7 +193,16 @@ fn autolocked(host: &Host, heard: &mut Overheard) -> Result<()> {
     heard.say_both(host, 2, &with("/root/no-key"))?;
     heard.say_both(host, 0, &["inspect", "--dir", LIVE])?;
     heard.say_both(host, 0, &["inspect", "--dir", LIVE, "--unlock-key", UNLOCK_KEY])?;
-    heard.say_both(host, 1, &["inspect", "--dir", LIVE, "--unlock-key", "/root/wrong-key"])?;
+    let (human, _) = heard.say_both(host, 6, &["inspect", "--dir", LIVE, "--unlock-key", "/root/wrong-key"])?;
+    assert!(human.contains("! the unlock key does not open certificates/swarm-node.key"), "{human}");
+    let latest = ["inspect", "--latest", "--identity", IDENTITY, "--unlock-key", "/root/wrong-key"];
+    let (human, _) = heard.say_both(host, 6, &latest)?;
+    assert!(human.contains("! the unlock key does not open") && human.contains("db-password"), "{human}");
+    let configured = [&format!("SWARMDR_RESTORE__UNLOCK_KEY_FILE={UNLOCK_KEY}")[..]];
+    let mut say = |args: &[&str]| heard.say_with(host, "swarmdr-agent", &configured, 0, args);
+    assert!(say(&verify)?.contains("raft log replayed"));
+    assert!(say(&["inspect", "--latest", "--identity", IDENTITY])?.contains("as the raft log says"));
+    say(&["diff", "latest", LIVE, "--identity", IDENTITY])?;
     host.docker(&["swarm", "update", "--autolock=false"])?;
     let file = format!("{LIVE}/certificates/swarm-node.key");
     let opened = host.wait_for("the key file to be open again", Duration::from_secs(60), || {
@@ -205,7 +215,7 @@ fn autolocked(host: &Host, heard: &mut Overheard) -> Result<()> {
 /// Key files with a slip of the hand in them, and states with files damaged or missing.
 fn mistaken(host: &Host, heard: &mut Overheard) -> Result<()> {
     host.sh(&format!("sed 's/^\\(AGE-SECRET-KEY-1..........\\)./\\1!/' {IDENTITY} > /root/typo.txt"))?;
-    heard.say_both(host, 1, &["verify", "--latest", "--identity", "/root/typo.txt"])?;
+    heard.say_both(host, 2, &["verify", "--latest", "--identity", "/root/typo.txt"])?;
     for (file, script) in
         [(SIGNING_KEY, "2s/^\\(....................\\)./\\1!/"), (CREDENTIALS, "s/access_key_id = ./&!/")]
     {
@@ -257,48 +267,6 @@ fn debug_agent() -> Result<PathBuf> {
     Ok(target.join("debug/swarmdr-agent"))
 }
 
-/// Bytes rot in the newest snapshot while the engine runs. It renames that when it starts, and replays its log from the
-/// beginning: the log of a young swarm, all of it under one data key. After a rotation of that key it could not, and
-/// would come up as no manager (seen on 26.1.5 with autolock switched on before).
-fn broken_snapshot(host: &Host, heard: &mut Overheard) -> Result<String> {
-    host.docker(&["swarm", "update", "--snapshot-interval=20"])?;
-    host.wait_for("a snapshot", Duration::from_secs(60), || {
-        host.sh("for n in 1 2 3 4 5; do docker secret create s-$(date +%N) /etc/hostname >/dev/null; done")?;
-        Ok(Some(host.sh(&format!("ls {LIVE}/raft/snap-v3-encrypted"))?).filter(|list| list.ends_with(".snap")))
-    })?;
-    host.sh(&format!("for file in {LIVE}/raft/snap-v3-encrypted/*.snap; do {}; done", rot("$file", 3000)))?;
-    let stored = heard.say_json(host, 6, &["backup"])?;
-    let attention = stored["attention"].to_string();
-    assert!(
-        attention.contains("raft log breaks at raft/snap-v3-encrypted/") && attention.contains(", byte 0"),
-        "{attention}"
-    );
-    host.wait_manager()?;
-    let left = host.sh(&format!("ls {LIVE}/raft/snap-v3-encrypted"))?;
-    assert!(left.contains(".snap.broken"), "the engine goes on without it: {left}");
-    Ok(text(&stored, "/id")?.to_owned())
-}
-
-/// Bytes rot in the log. The engine does not notice before it starts, and then it does not start its swarm.
-fn broken_log(host: &Host, heard: &mut Overheard) -> Result<String> {
-    host.sh(&format!("for file in {LIVE}/raft/wal-v3-encrypted/*.wal; do {}; done", rot("$file", 2000)))?;
-    let (human, _) = heard.say_both(host, 6, &["inspect", "--dir", LIVE])?;
-    assert!(human.contains("NO: the raft log breaks"), "{human}");
-    let stored = heard.say_json(host, 6, &["backup"])?;
-    let attention = stored["attention"].to_string();
-    assert!(attention.contains("raft log breaks at raft/wal-v3-encrypted/"), "{attention}");
-    assert!(attention.contains("the swarm on this host to be back"), "{attention}");
-    Ok(text(&stored, "/id")?.to_owned())
-}
-
-/// A script that changes one byte of a file in place.
-fn rot(file: &str, at: u32) -> String {
-    format!(
-        "byte=$(od -An -tu1 -j{at} -N1 \"{file}\"); \
-         printf \"\\\\$(printf %o $((byte ^ 1)))\" | dd of=\"{file}\" bs=1 seek={at} conv=notrunc status=none"
-    )
-}
-
 /// Manifests in clear, archives, names in the spool and in the bucket, and what the agent notes for itself.
 async fn what_lies_around(site: &Site, host: &Host, heard: &mut Overheard) -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -324,7 +292,7 @@ async fn what_lies_around(site: &Site, host: &Host, heard: &mut Overheard) -> Re
     Ok(())
 }
 
-fn text<'a>(document: &'a Value, pointer: &str) -> Result<&'a str> {
+pub fn text<'a>(document: &'a Value, pointer: &str) -> Result<&'a str> {
     let value = document.pointer(pointer).and_then(Value::as_str);
     value.with_context(|| format!("there is no text at {pointer} in {document:#}"))
 }

@@ -1,0 +1,139 @@
+//! The copy that is made beside the running engine, and what it says of the log on the disk.
+//!
+//! A running engine holds its swarm in memory and appends to its log; it never reads it. So it does not notice when bytes
+//! of it rot, and after a stop it does not come back as a manager (seen on 26.1.5). A backup must not be what stops it:
+//! in cold mode the copy is read before, as an engine would read it at its start.
+//!
+//! In a copy of files that are written meanwhile the end may be torn, and a snapshot may be newer than the log beside it:
+//! that is no damage. It is gone, or elsewhere, when copied again a moment later. What breaks at the same place again
+//! is on the disk.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::{Backup, BackupPlan, check_identity, examine, snapshot::Snapshot, take::Taken};
+use crate::{
+    config::Mode,
+    fault::Fault,
+    host::{copy::Patience, mirror::Writer},
+    swarm::{self, Damage, Examined, Proof, UnlockKey, state_dir::SNAP_DIR},
+};
+
+/// A busy engine moves on between two of them.
+const LOOKS: u32 = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
+/// What the disk holds while the engine runs.
+pub enum Precopy {
+    /// Nothing that would keep the engine from coming back. The copy itself is of no one moment.
+    Sound(Snapshot),
+    /// The engine must not be stopped.
+    Broken(Box<Broken>),
+}
+
+/// All that can be had of the files of an engine that must not be stopped.
+pub struct Broken {
+    snapshot: Snapshot,
+    examined: Examined,
+    damage: Damage,
+}
+
+impl Backup<'_> {
+    /// Copies the state beside the running engine; reads the copy if the engine is to be stopped.
+    pub(super) async fn precopy(&self, plan: &BackupPlan, key: Option<&UnlockKey>) -> Result<Precopy> {
+        let untouched = "no backup was made; the engine was not touched";
+        let begin = Snapshot::begin(&plan.state_dir, &plan.snapshot_dir);
+        let mut snapshot = self.copy_beside_the_engine(begin.context(untouched)?).await.context(untouched)?;
+        if plan.mode == Mode::Freeze {
+            return Ok(Precopy::Sound(snapshot));
+        }
+        let mut before: Option<String> = None;
+        for left in (0..LOOKS).rev() {
+            let looked;
+            (snapshot, looked) = self.shutdown.or_interrupted(examine(snapshot, plan.mode, key.cloned())).await?;
+            let now = match &looked {
+                Ok(Examined { proof: Proof::Unproven(damage), .. }) => place(damage),
+                Ok(_) => return Ok(Precopy::Sound(snapshot)),
+                Err(swarm::Error::Damaged(damage)) => place(damage),
+                Err(error) => error.to_string(),
+            };
+            if before.as_ref() == Some(&now) {
+                return broken(snapshot, looked, plan);
+            }
+            tracing::debug!(at = now, left, "the copy beside the running engine does not replay");
+            before = Some(now);
+            if left > 0 {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+                snapshot = self.copy_beside_the_engine(snapshot).await.context(untouched)?;
+            }
+        }
+        Ok(Precopy::Sound(snapshot))
+    }
+
+    async fn copy_beside_the_engine(&self, mut snapshot: Snapshot) -> Result<Snapshot> {
+        let shutdown = self.shutdown.clone();
+        let copy = tokio::task::spawn_blocking(move || -> Result<Snapshot> {
+            snapshot.copy(Writer::Running, &Patience { shutdown: &shutdown, until: None })?;
+            Ok(snapshot)
+        });
+        copy.await.context("the copy ended unexpectedly")?
+    }
+}
+
+fn broken(snapshot: Snapshot, looked: Result<Examined, swarm::Error>, plan: &BackupPlan) -> Result<Precopy> {
+    let examined = looked.map_err(|error| {
+        let advice = match &error {
+            swarm::Error::WrongUnlockKey { .. } => {
+                "an engine takes its time to lock its files with a new unlock key: try again in a minute".to_owned()
+            }
+            _ => advice(&plan.hostname, false),
+        };
+        Fault::refused(
+            "no backup was made; the engine was not stopped, since it could not start from what is on its disk",
+        )
+        .advice(advice)
+        .because(error)
+    })?;
+    check_identity(&examined.identity, plan)?;
+    let Proof::Unproven(damage) = examined.proof.clone() else { return Ok(Precopy::Sound(snapshot)) };
+    Ok(Precopy::Broken(Box::new(Broken { snapshot, examined, damage })))
+}
+
+impl Broken {
+    /// The copy is stored as it is, and told from one of an engine that stood still.
+    pub fn left_alone(self, plan: &BackupPlan) -> (Taken, Examined) {
+        let attention = attention(&self.damage, &plan.hostname).to_vec();
+        (Taken { snapshot: self.snapshot, downtime: None, notes: Vec::new(), attention }, self.examined)
+    }
+}
+
+fn place(damage: &Damage) -> String {
+    format!("{}, byte {}", damage.file, damage.offset)
+}
+
+/// What to tell the operator of a manager that lives in memory only.
+fn attention(damage: &Damage, hostname: &str) -> [String; 2] {
+    [
+        format!(
+            "THE ENGINE WAS NOT STOPPED: its disk is damaged at {damage}. It runs on from memory, and may not come back as \
+             a manager. What is stored was copied beside it and cannot be relied on"
+        ),
+        advice(hostname, damage.file.starts_with(SNAP_DIR)),
+    ]
+}
+
+/// Both ways were gone to their end on 26.1.5.
+fn advice(hostname: &str, in_snapshot: bool) -> String {
+    let first = "do not restart Docker or this host before this is repaired";
+    if in_snapshot {
+        return format!(
+            "{first}: the next snapshot replaces the damaged one. Note the Snapshot Interval in `docker info`, have a snapshot \
+             made (`docker swarm update --snapshot-interval 10`, then create and remove some configs), and set it back"
+        );
+    }
+    format!(
+        "{first}: make another node a manager (`docker node promote NODE`), wait until `docker node ls` shows it as \
+         Reachable, then `docker node demote {hostname}`, and promote it again: it gets a new log from the others"
+    )
+}

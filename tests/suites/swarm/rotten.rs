@@ -1,0 +1,122 @@
+//! Bytes that rot under a running engine, which does not notice: a backup must, and must not stop it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
+use swarmdr_tests::s3::Release;
+use swarmdr_tests::scenario::{IDENTITY, Site};
+
+use crate::broken::{LIVE, text};
+use crate::overheard::Overheard;
+
+/// A node that becomes a manager, or stops being one, first gets another certificate.
+const ROLE_LIMIT: Duration = Duration::from_secs(90);
+
+/// In a copy beside an engine that writes all the time the end of the log is torn, and that is no damage.
+pub fn busy(host: &Host, heard: &mut Overheard) -> Result<()> {
+    let write =
+        "n=0; while :; do n=$((n+1)); head -c 400000 /dev/urandom | docker secret create busy-$n -; sleep 0.5; done";
+    host.sh(&format!("systemd-run --quiet --unit=writer sh -c '{write}'"))?;
+    for _ in 0..2 {
+        let made = heard.say_json(host, 0, &["backup"])?;
+        assert!(made["downtime"]["total_ms"].as_u64().is_some_and(|ms| ms > 0), "{made:#}");
+        host.wait_manager()?;
+    }
+    host.sh("systemctl stop writer; docker secret ls -q --filter name=busy- | xargs docker secret rm > /dev/null")?;
+    Ok(())
+}
+
+/// Bytes rot in the newest snapshot while the engine runs. It does not notice. When it starts it renames that snapshot and
+/// replays its log from the beginning, which works only while all of that log is there and under one data key: after a
+/// rotation of that key it came up as no manager (26.1.5, with autolock switched on before). The next snapshot mends it.
+pub fn broken_snapshot(host: &Host, heard: &mut Overheard) -> Result<String> {
+    let snapshots = format!("{LIVE}/raft/snap-v3-encrypted");
+    let newest = || host.sh(&format!("ls {snapshots} | tail -n 1"));
+    let write = "for n in 1 2 3 4 5; do docker secret create s-$(date +%N) /etc/hostname >/dev/null; done";
+    let another = |old: &str| {
+        host.wait_for("a snapshot", Duration::from_secs(60), || {
+            host.sh(write)?;
+            Ok(Some(newest()?).filter(|name| name.ends_with(".snap") && name != old))
+        })
+    };
+    host.docker(&["swarm", "update", "--snapshot-interval=20"])?;
+    let broken = another("")?;
+    host.sh(&rot(&format!("{snapshots}/{broken}"), 3000))?;
+    let stored = left_alone(host, heard, &format!("raft/snap-v3-encrypted/{broken}, byte 0"))?;
+    let attention = stored["attention"].to_string();
+    assert!(attention.contains("docker swarm update --snapshot-interval"), "{attention}");
+    another(&broken)?;
+    heard.say_json(host, 0, &["backup"])?;
+    host.wait_manager()?;
+    Ok(text(&stored, "/id")?.to_owned())
+}
+
+/// Bytes rot in the log. The engine would not come back as a manager.
+pub fn broken_log(host: &Host, heard: &mut Overheard) -> Result<String> {
+    host.sh(&format!("for file in {LIVE}/raft/wal-v3-encrypted/*.wal; do {}; done", rot("$file", 2000)))?;
+    let (human, _) = heard.say_both(host, 6, &["inspect", "--dir", LIVE])?;
+    assert!(human.contains("NO: the raft log breaks"), "{human}");
+    let stored = left_alone(host, heard, "raft/wal-v3-encrypted/")?;
+    let attention = stored["attention"].to_string();
+    assert!(attention.contains("docker node demote m1"), "{attention}");
+    Ok(text(&stored, "/id")?.to_owned())
+}
+
+/// A backup of a manager whose disk is damaged there: it is the same process before and after, and works.
+fn left_alone(host: &Host, heard: &mut Overheard, place: &str) -> Result<Value> {
+    let run = "systemctl show --property=InvocationID,NRestarts,MainPID docker.service";
+    let before = host.sh(run)?;
+    let stored = heard.say_json(host, 6, &["backup"])?;
+    assert_eq!(host.sh(run)?, before);
+    host.docker(&["service", "ls"])?;
+    let attention = stored["attention"].to_string();
+    assert!(attention.contains("THE ENGINE WAS NOT STOPPED") && attention.contains(place), "{attention}");
+    assert_eq!(stored["downtime"], Value::Null, "{stored:#}");
+    let shown = heard.say_json(host, 6, &["inspect", text(&stored, "/id")?, "--identity", IDENTITY])?;
+    assert_eq!((text(&shown, "/backup/snapshot_mode")?, text(&shown, "/proof")?), ("running", "unproven"));
+    Ok(stored)
+}
+
+/// What the agent advises, done: the swarm outlives its only manager's log, and that manager gets a new one.
+#[tokio::test]
+async fn a_manager_whose_log_is_damaged_gets_a_new_one_as_it_is_told() -> Result<()> {
+    let site = Site::new(Release::V20).await?;
+    let host = site.lab.boot(HostSpec::new("m1", Engine::E26_1, addr(11)))?;
+    let other = site.lab.boot(HostSpec::new("m2", Engine::E26_1, addr(12)))?;
+    let mut heard = Overheard::default();
+    host.swarm_init()?;
+    other.join(&host, Role::Worker)?;
+    host.create_secret("db-password", b"kept")?;
+    site.set_up_manager(&host)?;
+    site.set_up_restorer(&host)?;
+    broken_log(&host, &mut heard)?;
+
+    let reachable = |node: &str| {
+        let status = ["node", "inspect", "--format", "{{.ManagerStatus.Reachability}}", node];
+        host.wait_for(&format!("{node} to be reachable"), ROLE_LIMIT, || {
+            Ok(Some(other.docker(&status)?).filter(|status| status.trim() == "reachable"))
+        })
+    };
+    host.docker(&["node", "promote", "m2"])?;
+    reachable("m2")?;
+    host.docker(&["node", "demote", "m1"])?;
+    host.wait_for("m1 to be a worker", ROLE_LIMIT, || {
+        let control = host.docker(&["info", "--format", "{{.Swarm.ControlAvailable}}"])?;
+        Ok((control.trim() == "false").then_some(()))
+    })?;
+    other.docker(&["node", "promote", "m1"])?;
+    reachable("m1")?;
+    let made = heard.say_json(&host, 0, &["backup", "--allow-quorum-loss"])?;
+    assert_eq!(made["counts"]["secrets"], 1, "{made:#}");
+    Ok(())
+}
+
+/// A script that changes one byte of a file in place.
+fn rot(file: &str, at: u32) -> String {
+    format!(
+        "byte=$(od -An -tu1 -j{at} -N1 \"{file}\"); \
+         printf \"\\\\$(printf %o $((byte ^ 1)))\" | dd of=\"{file}\" bs=1 seek={at} conv=notrunc status=none"
+    )
+}
