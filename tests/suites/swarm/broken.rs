@@ -15,14 +15,14 @@ use swarmdr_tests::scenario::{IDENTITY, Site, describe_swarm};
 use swarmdr_tests::tree::capture;
 
 use crate::overheard::Overheard;
-use crate::rotten::{broken_log, broken_snapshot, busy};
+use crate::rotten::{broken_log, broken_snapshot};
 
 pub const LIVE: &str = "/var/lib/docker/swarm";
 const UNLOCK_KEY: &str = "/root/unlock-key";
 const SIGNING_KEY: &str = "/var/lib/swarmdr/keys/signing.key";
 const CREDENTIALS: &str = "/etc/swarmdr/credentials";
 
-/// One host for all of it: a swarm with planted values, healthy, busy, autolocked, panicking, and damaged on disk under its
+/// One host for all of it: a swarm with planted values, healthy, autolocked, panicking, and damaged on disk under its
 /// running engine, which notices nothing and must not be stopped: in a snapshot, and in the log.
 #[tokio::test]
 async fn a_state_that_does_not_replay_is_marked_and_passed_over_and_no_secret_is_ever_said() -> Result<()> {
@@ -36,7 +36,6 @@ async fn a_state_that_does_not_replay_is_marked_and_passed_over_and_no_secret_is
     plant_keys(&site, &host, &mut heard)?;
 
     healthy(&host, &mut heard)?;
-    busy(&host, &mut heard)?;
     let by_snapshot = broken_snapshot(&host, &mut heard)?;
     autolocked(&host, &mut heard)?;
     mistaken(&host, &mut heard)?;

@@ -159,7 +159,7 @@ impl Campaign {
     /// As [`Campaign::place`], by a glance where that is enough.
     fn look(&self, tally: &Tally, file: &str, what: &str) -> Result<Option<Damage>> {
         let glance = if file.starts_with("raft/") { self.glance(what)? } else { None };
-        if glance.is_some() && tally.placed % LOOK_AGAIN != 0 {
+        if glance.is_some() && !tally.placed.is_multiple_of(LOOK_AGAIN) {
             return Ok(glance);
         }
         let place = self.place(what)?;

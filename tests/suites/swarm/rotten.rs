@@ -15,9 +15,9 @@ use crate::overheard::Overheard;
 const ROLE_LIMIT: Duration = Duration::from_secs(90);
 
 /// In a copy beside an engine that writes all the time the end of the log is torn, and that is no damage.
-pub fn busy(host: &Host, heard: &mut Overheard) -> Result<()> {
+fn busy(host: &Host, heard: &mut Overheard) -> Result<()> {
     let write =
-        "n=0; while :; do n=$((n+1)); head -c 400000 /dev/urandom | docker secret create busy-$n -; sleep 0.5; done";
+        "n=0; while :; do n=$((n+1)); head -c 200000 /dev/urandom | docker secret create busy-$n -; sleep 0.5; done";
     host.sh(&format!("systemd-run --quiet --unit=writer sh -c '{write}'"))?;
     for _ in 0..2 {
         let made = heard.say_json(host, 0, &["backup"])?;
@@ -91,6 +91,7 @@ async fn a_manager_whose_log_is_damaged_gets_a_new_one_as_it_is_told() -> Result
     host.create_secret("db-password", b"kept")?;
     site.set_up_manager(&host)?;
     site.set_up_restorer(&host)?;
+    busy(&host, &mut heard)?;
     broken_log(&host, &mut heard)?;
 
     let reachable = |node: &str| {
