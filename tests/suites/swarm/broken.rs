@@ -70,7 +70,7 @@ async fn a_state_that_does_not_replay_is_marked_and_passed_over_and_no_secret_is
     site.set_up_restorer(&host)?;
     let refused = heard.say_json(&host, 4, &["restore", &by_log, "--identity", IDENTITY])?;
     assert!(text(&refused, "/error")?.contains("could not be replayed when it was made"), "{refused:#}");
-    heard.say(&host, 0, &["restore", "--latest", "--identity", IDENTITY, "--dry-run"])?;
+    heard.say(&host, 6, &["restore", "--latest", "--identity", IDENTITY, "--dry-run"])?;
     let restored = heard.say_json(&host, 6, &["restore", "--latest", "--identity", IDENTITY])?;
     assert_eq!(text(&restored, "/id")?, text(&proven, "/id")?);
     let findings = restored["findings"].to_string();
