@@ -107,7 +107,8 @@ async fn a_manager_whose_log_is_damaged_gets_a_new_one_as_it_is_told() -> Result
         let control = host.docker(&["info", "--format", "{{.Swarm.ControlAvailable}}"])?;
         Ok((control.trim() == "false").then_some(()))
     })?;
-    other.docker(&["node", "promote", "m1"])?;
+    // Refused while the swarm itself is changing the node.
+    host.wait_for("m1 to be promoted", ROLE_LIMIT, || other.docker(&["node", "promote", "m1"]).map(Some))?;
     reachable("m1")?;
     let made = heard.say_json(&host, 0, &["backup", "--allow-quorum-loss"])?;
     assert_eq!(made["counts"]["secrets"], 1, "{made:#}");
