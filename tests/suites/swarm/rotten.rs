@@ -103,12 +103,16 @@ async fn a_manager_whose_log_is_damaged_gets_a_new_one_as_it_is_told() -> Result
     host.docker(&["node", "promote", "m2"])?;
     reachable("m2")?;
     host.docker(&["node", "demote", "m1"])?;
-    host.wait_for("m1 to be a worker", ROLE_LIMIT, || {
-        let control = host.docker(&["info", "--format", "{{.Swarm.ControlAvailable}}"])?;
-        Ok((control.trim() == "false").then_some(()))
-    })?;
+    let is_manager = |expected: &str| {
+        host.wait_for(&format!("m1 to be a manager: {expected}"), ROLE_LIMIT, || {
+            let control = host.docker(&["info", "--format", "{{.Swarm.ControlAvailable}}"])?;
+            Ok((control.trim() == expected).then_some(()))
+        })
+    };
+    is_manager("false")?;
     // Refused while the swarm itself is changing the node.
     host.wait_for("m1 to be promoted", ROLE_LIMIT, || other.docker(&["node", "promote", "m1"]).map(Some))?;
+    is_manager("true")?;
     reachable("m1")?;
     let made = heard.say_json(&host, 0, &["backup", "--allow-quorum-loss"])?;
     assert_eq!(made["counts"]["secrets"], 1, "{made:#}");
