@@ -1,7 +1,8 @@
 //! The only part of a backup in which the engine is away.
 //!
-//! Most of the copy was made before, beside the running engine. The failsafe is armed, the engine made to stand still, what changed since copied, and the engine brought back: on every way out, and by the failsafe if
-//! this process cannot.
+//! Most of the copy was made before, beside the running engine. The failsafe is armed, the engine made to stand
+//! still, what changed since copied, and the engine brought back: on every way out, and by the failsafe if this
+//! process cannot.
 
 use std::time::Duration;
 
