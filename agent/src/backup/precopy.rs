@@ -134,6 +134,7 @@ fn advice(hostname: &str, in_snapshot: bool) -> String {
     }
     format!(
         "{first}: make another node a manager (`docker node promote NODE`), wait until `docker node ls` shows it as \
-         Reachable, then `docker node demote {hostname}`, and promote it again: it gets a new log from the others"
+         Reachable, `docker node demote {hostname}`, wait until that shows no manager status for it, and promote it again: \
+         it gets a new log from the others"
     )
 }
