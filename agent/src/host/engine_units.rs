@@ -3,12 +3,15 @@
 //! Socket and service are changed in one go: with the service alone, any client that connects to
 //! `docker.sock` starts a stopped engine again (moby/moby#37468).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::systemd::{Systemd, UnitState, Verb};
 use crate::{config::Config, fault::Fault};
+
+const START_ATTEMPTS: u32 = 3;
+const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// The units, and how long systemd may take to change them.
 #[derive(Debug, Clone)]
@@ -75,17 +78,34 @@ impl EngineControl {
     }
 
     /// Starts the engine, whatever failed before, and waits until systemd calls it active.
+    ///
+    /// A start that fails is tried again: what an engine that was killed has left may stop its successor once (seen on
+    /// 20.10 after a stop that ended in SIGKILL), and not every unit has `Restart=`.
     pub async fn start(&self) -> Result<()> {
-        self.systemd.reset_failed(&self.service).await;
-        self.run(Verb::Start, self.start_limit).await.map_err(|cause| {
-            Fault::failed(format!("{} did not start", self.service))
-                .advice(format!(
-                    "start it by hand: `systemctl reset-failed {0}; systemctl start {0}`, and see `journalctl -u {0}`",
-                    self.service
-                ))
-                .because(cause)
-                .into()
-        })
+        let begun = Instant::now();
+        for left in (0..START_ATTEMPTS).rev() {
+            self.systemd.reset_failed(&self.service).await;
+            let limit = self.start_limit.saturating_sub(begun.elapsed());
+            match self.run(Verb::Start, limit).await {
+                Ok(()) => return Ok(()),
+                Err(error) if left > 0 && begun.elapsed() + START_PAUSE < self.start_limit => {
+                    tracing::warn!("{} did not start and is asked again: {error:#}", self.service);
+                    tokio::time::sleep(START_PAUSE).await;
+                }
+                Err(error) => return Err(self.did_not_start(error)),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn did_not_start(&self, cause: anyhow::Error) -> anyhow::Error {
+        Fault::failed(format!("{} did not start", self.service))
+            .advice(format!(
+                "start it by hand: `systemctl reset-failed {0}; systemctl start {0}`, and see `journalctl -u {0}`",
+                self.service
+            ))
+            .because(cause)
+            .into()
     }
 
     async fn run(&self, verb: Verb, limit: Duration) -> Result<()> {
