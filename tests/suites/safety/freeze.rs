@@ -216,7 +216,7 @@ fn freezing_a_leader_or_a_follower_elects_nobody() -> Result<()> {
             };
             pauses.push(report["downtime"]["total_ms"].as_u64().context("a pause")?);
             let wanted = acknowledged(&leader.host.read_file("/run/acknowledged")?, &report)?;
-            let seen = agent_json(host, 0, &["inspect", "--latest"])?;
+            let seen = agent_json(host, 0, &["inspect", report["id"].as_str().context("an id")?])?;
             let secrets = seen["inventory"]["secrets"].to_string();
             let is_missing = |(kind, n): &&(String, u64)| kind == "secret" && !secrets.contains(&format!("\"w{n}\""));
             asked += wanted.len();
