@@ -153,12 +153,15 @@ fn operations(site: &Site, moto: &Moto, host: &Host) -> Result<Known> {
     Ok(known)
 }
 
-/// The questions with which the runbook begins: a manager that works answers, and refuses to be recovered.
+/// The questions with which the runbook begins: a manager that works answers, and is not recovered.
 fn this_one_is_not_lost(site: &Site, host: &Host, questions: &[Block]) -> Result<()> {
     for question in questions {
         if question.text.contains("recover-quorum") {
+            // The engine was restarted for a backup just now.
+            host.wait_manager()?;
             let answer = host.run(&["bash", "-c", &question.text])?;
-            assert_eq!(answer.status.code(), Some(4), "{}{}", answer.stdout, answer.stderr);
+            assert_eq!(answer.status.code(), Some(0), "{}{}", answer.stdout, answer.stderr);
+            ensure!(answer.stdout.contains("has a leader; nothing was changed"), "{}", answer.stdout);
         } else {
             Person::at(host, site).follow(std::slice::from_ref(question))?;
         }
