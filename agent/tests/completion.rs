@@ -21,6 +21,8 @@ fn offered(state_dir: &Path, words: &str) -> Vec<String> {
     );
     let output = Command::new("bash")
         .args(["-c", &script])
+        // What tells tests how to run is no setting of the program.
+        .env_clear()
         .env("PATH", path)
         .env("SWARMDR_STATE_DIR", state_dir)
         .output()
