@@ -16,10 +16,9 @@
 use std::path::Path;
 
 use super::Error;
-use super::replay::Scan;
-use super::snapshot_file;
+use super::examine::Log;
 use super::state_dir::StateDir;
-use super::wal::{self, SnapshotMark};
+use super::wal::HardState;
 
 /// What a log lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +34,12 @@ pub struct MissingMark {
 
 /// Looks at the log of a state directory; `None` if all of it counts already, or must not. Needs no key.
 pub fn missing_mark(dir: &Path) -> Result<Option<MissingMark>, Error> {
-    let dir = StateDir::open(dir)?;
-    let start = snapshot_file::newest(&dir)?.map_or(SnapshotMark { index: 0, term: 0 }, |snapshot| snapshot.mark);
-    let segments = wal::segments(&dir, start.index)?;
-    let scan = Scan::run(&dir, &segments, start)?;
+    let Log { segments, scan, .. } = Log::read(&StateDir::open(dir)?)?;
     let entries = scan.last_index.saturating_sub(scan.state.commit);
     let (Some(end), true) = (scan.end, entries > 0 && scan.last_term == scan.state.term) else {
         return Ok(None);
     };
-    let bytes = end.frame(wal::HardState { commit: scan.last_index, ..scan.state });
+    let bytes = end.frame(HardState { commit: scan.last_index, ..scan.state });
     let offset = end.at.offset;
     Ok(Some(MissingMark { file: segments[end.at.segment].file.clone(), offset, bytes, entries }))
 }

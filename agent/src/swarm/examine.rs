@@ -101,11 +101,11 @@ struct Reading {
 }
 
 /// Snapshot and log before anything is opened.
-struct Log {
+pub(super) struct Log {
     snapshot: Option<SnapshotFile>,
     start: SnapshotMark,
-    segments: Vec<Segment>,
-    scan: Scan,
+    pub(super) segments: Vec<Segment>,
+    pub(super) scan: Scan,
 }
 
 fn read(
@@ -149,7 +149,7 @@ fn match_certificate(dir: &StateDir, identity: &mut Identity, keys: &RaftKeys) -
 }
 
 impl Log {
-    fn read(dir: &StateDir) -> Result<Self, Error> {
+    pub(super) fn read(dir: &StateDir) -> Result<Self, Error> {
         let snapshot = snapshot_file::newest(dir)?;
         let start = snapshot.as_ref().map_or(SnapshotMark { index: 0, term: 0 }, |s| s.mark);
         let segments = wal::segments(dir, start.index)?;

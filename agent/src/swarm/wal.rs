@@ -37,7 +37,7 @@ pub(crate) struct End {
 impl End {
     /// The frame of a state record that continues the log here.
     pub(crate) fn frame(self, state: HardState) -> Vec<u8> {
-        mark::frame(state, self.checksum)
+        mark::state_record(state, self.checksum)
     }
 }
 

@@ -86,13 +86,26 @@ impl<R: Read> Frames<R> {
     }
 }
 
-/// The low 56 bits; the top byte repeats the padding, and is zero where there is none.
-fn record_len(head: u64) -> Result<usize, Bad> {
-    let len = head & ((1 << 56) - 1);
-    let padding = len.next_multiple_of(8) - len;
-    let top = if padding == 0 { 0 } else { 0x80 | padding };
-    if head >> 56 != top {
-        return Err(Bad::Corrupt(format!("{head:#018x} is no length that the engine writes")));
+/// Frames a record, as [`Frames::next`] reads it.
+pub(super) fn encode(record: &[u8]) -> Vec<u8> {
+    let mut frame = head(record.len() as u64).to_le_bytes().to_vec();
+    frame.extend(record);
+    frame.resize(frame.len().next_multiple_of(8), 0);
+    frame
+}
+
+/// The length in the low 56 bits; the top byte repeats the padding, and is zero where there is none.
+fn head(len: u64) -> u64 {
+    match len.next_multiple_of(8) - len {
+        0 => len,
+        padding => len | (0x80 | padding) << 56,
+    }
+}
+
+fn record_len(found: u64) -> Result<usize, Bad> {
+    let len = found & ((1 << 56) - 1);
+    if found != head(len) {
+        return Err(Bad::Corrupt(format!("{found:#018x} is no length that the engine writes")));
     }
     usize::try_from(len).map_err(|_| Bad::TooLong(format!("a record of {len} bytes")))
 }

@@ -2,6 +2,7 @@
 
 use prost::Message as _;
 
+use super::frame;
 use super::record::HardState;
 
 /// `walpb.Record` of etcd.
@@ -29,16 +30,11 @@ struct StateMessage {
 const STATE_RECORD: u64 = 3;
 
 /// The frame that says `state` in a log whose checksum so far is `checksum`.
-pub(super) fn frame(state: HardState, checksum: u32) -> Vec<u8> {
+pub(super) fn state_record(state: HardState, checksum: u32) -> Vec<u8> {
     let state = StateMessage { term: Some(state.term), vote: Some(state.vote), commit: Some(state.commit) };
     let data = state.encode_to_vec();
     let checksum = crc32c::crc32c_append(checksum, &data);
     let record = RecordMessage { kind: Some(STATE_RECORD), checksum: Some(u64::from(checksum)), data: Some(data) }
         .encode_to_vec();
-    let padding = record.len().next_multiple_of(8) - record.len();
-    let top = if padding == 0 { 0 } else { 0x80 | padding as u64 };
-    let mut frame = (record.len() as u64 | top << 56).to_le_bytes().to_vec();
-    frame.extend(record);
-    frame.resize(frame.len() + padding, 0);
-    frame
+    frame::encode(&record)
 }
