@@ -339,10 +339,7 @@ impl Mirror {
     fn read_growth(&mut self, path: &Path, source: &File, held: Held, (from, size): (u64, u64)) -> Result<Option<u64>> {
         let most = HELD_BYTES.saturating_sub(self.pending_bytes);
         let Some(grown) = appended(source, from, size, most)? else { return Ok(None) };
-        let bytes = grown.len() as u64;
-        self.pending_bytes += bytes;
-        self.pending.push(Pending::Write { path: path.to_owned(), held, from, size, data: vec![(from, grown)] });
-        Ok(Some(bytes))
+        Ok(Some(self.hold(path, held, (from, size), vec![(from, grown)])))
     }
 
     /// As [`Mirror::read_growth`], for any file.
@@ -366,9 +363,15 @@ impl Mirror {
             source.read_exact_at(&mut buffer, extent.offset)?;
             data.push((extent.offset, buffer));
         }
+        Ok(Some(self.hold(path, held, (from, size), data)))
+    }
+
+    /// Keeps what was read until [`Mirror::apply`]; answers with its bytes.
+    fn hold(&mut self, path: &Path, held: Held, (from, size): (u64, u64), data: Vec<(u64, Vec<u8>)>) -> u64 {
+        let bytes = data.iter().map(|(_, part)| part.len() as u64).sum();
         self.pending_bytes += bytes;
         self.pending.push(Pending::Write { path: path.to_owned(), held, from, size, data });
-        Ok(Some(bytes))
+        bytes
     }
 
     /// What the original no longer has, children first.
