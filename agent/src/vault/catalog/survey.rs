@@ -37,21 +37,17 @@ impl<'a> Survey<'a> {
     }
 
     /// Begins with one vault. One that cannot be listed is a finding.
-    pub async fn vault<'s>(&'s mut self, vault: &'s dyn Vault) -> Visit<'s> {
+    pub async fn vault<'s>(&'s mut self, vault: &'s dyn Vault) -> Visit<'s, 'a> {
+        let clusters = clusters::of_filter(vault, self.filter).await;
         let mut visit = Visit {
+            survey: self,
             vault,
             clusters: Vec::new().into_iter(),
             bounds: Bounds::default(),
             walk: None,
             strays: Strays::default(),
-            filter: self.filter,
-            keys: self.keys,
-            now: self.now,
-            whole: &mut self.whole,
-            histories: &mut self.histories,
-            findings: &mut self.findings,
         };
-        match clusters::of_filter(vault, self.filter).await {
+        match clusters {
             Ok(clusters) => visit.plan(clusters),
             Err(error) => visit.give_up(error),
         }
@@ -87,26 +83,21 @@ pub struct Found {
 
 /// One vault of a survey. [`Visit::next`] until there is no more: what a visit did not get to is told by nobody.
 #[derive(Debug)]
-pub struct Visit<'s> {
+pub struct Visit<'s, 'a> {
+    survey: &'s mut Survey<'a>,
     vault: &'s dyn Vault,
     clusters: vec::IntoIter<String>,
     bounds: Bounds,
     walk: Option<Walk<'s>>,
     strays: Strays,
-    filter: &'s Filter,
-    keys: &'s TrustedKeys,
-    now: Timestamp,
-    whole: &'s mut bool,
-    histories: &'s mut BTreeMap<String, Gathered>,
-    findings: &'s mut Findings,
 }
 
-impl Visit<'_> {
+impl Visit<'_, '_> {
     fn plan(&mut self, clusters: Clusters) {
         self.strays.junk += clusters.junk;
         if clusters.passed_over > 0 {
-            *self.whole = false;
-            self.findings.add(self.vault, About::Clusters(clusters.passed_over));
+            self.survey.whole = false;
+            self.survey.findings.add(self.vault, About::Clusters(clusters.passed_over));
         }
         self.bounds = self.bounds.shared_by(clusters.names.len());
         self.clusters = clusters.names.into_iter();
@@ -120,7 +111,7 @@ impl Visit<'_> {
                     self.end();
                     return None;
                 };
-                let walk = Walk::new(self.vault, &cluster, self.filter, self.keys, self.now);
+                let walk = Walk::new(self.vault, &cluster, self.survey.filter, self.survey.keys, self.survey.now);
                 self.walk = Some(walk.within(self.bounds));
                 continue;
             };
@@ -143,13 +134,13 @@ impl Visit<'_> {
         let mut found = None;
         if let Verdict::Good(head) = &entry.verdict {
             let lock = self.vault.head(&entry.at).await.ok().and_then(|stored| stored.lock);
-            let history = self.histories.entry(head.manifest.cluster_id.clone()).or_default();
+            let history = self.survey.histories.entry(head.manifest.cluster_id.clone()).or_default();
             history.add(self.vault, &entry, head, lock.map(|lock| lock.until));
             found = Some(Found { at: entry.at.clone(), size: entry.size, head: (**head).clone(), lock });
         }
-        *self.whole &= !matches!(entry.verdict, Verdict::Unread(_));
+        self.survey.whole &= !matches!(entry.verdict, Verdict::Unread(_));
         if found.is_none() || entry.visibility != Visibility::Plain {
-            self.findings.add(self.vault, About::Entry(Box::new(entry)));
+            self.survey.findings.add(self.vault, About::Entry(Box::new(entry)));
         }
         found
     }
@@ -161,16 +152,16 @@ impl Visit<'_> {
     }
 
     fn give_up(&mut self, error: VaultError) {
-        *self.whole = false;
+        self.survey.whole = false;
         self.clusters = Vec::new().into_iter();
-        self.findings.add(self.vault, About::Vault(error));
+        self.survey.findings.add(self.vault, About::Vault(error));
     }
 
     fn end(&mut self) {
         let strays = mem::take(&mut self.strays);
-        *self.whole &= strays.given_up.is_empty();
+        self.survey.whole &= strays.given_up.is_empty();
         if !strays.is_empty() {
-            self.findings.add(self.vault, About::Strays(strays));
+            self.survey.findings.add(self.vault, About::Strays(strays));
         }
     }
 }
