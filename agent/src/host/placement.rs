@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::fault::Fault;
 
@@ -150,7 +150,7 @@ impl Placement {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)
+        renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
             .map_err(io::Error::from)
             .and_then(|()| {
                 for dir in [to.parent(), from.parent()].into_iter().flatten() {
