@@ -45,6 +45,7 @@ Examples:
   swarmdr-agent list                        what is stored, newest first
   swarmdr-agent inspect --latest            what the newest backup holds
   swarmdr-agent verify --latest             prove the newest backup
+  swarmdr-agent drill --latest              boot it beside the running engine, and compare
   swarmdr-agent restore --latest --dry-run  what a restore would do on this host
   swarmdr-agent restore --latest            bring the swarm back on this host
 
@@ -68,6 +69,8 @@ pub enum Command {
     Diff(DiffArgs),
     /// Check stored backups: signature, digests, contents
     Verify(VerifyArgs),
+    /// Rehearse a restore: boot a backup in a second engine beside the first, and compare what came back
+    Drill(DrillArgs),
     /// Say how things stand: what is stored, what is due, what waits, what was proven
     Status(StatusArgs),
     /// Remove old backups: a plan first
@@ -83,6 +86,9 @@ pub enum Command {
     /// Write the man pages
     #[command(hide = true)]
     Manual(ManualArgs),
+    /// Keep a second engine, as the main process of its unit
+    #[command(hide = true)]
+    SecondEngine(SecondEngineArgs),
 }
 
 #[derive(Debug, Args)]
@@ -360,6 +366,8 @@ Examples:
   swarmdr-agent verify --latest            the newest one
   swarmdr-agent verify --latest --identity identity.txt --unlock-key unlock-key.txt
   swarmdr-agent verify --file B.swarmdr --trust RWQ…
+  swarmdr-agent verify --boot --max-age 30d --identity identity.txt
+                                           boot each backup of the last 30 days in a second engine
 
 Without an identity an encrypted archive is checked as far as its signature and the digest of
 the stored bytes go; with one it is opened, every file is checked, the raft log is replayed, and
@@ -379,7 +387,42 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub unlock: Unlock,
 
+    /// Boot each of them in a second engine on this host, as `drill` does, from the oldest to the newest
+    #[arg(long)]
+    pub boot: bool,
+
     /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent drill --latest --identity identity.txt
+  swarmdr-agent drill 20261121T031500Z-1a2b3c4d --unlock-key unlock-key.txt
+  swarmdr-agent drill --file /mnt/usb/backup.swarmdr --trust RWQ…
+
+On a manager, a worker, or any host with the engine's packages. The backup is fetched, verified and booted
+by a second engine that has a network of its own with the old address and no way out, no images,
+and a runtime that refuses: nothing of the swarm can start. It forms the swarm anew, says what came
+back, and is taken down. The engine that runs here, its containers and its network are not touched.
+
+A signed receipt is stored beside the backup, and locked like it; `list` and `status` show it.
+
+Exits 1 if the backup failed, 6 if it boots and something needs attention.")]
+#[command(group = clap::ArgGroup::new("choice").required(true))]
+pub struct DrillArgs {
+    #[command(flatten)]
+    pub choice: Choice,
+
+    #[command(flatten)]
+    pub trust: Trust,
+
+    #[command(flatten)]
+    pub unlock: Unlock,
+
+    /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -531,6 +574,21 @@ pub struct ManualArgs {
     pub out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub struct SecondEngineArgs {
+    /// The state directory to make
+    #[arg(long, value_name = "PATH")]
+    pub state_dir: PathBuf,
+
+    /// Where its socket and its log belong
+    #[arg(long, value_name = "PATH")]
+    pub run_dir: PathBuf,
+
+    /// The engine and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub engine: Vec<String>,
+}
+
 /// `90s`, `10m`, `1h 30m`, or a plain number of seconds.
 fn parse_wait(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
@@ -551,12 +609,13 @@ impl Command {
             Command::Inspect(args) => args.json,
             Command::Diff(args) => args.json,
             Command::Verify(args) => args.json,
+            Command::Drill(args) => args.json,
             Command::Status(args) => args.json || args.nagios || args.prometheus,
             Command::Prune(args) => args.json,
             Command::Doctor(args) => args.json,
             Command::Keygen(args) => args.json,
             Command::Config(args) => args.json,
-            Command::Completions(_) | Command::Manual(_) => false,
+            Command::Completions(_) | Command::Manual(_) | Command::SecondEngine(_) => false,
         }
     }
 }

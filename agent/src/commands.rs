@@ -5,6 +5,7 @@ pub mod completions;
 pub mod config;
 pub mod diff;
 pub mod doctor;
+pub mod drill;
 pub mod inspect;
 pub mod keygen;
 pub mod list;
@@ -12,6 +13,7 @@ pub mod manual;
 pub mod prune;
 pub mod recover_quorum;
 pub mod restore;
+pub mod second_engine;
 pub mod status;
 pub mod verify;
 

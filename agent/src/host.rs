@@ -13,6 +13,7 @@ pub mod mirror;
 pub mod network;
 pub mod placement;
 pub mod quiesce;
+pub mod second_engine;
 pub mod space;
 pub mod systemd;
 pub mod unlock;

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod completion;
 pub mod config;
 pub mod doctor;
+pub mod drill;
 pub mod exit;
 pub mod fault;
 pub mod faults;
@@ -87,6 +88,7 @@ fn execute(cli: &Cli) -> anyhow::Result<Exit> {
         // These need no configuration, and must work beside a broken one.
         Command::Completions(args) => return commands::completions::run(args),
         Command::Manual(args) => return commands::manual::run(args),
+        Command::SecondEngine(args) => return commands::second_engine::run(args),
         _ => {}
     }
     let installed = Sources::installed();
@@ -116,10 +118,13 @@ fn execute(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Verify(args) => commands::verify::run(&context, args).await,
             Command::Status(args) => commands::status::run(&context, args).await,
             Command::Prune(args) => commands::prune::run(&context, args).await,
+            Command::Drill(args) => commands::drill::run(&context, args).await,
             Command::Doctor(_) => commands::doctor::run(&context).await,
             Command::Keygen(args) => commands::keygen::run(&context, args),
             Command::Config(_) => commands::config::run(&context),
-            Command::Completions(_) | Command::Manual(_) => unreachable!("these ended above"),
+            Command::Completions(_) | Command::Manual(_) | Command::SecondEngine(_) => {
+                unreachable!("these ended above")
+            }
         }
     })
 }

@@ -46,7 +46,7 @@ use crate::{
     shutdown::Shutdown,
     source::{self, Choice, Source},
     stage,
-    swarm::{Identity, Inventory, StateDir},
+    swarm::{Identity, StateDir},
     unlock_key::GivenKey,
     vault::catalog::Filter,
 };
@@ -236,8 +236,7 @@ impl Restore<'_> {
         placement: &Placement,
     ) -> Result<Record> {
         plan.notes.extend(plan::checks::staged(&staged.examined, manifest, self.now)?);
-        let recorded: Inventory = serde_json::from_value(staged.contents.inventory.clone())
-            .context("the backup holds no inventory that this version understands")?;
+        let recorded = staged.recorded()?;
         let aside = placement.aside().map(Path::to_owned);
         let mut record = Record::new(self.now, plan, aside, manifest.counts, recorded);
         record.locked_key = key_file::locked_text(&placement.staging())?;

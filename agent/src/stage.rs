@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use serde::Deserialize;
 use swarmdr_archive::{
     Contents, EntryKind, FileEntry, Identities, Limits, TrustedKeys,
     reader::{self, Body, Head, Unpacked, Visitor},
@@ -19,7 +20,7 @@ use crate::{
     progress::Bar,
     shutdown::Shutdown,
     swarm::{
-        self, Examined, UnlockKey,
+        self, Examined, Inventory, UnlockKey,
         state_dir::{ENGINE_STATE, KNOWN_MANAGERS},
     },
 };
@@ -50,6 +51,14 @@ pub fn unpack(
 pub struct Staged {
     pub contents: Contents,
     pub examined: Examined,
+}
+
+impl Staged {
+    /// What the backup says it holds.
+    pub fn recorded(&self) -> Result<Inventory> {
+        Inventory::deserialize(&self.contents.inventory)
+            .context("the backup holds no inventory that this version understands")
+    }
 }
 
 /// Reads the unpacked state as an engine would, opening a locked one with the unlock key, and takes out what must not

@@ -7,6 +7,7 @@
 //! - [`reader::read_head`] needs only the first [`limits::HEAD_LIMIT`] bytes and tells what a backup is.
 //! - [`reader::verify_stored`] checks everything that can be checked without a decryption identity.
 //! - [`reader::unpack`] streams the state out, and says at its end whether all of it was good.
+//! - [`receipt`] keeps what somebody found out about a backup.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -38,6 +39,7 @@ pub mod key;
 pub mod limits;
 pub mod manifest;
 pub mod reader;
+pub mod receipt;
 pub mod recipients;
 pub mod signature;
 mod stream;

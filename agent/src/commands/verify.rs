@@ -16,7 +16,7 @@ use swarmdr_archive::{
     reader::{self, Head},
 };
 
-use super::Context;
+use super::{Context, drill};
 use crate::{
     cli::VerifyArgs,
     exit::Exit,
@@ -33,6 +33,9 @@ use crate::{
 /// Every backup that was chosen is fetched whole and checked; one that fails makes this exit 1; one that was stored
 /// unproven, a wrong unlock key, or a forged or damaged object beside good ones exit 6.
 pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
+    if args.boot {
+        return drill::all(context, args).await;
+    }
     let watch = Watch::over(&context.loaded.config, "verify")?;
     let ended = match verify(context, args).await {
         Ok(report) => {

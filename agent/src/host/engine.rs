@@ -13,14 +13,20 @@ use std::{
 use anyhow::{Context, Result};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
-    models::{LocalNodeState, Node, NodeState, ObjectVersion, Swarm, SwarmInitRequest, SystemInfo},
-    query_parameters::DeleteNodeOptionsBuilder,
+    models::{
+        LocalNodeState, Node, NodeSpec, NodeSpecAvailabilityEnum, NodeState, ObjectVersion, Swarm, SwarmInitRequest,
+        SystemInfo,
+    },
+    query_parameters::{DeleteNodeOptionsBuilder, UpdateNodeOptionsBuilder},
 };
 
 use crate::fault::Fault;
 
 /// Longer than the 20 s that a manager without a leader takes to answer.
 const CALL_TIMEOUT_SECONDS: u64 = 60;
+
+/// For an update that others get in the way of.
+const UPDATE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Between two looks at an engine that is still starting.
 const POLL: Duration = Duration::from_millis(50);
@@ -144,6 +150,28 @@ impl Engine {
         removed.with_context(|| format!("failed to remove the node {id} from the swarm"))
     }
 
+    /// Takes the tasks off a node and gives it no others: `docker node update --availability drain`.
+    pub async fn drain(&self, id: &str) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            match self.try_to_drain(id).await {
+                Err(error) if is_out_of_sequence(&error) && since.elapsed() < UPDATE_LIMIT => {
+                    tokio::time::sleep(POLL).await;
+                }
+                drained => return drained.with_context(|| format!("failed to drain the node {id}")),
+            }
+        }
+    }
+
+    async fn try_to_drain(&self, id: &str) -> Result<()> {
+        let client = self.client().await?;
+        let node = client.inspect_node(id).await?;
+        let version = node.version.and_then(|version| version.index).context("it has no version")?;
+        let spec = NodeSpec { availability: Some(NodeSpecAvailabilityEnum::DRAIN), ..node.spec.unwrap_or_default() };
+        let options = UpdateNodeOptionsBuilder::new().version(i64::try_from(version)?).build();
+        Ok(client.update_node(id, spec, options).await?)
+    }
+
     /// Forms a one-manager cluster from the state on disk; answers with the node id.
     ///
     /// The engine waits for readiness without a limit of its own (moby `swarm.go`, `Init`), hence
@@ -186,6 +214,12 @@ impl Engine {
             }
         }
     }
+}
+
+/// Somebody else changed the object since it was read (swarmkit `manager/state/store`, `ErrSequenceConflict`); a node
+/// changes often while it comes up.
+fn is_out_of_sequence(error: &anyhow::Error) -> bool {
+    error.to_string().contains("update out of sequence")
 }
 
 fn read_facts(info: SystemInfo) -> EngineFacts {

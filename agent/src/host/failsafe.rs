@@ -62,7 +62,7 @@ impl Failsafe {
         // Earlier than systemd's own count, so that this process never believes itself safe for longer.
         let fires_at = Instant::now() + delay;
         let (timer_settings, service_settings) = (timer_settings(delay), service_settings(systemctl, rescue));
-        let armed = systemd.start_transient((&timer, &timer_settings), (&service, &service_settings));
+        let armed = systemd.start_transient((&timer, &timer_settings), Some((&service, &service_settings)));
         armed.await.context("failed to arm the failsafe")?;
         Ok(Self { systemd: systemd.clone(), timer, service, fires_at })
     }

@@ -4,7 +4,7 @@
 //! `JobRemoved` signal, which systemd sends only to clients that have called `Subscribe`. Every call
 //! has a limit: a bus that stops answering must not keep an engine away.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
@@ -14,6 +14,10 @@ use crate::fault::Fault;
 
 /// For calls that systemd answers from memory. Generous: PID 1 does one thing after the other.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// One `ExecStart=`: program, arguments from its name on, whether a failure is ignored; then four times, a process and
+/// how it ended.
+type RunCommand = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
 
 /// A setting of a transient unit, by its D-Bus name.
 pub type Setting<'a> = (&'a str, Variant<'a>);
@@ -75,6 +79,8 @@ trait Service {
     fn main_pid(&self) -> zbus::Result<u32>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn control_group(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn exec_start(&self) -> zbus::Result<Vec<RunCommand>>;
 }
 
 /// What a unit was seen to be at one moment.
@@ -174,16 +180,15 @@ impl Systemd {
         }
     }
 
-    /// Makes and starts a unit that lives in systemd's memory only, with a second one that it triggers.
+    /// Makes and starts a unit that lives in systemd's memory only, perhaps with a second one that it triggers.
     pub async fn start_transient(
         &self,
         (name, settings): (&str, &[Setting<'_>]),
-        (aux_name, aux_settings): (&str, &[Setting<'_>]),
+        triggered: Option<(&str, &[Setting<'_>])>,
     ) -> Result<()> {
         let start = async {
             let mut removed = self.manager.receive_job_removed().await?;
-            let aux = [(aux_name, aux_settings)];
-            let job = self.manager.start_transient_unit(name, "fail", settings, &aux).await?;
+            let job = self.manager.start_transient_unit(name, "fail", settings, triggered.as_slice()).await?;
             await_jobs(&mut removed, HashMap::from([(job, name)])).await
         };
         limited(start).await.with_context(|| format!("failed to make the transient unit {name}"))
@@ -247,6 +252,16 @@ impl Systemd {
     pub async fn is_stopping(&self) -> bool {
         let state = limited(async { anyhow::Ok(self.manager.system_state().await?) }).await;
         state.is_ok_and(|state| state == "stopping")
+    }
+
+    /// The programs that a service starts with.
+    pub async fn program(&self, service: &str) -> Result<Vec<PathBuf>> {
+        let read = async {
+            let path = self.manager.load_unit(service).await?;
+            let commands = ServiceProxy::new(&self.bus, path).await?.exec_start().await?;
+            Ok(commands.into_iter().map(|command| command.0.into()).collect())
+        };
+        limited(read).await.with_context(|| format!("failed to ask systemd what {service} runs"))
     }
 
     /// Forgets earlier failures, so that the start limit (`StartLimitBurst=3` in 60 s in Docker's

@@ -13,7 +13,7 @@ use crate::{
     report::peak_memory,
     swarm::{
         Inventory,
-        inventory::{self, Difference, ObjectKind, compare},
+        inventory::{Compared, Difference},
     },
 };
 
@@ -52,19 +52,17 @@ impl Change<'_> {
         let view = self.engine.manager_view().await?;
         self.check_address(&view)?;
         let recorded = self.record().recorded.as_ref().context("the journal has no inventory")?;
-        let differences = compare(recorded, &listing::inventory(&view));
-        let (lost, harmless): (Vec<_>, Vec<_>) = differences.into_iter().partition(is_loss);
-        let lost: Vec<String> = lost.iter().map(ToString::to_string).collect();
+        let compared = Compared::of(recorded, &listing::inventory(&view));
         let mut attention = self.check_settings(&view);
-        if !lost.is_empty() {
-            let what = format!("the restored swarm is not what was backed up: {}", lost.join("; "));
+        if let Some(loss) = compared.loss() {
+            let what = format!("the restored swarm is not what was backed up: {loss}");
             if strictness == Strictness::Fresh {
                 bail!(what);
             }
             attention.push(what);
         }
         attention.extend(self.settle_down().await?);
-        self.report(recorded, harmless, attention, strictness).await
+        self.report(recorded, compared.harmless, attention, strictness).await
     }
 
     async fn report(
@@ -152,15 +150,5 @@ impl Change<'_> {
             }
             tokio::time::sleep(POLL).await;
         }
-    }
-}
-
-/// What must not differ after a restore. Nodes and the cluster object change by themselves as soon as
-/// the swarm runs; an object too many was written between the listing and the copy.
-fn is_loss(difference: &Difference) -> bool {
-    match difference.change {
-        inventory::Change::Missing => true,
-        inventory::Change::Extra => false,
-        inventory::Change::Changed { .. } => !matches!(difference.kind, ObjectKind::Node | ObjectKind::Cluster),
     }
 }

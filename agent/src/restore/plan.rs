@@ -99,7 +99,7 @@ impl RestorePlan {
         }
         checks::engine_settings(seen.facts)?;
         let interface = checks::address(manifest, seen.addresses, overrides)?;
-        checks::state(manifest, seen)?;
+        checks::state(manifest, seen.has_unlock_key, seen.now)?;
         checks::engine_version(manifest, seen.facts)?;
         checks::fence(seen.living)?;
         let placement = Placement::new(&seen.facts.data_root, &manifest.id.to_string())?;

@@ -4,6 +4,7 @@
 //! knows nothing of reachability, the Engine API nothing of raft terms. [`compare()`] looks only at what both sides know.
 
 mod compare;
+mod loss;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use compare::{Change, Difference, ObjectKind, compare, diff};
+pub use loss::Compared;
 
 /// Version of the JSON form. Raised when a field changes its meaning or goes away, not when one is added.
 pub const INVENTORY_VERSION: u32 = 1;

@@ -10,9 +10,12 @@ const SUFFIX: &str = ".swarmdr";
 /// Where `doctor` puts what it tries locks on. Beside the backups, so that the same rights apply.
 pub const DOCTOR: &str = "doctor/";
 
+/// Where the receipts of drills lie, by cluster.
+pub const DRILLS: &str = "drills/";
+
 /// Whether a key is the agent's own although it names no backup.
 pub fn is_own(key: &str) -> bool {
-    key.starts_with(DOCTOR)
+    [DOCTOR, DRILLS].iter().any(|own| key.starts_with(own))
 }
 
 /// The key of one backup. Only well-formed names exist as values, so none points outside its vault.

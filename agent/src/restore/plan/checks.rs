@@ -157,8 +157,8 @@ pub(super) fn data_path_addr(manifest: &Manifest, addresses: &[LocalAddress]) ->
 }
 
 /// What the clear part of the archive says of the state.
-pub(super) fn state(manifest: &Manifest, seen: &Seen<'_>) -> Result<()> {
-    if manifest.autolock && !seen.has_unlock_key {
+pub fn state(manifest: &Manifest, has_unlock_key: bool, now: Timestamp) -> Result<()> {
+    if manifest.autolock && !has_unlock_key {
         return Err(Fault::refused("the swarm of this backup is autolocked, and its unlock key was not given")
             .advice("write what `docker swarm unlock-key -q` printed into a file and name it with --unlock-key FILE, or with restore.unlock_key_file in the configuration")
             .advice("or choose an older backup from before autolock was switched on (`swarmdr-agent list`)")
@@ -172,7 +172,7 @@ pub(super) fn state(manifest: &Manifest, seen: &Seen<'_>) -> Result<()> {
         .advice("choose another backup (`swarmdr-agent list`)")
         .into());
     }
-    certificates(manifest, seen.now)
+    certificates(manifest, now)
 }
 
 fn certificates(manifest: &Manifest, now: Timestamp) -> Result<()> {
@@ -195,7 +195,8 @@ fn certificates(manifest: &Manifest, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn engine_version(manifest: &Manifest, facts: &EngineFacts) -> Result<()> {
+/// An engine that is older than the one that wrote the state.
+pub fn engine_version(manifest: &Manifest, facts: &EngineFacts) -> Result<()> {
     let (backup, host) = (EngineVersion::parse(&manifest.engine_version), EngineVersion::parse(&facts.version));
     if let (Some(backup), Some(host)) = (backup, host)
         && host < backup

@@ -29,7 +29,7 @@ pub struct InitRequest {
 
 impl InitRequest {
     /// Refuses addresses that the engine could not use here.
-    pub(super) fn of(manifest: &Manifest, addresses: &[LocalAddress], overrides: &Overrides) -> Result<Self> {
+    pub fn of(manifest: &Manifest, addresses: &[LocalAddress], overrides: &Overrides) -> Result<Self> {
         Ok(Self {
             listen_addr: listen_addr(manifest, addresses)?,
             advertise_addr: manifest.raft_addr.to_string(),

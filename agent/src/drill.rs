@@ -1,0 +1,289 @@
+//! The drill: boots a stored backup in a [second engine](crate::host::second_engine) on this host, lets the engine say
+//! what came back, compares that with what was recorded, and takes everything down again.
+//!
+//! What the host is asked for and does not have is an error. What the backup is found to be, good or bad, is the
+//! result: it is signed and stored beside the backup as a [`Receipt`].
+
+pub mod receipt;
+pub mod receipts;
+mod report;
+
+use std::{
+    fs::{self, File},
+    io::{BufReader, Seek},
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use ring::rand::{SecureRandom, SystemRandom};
+use swarmdr_archive::{BackupId, Identities, TrustedKeys, manifest::Manifest, reader::Head};
+
+pub use receipt::{Outcome, Receipt};
+pub use report::{DrillReport, Summary};
+
+use crate::{
+    config::Config,
+    fault::Fault,
+    faults,
+    host::{
+        engine::{Engine, EngineFacts},
+        key_file::OpenKey,
+        listing,
+        network::LocalAddress,
+        second_engine::{SecondEngine, Spec},
+        space,
+        systemd::Systemd,
+    },
+    progress::Progress,
+    report::Phases,
+    restore::plan::{InitRequest, Overrides, checks},
+    shutdown::Shutdown,
+    source::{self, Source},
+    stage::{self, Staged},
+    swarm::{Inventory, inventory::Compared},
+    unlock_key::GivenKey,
+};
+
+/// The directory of the host's engine if nobody can be asked.
+const USUAL_DATA_ROOT: &str = "/var/lib/docker";
+
+/// A run and what it works with. The caller holds the lock of the host.
+#[derive(Debug)]
+pub struct Drill<'a> {
+    pub config: &'a Config,
+    pub keys: TrustedKeys,
+    pub identities: Arc<Identities>,
+    /// Opens an autolocked state.
+    pub unlock_key: Option<GivenKey>,
+    pub shutdown: &'a Shutdown,
+    pub progress: Progress,
+    pub now: Timestamp,
+}
+
+/// What the second engine said, and what it took.
+#[derive(Debug, Default)]
+struct Seen {
+    engine: String,
+    peak_memory: Option<u64>,
+    booted_in: Option<Duration>,
+}
+
+impl Drill<'_> {
+    /// Boots one backup. An error is about this host or this run, and says nothing of the backup.
+    pub async fn rehearse(&self, source: &Source, head: &Head, findings: Vec<String>) -> Result<DrillReport> {
+        let since = Instant::now();
+        let mut phases = Phases::new();
+        let manifest = &head.manifest;
+        self.check_can_open(manifest)?;
+        checks::state(manifest, self.unlock_key.is_some(), self.now)?;
+        let needed = manifest.payload.tar_size;
+        space::require(existing(&self.config.state_dir), needed, "the state that is booted")?;
+        let id = drill_id(self.now)?;
+        phases.begin("fetch");
+        let scratch = source::scratch_dir();
+        let archive = source.fetch(head.archive_size, &scratch, self.progress);
+        let archive = self.shutdown.or_interrupted(archive).await?;
+        let mut seen = Seen::default();
+        let result = self.boot(archive, manifest, id, &mut seen, &mut phases).await;
+        let problem = match result {
+            Ok(()) => None,
+            Err(Failure::OfHost(error)) => return Err(error),
+            Err(Failure::OfBackup(error)) => {
+                // Interrupted, it says nothing of the backup.
+                self.shutdown.check()?;
+                Some(format!("{error:#}"))
+            }
+        };
+        let receipt = Receipt {
+            version: receipt::VERSION,
+            id,
+            backup: manifest.id,
+            cluster_id: manifest.cluster_id.clone(),
+            manifest_digest: head.manifest_digest,
+            at: self.now,
+            host: hostname(),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            engine: seen.engine,
+            outcome: if problem.is_none() { Outcome::Proven } else { Outcome::Failed },
+            problem,
+            seconds: since.elapsed().as_secs_f64(),
+            counts: manifest.counts,
+        };
+        let mut report = DrillReport::new(receipt, source.to_string(), findings);
+        report.booted_ms = seen.booted_in.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        report.peak_memory = seen.peak_memory;
+        phases.begin("receipt");
+        self.keep_receipt(source, &mut report).await;
+        report.phases = phases.finish();
+        Ok(report)
+    }
+
+    /// Everything between the archive and a swarm that was compared. When it returns nothing of it is left.
+    async fn boot(
+        &self,
+        archive: File,
+        manifest: &Manifest,
+        id: BackupId,
+        seen: &mut Seen,
+        phases: &mut Phases,
+    ) -> Result<(), Failure> {
+        phases.begin("make");
+        let host = |error| Failure::OfHost(error);
+        let systemd = Systemd::connect().await.map_err(host)?;
+        let spec = self.spec(&systemd, manifest, id).await;
+        let mut second = SecondEngine::make(&systemd, self.config, &spec).await.map_err(host)?;
+        faults::reach("drill-made");
+        let work = self.in_it(&mut second, archive, manifest, &spec, seen, phases);
+        let result = self.shutdown.or_interrupted(async { Ok(work.await) }).await;
+        seen.peak_memory = second.peak_memory().await;
+        phases.begin("end");
+        second.end().await.map_err(host)?;
+        result.map_err(host)?
+    }
+
+    async fn in_it(
+        &self,
+        second: &mut SecondEngine,
+        archive: File,
+        manifest: &Manifest,
+        spec: &Spec,
+        seen: &mut Seen,
+        phases: &mut Phases,
+    ) -> Result<(), Failure> {
+        let backup = |error| Failure::OfBackup(error);
+        phases.begin("stage");
+        let staged = self.stage(archive, second, manifest).await.map_err(backup)?;
+        faults::reach("drill-staged");
+        phases.begin("boot");
+        let limit = Duration::from_secs(self.config.engine.start_timeout);
+        let since = Instant::now();
+        let facts = second.boot(limit).await.map_err(backup)?;
+        seen.engine.clone_from(&facts.version);
+        faults::reach("drill-booted");
+        checks::engine_version(manifest, &facts).map_err(Failure::OfHost)?;
+        phases.begin("init");
+        let open = self.unlock_key.as_ref().filter(|_| manifest.autolock);
+        let open = open.map(|key| OpenKey::lay_open(&second.state_dir(), key.for_state()));
+        let open = open.transpose().map_err(backup)?;
+        let formed = self.form(second, manifest, spec).await;
+        // The directory goes; its blocks on the disk stay.
+        let _ = open.as_ref().map(OpenKey::scrub);
+        formed.map_err(|error| Failure::OfBackup(second.in_its_own_words(error)))?;
+        seen.booted_in = Some(since.elapsed());
+        faults::reach("drill-formed");
+        phases.begin("compare");
+        let recorded: Inventory = staged.recorded().map_err(backup)?;
+        compare(second.engine(), manifest, &recorded).await.map_err(backup)
+    }
+
+    async fn stage(&self, archive: File, second: &SecondEngine, manifest: &Manifest) -> Result<Staged> {
+        let (keys, identities) = (self.keys.clone(), Arc::clone(&self.identities));
+        let (unlock_key, shutdown) = (self.unlock_key.clone(), self.shutdown.clone());
+        let bar = self.progress.bytes("unpack", manifest.payload.tar_size);
+        let (staging, mut archive) = (second.state_dir(), archive);
+        let stage = tokio::task::spawn_blocking(move || -> Result<Staged> {
+            archive.rewind()?;
+            let unpacked = stage::unpack(BufReader::new(archive), &keys, &identities, &staging, bar, &shutdown)?;
+            stage::make_ready(unpacked, &staging, unlock_key.as_ref().map(GivenKey::for_state))
+        });
+        let staged = stage.await.context("the unpacking ended unexpectedly")??;
+        checks::staged(&staged.examined, manifest, self.now)?;
+        Ok(staged)
+    }
+
+    /// Nothing of it may run, so the node is drained as soon as there is one.
+    async fn form(&self, second: &SecondEngine, manifest: &Manifest, spec: &Spec) -> Result<()> {
+        let addresses: Vec<LocalAddress> =
+            spec.addresses.iter().map(|ip| LocalAddress { interface: "lo".to_owned(), ip: *ip }).collect();
+        let init = InitRequest::of(manifest, &addresses, &Overrides::default())?;
+        let limit = Duration::from_secs(self.config.restore.init_timeout);
+        let engine = second.engine();
+        engine.force_new_cluster(init.to_api(), limit).await?;
+        let works = |facts: &EngineFacts| checks::works(&facts.swarm);
+        let facts = engine.wait(limit, "the rehearsed swarm to be active", works).await?;
+        if facts.swarm.cluster_id != manifest.cluster_id || facts.swarm.node_id != manifest.node_id {
+            bail!(
+                "the engine formed node {} of swarm {} instead of node {} of swarm {}",
+                facts.swarm.node_id,
+                facts.swarm.cluster_id,
+                manifest.node_id,
+                manifest.cluster_id
+            );
+        }
+        engine.drain(&facts.swarm.node_id).await
+    }
+
+    async fn spec(&self, systemd: &Systemd, manifest: &Manifest, id: BackupId) -> Spec {
+        let data_path = manifest.restore.data_path_addr.as_deref().and_then(|addr| addr.parse::<IpAddr>().ok());
+        let mut addresses = vec![manifest.raft_addr.ip()];
+        addresses.extend(data_path.filter(|ip| *ip != manifest.raft_addr.ip()));
+        let tag = id.to_string();
+        Spec { tag: format!("drill-{}", &tag[tag.len() - 8..]), addresses, hidden: vec![self.data_root(systemd).await] }
+    }
+
+    /// Where the host's engine keeps its data. One that is stopped is not asked: the question would start it.
+    async fn data_root(&self, systemd: &Systemd) -> std::path::PathBuf {
+        let engine = &self.config.engine;
+        let runs = systemd.state(&engine.service).await.is_ok_and(|state| state.is_active());
+        let facts = if runs { Engine::at(&engine.socket).facts().await.ok() } else { None };
+        facts.map_or_else(|| USUAL_DATA_ROOT.into(), |facts| facts.data_root)
+    }
+
+    fn check_can_open(&self, manifest: &Manifest) -> Result<()> {
+        if !manifest.is_encrypted() || !self.identities.is_empty() {
+            return Ok(());
+        }
+        Err(Fault::usage(format!("the backup is encrypted to {}", manifest.payload.recipients.join(", ")))
+            .advice(
+                "name the file with one of their identities: `--identity FILE`, or identity_file in the configuration",
+            )
+            .advice("or hold the drill on a host that has one: any host with the engine's packages will do")
+            .into())
+    }
+
+    /// A drill without a receipt is still a drill: what keeps it from being stored is told.
+    async fn keep_receipt(&self, source: &Source, report: &mut DrillReport) {
+        let Source::Vault { vault, .. } = source else { return };
+        match receipts::store_in(vault.as_ref(), self.config, &report.receipt).await {
+            Ok(key) => report.stored_as = Some(key),
+            Err(error) => report.attention.push(format!("the receipt could not be stored: {error:#}")),
+        }
+    }
+}
+
+/// Whose fault it is.
+enum Failure {
+    OfHost(anyhow::Error),
+    OfBackup(anyhow::Error),
+}
+
+/// Object by object, in the engine's own words.
+async fn compare(engine: &Engine, manifest: &Manifest, recorded: &Inventory) -> Result<()> {
+    let view = engine.manager_view().await?;
+    let raft_addr = view.node(&manifest.node_id).and_then(|node| node.manager_status.as_ref()?.addr.clone());
+    if raft_addr.as_deref() != Some(manifest.raft_addr.to_string().as_str()) {
+        bail!("the manager is at {raft_addr:?} in its raft log, not at {}", manifest.raft_addr);
+    }
+    match Compared::of(recorded, &listing::inventory(&view)).loss() {
+        Some(loss) => bail!("the booted swarm is not what was recorded: {loss}"),
+        None => Ok(()),
+    }
+}
+
+fn drill_id(now: Timestamp) -> Result<BackupId> {
+    let mut tag = [0; 4];
+    SystemRandom::new().fill(&mut tag).ok().context("the system gave no random bytes")?;
+    Ok(BackupId::new(now, tag))
+}
+
+fn hostname() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+/// The directory itself, or the nearest one above it that is there.
+fn existing(dir: &std::path::Path) -> &std::path::Path {
+    dir.ancestors().find(|dir| dir.exists()).unwrap_or(dir)
+}

@@ -1,0 +1,140 @@
+//! What a drill tells.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::receipt::{Outcome, Receipt};
+use crate::{
+    exit::Exit,
+    host::space::human_bytes,
+    inspection::plain,
+    report::{Phase, human_counts, human_ms},
+};
+
+/// The stable JSON form of `drill --json`.
+#[derive(Debug, Serialize)]
+pub struct DrillReport {
+    /// As it was signed, if it was.
+    #[serde(flatten)]
+    pub receipt: Receipt,
+    /// Where the archive was.
+    pub source: String,
+    /// The key of the receipt in the vault; absent if it was not stored.
+    pub stored_as: Option<String>,
+    /// From the start of the second engine to a swarm that works.
+    pub booted_ms: Option<u64>,
+    /// Bytes; the most that a process of the second engine had.
+    pub peak_memory: Option<u64>,
+    pub attention: Vec<String>,
+    /// What else was met in the vaults.
+    pub findings: Vec<String>,
+    pub phases: Vec<Phase>,
+}
+
+impl DrillReport {
+    pub fn new(receipt: Receipt, source: String, findings: Vec<String>) -> Self {
+        Self {
+            receipt,
+            source,
+            stored_as: None,
+            booted_ms: None,
+            peak_memory: None,
+            attention: Vec::new(),
+            findings,
+            phases: Vec::new(),
+        }
+    }
+
+    pub fn is_proven(&self) -> bool {
+        self.receipt.outcome == Outcome::Proven
+    }
+
+    pub fn exit(&self) -> Exit {
+        if !self.is_proven() {
+            Exit::Failed
+        } else if self.attention.is_empty() && self.findings.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Attention
+        }
+    }
+}
+
+impl fmt::Display for DrillReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let receipt = &self.receipt;
+        match receipt.outcome {
+            Outcome::Proven => writeln!(f, "Backup {} boots, and everything recorded is there.", receipt.backup)?,
+            Outcome::Failed => writeln!(f, "Backup {} FAILED the drill.", receipt.backup)?,
+        }
+        if let Some(problem) = &receipt.problem {
+            writeln!(f, "  failed   {}", plain(problem))?;
+        }
+        writeln!(f, "  from     {}", self.source)?;
+        writeln!(f, "  swarm    {}: {}", receipt.cluster_id, human_counts(&receipt.counts))?;
+        if let Some(booted) = self.booted_ms {
+            let memory =
+                self.peak_memory.map_or_else(String::new, |bytes| format!(", {} of memory", human_bytes(bytes)));
+            writeln!(f, "  engine   {}: a working swarm after {}{memory}", receipt.engine, human_ms(booted))?;
+        }
+        writeln!(f, "  took     {:.1} s; nothing of it is left on this host", receipt.seconds)?;
+        match &self.stored_as {
+            Some(key) => writeln!(f, "  receipt  {key}")?,
+            None => writeln!(f, "  receipt  not stored")?,
+        }
+        for line in self.attention.iter().chain(&self.findings) {
+            writeln!(f, "! {}", plain(line))?;
+        }
+        Ok(())
+    }
+}
+
+/// The stable JSON form of `verify --boot --json`.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    /// Oldest first.
+    pub drills: Vec<DrillReport>,
+    /// Backups that could not be tried, and why.
+    pub not_tried: Vec<String>,
+    pub findings: Vec<String>,
+}
+
+impl Summary {
+    pub fn exit(&self) -> Exit {
+        if self.drills.iter().any(|drill| !drill.is_proven()) {
+            Exit::Failed
+        } else if self.drills.is_empty() && self.not_tried.is_empty() {
+            Exit::NothingUsable
+        } else if self.not_tried.is_empty()
+            && self.findings.is_empty()
+            && self.drills.iter().all(|drill| drill.exit() == Exit::Done)
+        {
+            Exit::Done
+        } else {
+            Exit::Attention
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for drill in &self.drills {
+            let receipt = &drill.receipt;
+            let word = if drill.is_proven() { "boots" } else { "FAILED" };
+            write!(f, "{word:<8}  {}  {}  {:.1} s", receipt.backup, drill.source, receipt.seconds)?;
+            match &receipt.problem {
+                Some(problem) => writeln!(f, ": {}", plain(problem))?,
+                None => writeln!(f, "  engine {}: {}", receipt.engine, human_counts(&receipt.counts))?,
+            }
+        }
+        for line in self.not_tried.iter().chain(&self.findings) {
+            writeln!(f, "! {}", plain(line))?;
+        }
+        for line in self.drills.iter().flat_map(|drill| &drill.attention) {
+            writeln!(f, "! {}", plain(line))?;
+        }
+        let proven = self.drills.iter().filter(|drill| drill.is_proven()).count();
+        writeln!(f, "{proven} of {} boot.", self.drills.len() + self.not_tried.len())
+    }
+}
