@@ -5,7 +5,7 @@ use swarmdr_archive::{BackupId, Digest, TrustedKeys};
 
 use crate::vault::{
     Vault, VaultError,
-    catalog::{Filter, Verdict, Walk},
+    catalog::{Filter, Verdict, Walk, age},
 };
 
 /// Clocks of managers differ by seconds; more is a wrong clock.
@@ -21,8 +21,7 @@ pub struct Chain {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Link {
-    id: BackupId,
-    sequence: u64,
+    age: (Timestamp, u64, BackupId),
     manifest: Digest,
 }
 
@@ -42,8 +41,8 @@ impl Chain {
                 continue;
             };
             let id = head.manifest.id;
-            let link = Link { id, sequence: head.manifest.sequence, manifest: head.manifest_digest };
-            if self.newest.is_none_or(|newest| newest.id < id) {
+            let link = Link { age: age(&head.manifest), manifest: head.manifest_digest };
+            if self.newest.is_none_or(|newest| newest.age < link.age) {
                 self.newest = Some(link);
             }
             if id.created_at() <= now + CLOCK_TOLERANCE {
@@ -63,7 +62,7 @@ impl Chain {
 
     /// The number of the next backup.
     pub fn next_sequence(&self) -> u64 {
-        self.newest.map_or(1, |newest| newest.sequence + 1)
+        self.newest.map_or(1, |newest| newest.age.1 + 1)
     }
 
     /// Digest of the manifest that the next one follows.
@@ -75,7 +74,7 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::catalog::testing::{CLUSTER, archive, key, put, vault};
+    use crate::vault::catalog::testing::{CLUSTER, archive, key, put, tagged, vault};
 
     fn at(minute: i64) -> Timestamp {
         "2026-11-21T10:00:00Z".parse::<Timestamp>().expect("is a time") + SignedDuration::from_mins(minute)
@@ -115,5 +114,19 @@ mod tests {
         chain.extend_from(&vault, CLUSTER, &keys, at(0)).await.expect("lists");
         assert_eq!((chain.newest(), chain.next_sequence()), (None, 2));
         assert!(chain.previous().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_next_one_follows_the_later_of_two_from_one_second() {
+        let (key, vault) = (key(), vault("one"));
+        let keys: TrustedKeys = [key.public()].into_iter().collect();
+        let first = tagged(None, 0, 0xff, &key);
+        let second = tagged(Some(&first), 0, 0x00, &key);
+        for archive in [&first, &second] {
+            put(&vault, archive).await;
+        }
+        let mut chain = Chain::default();
+        chain.extend_from(&vault, CLUSTER, &keys, at(0)).await.expect("lists");
+        assert_eq!((chain.next_sequence(), chain.previous()), (3, Some(second.digest)));
     }
 }

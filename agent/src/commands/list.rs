@@ -36,7 +36,8 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         };
         context.shutdown.or_interrupted(work).await?;
     }
-    backups.sort_by(|a, b| b.id.cmp(&a.id).then_with(|| a.vault.cmp(&b.vault)));
+    let age = |row: &Row| (row.created_at, row.sequence, row.id.clone());
+    backups.sort_by(|a, b| age(b).cmp(&age(a)).then_with(|| a.vault.cmp(&b.vault)));
     let surveyed = survey.end();
     let report = Report { backups, findings: surveyed.findings, notes: surveyed.notes };
     context.output.print(&report)?;

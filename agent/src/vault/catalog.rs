@@ -21,6 +21,7 @@ mod window;
 use std::fmt;
 
 use jiff::Timestamp;
+use swarmdr_archive::manifest::Manifest;
 use swarmdr_archive::reader::Head;
 use swarmdr_archive::{BackupId, Error as ArchiveError};
 use thiserror::Error;
@@ -75,6 +76,12 @@ impl Filter {
     fn excepts(&self, vault: &str, at: &VersionRef) -> bool {
         self.except.iter().any(|lied| lied.vault == vault && lied.at == *at)
     }
+}
+
+/// Orders backups from old to new. An id has whole seconds and then chance, so of two from one second the signed number
+/// says which came later.
+pub fn age(manifest: &Manifest) -> (Timestamp, u64, BackupId) {
+    (manifest.id.created_at(), manifest.sequence, manifest.id)
 }
 
 /// One version of an object that has the name of a backup.

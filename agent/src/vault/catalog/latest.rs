@@ -8,7 +8,7 @@ use swarmdr_archive::reader::Head;
 use swarmdr_archive::{BackupId, TrustedKeys};
 use thiserror::Error;
 
-use super::{About, Bounds, Entry, Filter, Findings, Strays, Verdict, Visibility, Walk, clusters, history};
+use super::{About, Bounds, Entry, Filter, Findings, Strays, Verdict, Visibility, Walk, age, clusters, history};
 use crate::vault::{Vault, VaultError, VersionRef};
 
 /// The newest good backup that an engine comes up with, and all that was met on the way to it.
@@ -61,7 +61,8 @@ pub async fn find_latest(
         let vaults = vaults.iter().map(|vault| vault.address().to_owned()).collect::<Vec<_>>().join(", ");
         return Err(CatalogError::NothingGood { vaults, findings });
     };
-    for passed in candidates.filter(|it| !is_usable(&it.head) && it.entry.name.id() > entry.name.id()) {
+    let newer = |it: &Candidate| age(&it.head.manifest) > age(&head.manifest);
+    for passed in candidates.filter(|it| !is_usable(&it.head) && newer(it)) {
         findings.add(vaults[passed.vault].as_ref(), About::Unproven(Box::new(passed.entry)));
     }
     for broken in history::of_newest(vaults, filter, keys, now, &head).await {
@@ -82,8 +83,8 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn rank(&self) -> (bool, BackupId) {
-        (is_usable(&self.head), self.entry.name.id())
+    fn rank(&self) -> (bool, (Timestamp, u64, BackupId)) {
+        (is_usable(&self.head), age(&self.head.manifest))
     }
 }
 

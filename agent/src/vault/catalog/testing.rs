@@ -38,17 +38,22 @@ pub fn archive(cluster: &str, minute: i64, key: &SecretKey) -> Archive {
 
 /// The first backup of a cluster, with what its agent knew of its log.
 pub fn archive_with(cluster: &str, minute: i64, key: &SecretKey, proof: Proof) -> Archive {
-    made(None, cluster, minute, key, proof)
+    made(None, cluster, minute, [0xab; 4], key, proof)
 }
 
 /// The backup that follows another one.
 pub fn following(previous: Option<&Archive>, cluster: &str, at: i64, key: &SecretKey) -> Archive {
-    made(previous, cluster, at, key, Proof::Unchecked)
+    made(previous, cluster, at, [0xab; 4], key, Proof::Unchecked)
 }
 
-fn made(previous: Option<&Archive>, cluster: &str, at: i64, key: &SecretKey, proof: Proof) -> Archive {
+/// The same with this tag in its name.
+pub fn tagged(previous: Option<&Archive>, at: i64, tag: u8, key: &SecretKey) -> Archive {
+    made(previous, CLUSTER, at, [tag; 4], key, Proof::Unchecked)
+}
+
+fn made(previous: Option<&Archive>, cluster: &str, at: i64, tag: [u8; 4], key: &SecretKey, proof: Proof) -> Archive {
     let created_at = minute(at);
-    let id = BackupId::new(created_at, [0xab; 4]);
+    let id = BackupId::new(created_at, tag);
     let manifest = ManifestDraft {
         format: FORMAT,
         id,

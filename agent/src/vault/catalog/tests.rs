@@ -126,6 +126,32 @@ async fn one_that_was_stored_unproven_is_taken_only_where_there_is_no_other() {
 }
 
 #[tokio::test]
+async fn of_two_from_one_second_the_signed_number_says_which_is_newer() {
+    let key = key();
+    let keys = TrustedKeys::from(key.public());
+    let first = tagged(None, 0, 0xff, &key);
+    let second = tagged(Some(&first), 0, 0x77, &key);
+    let third = tagged(Some(&second), 0, 0x00, &key);
+    let (one, two) = (Arc::new(vault("one")), Arc::new(vault("two")));
+    for archive in [&first, &second, &third] {
+        put(one.as_ref(), archive).await;
+    }
+    put(two.as_ref(), &second).await;
+    for vaults in [vec![one.clone() as Arc<dyn Vault>], vec![two.clone(), one.clone()], vec![one, two]] {
+        let latest = find_latest(&vaults, &Filter::default(), &keys, now()).await.unwrap();
+        assert_eq!(latest.head.manifest.id, third.name.id());
+        assert!(latest.findings.is_empty(), "{}", latest.findings);
+        let mut walk = Walk::new(vaults[0].as_ref(), CLUSTER, &Filter::default(), &keys, now());
+        let mut sequences = Vec::new();
+        while let Some(entry) = walk.next().await.unwrap() {
+            let Verdict::Good(head) = entry.verdict else { panic!("{entry}") };
+            sequences.push(head.manifest.sequence);
+        }
+        assert!(sequences.is_sorted_by(|newer, older| newer > older), "{sequences:?}");
+    }
+}
+
+#[tokio::test]
 async fn filter_takes_an_id_or_a_time() {
     let (key, vault) = (key(), Arc::new(vault("v")));
     let archives: Vec<_> = (0..3).map(|minute| archive(CLUSTER, minute, &key)).collect();

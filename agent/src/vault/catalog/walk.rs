@@ -8,6 +8,7 @@
 //! however large the flood. Where no object is like that (a bucket that was copied), those that have lain there longest
 //! are looked at in the end: whoever breaks in comes after the first backup.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};
 
 use futures_util::future::join_all;
@@ -24,6 +25,9 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// Heads read at once. Begins with one, because the first is nearly always the one that is wanted.
 const MOST_AT_ONCE: usize = 8;
+
+/// Names of one second that are read to put them into the order of their numbers. Nobody makes so many in a second.
+const MOST_OF_A_SECOND: usize = 16;
 
 /// How a stretch of time is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,12 +153,13 @@ impl<'a> Walk<'a> {
     }
 
     async fn examine_some(&mut self) {
-        let chosen: Vec<_> = std::iter::from_fn(|| self.batch.pop_last()).take(self.at_once).collect();
+        let chosen = self.choose();
         if let (Some(current), Some(last)) = (&mut self.current, chosen.last()) {
             current.below = Some(last.clone());
         }
         let (vault, keys) = (self.vault, self.keys);
-        let entries = join_all(chosen.into_iter().map(|candidate| look_at(candidate, vault, keys))).await;
+        let mut entries = join_all(chosen.into_iter().map(|candidate| look_at(candidate, vault, keys))).await;
+        entries.sort_by_key(|entry| Reverse(newness(entry)));
         let bad = entries.iter().filter(|entry| !matches!(entry.verdict, Verdict::Good(_))).count();
         self.found_good |= bad < entries.len();
         let bad = u32::try_from(bad).unwrap_or(u32::MAX);
@@ -164,6 +169,18 @@ impl<'a> Walk<'a> {
         }
         self.examined.extend(entries);
         self.at_once = (self.at_once * 2).min(MOST_AT_ONCE);
+    }
+
+    /// The next few, with all that were made in the second of the last of them.
+    fn choose(&mut self) -> Vec<Candidate> {
+        let mut chosen: Vec<Candidate> = std::iter::from_fn(|| self.batch.pop_last()).take(self.at_once).collect();
+        while chosen.len() < self.at_once + MOST_OF_A_SECOND
+            && let (Some(last), Some(next)) = (chosen.last(), self.batch.last())
+            && last.id.created_at() == next.id.created_at()
+        {
+            chosen.extend(self.batch.pop_last());
+        }
+        chosen
     }
 
     /// Lists the next part; false when there is none.
@@ -284,6 +301,15 @@ impl<'a> Walk<'a> {
         self.last_good = this;
         false
     }
+}
+
+/// The greatest comes first. What lies about a second is told before a good backup of that second ends a search.
+fn newness(entry: &Entry) -> (Timestamp, bool, u64) {
+    let sequence = match &entry.verdict {
+        Verdict::Good(head) => Some(head.manifest.sequence),
+        _ => None,
+    };
+    (entry.name.id().created_at(), sequence.is_none(), sequence.unwrap_or_default())
 }
 
 async fn look_at(candidate: Candidate, vault: &dyn Vault, keys: &TrustedKeys) -> Entry {
