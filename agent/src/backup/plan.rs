@@ -62,11 +62,11 @@ impl BackupPlan {
         let own = &seen.facts.swarm.node_id;
         let mut notes = seen.managers.may_go(own, away(config.backup.mode), allow_quorum_loss)?;
         if seen.facts.swarm.root_rotation {
-            return Err(Fault::refused(
-                "the root CA of the swarm is being rotated; a backup of this moment would need both CAs",
-            )
-            .advice("wait until `docker info` no longer shows `Root Rotation In Progress: true`")
-            .into());
+            notes.push(
+                "the root CA of the swarm is being rotated: a swarm that is restored from this goes on with it, until each \
+                 node of it has its new certificate or is removed"
+                    .to_owned(),
+            );
         }
         let raft_addr = raft_addr(seen)?;
         let raft_addr_local = seen.addresses.iter().any(|local| local.ip == raft_addr.ip());
