@@ -53,7 +53,8 @@ impl Change<'_> {
         self.check_address(&view)?;
         let recorded = self.record().recorded.as_ref().context("the journal has no inventory")?;
         let compared = Compared::of(recorded, &listing::inventory(&view));
-        let mut attention = self.check_settings(&view);
+        let mut attention = self.attention.clone();
+        attention.extend(self.check_settings(&view));
         if let Some(loss) = compared.loss() {
             let what = format!("the restored swarm is not what was backed up: {loss}");
             if strictness == Strictness::Fresh {
