@@ -240,6 +240,14 @@ fn check_state(facts: &EngineFacts) -> Result<()> {
                 .advice("run this on a manager that survived, or bring the swarm back with `swarmdr-agent restore`")
                 .into())
         }
+        // A manager that only waits for its leader may look the same, but has its certificate.
+        SwarmState::Pending if !facts.data_root.join("swarm/certificates/swarm-node.crt").exists() => {
+            Err(Fault::refused("this host is still joining a swarm, and has no state of a manager yet")
+                .advice(
+                    "run this on a manager that survived, or bring the swarm back with `swarmdr-agent restore --force`",
+                )
+                .into())
+        }
         SwarmState::Active if !facts.swarm.is_manager => {
             Err(Fault::refused("this host is a worker: only a manager holds the swarm's state")
                 .advice("run this on the manager that survived")
@@ -336,13 +344,19 @@ mod tests {
         let rendered = Rendered::of(&fence(&["10.0.0.5:2377".to_owned()]).expect_err("one answers"));
         assert!(rendered.exit == Exit::Refused && rendered.what.contains("10.0.0.5:2377"), "{rendered}");
         assert_eq!(rendered.advice.len(), 3, "{rendered}");
+        let data_root = tempfile::tempdir().expect("is made");
         let facts = |state, is_manager| EngineFacts {
             version: String::new(),
             hostname: String::new(),
-            data_root: PathBuf::new(),
+            data_root: data_root.path().to_owned(),
             live_restore: false,
             swarm: LocalSwarm { state, is_manager, ..LocalSwarm::default() },
         };
+        let rendered = Rendered::of(&check_state(&facts(SwarmState::Pending, false)).expect_err("it has nothing yet"));
+        assert!(rendered.exit == Exit::Refused && rendered.what.contains("still joining"), "{rendered}");
+        let certificates = data_root.path().join("swarm/certificates");
+        std::fs::create_dir_all(&certificates).expect("is made");
+        std::fs::write(certificates.join("swarm-node.crt"), "").expect("is written");
         for (state, is_manager, allowed) in [
             (SwarmState::Active, true, true),
             (SwarmState::Pending, false, true),
