@@ -52,11 +52,6 @@ fn only(extension: &str) -> Result<PathBuf> {
     Ok(first)
 }
 
-/// Whether everything is to be built and tried, on every engine.
-pub fn whole() -> bool {
-    env::var_os("SWARMDR_TEST_FULL").is_some_and(|value| value == "1")
-}
-
 /// The same package as somebody would have installed it before: another version, and another default in its
 /// configuration, so that an upgrade has something to decide.
 pub fn earlier_deb(into: &Path) -> Result<PathBuf> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use swarmdr_tests::campaign;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, Output, Role, addr};
 use swarmdr_tests::s3::{Fault, LossyProxy, Release};
 use swarmdr_tests::scenario::{Site, VAULT, agent, agent_json, fingerprint};
@@ -18,10 +19,6 @@ const SPOOL: &str = "/var/lib/swarmdr/spool";
 const ALWAYS: &str = "\n[schedule]\ncron = \"* * * * * *\"\ntakeover_after = 4\n[spool]\npatience = 0\n";
 /// Due only as long as there is no backup at all.
 const ONCE: &str = "\n[schedule]\ncron = \"0 0 1 1 *\"\ntakeover_after = 600\n[spool]\npatience = 0\n";
-
-fn is_full() -> bool {
-    std::env::var_os("SWARMDR_TEST_FULL").is_some_and(|value| value == "1")
-}
 
 /// Three managers with the agent on each.
 struct Trio {
@@ -138,7 +135,7 @@ fn fires_at_once(trio: &Trio) -> Result<()> {
 
     trio.configure(&ALWAYS.replace("takeover_after = 4", "takeover_after = 600"))?;
     let mut all = vec![[0, 0, 0], [0, 1200, 1800], [0, 2500, 600]];
-    if is_full() {
+    if campaign::full() {
         all.extend((0..20).map(|n| [(n * 131) % 900, (n * 977) % 4000, (n * 613) % 4000]));
     }
     for (round, delays) in all.into_iter().enumerate() {
@@ -380,7 +377,7 @@ impl Faults {
         self.configure(ONCE)?;
         self.proxy.spoil("PUT /vault/", 0, usize::MAX, Fault::SlowDown);
         self.fails_and_waits(&["backup"])?;
-        if is_full() {
+        if campaign::full() {
             thread::sleep(Duration::from_secs(60));
         }
         self.proxy.heal();

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use swarmdr_archive::Identities;
+use swarmdr_tests::campaign::generations;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
 use swarmdr_tests::s3::{Identity, Lock, Release};
 use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json};
@@ -40,8 +41,15 @@ fn credentials(host: &Host, identity: &Identity) -> Result<()> {
 
 #[tokio::test]
 async fn doctor_proves_each_link_of_the_chain() -> Result<()> {
+    for engine in generations() {
+        each_link(*engine).await.with_context(|| format!("engine {}", engine.version()))?;
+    }
+    Ok(())
+}
+
+async fn each_link(engine: Engine) -> Result<()> {
     let site = Site::new(Release::V20).await?;
-    let host = site.lab.boot(HostSpec::new("m1", Engine::E26_1, addr(11)))?;
+    let host = site.lab.boot(HostSpec::new("m1", engine, addr(11)))?;
     host.swarm_init()?;
     host.create_secret("one", b"x")?;
     site.set_up_manager(&host)?;
@@ -83,8 +91,8 @@ async fn doctor_proves_each_link_of_the_chain() -> Result<()> {
             ("keys.pinned", "ok", "own among them"),
             ("keys.recipients", "ok", "1 age recipient"),
             ("keys.identity", "ok", "none here"),
-            ("engine.version", "ok", "26.1"),
-            ("systemd.version", "ok", "257"),
+            ("engine.version", "ok", engine.version()),
+            ("systemd.version", "ok", &engine.systemd().to_string()),
             ("engine.freeze", "ok", "could be frozen"),
             ("swarm.address", "ok", "10.77.0.11"),
             ("host.space", "ok", "free"),
@@ -93,7 +101,7 @@ async fn doctor_proves_each_link_of_the_chain() -> Result<()> {
             ("backup.fresh", "ok", "hours old"),
         ],
     )?;
-    println!("{} checks on a healthy manager", healthy["checks"].as_array().map_or(0, Vec::len));
+    println!("{}: {} checks on a healthy manager", engine.version(), healthy["checks"].as_array().map_or(0, Vec::len));
     // One probe serves for all runs, and is no finding of `list`.
     let probes = site.owner.versions("prod/doctor/").await?;
     ensure!(probes.len() == 1, "{probes:?}");

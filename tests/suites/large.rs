@@ -10,6 +10,7 @@ use bollard::models::SecretSpec;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use data_encoding::BASE64;
 use serde_json::Value;
+use swarmdr_tests::campaign;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
 use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm};
@@ -40,7 +41,7 @@ async fn a_gigabyte_of_state_needs_little_memory_and_the_downtime_is_measured() 
     let (line, cold) = measure_agent("1 GiB, cold", &host, "cold")?;
     table.push(line);
     let mut backup = Value::Null;
-    for _ in 0..if whole() { 5 } else { 1 } {
+    for _ in 0..if campaign::full() { 5 } else { 1 } {
         let (line, report) = measure_agent("1 GiB, freeze", &host, "freeze")?;
         table.push(line);
         backup = report;
@@ -73,10 +74,6 @@ fn pause_does_not_grow(fresh: &mut [u64], grown: u64) -> Result<()> {
     println!("the agent's share of a cold downtime: {median} us fresh (median), {grown} us with 1 GiB");
     ensure!(grown < (median * 3 / 2).max(20_000), "the downtime grows with the state");
     Ok(())
-}
-
-fn whole() -> bool {
-    std::env::var_os("SWARMDR_TEST_FULL").is_some_and(|value| value == "1")
 }
 
 /// Over the API itself: a docker client for each secret would take an hour.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use swarmdr_tests::campaign;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
 use swarmdr_tests::packages;
 use swarmdr_tests::s3::Release;
@@ -29,7 +30,7 @@ const DUE_EVERY_SECOND: &str = "\n[schedule]\ncron = \"* * * * * *\"\n";
 async fn from_apt_install_to_a_locked_backup_and_to_purge() -> Result<()> {
     let site = Site::new(Release::V20).await?;
     let reduced = [Engine::E28_5];
-    let engines = if packages::whole() { &Engine::ALL[..] } else { &reduced };
+    let engines = if campaign::full() { &Engine::ALL[..] } else { &reduced };
     for (engine, last) in engines.iter().zip(11..) {
         let host = site.lab.boot(HostSpec::new(&format!("m{last}"), *engine, addr(last)))?;
         host.swarm_init()?;

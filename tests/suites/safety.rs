@@ -14,10 +14,7 @@ mod manager;
 #[path = "safety/shutdown.rs"]
 mod shutdown;
 
-/// Whether the whole campaigns were asked for.
-fn whole() -> bool {
-    std::env::var_os("SWARMDR_TEST_FULL").is_some_and(|value| value == "1")
-}
+use swarmdr_tests::campaign::full;
 
 /// A small generator whose sequence is the same on every machine (splitmix64).
 struct Seeded(u64);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use swarmdr_tests::campaign;
 use swarmdr_tests::packages;
 use swarmdr_tests::tree::capture;
 
@@ -19,7 +20,7 @@ const LIBRARIES: [&str; 7] =
 /// Only the binary that `packaging/build` makes itself is meant for old distributions.
 #[test]
 fn the_binary_runs_where_the_package_says() -> Result<()> {
-    if !packages::whole() {
+    if !campaign::full() {
         println!("NOT CHECKED: these packages hold the binary of the other suites, which needs a newer glibc");
         return Ok(());
     }
@@ -66,7 +67,7 @@ fn the_same_commit_makes_the_same_packages() -> Result<()> {
                   cd \"$2\"; shift 2; exec packaging/build \"$@\"";
     let mut build = Command::new("bash");
     build.args(["-c", script, "build"]).args([&checkout, &other]);
-    if !packages::whole() {
+    if !campaign::full() {
         println!("NOTE: made again from the same binary; the binary itself with SWARMDR_TEST_FULL=1 only");
         build.arg("--binary").arg(packages::binary());
     }

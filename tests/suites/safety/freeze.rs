@@ -10,8 +10,8 @@ use swarmdr_agent::report::human_ms;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, Lab, Role, addr};
 use swarmdr_tests::scenario::{agent_binary, agent_json};
 
+use super::full;
 use super::manager::{Manager, STATE};
-use super::whole;
 
 /// Creates secrets and updates a service as fast as the client goes, and writes down what was acknowledged when.
 const WRITER: &str = r#"
@@ -56,7 +56,7 @@ struct Sample {
 
 #[test]
 fn frozen_copies_boot_and_hold_every_acknowledged_write() -> Result<()> {
-    let each = if whole() { 50 } else { 5 };
+    let each = if full() { 50 } else { 5 };
     // The same addresses, on another network: what is restored must not meet what it was copied from.
     let (lab, elsewhere) = (Lab::new()?, Lab::new()?);
     let samples = thread::scope(|scope| {
@@ -180,7 +180,7 @@ fn term(host: &Host) -> Result<u64> {
 
 #[test]
 fn freezing_a_leader_or_a_follower_elects_nobody() -> Result<()> {
-    let each = if whole() { 20 } else { 4 };
+    let each = if full() { 20 } else { 4 };
     let (lab, elsewhere) = (Lab::new()?, Lab::new()?);
     let agent = agent_binary()?;
     let leader = Manager::boot(&lab, Engine::E28_5, 11, &agent)?;

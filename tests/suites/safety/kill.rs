@@ -9,7 +9,7 @@ use swarmdr_tests::lab::{Engine, Lab};
 use swarmdr_tests::scenario::agent_with_faults;
 
 use super::manager::{LIMIT, MAX_PAUSE, Manager, notes};
-use super::{Seeded, whole};
+use super::{Seeded, full};
 
 /// Phases at their beginning, and points within them, in order.
 const POINTS: [&str; 11] =
@@ -80,7 +80,7 @@ fn cases(engine: usize) -> Vec<Case> {
         Case { mode, end, when: When::Permille(random.below(1000)) }
     };
     let mut cases = Vec::new();
-    if whole() {
+    if full() {
         for mode in MODES {
             for end in ENDS {
                 cases.extend(POINTS.map(|point| Case { mode, end, when: When::At(point) }));

@@ -1,19 +1,19 @@
 //! Damages fixtures byte by byte: each time the reader must name the place, or read the very same thing.
 //!
-//! By default a sample of the bytes is flipped; `SWARMDR_TEST_FULL` flips each bit of all of them.
+//! By default a sample of the bytes is flipped; `SWARMDR_TEST_FULL=1` flips each bit of all of them.
 //!
 //! Most of the time of a whole look goes into the keys, which a flip in the log or in a snapshot leaves alone. So those are
 //! looked at through a second directory with the same files and a locked key: the reader checks frames, checksums and
 //! indexes there, opens nothing, and needs a tenth of the time. Whatever passes that gets the whole look, and so does a
 //! sample of what does not: both must name the same place.
 
-use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use swarmdr_agent::swarm::{self, Damage, Error, Examined, Proof, Warning};
+use swarmdr_tests::campaign::full;
 use tempfile::TempDir;
 
 use crate::fixture::{Fixture, PLANTED};
@@ -297,8 +297,4 @@ impl Target {
         self.file.write_all_at(&self.content, 0)?;
         Ok(self.file.set_len(self.len)?)
     }
-}
-
-fn full() -> bool {
-    env::var_os("SWARMDR_TEST_FULL").is_some()
 }

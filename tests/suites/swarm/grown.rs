@@ -1,10 +1,10 @@
 //! States of a size and an age that no fixture has, made anew by real engines.
 
-use std::env;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use swarmdr_tests::campaign::generations;
 use swarmdr_tests::lab::Engine;
 use tempfile::TempDir;
 
@@ -16,9 +16,7 @@ use crate::fixture::Fixture;
 /// by default.
 #[test]
 fn a_grown_state_holds_what_the_api_lists() -> Result<()> {
-    let all = [Engine::E20_10, Engine::E26_1, Engine::E28_5];
-    let engines = if env::var_os("SWARMDR_TEST_FULL").is_some() { &all[..] } else { &all[1..2] };
-    engines.iter().try_for_each(|engine| grown(*engine))
+    generations().iter().try_for_each(|engine| grown(*engine))
 }
 
 fn grown(engine: Engine) -> Result<()> {
