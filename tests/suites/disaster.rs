@@ -10,6 +10,10 @@ mod cut;
 mod engines;
 #[path = "disaster/expired.rs"]
 mod expired;
+#[path = "disaster/external.rs"]
+mod external;
+#[path = "disaster/joining.rs"]
+mod joining;
 #[path = "disaster/late.rs"]
 mod late;
 #[path = "disaster/living.rs"]
@@ -18,6 +22,10 @@ mod living;
 mod locked;
 #[path = "disaster/majority.rs"]
 mod majority;
+#[path = "disaster/own_ca.rs"]
+mod own_ca;
+#[path = "disaster/rotating.rs"]
+mod rotating;
 #[path = "disaster/unusual.rs"]
 mod unusual;
 
@@ -25,6 +33,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use swarmdr_tests::campaign::{full, generations};
 use swarmdr_tests::lab::{Background, Engine, Host, HostSpec, Role, addr, wait_for};
 use swarmdr_tests::scenario::{IDENTITY, Site, agent_with_faults};
 
@@ -32,16 +41,6 @@ const RESTORE: [&str; 4] = ["restore", "--latest", "--identity", IDENTITY];
 
 /// A restore of a small state takes seconds, on a machine that does nothing else.
 const LIMIT: Duration = Duration::from_secs(180);
-
-/// The whole campaign, or its seeded part.
-fn full() -> bool {
-    std::env::var_os("SWARMDR_TEST_FULL").is_some()
-}
-
-/// Engines that a campaign runs on.
-fn generations() -> &'static [Engine] {
-    if full() { &Engine::ALL } else { &[Engine::E26_1] }
-}
 
 /// Three managers with something to lose; the first one backs up.
 fn three_managers(site: &Site, engine: Engine) -> Result<[Host; 3]> {
