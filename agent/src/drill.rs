@@ -39,7 +39,10 @@ use crate::{
     },
     progress::Progress,
     report::Phases,
-    restore::plan::{InitRequest, Overrides, checks},
+    restore::{
+        self,
+        plan::{InitRequest, Overrides, checks},
+    },
     shutdown::Shutdown,
     source::{self, Source},
     stage::{self, Staged},
@@ -168,7 +171,7 @@ impl Drill<'_> {
         let open = self.unlock_key.as_ref().filter(|_| manifest.autolock);
         let open = open.map(|key| OpenKey::lay_open(&second.state_dir(), key.for_state()));
         let open = open.transpose().map_err(backup)?;
-        let formed = self.form(second, manifest, spec).await;
+        let formed = self.form(second, manifest, spec, &staged).await;
         // The directory goes; its blocks on the disk stay.
         let _ = open.as_ref().map(OpenKey::scrub);
         formed.map_err(|error| Failure::OfBackup(second.in_its_own_words(error)))?;
@@ -195,13 +198,14 @@ impl Drill<'_> {
     }
 
     /// Nothing of it may run, so the node is drained as soon as there is one.
-    async fn form(&self, second: &SecondEngine, manifest: &Manifest, spec: &Spec) -> Result<()> {
+    async fn form(&self, second: &SecondEngine, manifest: &Manifest, spec: &Spec, staged: &Staged) -> Result<()> {
         let addresses: Vec<LocalAddress> =
             spec.addresses.iter().map(|ip| LocalAddress { interface: "lo".to_owned(), ip: *ip }).collect();
         let init = InitRequest::of(manifest, &addresses, &Overrides::default())?;
         let limit = Duration::from_secs(self.config.restore.init_timeout);
         let engine = second.engine();
-        engine.force_new_cluster(init.to_api(), limit).await?;
+        // No external CA is reached from there, and none is needed to come back.
+        restore::form(engine, &init, staged.examined.inventory.as_ref(), limit).await?;
         let works = |facts: &EngineFacts| checks::works(&facts.swarm);
         let facts = engine.wait(limit, "the rehearsed swarm to be active", works).await?;
         if facts.swarm.cluster_id != manifest.cluster_id || facts.swarm.node_id != manifest.node_id {

@@ -6,6 +6,7 @@
 
 mod change;
 mod confirm;
+mod formation;
 pub(crate) mod journal;
 pub mod plan;
 mod prune;
@@ -32,6 +33,7 @@ use swarmdr_archive::{
 };
 
 pub(crate) use change::Change;
+pub(crate) use formation::form;
 use journal::{Journal, Record};
 pub use plan::{Decision, Overrides, RestorePlan};
 pub use ready::Waits;

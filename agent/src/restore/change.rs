@@ -15,8 +15,8 @@ use futures_util::FutureExt;
 use super::{
     Restore, RestoreReport,
     confirm::Strictness,
+    formation::form,
     journal::{Journal, Phase, Record},
-    plan::checks,
 };
 use crate::{
     fault::Fault,
@@ -134,28 +134,12 @@ impl<'a> Change<'a> {
             self.open_key = Some(OpenKey::lay_open(&self.placement.state_dir(), key.for_state())?);
         }
         self.enter(Phase::Init, phases)?;
-        self.init().await?;
+        let limit = Duration::from_secs(self.restore.config.restore.init_timeout);
+        let record = self.record();
+        let formed = form(&self.engine, &record.plan.init, record.recorded.as_ref(), limit).await?;
+        self.attention.extend(formed);
         self.enter(Phase::Confirm, phases)?;
         self.confirm(Strictness::Fresh).await
-    }
-
-    /// The engine forms the cluster first and updates its settings then. Where the swarm has no key of its root CA it
-    /// does not take any settings while no external CA answers (swarmkit `controlapi/ca_rotation.go`): then they stay
-    /// what they were in the backup, and the manager works.
-    async fn init(&mut self) -> Result<()> {
-        let limit = Duration::from_secs(self.restore.config.restore.init_timeout);
-        let formed = self.engine.force_new_cluster(self.record().plan.init.to_api(), limit).await;
-        let Err(error) = formed else { return Ok(()) };
-        let external = self.record().recorded.as_ref().and_then(|recorded| recorded.cluster.external_cas.clone());
-        let Some(urls) = external.filter(|urls| !urls.is_empty()) else { return Err(error) };
-        if !self.engine.facts().await.is_ok_and(|facts| checks::works(&facts.swarm)) {
-            return Err(error);
-        }
-        self.attention.push(format!(
-            "the external CA of the swarm is needed ({}): until it answers, no node can join, and no certificate is renewed; {error:#}",
-            urls.join(", ")
-        ));
-        Ok(())
     }
 
     async fn arm(&mut self) -> Result<()> {

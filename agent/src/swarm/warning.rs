@@ -25,7 +25,7 @@ pub enum Warning {
     RenewalUnfinished,
     /// The root CA is being rotated: it cannot end while nodes of this state are gone.
     RootRotation,
-    /// Certificates come from outside; after a restore one of these must answer.
+    /// Certificates come from outside; after a restore one of these must answer before any node can join.
     ExternalCa {
         /// Their URLs.
         urls: Vec<String>,
@@ -187,7 +187,7 @@ impl fmt::Display for Warning {
             }
             Self::RootRotation => f.write_str("the root CA is being rotated, which cannot end while nodes are gone"),
             Self::ExternalCa { urls } => {
-                write!(f, "certificates come from an external CA ({}): it must answer", urls.join(", "))
+                write!(f, "certificates come from an external CA ({}): no node joins until it answers", urls.join(", "))
             }
             Self::NoCaKey => f.write_str("the swarm does not hold the key of its root CA"),
             Self::RootCaDiffers => f.write_str("swarm-root-ca.crt is not the root CA that the raft log holds"),

@@ -61,6 +61,10 @@ async fn come_back(engine: Engine) -> Result<()> {
     ensure!((describe_swarm(&host)?, own_ca::config(&host)?) == before, "{}", own_ca::config(&host)?);
     println!("{}: back without it, {}", engine.version(), report["attention"]);
 
+    // A rehearsal has no way to it either.
+    let drill = agent_json(&host, 0, &["drill", text(&backup, "/id")?, "--identity", IDENTITY])?;
+    ensure!(text(&drill, "/outcome")? == "proven", "{drill:#}");
+
     // Nodes come in once it answers again.
     let _signer = files.serve(&site.lab, &host)?;
     let worker = site.lab.boot(HostSpec::new("w1", engine, addr(12)))?;
