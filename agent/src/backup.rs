@@ -162,6 +162,7 @@ impl Taken {
         self.snapshot = snapshot;
         let examined = examined.context(NOT_RESTORABLE)?;
         check_identity(&examined.identity, plan)?;
+        check_joined(&examined.identity)?;
         if let Proof::Unproven(damage) = &examined.proof {
             let told = format!("the backup is stored but cannot be relied on: its raft log breaks at {damage}");
             self.attention.push(told);
@@ -213,6 +214,16 @@ fn check_space(plan: &BackupPlan) -> Result<()> {
     }
     space::require(data_root, state, "a copy of the state")?;
     space::require(spool, state, "the archive")
+}
+
+/// An engine clears this when it has come into the swarm, and only then says that it is active. A restore refuses it.
+fn check_joined(identity: &Identity) -> Result<()> {
+    if identity.engine.as_ref().is_none_or(|engine| !engine.join_in_progress) {
+        return Ok(());
+    }
+    Err(Fault::refused("docker-state.json says that this node is still joining its swarm; nothing was stored")
+        .advice("try again in a minute; if it stays so, demote this manager and promote it again")
+        .into())
 }
 
 /// The files must belong to the swarm that the engine said it is in.

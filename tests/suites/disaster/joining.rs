@@ -2,11 +2,13 @@
 //! only if told to.
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, HostSpec, addr};
+use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
 use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{Site, agent_json, describe_swarm, fingerprint};
 
 use super::{LIMIT, RESTORE, fill, generations, text};
+
+const STATE: &str = "/var/lib/docker/swarm/docker-state.json";
 
 #[tokio::test]
 async fn a_join_that_never_ends_is_no_swarm_and_gives_way_if_told_to() -> Result<()> {
@@ -14,6 +16,17 @@ async fn a_join_that_never_ends_is_no_swarm_and_gives_way_if_told_to() -> Result
         give_way(*engine).await.with_context(|| format!("engine {}", engine.version()))?;
     }
     Ok(())
+}
+
+/// What a manager leaves that was cut off before it could write that it has joined. No restore would take it.
+fn flagged(manager: &Host) -> Result<()> {
+    let flag = |value: bool| format!("/bin/sed -i s/JoinInProgress\\\":[a-z]*/JoinInProgress\\\":{value}/ {STATE}");
+    let unit = format!("[Service]\nExecStartPre={}\nExecStopPost={}\n", flag(false), flag(true));
+    manager.write_file("/etc/systemd/system/docker.service.d/flag.conf", unit)?;
+    manager.sh("systemctl daemon-reload")?;
+    let refused = agent_json(manager, 4, &["backup"])?;
+    ensure!(text(&refused, "/error")?.contains("still joining its swarm; nothing was stored"), "{refused:#}");
+    manager.wait_manager()
 }
 
 async fn give_way(engine: Engine) -> Result<()> {
@@ -31,11 +44,12 @@ async fn give_way(engine: Engine) -> Result<()> {
     fill(&manager)?;
     agent_json(&manager, 0, &["backup"])?;
     let before = describe_swarm(&manager)?;
+    flagged(&manager)?;
     manager.destroy()?;
     host.sh("ip address add 10.77.0.11/24 dev host0")?;
     let join = join.wait(LIMIT)?;
     ensure!(join.stderr.contains("will continue in the background"), "{join:?}");
-    let state = host.read_file("/var/lib/docker/swarm/docker-state.json")?;
+    let state = host.read_file(STATE)?;
     ensure!(state.contains(r#""JoinInProgress":true"#), "{state}");
 
     let untouched = fingerprint(&host)?;
