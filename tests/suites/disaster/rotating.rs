@@ -29,6 +29,11 @@ async fn go_on(engine: Engine) -> Result<()> {
     let old_root = manager.docker(&["swarm", "ca"])?;
     manager.sh("docker swarm ca --rotate --detach >/dev/null")?;
     manager.wait_for("the rotation to begin", LIMIT, || Ok(rotating(&manager)?.then_some(())))?;
+    // Its own certificate is a new one by then: with one of the new root, signed by the old one, behind it.
+    manager.wait_for("the manager's new certificate", LIMIT, || {
+        let certificates = manager.sh("grep -c BEGIN /var/lib/docker/swarm/certificates/swarm-node.crt")?;
+        Ok((certificates == "2").then_some(()))
+    })?;
     let (before, ca) = (describe_swarm(&manager)?, own_ca::config(&manager)?);
     let backup = agent_json(&manager, 0, &["backup"])?;
     ensure!(backup["notes"].to_string().contains("the root CA of the swarm is being rotated"), "{backup:#}");
