@@ -191,8 +191,10 @@ pub async fn forge_far(scene: &Scene<'_>) -> Result<()> {
 
 pub async fn alter_manifest(scene: &Scene<'_>) -> Result<()> {
     let mut bytes = scene.genuine[2].bytes.clone();
-    let at = bytes.windows(6).position(|it| it == b"26.1.5").context("the engine's version is in the manifest")?;
-    bytes[at] = b'9';
+    let field = b"\"engine_version\"";
+    let at = bytes.windows(field.len()).position(|it| it == field).context("the manifest has the engine's version")?;
+    let digit = bytes[at..].iter().position(u8::is_ascii_digit).context("a version begins with a digit")?;
+    bytes[at + digit] = b'9';
     put(scene, &newer(scene, 3), &bytes).await
 }
 
