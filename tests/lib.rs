@@ -4,6 +4,7 @@ pub mod aws;
 pub mod campaign;
 pub mod lab;
 pub mod measure;
+pub mod own_ca;
 pub mod packages;
 pub mod s3;
 pub mod scenario;

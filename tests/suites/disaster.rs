@@ -22,8 +22,6 @@ mod living;
 mod locked;
 #[path = "disaster/majority.rs"]
 mod majority;
-#[path = "disaster/own_ca.rs"]
-mod own_ca;
 #[path = "disaster/rotating.rs"]
 mod rotating;
 #[path = "disaster/unusual.rs"]

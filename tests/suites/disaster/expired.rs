@@ -7,8 +7,8 @@ use swarmdr_tests::lab::{Host, HostSpec, Role, addr};
 use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint};
 
-use super::own_ca::{self, OwnCa};
 use super::{LIMIT, fresh, generations, one_manager, text};
+use swarmdr_tests::own_ca::{self, OwnCa};
 
 #[tokio::test]
 async fn an_expired_certificate_is_renewed_without_being_told_to() -> Result<()> {

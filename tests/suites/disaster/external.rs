@@ -9,8 +9,8 @@ use swarmdr_tests::lab::{Engine, Host, HostSpec, Lab, Role, addr};
 use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint};
 
-use super::own_ca::{self, OwnCa};
 use super::{LIMIT, fresh, generations, one_manager, reset, text};
+use swarmdr_tests::own_ca::{self, OwnCa};
 
 const URL: &str = "https://10.77.0.1:8888/api/v1/cfssl/sign";
 

@@ -5,8 +5,8 @@ use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
 use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{Site, agent_json, describe_swarm};
 
-use super::own_ca::{self, rotating};
 use super::{LIMIT, RESTORE, fresh, generations, one_manager};
+use swarmdr_tests::own_ca::{self, rotating};
 
 #[tokio::test]
 async fn a_rotation_of_the_root_ca_goes_on_after_the_restore() -> Result<()> {
