@@ -9,7 +9,7 @@ pub mod receipts;
 mod report;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{BufReader, Seek},
     net::IpAddr,
     sync::Arc,
@@ -53,7 +53,7 @@ use crate::{
 /// The directory of the host's engine if nobody can be asked.
 const USUAL_DATA_ROOT: &str = "/var/lib/docker";
 
-/// A run and what it works with. The caller holds the lock of the host.
+/// A run and what it works with.
 #[derive(Debug)]
 pub struct Drill<'a> {
     pub config: &'a Config,
@@ -284,7 +284,8 @@ fn drill_id(now: Timestamp) -> Result<BackupId> {
 }
 
 fn hostname() -> String {
-    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+    // Not from /proc: a hardened unit sees processes there and nothing else.
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The directory itself, or the nearest one above it that is there.

@@ -23,6 +23,11 @@ impl HostLock {
         "/run/swarmdr/agent.lock".into()
     }
 
+    /// Of second engines: one at a time, beside whatever else the agent does.
+    pub fn second_engine_path() -> PathBuf {
+        "/run/swarmdr/second-engine.lock".into()
+    }
+
     /// Does not wait: a second run says who holds the lock and exits 3.
     pub fn acquire(path: &Path) -> Result<Self> {
         let attempt = || -> Result<Flock<File>> {

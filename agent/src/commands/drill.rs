@@ -10,7 +10,6 @@ use crate::{
     drill::{Drill, DrillReport, Summary},
     exit::Exit,
     history::Proved,
-    lock::HostLock,
     source::{Choice, Source, admitted},
     unlock_key::GivenKey,
     vault::catalog::Survey,
@@ -32,7 +31,6 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit> {
 }
 
 async fn one(context: &Context, args: &DrillArgs, watch: &Watch<'_>) -> Result<DrillReport> {
-    let _lock = HostLock::acquire(&HostLock::default_path())?;
     let drill = make(context, &args.trust, &args.unlock)?;
     let choice = Choice::of(&args.choice, context.now);
     let found = Source::find(&context.loaded.config, &choice, &drill.keys, context.now);
@@ -58,7 +56,6 @@ pub async fn all(context: &Context, args: &VerifyArgs) -> Result<Exit> {
 }
 
 async fn boot_all(context: &Context, args: &VerifyArgs) -> Result<Summary> {
-    let _lock = HostLock::acquire(&HostLock::default_path())?;
     let drill = make(context, &args.trust, &args.unlock)?;
     let choice = &args.choice;
     if choice.file.is_some() || choice.latest || choice.id.is_some() {

@@ -33,7 +33,7 @@ use super::{
     engine::{Engine, EngineFacts, SwarmState},
     systemd::{Systemd, UnitState},
 };
-use crate::{config::Config, fault::Fault};
+use crate::{config::Config, fault::Fault, lock::HostLock};
 
 /// What all of them are called like.
 const PREFIX: &str = "swarmdr-second-";
@@ -67,12 +67,15 @@ pub struct SecondEngine {
     engine: Engine,
     /// Closed, it ends the unit.
     leash: PipeWriter,
+    /// There is one on a host at a time.
+    _lock: HostLock,
 }
 
 impl SecondEngine {
     /// Makes the unit with its network and its empty directory, after removing what earlier ones left. No engine runs
     /// in it before [`SecondEngine::boot`].
     pub async fn make(systemd: &Systemd, config: &Config, spec: &Spec) -> Result<Self> {
+        let lock = HostLock::acquire(&HostLock::second_engine_path())?;
         let home = home(config);
         // The unit may write there, so it must be there.
         fs::create_dir_all(&config.state_dir)
@@ -86,7 +89,8 @@ impl SecondEngine {
         let settings = unit::settings(&places, spec, &agent, &dockerd, end.as_fd())?;
         systemd.start_transient((&unit, &settings), None).await.context("failed to make the second engine")?;
         let engine = Engine::at(places.socket());
-        let second = Self { systemd: systemd.clone(), unit, data: places.data, run: places.run, engine, leash };
+        let second =
+            Self { systemd: systemd.clone(), unit, data: places.data, run: places.run, engine, leash, _lock: lock };
         second.until_made().await?;
         Ok(second)
     }
@@ -174,7 +178,7 @@ impl SecondEngine {
 
     /// Kills it; when this returns nothing of it is left.
     pub async fn end(self) -> Result<()> {
-        let Self { systemd, unit, data, leash, .. } = self;
+        let Self { systemd, unit, data, leash, _lock, .. } = self;
         drop(leash);
         systemd.stop_if_there(&[&unit]).await.context("failed to end the second engine")?;
         remove(data.parent().context("its directory has no parent")?)
@@ -186,8 +190,8 @@ fn home(config: &Config) -> PathBuf {
     config.state_dir.join("second")
 }
 
-/// Ends and removes what others have left; the caller holds the lock of the host, so no other one is in use.
-pub async fn sweep(systemd: &Systemd, home: &Path) -> Result<()> {
+/// Ends and removes what others have left; the caller holds the lock, so none is in use.
+async fn sweep(systemd: &Systemd, home: &Path) -> Result<()> {
     let left = systemd.names_like(&format!("{PREFIX}*.service")).await?;
     let names: Vec<&str> = left.iter().map(String::as_str).collect();
     systemd.stop_if_there(&names).await.context("failed to end a second engine that an earlier run left")?;

@@ -158,7 +158,7 @@ fn engine_arguments(data: &str, run: &str) -> Vec<String> {
 
 /// On the loopback of its own network: no other interface is there.
 fn add_address(address: IpAddr) -> Vec<String> {
-    let words = match address {
+    match address {
         IpAddr::V4(_) => {
             vec!["ip".to_owned(), "address".into(), "add".into(), format!("{address}/32"), "dev".into(), "lo".into()]
         }
@@ -167,8 +167,7 @@ fn add_address(address: IpAddr) -> Vec<String> {
             let rest = [format!("{address}/128"), "dev".into(), "lo".into(), "nodad".into()];
             fixed.into_iter().chain(rest).collect()
         }
-    };
-    words
+    }
 }
 
 /// systemd finds programs by their names since 244 only, and the path of a shell's utilities differs.
