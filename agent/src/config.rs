@@ -57,6 +57,7 @@ pub struct Config {
     pub engine: EngineConfig,
     pub backup: BackupConfig,
     pub restore: RestoreConfig,
+    pub drill: DrillConfig,
     pub schedule: ScheduleConfig,
     pub spool: SpoolConfig,
     /// What `prune` keeps.
@@ -135,6 +136,13 @@ pub struct RestoreConfig {
     pub prune_grace: u64,
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrillConfig {
+    /// Days after which `status` says that the newest proof by a drill is too old; default: 15 from the first drill on.
+    pub max_age_days: Option<u32>,
+}
+
 /// What waits on this host because a vault did not take it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -160,6 +168,7 @@ impl Default for Config {
             engine: EngineConfig::default(),
             backup: BackupConfig::default(),
             restore: RestoreConfig::default(),
+            drill: DrillConfig::default(),
             schedule: ScheduleConfig::default(),
             spool: SpoolConfig::default(),
             retention: Policy::default(),

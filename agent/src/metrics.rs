@@ -34,6 +34,7 @@ pub fn render(status: &Status) -> String {
     of_vaults(status, &mut page);
     of_runs(status, &mut page);
     of_last_backup(status, &mut page);
+    of_drills(status, &mut page);
     page.0
 }
 
@@ -150,6 +151,20 @@ fn of_last_backup(status: &Status, page: &mut Page) {
     page.gauge("swarmdr_last_backup_phase_seconds", "How long each phase took.");
     for (phase, ms) in &made.phases {
         page.value("swarmdr_last_backup_phase_seconds", &[("phase", phase)], of_ms(*ms));
+    }
+}
+
+fn of_drills(status: &Status, page: &mut Page) {
+    if let Some(last) = &status.drills.last {
+        page.one("swarmdr_last_drill_timestamp_seconds", "When a backup was last booted in a drill.", seconds(last.at));
+        page.one("swarmdr_last_drill_good", "1 if everything recorded was there.", u8::from(last.proven));
+    }
+    if let Some(proven) = &status.drills.proven {
+        page.one(
+            "swarmdr_last_drill_proven_timestamp_seconds",
+            "When a drill last proved a backup.",
+            seconds(proven.at),
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Never asks the engine: a call on its socket would start it under the copy of a cold backup that runs meanwhile.
 
+mod drilled;
 mod gather;
 mod show;
 
@@ -15,6 +16,7 @@ use crate::{
     vault::Lock,
 };
 
+pub use drilled::{Drill, Drilled};
 pub use gather::gather;
 
 /// The stable JSON form of `status --json`.
@@ -32,6 +34,7 @@ pub struct Status {
     pub last_run: Option<Run>,
     pub last_backup: Option<Made>,
     pub last_proof: Option<Proved>,
+    pub drills: Drilled,
     #[serde(skip)]
     pub history: History,
 }
@@ -120,6 +123,7 @@ impl Status {
         self.judge_backups(&mut say);
         self.judge_vaults(&mut say);
         self.judge_host(&mut say);
+        self.drills.judge(self.at, &mut say);
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.level));
         self.level = reasons.first().map_or(Level::Ok, |worst| worst.level);
         self.reasons = reasons;

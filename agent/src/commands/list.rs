@@ -1,20 +1,26 @@
 //! `list`
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
-use swarmdr_archive::manifest::{Counts, Manifest, Proof};
+use swarmdr_archive::{
+    Digest, TrustedKeys,
+    manifest::{Counts, Proof},
+    reader::Head,
+};
 
 use super::Context;
 use crate::{
     cli::ListArgs,
+    drill::receipts,
     exit::Exit,
     host::space::human_bytes,
     report::{count, human_ms},
     source::admitted,
+    status::Drill,
     vault::{Lock, Vault, catalog::Survey},
     vaults,
 };
@@ -30,9 +36,10 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         let work = async {
             let mut visit = survey.vault(vault).await;
             while let Some(found) = visit.next().await {
-                backups.push(Row::new(vault, &found.head.manifest, found.size, found.lock));
+                backups.push(Row::new(vault, &found.head, found.size, found.lock));
             }
-            Ok(())
+            drop(visit);
+            add_drills(vault, &keys, &mut backups).await
         };
         context.shutdown.or_interrupted(work).await?;
     }
@@ -46,6 +53,29 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         (false, false) => Exit::Attention,
         (false, true) => Exit::Done,
     })
+}
+
+/// Of all clusters that have a backup in the list.
+async fn add_drills(vault: &dyn Vault, keys: &TrustedKeys, rows: &mut [Row]) -> Result<()> {
+    let mut own: Vec<&mut Row> = rows.iter_mut().filter(|row| row.vault == vault.address()).collect();
+    let clusters: BTreeSet<String> = own.iter().map(|row| row.cluster_id.clone()).collect();
+    for cluster in clusters {
+        let wanted: BTreeSet<String> = own.iter().map(|row| row.id.clone()).collect();
+        let found = receipts::by_backup(vault, &cluster, keys, |id| wanted.contains(&id.to_string())).await?;
+        for (backup, receipt) in found {
+            let id = backup.to_string();
+            let about = |row: &Row| row.cluster_id == cluster && row.id == id && row.digest == receipt.manifest_digest;
+            if let Some(row) = own.iter_mut().find(|row| about(row)) {
+                row.drill = Some(Drill::of(&receipt));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn drilled(drill: &Drill) -> String {
+    let day = drill.at.strftime("%Y-%m-%d");
+    if drill.proven { day.to_string() } else { format!("FAILED {day}") }
 }
 
 /// The stable JSON form of `list --json`.
@@ -78,10 +108,15 @@ struct Row {
     counts: Counts,
     /// The retention in effect; absent where the vault cannot lock.
     lock: Option<Lock>,
+    /// The newest drill of it that left a receipt in this vault.
+    drill: Option<Drill>,
+    #[serde(skip)]
+    digest: Digest,
 }
 
 impl Row {
-    fn new(vault: &dyn Vault, manifest: &Manifest, size: u64, lock: Option<Lock>) -> Self {
+    fn new(vault: &dyn Vault, head: &Head, size: u64, lock: Option<Lock>) -> Self {
+        let manifest = &head.manifest;
         Self {
             id: manifest.id.to_string(),
             created_at: manifest.created_at,
@@ -99,6 +134,8 @@ impl Row {
             engine_down_ms: manifest.snapshot.engine_down_ms,
             counts: manifest.counts,
             lock,
+            drill: None,
+            digest: head.manifest_digest,
         }
     }
 }
@@ -123,7 +160,19 @@ impl fmt::Display for Report {
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["ID", "HOST", "ADDRESS", "ENGINE", "HOLDS", "SIZE", "DOWN", "STATE", "LOCKED UNTIL", "VAULT"]);
+    table.set_header([
+        "ID",
+        "HOST",
+        "ADDRESS",
+        "ENGINE",
+        "HOLDS",
+        "SIZE",
+        "DOWN",
+        "STATE",
+        "DRILL",
+        "LOCKED UNTIL",
+        "VAULT",
+    ]);
     for row in rows {
         let counts = &row.counts;
         let state = match (row.proof, row.encrypted) {
@@ -142,6 +191,7 @@ fn table(rows: &[Row]) -> Table {
             human_bytes(row.size),
             human_ms(row.engine_down_ms),
             state.to_owned(),
+            row.drill.as_ref().map_or_else(|| "-".to_owned(), drilled),
             row.lock.map_or_else(|| "not locked".to_owned(), |lock| lock.until.strftime("%Y-%m-%d").to_string()),
             row.vault.clone(),
         ]);

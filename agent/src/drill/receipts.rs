@@ -89,14 +89,18 @@ pub async fn by_backup(
     Ok(found)
 }
 
-/// The newest good receipt of a cluster that says `proven`, or else the newest one.
-pub async fn newest(vault: &dyn Vault, cluster: &str, keys: &TrustedKeys) -> Result<Option<Receipt>> {
+/// The newest good receipts of a cluster, back to the newest that says `proven`.
+pub async fn newest(vault: &dyn Vault, cluster: &str, keys: &TrustedKeys) -> Result<Vec<Receipt>> {
     const LOOKED_AT: usize = 16;
-    let mut newest = None;
+    let mut newest = Vec::new();
     for (name, at) in list(vault, cluster).await?.iter().rev().take(LOOKED_AT) {
         match read(vault, cluster, name, at, keys).await {
-            Ok(receipt) if receipt.outcome == Outcome::Proven => return Ok(Some(receipt)),
-            Ok(receipt) => newest = newest.or(Some(receipt)),
+            Ok(receipt) => {
+                newest.push(receipt);
+                if newest.last().is_some_and(|receipt| receipt.outcome == Outcome::Proven) {
+                    break;
+                }
+            }
             Err(error) => tracing::debug!("{} holds no receipt that counts: {error:#}", at.key),
         }
     }

@@ -28,6 +28,16 @@ fn full() -> Status {
     status.history.ended("backup", Exit::Refused, failed);
     status.history.hook_failures = 2;
     status.history.proof = status.last_proof.clone();
+    let drill = crate::status::Drill {
+        at: status.at,
+        backup: "20261121T033000Z-00000001".to_owned(),
+        engine: "26.1.5".to_owned(),
+        host: "m1".to_owned(),
+        proven: true,
+        problem: None,
+    };
+    status.drills.last = Some(drill.clone());
+    status.drills.proven = Some(drill);
     status.last_backup = Some(Made {
         id: "20261121T033000Z-00000001".to_owned(),
         cluster: "c".to_owned(),

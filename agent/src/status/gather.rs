@@ -7,9 +7,10 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::TrustedKeys;
 
-use super::{Due, Level, Newest, SpoolStatus, Status, VaultStatus};
+use super::{Drilled, Due, Level, Newest, SpoolStatus, Status, VaultStatus};
 use crate::{
     config::Config,
+    drill::{Receipt, receipts},
     history::History,
     schedule::Schedule,
     spool::{self, Spool},
@@ -32,7 +33,8 @@ pub async fn gather(config: &Config, keys: &TrustedKeys, cluster: Option<&str>, 
     let own = history.backup.as_ref().map(|made| made.cluster.as_str());
     let filter = Filter { cluster: cluster.or(own).map(str::to_owned), ..Filter::default() };
     let connected = vaults::connect(config).await?;
-    let vaults = join_all(connected.iter().map(|vault| look(vault, &filter, keys, now))).await;
+    let looked = join_all(connected.iter().map(|vault| look(vault, &filter, keys, now))).await;
+    let (vaults, receipts): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
     let mut status = Status {
         at: now,
         level: Level::Ok,
@@ -43,6 +45,7 @@ pub async fn gather(config: &Config, keys: &TrustedKeys, cluster: Option<&str>, 
         last_run: history.runs.get("backup").and_then(|runs| runs.last.clone()),
         last_backup: history.backup.clone(),
         last_proof: history.proof.clone(),
+        drills: Drilled::new(&config.drill, &receipts.concat()),
         history,
     };
     if let Some(schedule) = Schedule::from_config(&config.schedule)? {
@@ -61,7 +64,12 @@ fn grace(config: &Config, schedule: &Schedule, now: Timestamp) -> SignedDuration
     }
 }
 
-async fn look(connected: &Connected, filter: &Filter, keys: &TrustedKeys, now: Timestamp) -> VaultStatus {
+async fn look(
+    connected: &Connected,
+    filter: &Filter,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> (VaultStatus, Vec<Receipt>) {
     let settings = &connected.settings;
     let mut status = VaultStatus {
         url: settings.url.clone(),
@@ -70,13 +78,15 @@ async fn look(connected: &Connected, filter: &Filter, keys: &TrustedKeys, now: T
         newest: None,
         findings: Vec::new(),
     };
-    let walked = tokio::time::timeout(VAULT_LIMIT, walk(connected, filter, keys, now, &mut status)).await;
+    let mut receipts = Vec::new();
+    let walk = walk(connected, filter, keys, now, (&mut status, &mut receipts));
+    let walked = tokio::time::timeout(VAULT_LIMIT, walk).await;
     let failed = match walked {
         Ok(result) => result.err().map(|error| format!("{error:#}")),
         Err(_) => Some(format!("{} did not answer within {} s", settings.url, VAULT_LIMIT.as_secs())),
     };
     status.error = failed;
-    status
+    (status, receipts)
 }
 
 async fn walk(
@@ -84,11 +94,12 @@ async fn walk(
     filter: &Filter,
     keys: &TrustedKeys,
     now: Timestamp,
-    status: &mut VaultStatus,
+    (status, receipts): (&mut VaultStatus, &mut Vec<Receipt>),
 ) -> Result<()> {
     for cluster in clusters_of(connected.vault.as_ref(), filter).await?.names {
         let walk = Walk::new(connected.vault.as_ref(), &cluster, filter, keys, now);
         newest(connected.vault.as_ref(), walk, status).await?;
+        receipts.extend(receipts::newest(connected.vault.as_ref(), &cluster, keys).await?);
     }
     Ok(())
 }

@@ -92,6 +92,11 @@ impl fmt::Display for Status {
                 ago(self.at, made.at)
             )?;
         }
+        if let Some(drill) = &self.drills.last {
+            let word = if drill.proven { "proven" } else { "FAILED" };
+            let ago = ago(self.at, drill.at);
+            writeln!(f, "  drill    {word}, {} on {} with engine {}, {ago}", drill.backup, drill.host, drill.engine)?;
+        }
         match &self.last_proof {
             Some(proof) => {
                 let word = if proof.good { "good" } else { "BAD" };
