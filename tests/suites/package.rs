@@ -17,7 +17,8 @@ use swarmdr_tests::packages;
 use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{Site, agent_json, describe_swarm};
 
-const TIMERS: [&str; 2] = ["swarmdr-backup.timer", "swarmdr-verify.timer"];
+const TIMERS: [&str; 3] = ["swarmdr-backup.timer", "swarmdr-verify.timer", "swarmdr-drill.timer"];
+const SERVICES: [&str; 3] = ["swarmdr-backup.service", "swarmdr-verify.service", "swarmdr-drill.service"];
 /// As a user would shorten the wait for the next look, with `systemctl edit`.
 const SOON: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nAccuracySec=1s\nRandomizedDelaySec=0\n";
 /// What the guide tells to write for a directory of node_exporter.
@@ -45,7 +46,7 @@ async fn from_apt_install_to_a_locked_backup_and_to_purge() -> Result<()> {
         site.configure_manager(&host)?;
         site.configure(&host, &(site.config(&format!("s3://vault/m{last}")) + DUE_EVERY_SECOND))?;
         host.write_file("/etc/systemd/system/swarmdr-backup.timer.d/soon.conf", SOON)?;
-        host.sh("systemctl daemon-reload; systemctl enable --now swarmdr-backup.timer swarmdr-verify.timer")?;
+        host.sh("systemctl daemon-reload; systemctl enable --now swarmdr-backup.timer swarmdr-verify.timer swarmdr-drill.timer")?;
         let id = wait_locked_backup(&host)?;
         host.sh("systemctl stop swarmdr-backup.timer")?;
         host.wait_for("the last backup to end", Duration::from_secs(120), || {
@@ -57,6 +58,7 @@ async fn from_apt_install_to_a_locked_backup_and_to_purge() -> Result<()> {
         not_due_is_no_failure(&site, &host, last)?;
         whoever_watches_sees_green(&host, &id)?;
         the_weekly_proof_works(&host)?;
+        the_weekly_drill_works(&site, &host)?;
         completion_offers(&host, &id)?;
         removal_keeps_what_is_the_users(&host)?;
         println!("{engine:?}, systemd {}: installed, locked {id}, removed, back, purged", engine.systemd());
@@ -76,11 +78,11 @@ fn nothing_runs_unasked(host: &Host) -> Result<()> {
 }
 
 fn units_are_tight(host: &Host) -> Result<()> {
-    let units = "swarmdr-backup.service swarmdr-backup.timer swarmdr-verify.service swarmdr-verify.timer";
+    let units = [SERVICES, TIMERS].concat().join(" ");
     // Without man-db, which these hosts lack, every Documentation= would be a finding.
     let findings = host.sh(&format!("systemd-analyze verify --man=no {units} 2>&1 | grep swarmdr || true"))?;
     assert_eq!(findings, "");
-    for service in ["swarmdr-backup.service", "swarmdr-verify.service"] {
+    for service in SERVICES {
         let line = host.sh(&format!("systemd-analyze security --no-pager {service} | tail -1"))?;
         let exposure = line.split(": ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
         let exposure = exposure.with_context(|| format!("no exposure in `{line}`"))?;
@@ -92,8 +94,8 @@ fn units_are_tight(host: &Host) -> Result<()> {
 }
 
 fn skipped_while_not_configured(host: &Host) -> Result<()> {
-    host.sh("mv /etc/swarmdr/agent.toml /root/; systemctl start swarmdr-backup.service swarmdr-verify.service")?;
-    for service in ["swarmdr-backup.service", "swarmdr-verify.service"] {
+    host.sh("mv /etc/swarmdr/agent.toml /root/; systemctl start swarmdr-backup.service swarmdr-verify.service swarmdr-drill.service")?;
+    for service in SERVICES {
         assert_eq!(unit(host, service, "ConditionResult")?, "no");
         assert_eq!(unit(host, service, "ActiveState")?, "inactive");
     }
@@ -159,6 +161,19 @@ fn the_weekly_proof_works(host: &Host) -> Result<()> {
     host.sh("systemctl start swarmdr-verify.service")
         .with_context(|| host.journal("swarmdr-verify.service", 40).unwrap_or_default())?;
     assert_eq!(unit(host, "swarmdr-verify.service", "Result")?, "success");
+    Ok(())
+}
+
+/// From its hardened unit, which gets what opens the archive as a credential.
+fn the_weekly_drill_works(site: &Site, host: &Host) -> Result<()> {
+    host.write_file("/etc/credstore/swarmdr.identity", site.identity())?;
+    host.sh("chmod 600 /etc/credstore/swarmdr.identity; systemctl start swarmdr-drill.service")
+        .with_context(|| host.journal("swarmdr-drill.service", 40).unwrap_or_default())?;
+    assert_eq!(unit(host, "swarmdr-drill.service", "ExecMainStatus")?, "0");
+    let status = agent_json(host, 0, &["status"])?;
+    assert_eq!(status["drills"]["last"]["proven"], true, "{status:#}");
+    assert_eq!(host.sh("ls -A /var/lib/swarmdr/second 2>/dev/null || true")?, "");
+    host.sh("rm -r /etc/credstore/swarmdr.identity")?;
     Ok(())
 }
 

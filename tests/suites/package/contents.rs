@@ -96,6 +96,9 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/lib/systemd/catalog/swarmdr.catalog"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-backup.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-backup.timer"),
+    ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-drill.service"),
+    ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-drill.timer"),
+    ("-rw-r--r--", "/usr/lib/tmpfiles.d/swarmdr-agent.conf"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-verify.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-verify.timer"),
     ("-rw-r--r--", "/usr/share/bash-completion/completions/swarmdr-agent"),
@@ -112,6 +115,7 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-backup.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-restore.1.gz"),
+    ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-drill.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man5/swarmdr-agent.toml.5.gz"),
 ];
 const ONLY_DEB: [&str; 4] = [
