@@ -59,6 +59,7 @@ async fn a_gigabyte_of_state_needs_little_memory_and_the_downtime_is_measured() 
     println!("archive {} MiB, phases of backup {}", number(&backup, "/size")? >> 20, backup["phases"]);
     println!("phases of restore {}, memory {} MiB", restored["phases"], number(&restored, "/peak_memory")? >> 20);
     assert_eq!(describe_swarm(&host)?, before);
+    drill(&host)?;
     for (what, report) in [("backup", &backup), ("restore", &restored)] {
         let peak = number(report, "/peak_memory")?;
         ensure!(peak > 0 && peak < MEMORY_LIMIT, "{what} took {peak} bytes of memory");
@@ -73,6 +74,20 @@ fn pause_does_not_grow(fresh: &mut [u64], grown: u64) -> Result<()> {
     let median = fresh[fresh.len() / 2];
     println!("the agent's share of a cold downtime: {median} us fresh (median), {grown} us with 1 GiB");
     ensure!(grown < (median * 3 / 2).max(20_000), "the downtime grows with the state");
+    Ok(())
+}
+
+/// What a rehearsal of it costs beside a swarm at work.
+fn drill(host: &Host) -> Result<()> {
+    let report = agent_json(host, 0, &["drill", "--latest", "--identity", IDENTITY])?;
+    println!(
+        "drill of 1 GiB: {:.1} s in all, a working swarm after {} ms, {} MiB in the second engine; phases {}",
+        report["seconds"].as_f64().unwrap_or_default(),
+        number(&report, "/booted_ms")?,
+        number(&report, "/peak_memory")? >> 20,
+        report["phases"]
+    );
+    ensure!(report["outcome"] == "proven", "{report:#}");
     Ok(())
 }
 

@@ -1,0 +1,80 @@
+//! Whatever ends a drill, nothing is left of it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use swarmdr_tests::lab::{Engine, Host};
+use swarmdr_tests::s3::Release;
+use swarmdr_tests::scenario::{Site, agent_json};
+
+use super::{DRILL, TRACES, manager, nothing_is_left};
+
+/// After which nothing may be left of a run that was killed.
+const GONE_AFTER: Duration = Duration::from_secs(60);
+
+const POINTS: [&str; 9] =
+    ["fetch", "make", "drill-made", "stage", "drill-staged", "boot", "drill-booted", "drill-formed", "end"];
+
+#[tokio::test]
+async fn a_killed_drill_leaves_nothing() -> Result<()> {
+    let site = Site::new(Release::V20).await?;
+    let mut host = manager(&site, Engine::E26_1)?;
+    agent_json(&host, 0, &["backup"])?;
+    for (signal, expected) in [("kill", None), ("term", Some(1)), ("panic", Some(1))] {
+        for point in POINTS {
+            killed(&host, signal, point, expected).with_context(|| format!("{signal} at {point}"))?;
+        }
+    }
+    the_keeper_alone(&host)?;
+    a_power_cut(&mut host)?;
+    let report = agent_json(&host, 0, &DRILL)?;
+    ensure!(report["outcome"] == "proven", "{report:#}");
+    nothing_is_left(&host)
+}
+
+fn killed(host: &Host, signal: &str, point: &str, expected: Option<i32>) -> Result<()> {
+    let fault = format!("SWARMDRTEST_FAULT={signal}@{point}");
+    let output = host.run(&[&["env", &fault, "swarmdr-agent"], &DRILL[..]].concat())?;
+    ensure!(output.stderr.contains(&format!("fault: {signal} at {point}")), "{}", output.stderr);
+    // Asked to stop when all is done but the receipt, it ends well.
+    let may_end_well = signal == "term" && point == "end";
+    ensure!(may_end_well || !output.status.success(), "{output:?}");
+    if let Some(code) = expected.filter(|_| !may_end_well) {
+        ensure!(output.status.code() == Some(code), "{:?}: {}", output.status, output.stderr);
+    }
+    host.wait_for("nothing to be left", GONE_AFTER, || Ok(host.sh(TRACES)?.is_empty().then_some(())))
+        .with_context(|| host.sh(TRACES).unwrap_or_default())
+}
+
+/// The main process of the unit is killed under a drill at work: the drill fails, and the engine it kept is gone.
+fn the_keeper_alone(host: &Host) -> Result<()> {
+    let words = [&["env", "SWARMDRTEST_FAULT=pause5@drill-booted", "swarmdr-agent"], &DRILL[..]].concat();
+    let mut running = host.spawn(&words)?;
+    host.wait_for("the pause", super::LIMIT, || {
+        ensure!(running.finished()?.is_none(), "it ended: {}", running.stderr()?);
+        Ok(running.stderr()?.contains("fault: pause5").then_some(()))
+    })?;
+    host.sh("kill -9 $(systemctl show --property=MainPID --value $(systemctl list-units --no-legend --plain 'swarmdr-second-*' | cut -d' ' -f1))")?;
+    let output = running.wait(super::LIMIT)?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    nothing_is_left(host)
+}
+
+/// The directory on disk is removed by the boot, as the package arranges it.
+fn a_power_cut(host: &mut Host) -> Result<()> {
+    host.write_file(
+        "/usr/lib/tmpfiles.d/swarmdr-agent.conf",
+        include_str!("../../../packaging/tmpfiles/swarmdr-agent.conf"),
+    )?;
+    let words = [&["env", "SWARMDRTEST_FAULT=hang@drill-booted", "swarmdr-agent"], &DRILL[..]].concat();
+    let mut running = host.spawn(&words)?;
+    host.wait_for("the drill to hang", super::LIMIT, || {
+        ensure!(running.finished()?.is_none(), "it ended: {}", running.stderr()?);
+        Ok(running.stderr()?.contains("fault: hang").then_some(()))
+    })?;
+    ensure!(host.sh("ls /var/lib/swarmdr/second")?.contains("drill-"), "there was to be a directory");
+    host.reboot()?;
+    drop(running);
+    host.wait_manager()?;
+    nothing_is_left(host)
+}
