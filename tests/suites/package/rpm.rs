@@ -75,7 +75,7 @@ fn it_installs_upgrades_and_goes_and_keeps_what_is_the_users() -> Result<()> {
 fn what_it_requires_and_runs_is_what_was_written() -> Result<()> {
     let query = |what: &[&str]| capture(Command::new("rpm").arg("-qp").args(what).arg(packages::rpm()?));
     let requires = query(&["--requires"])?;
-    for wanted in ["glibc >= 2.17", "systemd", "ca-certificates", "/bin/sh"] {
+    for wanted in ["glibc >= 2.17", "systemd", "iproute", "ca-certificates", "/bin/sh"] {
         assert!(requires.lines().any(|line| line == wanted), "`{wanted}` is not in:\n{requires}");
     }
     let scripts = query(&["--scripts"])?;
