@@ -13,20 +13,14 @@ use std::{
 use anyhow::{Context, Result};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
-    models::{
-        LocalNodeState, Node, NodeSpec, NodeSpecAvailabilityEnum, NodeState, ObjectVersion, Swarm, SwarmInitRequest,
-        SystemInfo,
-    },
-    query_parameters::{DeleteNodeOptionsBuilder, UpdateNodeOptionsBuilder},
+    models::{LocalNodeState, Node, NodeState, ObjectVersion, Swarm, SwarmInitRequest, SystemInfo},
+    query_parameters::DeleteNodeOptionsBuilder,
 };
 
 use crate::fault::Fault;
 
 /// Longer than the 20 s that a manager without a leader takes to answer.
 const CALL_TIMEOUT_SECONDS: u64 = 60;
-
-/// For an update that others get in the way of.
-const UPDATE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Between two looks at an engine that is still starting.
 const POLL: Duration = Duration::from_millis(50);
@@ -93,7 +87,7 @@ impl Engine {
     }
 
     /// Connects anew and agrees on an API version; engines from 20.10 (1.41) on are understood.
-    async fn client(&self) -> Result<Docker> {
+    pub(super) async fn client(&self) -> Result<Docker> {
         let socket = self.socket.to_str().context("the socket's path is no UTF-8")?;
         let client = Docker::connect_with_unix(socket, CALL_TIMEOUT_SECONDS, API_DEFAULT_VERSION)?;
         Ok(client.negotiate_version().await?)
@@ -150,28 +144,6 @@ impl Engine {
         removed.with_context(|| format!("failed to remove the node {id} from the swarm"))
     }
 
-    /// Takes the tasks off a node and gives it no others: `docker node update --availability drain`.
-    pub async fn drain(&self, id: &str) -> Result<()> {
-        let since = Instant::now();
-        loop {
-            match self.try_to_drain(id).await {
-                Err(error) if is_out_of_sequence(&error) && since.elapsed() < UPDATE_LIMIT => {
-                    tokio::time::sleep(POLL).await;
-                }
-                drained => return drained.with_context(|| format!("failed to drain the node {id}")),
-            }
-        }
-    }
-
-    async fn try_to_drain(&self, id: &str) -> Result<()> {
-        let client = self.client().await?;
-        let node = client.inspect_node(id).await?;
-        let version = node.version.and_then(|version| version.index).context("it has no version")?;
-        let spec = NodeSpec { availability: Some(NodeSpecAvailabilityEnum::DRAIN), ..node.spec.unwrap_or_default() };
-        let options = UpdateNodeOptionsBuilder::new().version(i64::try_from(version)?).build();
-        Ok(client.update_node(id, spec, options).await?)
-    }
-
     /// Forms a one-manager cluster from the state on disk; answers with the node id.
     ///
     /// The engine waits for readiness without a limit of its own (moby `swarm.go`, `Init`), hence
@@ -214,12 +186,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// Somebody else changed the object since it was read (swarmkit `manager/state/store`, `ErrSequenceConflict`); a node
-/// changes often while it comes up.
-fn is_out_of_sequence(error: &anyhow::Error) -> bool {
-    error.to_string().contains("update out of sequence")
 }
 
 fn read_facts(info: SystemInfo) -> EngineFacts {

@@ -1,0 +1,127 @@
+//! How an engine becomes a manager beside another one, and what the swarm is told of its nodes.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use bollard::{
+    models::{NodeSpec, NodeSpecAvailabilityEnum},
+    query_parameters::UpdateNodeOptionsBuilder,
+};
+use bytes::Bytes;
+use hyper::Method;
+use zeroize::Zeroizing;
+
+use super::{engine::Engine, raw_call::call};
+
+/// For an update that others get in the way of.
+const UPDATE_LIMIT: Duration = Duration::from_secs(30);
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// `POST /swarm/join`.
+///
+/// Both addresses are specific. Without an advertised one the swarm takes the one that the connection came from; with a
+/// wildcard to listen on, the engine asks the kernel at each start for the route to the manager that it once joined, and
+/// does not start where there is none (moby `daemon/cluster/cluster.go`, `newNodeRunner`).
+#[derive(Debug)]
+pub struct Join<'a> {
+    pub own: SocketAddr,
+    pub data_path_addr: Option<&'a str>,
+    pub manager: SocketAddr,
+    pub token: &'a Zeroizing<String>,
+}
+
+impl Join<'_> {
+    /// Drained, which the client crate cannot say: nothing starts before this is wanted.
+    fn body(&self) -> Zeroizing<String> {
+        let body = serde_json::json!({
+            "ListenAddr": self.own.to_string(),
+            "AdvertiseAddr": self.own.to_string(),
+            "DataPathAddr": self.data_path_addr.unwrap_or_default(),
+            "RemoteAddrs": [self.manager.to_string()],
+            "JoinToken": self.token.as_str(),
+            "Availability": "drain",
+        });
+        Zeroizing::new(body.to_string())
+    }
+}
+
+impl Engine {
+    /// Joins, and comes back when the node is ready. The engine itself gives up waiting after 20 s and goes on in the
+    /// background.
+    pub async fn join(&self, join: &Join<'_>, limit: Duration) -> Result<()> {
+        let body = Bytes::from(join.body().as_bytes().to_vec());
+        tokio::time::timeout(limit, call(self.socket(), Method::POST, "/swarm/join", body))
+            .await
+            .with_context(|| format!("the engine did not join the swarm within {} s", limit.as_secs()))?
+            .with_context(|| format!("the engine could not join the swarm at {} as {}", join.manager, join.own))?;
+        Ok(())
+    }
+
+    /// The token with which managers join. Never shown.
+    pub async fn manager_token(&self) -> Result<Zeroizing<String>> {
+        let swarm = self.client().await?.inspect_swarm().await.context("failed to ask the engine for its swarm")?;
+        let token = swarm.join_tokens.and_then(|tokens| tokens.manager).context("the engine gave no join token")?;
+        Ok(Zeroizing::new(token))
+    }
+
+    /// Takes the tasks off a node and gives it no others: `docker node update --availability drain`.
+    pub async fn drain(&self, id: &str) -> Result<()> {
+        let drain = |spec: &mut NodeSpec| spec.availability = Some(NodeSpecAvailabilityEnum::DRAIN);
+        self.update_node(id, drain).await.with_context(|| format!("failed to drain the node {id}"))
+    }
+
+    /// Changes what is wanted of a node. The swarm changes its nodes too, so what was read may be stale by the time it is
+    /// written.
+    pub async fn update_node(&self, id: &str, change: impl Fn(&mut NodeSpec)) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            match self.try_to_update(id, &change).await {
+                Err(error) if is_out_of_sequence(&error) && since.elapsed() < UPDATE_LIMIT => {
+                    tokio::time::sleep(POLL).await;
+                }
+                done => return done.with_context(|| format!("failed to update the node {id}")),
+            }
+        }
+    }
+
+    async fn try_to_update(&self, id: &str, change: impl Fn(&mut NodeSpec)) -> Result<()> {
+        let client = self.client().await?;
+        let node = client.inspect_node(id).await?;
+        let version = node.version.and_then(|version| version.index).context("it has no version")?;
+        let mut spec = node.spec.unwrap_or_default();
+        change(&mut spec);
+        let options = UpdateNodeOptionsBuilder::new().version(i64::try_from(version)?).build();
+        Ok(client.update_node(id, spec, options).await?)
+    }
+}
+
+/// Somebody else changed the object since it was read (swarmkit `manager/state/store`, `ErrSequenceConflict`); a node
+/// changes often while it comes up.
+fn is_out_of_sequence(error: &anyhow::Error) -> bool {
+    error.to_string().contains("update out of sequence")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_join_names_its_addresses_and_runs_nothing() {
+        let token = Zeroizing::new("SWMTKN-1-x".to_owned());
+        let join = Join {
+            own: "[fd00::2]:2377".parse().expect("an address"),
+            data_path_addr: None,
+            manager: "[fd00::1]:2377".parse().expect("an address"),
+            token: &token,
+        };
+        let body: serde_json::Value = serde_json::from_str(&join.body()).expect("is JSON");
+        assert_eq!(body["ListenAddr"], "[fd00::2]:2377");
+        assert_eq!(body["AdvertiseAddr"], "[fd00::2]:2377");
+        assert_eq!(body["RemoteAddrs"][0], "[fd00::1]:2377");
+        assert_eq!(body["Availability"], "drain");
+    }
+}
