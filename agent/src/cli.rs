@@ -2,7 +2,7 @@
 
 pub mod time;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::ArgValueCandidates;
@@ -171,7 +171,12 @@ Examples:
   swarmdr-agent restore --latest --before 2026-11-21T10:15    the state before the break-in
   swarmdr-agent restore --latest --max-age 3d                 nothing older: exits 5
   swarmdr-agent restore --file /mnt/usb/backup.swarmdr --trust RWQ…
+  swarmdr-agent restore --latest --readdress --copy-labels    the swarm gets this host's address
   swarmdr-agent restore --latest --wait 10m      from user-data, on a host that is still booting
+
+Where no host can have the swarm's address, --readdress gives the swarm this host's: a second engine in
+a network of its own forms it at the old address, this host's engine joins it as a manager, and the
+old node is removed. Same swarm, CA and tokens; workers join anew, and volumes stay where they are.
 
 Nothing on the host changes before the archive is whole, its signature verifies against a
 trusted key, and the swarm's address is found on an interface of this host. The state that
@@ -212,6 +217,18 @@ pub struct RestoreArgs {
     /// Send overlay traffic through this address of this host instead of the recorded one
     #[arg(long, value_name = "ADDRESS")]
     pub data_path_addr: Option<String>,
+
+    /// Give the swarm this host's address: a new manager takes the place of the old one
+    #[arg(long, conflicts_with = "address_elsewhere")]
+    pub readdress: bool,
+
+    /// With --readdress, the address of this host that the swarm gets [default: the only one]
+    #[arg(long, value_name = "ADDRESS", requires = "readdress")]
+    pub advertise_addr: Option<IpAddr>,
+
+    /// With --readdress, give the new node the labels and the availability of the old one
+    #[arg(long, requires = "readdress")]
+    pub copy_labels: bool,
 
     /// Wait this long for whatever is late: the engine, the address, the vault (`90s`, `10m`)
     #[arg(long, value_name = "TIME", value_parser = parse_wait, default_value = "0s")]

@@ -11,12 +11,11 @@ mod report;
 use std::{
     fs::File,
     io::{BufReader, Seek},
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
 use swarmdr_archive::{BackupId, Identities, TrustedKeys, manifest::Manifest, reader::Head};
@@ -29,10 +28,8 @@ use crate::{
     fault::Fault,
     faults,
     host::{
-        engine::{Engine, EngineFacts},
+        engine::Engine,
         key_file::OpenKey,
-        listing,
-        network::LocalAddress,
         second_engine::{SecondEngine, Spec},
         space,
         systemd::Systemd,
@@ -41,12 +38,12 @@ use crate::{
     report::Phases,
     restore::{
         self,
-        plan::{InitRequest, Overrides, checks},
+        plan::{checks, old_addresses},
     },
     shutdown::Shutdown,
     source::{self, Source},
     stage::{self, Staged},
-    swarm::{Inventory, inventory::Compared},
+    swarm::Inventory,
     unlock_key::GivenKey,
 };
 
@@ -139,7 +136,7 @@ impl Drill<'_> {
         let spec = self.spec(&systemd, manifest, id).await;
         let mut second = SecondEngine::make(&systemd, self.config, &spec).await.map_err(host)?;
         faults::reach("drill-made");
-        let work = self.in_it(&mut second, archive, manifest, &spec, seen, phases);
+        let work = self.in_it(&mut second, archive, manifest, seen, phases);
         let result = self.shutdown.or_interrupted(async { Ok(work.await) }).await;
         seen.peak_memory = second.peak_memory().await;
         phases.begin("end");
@@ -152,7 +149,6 @@ impl Drill<'_> {
         second: &mut SecondEngine,
         archive: File,
         manifest: &Manifest,
-        spec: &Spec,
         seen: &mut Seen,
         phases: &mut Phases,
     ) -> Result<(), Failure> {
@@ -171,7 +167,8 @@ impl Drill<'_> {
         let open = self.unlock_key.as_ref().filter(|_| manifest.autolock);
         let open = open.map(|key| OpenKey::lay_open(&second.state_dir(), key.for_state()));
         let open = open.transpose().map_err(backup)?;
-        let formed = self.form(second, manifest, spec, &staged).await;
+        let limit = Duration::from_secs(self.config.restore.init_timeout);
+        let formed = restore::form_apart(second.engine(), manifest, staged.examined.inventory.as_ref(), limit).await;
         // The directory goes; its blocks on the disk stay.
         let _ = open.as_ref().map(OpenKey::scrub);
         formed.map_err(|error| Failure::OfBackup(second.in_its_own_words(error)))?;
@@ -179,7 +176,7 @@ impl Drill<'_> {
         faults::reach("drill-formed");
         phases.begin("compare");
         let recorded: Inventory = staged.recorded().map_err(backup)?;
-        compare(second.engine(), manifest, &recorded).await.map_err(backup)
+        restore::compare_apart(second.engine(), manifest, &recorded).await.map_err(backup)
     }
 
     async fn stage(&self, archive: File, second: &SecondEngine, manifest: &Manifest) -> Result<Staged> {
@@ -197,35 +194,13 @@ impl Drill<'_> {
         Ok(staged)
     }
 
-    /// Nothing of it may run, so the node is drained as soon as there is one.
-    async fn form(&self, second: &SecondEngine, manifest: &Manifest, spec: &Spec, staged: &Staged) -> Result<()> {
-        let addresses: Vec<LocalAddress> =
-            spec.addresses.iter().map(|ip| LocalAddress { interface: "lo".to_owned(), ip: *ip }).collect();
-        let init = InitRequest::of(manifest, &addresses, &Overrides::default())?;
-        let limit = Duration::from_secs(self.config.restore.init_timeout);
-        let engine = second.engine();
-        // No external CA is reached from there, and none is needed to come back.
-        restore::form(engine, &init, staged.examined.inventory.as_ref(), limit).await?;
-        let works = |facts: &EngineFacts| checks::works(&facts.swarm);
-        let facts = engine.wait(limit, "the rehearsed swarm to be active", works).await?;
-        if facts.swarm.cluster_id != manifest.cluster_id || facts.swarm.node_id != manifest.node_id {
-            bail!(
-                "the engine formed node {} of swarm {} instead of node {} of swarm {}",
-                facts.swarm.node_id,
-                facts.swarm.cluster_id,
-                manifest.node_id,
-                manifest.cluster_id
-            );
-        }
-        engine.drain(&facts.swarm.node_id).await
-    }
-
     async fn spec(&self, systemd: &Systemd, manifest: &Manifest, id: BackupId) -> Spec {
-        let data_path = manifest.restore.data_path_addr.as_deref().and_then(|addr| addr.parse::<IpAddr>().ok());
-        let mut addresses = vec![manifest.raft_addr.ip()];
-        addresses.extend(data_path.filter(|ip| *ip != manifest.raft_addr.ip()));
         let tag = id.to_string();
-        Spec { tag: format!("drill-{}", &tag[tag.len() - 8..]), addresses, hidden: vec![self.data_root(systemd).await] }
+        Spec {
+            tag: format!("drill-{}", &tag[tag.len() - 8..]),
+            addresses: old_addresses(manifest),
+            hidden: vec![self.data_root(systemd).await],
+        }
     }
 
     /// Where the host's engine keeps its data. One that is stopped is not asked: the question would start it.
@@ -262,19 +237,6 @@ impl Drill<'_> {
 enum Failure {
     OfHost(anyhow::Error),
     OfBackup(anyhow::Error),
-}
-
-/// Object by object, in the engine's own words.
-async fn compare(engine: &Engine, manifest: &Manifest, recorded: &Inventory) -> Result<()> {
-    let view = engine.manager_view().await?;
-    let raft_addr = view.node(&manifest.node_id).and_then(|node| node.manager_status.as_ref()?.addr.clone());
-    if raft_addr.as_deref() != Some(manifest.raft_addr.to_string().as_str()) {
-        bail!("the manager is at {raft_addr:?} in its raft log, not at {}", manifest.raft_addr);
-    }
-    match Compared::of(recorded, &listing::inventory(&view)).loss() {
-        Some(loss) => bail!("the booted swarm is not what was recorded: {loss}"),
-        None => Ok(()),
-    }
 }
 
 fn drill_id(now: Timestamp) -> Result<BackupId> {

@@ -10,6 +10,7 @@ mod formation;
 pub(crate) mod journal;
 pub mod plan;
 mod prune;
+mod readdress;
 mod ready;
 mod report;
 mod settle;
@@ -19,7 +20,7 @@ use std::{
     fs::File,
     io::{self, Seek},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -33,9 +34,10 @@ use swarmdr_archive::{
 };
 
 pub(crate) use change::Change;
-pub(crate) use formation::form;
+pub(crate) use formation::{compare_apart, form_apart};
 use journal::{Journal, Record};
-pub use plan::{Decision, Overrides, RestorePlan};
+pub use plan::{Decision, Overrides, Readdress, RestorePlan};
+pub use readdress::Readdressed;
 pub use ready::Waits;
 pub use report::{DeadNode, RestoreReport};
 
@@ -106,11 +108,13 @@ impl Restore<'_> {
         let found = self.await_backup(request.waits.vault, &request.choice).await?;
         let manifest = &found.head.manifest;
         let wanted = manifest.raft_addr.ip();
-        let limit = if request.overrides.address_elsewhere { Duration::ZERO } else { request.waits.address };
+        let elsewhere = request.overrides.readdress.is_some();
+        let is_awaited = !elsewhere && !request.overrides.address_elsewhere;
+        let limit = if is_awaited { request.waits.address } else { Duration::ZERO };
         let missing = format!("no interface of this host has {wanted}");
         let addresses =
             self.await_address(limit, &missing, |addresses| addresses.iter().any(|local| local.ip == wanted)).await?;
-        let living = if request.fenced { Vec::new() } else { self.living_managers(manifest).await };
+        let living = if request.fenced { Vec::new() } else { self.living_managers(manifest, elsewhere).await };
         let on_disk = identity_in(&facts.data_root.join("swarm"));
         let receipt = Journal::read(&facts.data_root)?.and_then(|journal| journal.record.restored());
         let seen = plan::Seen {
@@ -143,16 +147,19 @@ impl Restore<'_> {
             .into())
     }
 
-    /// Old managers, other than the one that is restored, that accept a connection on their raft port.
-    async fn living_managers(&self, manifest: &Manifest) -> Vec<String> {
+    /// Old managers that accept a connection on their raft port. The one that is restored is among them where this host
+    /// does not have its address.
+    async fn living_managers(&self, manifest: &Manifest, elsewhere: bool) -> Vec<String> {
         let limit = Duration::from_millis(self.config.restore.fence_timeout_ms);
-        let probes = manifest.managers.iter().filter_map(|manager| {
+        let others = manifest.managers.iter().filter_map(|manager| {
             let address: SocketAddr = manager.addr.parse().ok()?;
-            (address != manifest.raft_addr).then_some(async move {
-                answers(address, limit).await.then(|| match &manager.hostname {
-                    Some(hostname) => format!("{address} ({hostname})"),
-                    None => address.to_string(),
-                })
+            (address != manifest.raft_addr).then_some((address, manager.hostname.as_deref()))
+        });
+        let own = elsewhere.then_some((manifest.raft_addr, Some(manifest.hostname.as_str())));
+        let probes = others.chain(own).map(async |(address, hostname)| {
+            answers(address, limit).await.then(|| match hostname {
+                Some(hostname) => format!("{address} ({hostname})"),
+                None => address.to_string(),
             })
         });
         futures_util::future::join_all(probes).await.into_iter().flatten().collect()
@@ -170,6 +177,9 @@ impl Restore<'_> {
 
     /// Does what was planned; puts back what was there if it cannot.
     pub async fn run(&self, plan: RestorePlan, prepared: Prepared) -> Result<RestoreReport> {
+        if let Some(target) = plan.readdress.clone() {
+            return Box::pin(self.run_elsewhere(plan, target, prepared)).await;
+        }
         let mut phases = Phases::new();
         let data_root = plan.state_dir.parent().context("the state directory has no parent")?.to_owned();
         let placement = Placement::new(&data_root, &plan.id.to_string())?;
@@ -180,12 +190,14 @@ impl Restore<'_> {
         phases.begin("fetch");
         let archive = self.fetch(&prepared, &data_root).await?;
         phases.begin("stage");
-        let staged = self.stage(archive, &prepared.head.manifest, &placement).await;
-        let record = staged.and_then(|staged| self.record(plan, &prepared.head.manifest, &staged, &placement));
+        let staging = placement.make_staging()?;
+        let staged = self.stage(archive, &prepared.head.manifest, staging.clone()).await;
+        let record =
+            staged.and_then(|staged| self.record(plan, &prepared.head.manifest, &staged, &placement, &staging));
         let record = record.inspect_err(|_| placement.tidy())?;
         if !prepared.fenced {
             // The archive may have taken long to come.
-            let living = self.living_managers(&prepared.head.manifest).await;
+            let living = self.living_managers(&prepared.head.manifest, false).await;
             plan::checks::fence(&living).inspect_err(|_| placement.tidy())?;
         }
         let journal = Journal::begin(&data_root, record)?;
@@ -212,8 +224,8 @@ impl Restore<'_> {
         })
     }
 
-    async fn stage(&self, archive: File, manifest: &Manifest, placement: &Placement) -> Result<stage::Staged> {
-        let staging = placement.make_staging()?;
+    /// Unpacks into an empty directory.
+    async fn stage(&self, archive: File, manifest: &Manifest, staging: PathBuf) -> Result<stage::Staged> {
         let (keys, identities) = (self.keys.clone(), Arc::clone(&self.identities));
         let unlock_key = self.unlock_key.clone();
         let bar = self.progress.bytes("unpack", manifest.payload.tar_size);
@@ -236,12 +248,13 @@ impl Restore<'_> {
         manifest: &Manifest,
         staged: &stage::Staged,
         placement: &Placement,
+        staging: &Path,
     ) -> Result<Record> {
         plan.notes.extend(plan::checks::staged(&staged.examined, manifest, self.now)?);
         let recorded = staged.recorded()?;
         let aside = placement.aside().map(Path::to_owned);
         let mut record = Record::new(self.now, plan, aside, manifest.counts, recorded);
-        record.locked_key = key_file::locked_text(&placement.staging())?;
+        record.locked_key = key_file::locked_text(staging)?;
         Ok(record)
     }
 }

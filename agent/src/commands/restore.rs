@@ -13,7 +13,7 @@ use crate::{
     exit::Exit,
     host::leftovers,
     lock::HostLock,
-    restore::{Decision, Overrides, Request, Restore, Waits},
+    restore::{Decision, Overrides, Readdress, Request, Restore, Waits},
     source::{self, Choice},
     unlock_key::GivenKey,
     watch::{Ended, Watch},
@@ -105,6 +105,9 @@ fn request(args: &RestoreArgs, now: Timestamp) -> Request {
             force: args.force,
             address_elsewhere: args.address_elsewhere,
             data_path_addr: args.data_path_addr.clone(),
+            readdress: args
+                .readdress
+                .then_some(Readdress { advertise: args.advertise_addr, copy_labels: args.copy_labels }),
         },
         fenced: args.fenced,
         waits: Waits {

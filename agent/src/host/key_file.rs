@@ -52,6 +52,12 @@ impl OpenKey {
         };
         scrub().with_context(|| format!("failed to clear the open key that was in {}", self.path.display()))
     }
+
+    /// Overwrites it: the state that it opens is not used any more.
+    pub fn destroy(self) -> Result<()> {
+        overwrite(&self.file)
+            .with_context(|| format!("failed to clear the open key that was in {}", self.path.display()))
+    }
 }
 
 /// Whether the key file of a state needs an unlock key.

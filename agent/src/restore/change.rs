@@ -40,7 +40,7 @@ pub struct Change<'a> {
     pub(super) restore: &'a Restore<'a>,
     pub(super) placement: Placement,
     pub(super) journal: Journal,
-    control: EngineControl,
+    pub(super) control: EngineControl,
     pub(super) engine: Engine,
     pub(super) start_limit: Duration,
     /// The key of a locked state, while it lies open.
@@ -103,15 +103,20 @@ impl<'a> Change<'a> {
     /// Confirms a swarm that has been running on its own for a while: what is missing by now may have been removed, so
     /// nothing is undone.
     pub async fn confirm_late(mut self, phases: &mut Phases) -> Result<RestoreReport> {
-        let confirm = async {
-            self.enter(Phase::Confirm, phases)?;
-            self.confirm(Strictness::Late).await
+        let report = match self.record().plan.readdress {
+            Some(_) => Box::pin(self.finish_elsewhere(Strictness::Late, phases)).await?,
+            None => {
+                self.enter(Phase::Confirm, phases)?;
+                self.confirm(Strictness::Late).await?
+            }
         };
-        let report = confirm.await?;
         self.finish(report)
     }
 
-    async fn or_undo(mut self, attempt: impl AsyncFnOnce(&mut Self) -> Result<RestoreReport>) -> Result<RestoreReport> {
+    pub(super) async fn or_undo(
+        mut self,
+        attempt: impl AsyncFnOnce(&mut Self) -> Result<RestoreReport>,
+    ) -> Result<RestoreReport> {
         let shutdown = self.restore.shutdown;
         let attempt = shutdown.or_interrupted(attempt(&mut self));
         let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
@@ -142,7 +147,7 @@ impl<'a> Change<'a> {
         self.confirm(Strictness::Fresh).await
     }
 
-    async fn arm(&mut self) -> Result<()> {
+    pub(super) async fn arm(&mut self) -> Result<()> {
         let units = self.control.units().into_iter().map(str::to_owned).collect();
         let delay = Duration::from_secs(self.restore.config.engine.stop_timeout) + PLACING;
         let tag = format!("restore-{}", self.record().plan.id);
@@ -150,7 +155,7 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    async fn disarm(&mut self) -> Result<()> {
+    pub(super) async fn disarm(&mut self) -> Result<()> {
         match self.failsafe.take() {
             Some(failsafe) => failsafe.disarm().await,
             None => Ok(()),
@@ -158,7 +163,7 @@ impl<'a> Change<'a> {
     }
 
     /// Writes down what comes next.
-    fn enter(&mut self, phase: Phase, phases: &mut Phases) -> Result<()> {
+    pub(super) fn enter(&mut self, phase: Phase, phases: &mut Phases) -> Result<()> {
         phases.begin(phase.word());
         self.journal.enter(phase)?;
         faults::reach(&format!("{}-noted", phase.word()));
@@ -166,7 +171,7 @@ impl<'a> Change<'a> {
     }
 
     /// The swarm is back, whatever comes now.
-    fn finish(mut self, mut report: RestoreReport) -> Result<RestoreReport> {
+    pub(super) fn finish(mut self, mut report: RestoreReport) -> Result<RestoreReport> {
         let aside = self.placement.aside().filter(|aside| aside.exists()).map(std::path::Path::to_owned);
         faults::reach("done");
         self.journal.finish()?;

@@ -66,7 +66,7 @@ impl Change<'_> {
         self.report(recorded, compared.harmless, attention, strictness).await
     }
 
-    async fn report(
+    pub(super) async fn report(
         &self,
         recorded: &Inventory,
         differences: Vec<Difference>,
@@ -90,6 +90,7 @@ impl Change<'_> {
             findings: Vec::new(),
             phases: Vec::new(),
             peak_memory: peak_memory(),
+            readdressed: None,
             plan: record.plan.clone(),
         })
     }
@@ -104,7 +105,7 @@ impl Change<'_> {
     }
 
     /// What `POST /swarm/init` sets by itself where it is not told.
-    fn check_settings(&self, view: &ManagerView) -> Vec<String> {
+    pub(super) fn check_settings(&self, view: &ManagerView) -> Vec<String> {
         let init = &self.record().plan.init;
         let mut attention = Vec::new();
         if view.auto_lock() != init.auto_lock_managers {
@@ -118,7 +119,7 @@ impl Change<'_> {
 
     /// Waits for what the new manager does by itself: locking its key again, and opening the overlay networks. Answers
     /// with what did not come.
-    async fn settle_down(&self) -> Result<Vec<String>> {
+    pub(super) async fn settle_down(&self) -> Result<Vec<String>> {
         let mut attention = Vec::new();
         let state_dir = self.placement.state_dir();
         if self.record().locked_key.is_some() && !self.wait_until(|| key_file::is_locked_in(&state_dir)).await? {
@@ -140,7 +141,7 @@ impl Change<'_> {
         Ok(attention)
     }
 
-    async fn wait_until(&self, done: impl Fn() -> Result<bool>) -> Result<bool> {
+    pub(super) async fn wait_until(&self, done: impl Fn() -> Result<bool>) -> Result<bool> {
         let since = Instant::now();
         loop {
             if done()? {

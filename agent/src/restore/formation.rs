@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use swarmdr_archive::manifest::Manifest;
 
 use super::plan::{InitRequest, checks};
-use crate::{host::engine::Engine, swarm::Inventory};
+use crate::{
+    host::{
+        engine::{Engine, EngineFacts},
+        listing,
+    },
+    swarm::{Inventory, inventory::Compared},
+};
 
 /// Answers with what it leaves to be told.
 ///
@@ -29,4 +36,41 @@ pub async fn form(
         urls.join(", "),
         error.root_cause()
     )))
+}
+
+/// The same in a second engine: the old manager at its old address. Nothing of it may run, so the node is drained as
+/// soon as there is one.
+pub async fn form_apart(
+    engine: &Engine,
+    manifest: &Manifest,
+    recorded: Option<&Inventory>,
+    limit: Duration,
+) -> Result<()> {
+    // No external CA is reached from there, and none is needed to come back.
+    form(engine, &InitRequest::at_old_address(manifest)?, recorded, limit).await?;
+    let works = |facts: &EngineFacts| checks::works(&facts.swarm);
+    let swarm = engine.wait(limit, "the swarm of the second engine to be active", works).await?.swarm;
+    if swarm.cluster_id != manifest.cluster_id || swarm.node_id != manifest.node_id {
+        bail!(
+            "the engine formed node {} of swarm {} instead of node {} of swarm {}",
+            swarm.node_id,
+            swarm.cluster_id,
+            manifest.node_id,
+            manifest.cluster_id
+        );
+    }
+    engine.drain(&swarm.node_id).await
+}
+
+/// What came back, object by object, in the second engine's own words.
+pub async fn compare_apart(engine: &Engine, manifest: &Manifest, recorded: &Inventory) -> Result<()> {
+    let view = engine.manager_view().await?;
+    let raft_addr = view.node(&manifest.node_id).and_then(|node| node.manager_status.as_ref()?.addr.clone());
+    if raft_addr.as_deref() != Some(manifest.raft_addr.to_string().as_str()) {
+        bail!("the manager is at {raft_addr:?} in its raft log, not at {}", manifest.raft_addr);
+    }
+    match Compared::of(recorded, &listing::inventory(&view)).loss() {
+        Some(loss) => bail!("the booted swarm is not what was recorded: {loss}"),
+        None => Ok(()),
+    }
 }

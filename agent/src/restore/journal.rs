@@ -36,6 +36,12 @@ pub enum Phase {
     Unlock,
     /// The engine was asked, or is about to be: what it has is a running swarm from here on.
     Init,
+    /// At another address: this host's engine joins the swarm of a second one.
+    Join,
+    /// The old manager is asked to be none, or is about to be: from here on the swarm may be this host's alone.
+    Demote,
+    /// It is.
+    Remove,
     Confirm,
     /// The way back.
     Undo,
@@ -80,6 +86,9 @@ impl Phase {
             Phase::Start => "start",
             Phase::Unlock => "unlock",
             Phase::Init => "init",
+            Phase::Join => "join",
+            Phase::Demote => "demote",
+            Phase::Remove => "remove",
             Phase::Confirm => "confirm",
             Phase::Undo => "undo",
             Phase::Done => "done",
@@ -244,7 +253,7 @@ mod tests {
 
     #[test]
     fn phases_have_one_name() {
-        for phase in [Phase::Ready, Phase::Stop, Phase::Unlock, Phase::Init, Phase::Undo, Phase::Done] {
+        for phase in [Phase::Ready, Phase::Stop, Phase::Unlock, Phase::Init, Phase::Join, Phase::Demote, Phase::Done] {
             assert_eq!(serde_json::to_value(phase).expect("serialises"), phase.word());
         }
     }

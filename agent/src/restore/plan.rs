@@ -2,6 +2,7 @@
 
 pub mod checks;
 mod init;
+mod target;
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
@@ -21,6 +22,7 @@ use crate::{
 };
 use checks::Present;
 pub use init::InitRequest;
+pub use target::{Readdress, Target, old_addresses};
 
 /// Plain data; printed by `--dry-run`, compared by tests, written down for a later run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,9 @@ pub struct RestorePlan {
     pub state_dir: PathBuf,
     /// The request that forms the one-manager cluster.
     pub init: InitRequest,
+    /// `--readdress`: where the swarm lives afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readdress: Option<Target>,
     pub notes: Vec<String>,
 }
 
@@ -71,6 +76,8 @@ pub struct Overrides {
     pub address_elsewhere: bool,
     /// Overlay traffic goes through this address of this host instead of the recorded one.
     pub data_path_addr: Option<String>,
+    /// The swarm gets an address of this host.
+    pub readdress: Option<Readdress>,
 }
 
 /// What comes of comparing a backup with this host.
@@ -98,7 +105,7 @@ impl RestorePlan {
             Present::Locked => return Ok(Decision::AlreadyThereLocked),
         }
         checks::engine_settings(seen.facts)?;
-        let interface = checks::address(manifest, seen.addresses, overrides)?;
+        let (interface, init, readdress) = addressed(manifest, seen.addresses, overrides)?;
         checks::state(manifest, seen.has_unlock_key, seen.now)?;
         checks::engine_version(manifest, seen.facts)?;
         checks::fence(seen.living)?;
@@ -117,10 +124,25 @@ impl RestorePlan {
             units: units.to_vec(),
             staging: placement.staging(),
             state_dir: placement.state_dir(),
-            init: InitRequest::of(manifest, seen.addresses, overrides)?,
+            init,
+            readdress,
             notes: notes(manifest, seen),
         })))
     }
+}
+
+/// The interface that has the old address, the request that forms the cluster there, and where the swarm goes then.
+fn addressed(
+    manifest: &Manifest,
+    addresses: &[LocalAddress],
+    overrides: &Overrides,
+) -> Result<(Option<String>, InitRequest, Option<Target>)> {
+    let Some(wanted) = &overrides.readdress else {
+        let interface = checks::address(manifest, addresses, overrides)?;
+        return Ok((interface, InitRequest::of(manifest, addresses, overrides)?, None));
+    };
+    let target = Target::choose(manifest, addresses, wanted, overrides)?;
+    Ok((None, InitRequest::at_old_address(manifest)?, Some(target)))
 }
 
 fn notes(manifest: &Manifest, seen: &Seen<'_>) -> Vec<String> {
@@ -170,16 +192,28 @@ impl fmt::Display for RestorePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Restore of backup {} from {}", self.id, self.source)?;
         writeln!(f, "  made       {} on {} with engine {}", self.created_at, self.from_host, self.backup_engine)?;
+        match &self.readdress {
+            None => self.show_steps(f)?,
+            Some(target) => self.show_steps_elsewhere(target, f)?,
+        }
+        for note in &self.notes {
+            writeln!(f, "  note: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl RestorePlan {
+    fn aside(&self) -> PathBuf {
+        self.state_dir.with_file_name(format!("swarm.before-{}", self.id))
+    }
+
+    fn show_steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let here = self.interface.as_deref().unwrap_or("translated to this host");
         writeln!(f, "  swarm      {} at {} ({here})", self.cluster_id, self.raft_addr)?;
         writeln!(f, "  engine     {}", self.host_engine)?;
         writeln!(f, "  1. stop    {}", self.units.join(", "))?;
-        writeln!(
-            f,
-            "  2. aside   {} to {}",
-            self.state_dir.display(),
-            self.state_dir.with_file_name(format!("swarm.before-{}", self.id)).display()
-        )?;
+        writeln!(f, "  2. aside   {} to {}", self.state_dir.display(), self.aside().display())?;
         writeln!(f, "  3. place   {} to {}", self.staging.display(), self.state_dir.display())?;
         writeln!(f, "  4. start   {}", self.units.join(", "))?;
         writeln!(
@@ -187,11 +221,25 @@ impl fmt::Display for RestorePlan {
             "  5. init    force a new cluster that listens on {} and advertises {}",
             self.init.listen_addr, self.init.advertise_addr
         )?;
-        writeln!(f, "  6. confirm cluster, node and every object against the backup")?;
-        for note in &self.notes {
-            writeln!(f, "  note: {note}")?;
-        }
-        Ok(())
+        writeln!(f, "  6. confirm cluster, node and every object against the backup")
+    }
+
+    fn show_steps_elsewhere(&self, target: &Target, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (old, new) = (self.raft_addr, target.addr);
+        writeln!(f, "  swarm      {} from {old} to {new} ({})", self.cluster_id, target.interface)?;
+        writeln!(f, "  engine     {}", self.host_engine)?;
+        writeln!(f, "  1. second  a second engine with {old} in a network of its own forms the old swarm; compare it")?;
+        writeln!(
+            f,
+            "  2. aside   stop {}, {} to {}",
+            self.units.join(", "),
+            self.state_dir.display(),
+            self.aside().display()
+        )?;
+        writeln!(f, "  3. join    start the engine, and join that swarm as a manager at {new}")?;
+        writeln!(f, "  4. compare what the new manager wrote to its disk with the backup")?;
+        writeln!(f, "  5. demote  the old node {}, end the second engine, remove the node", self.node_id)?;
+        writeln!(f, "  6. confirm cluster, certificate authority, tokens and every object against the backup")
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use serde::Serialize;
 use swarmdr_archive::manifest::Counts;
 
-use super::plan::RestorePlan;
+use super::{plan::RestorePlan, readdress::Readdressed};
 use crate::{
     exit::Exit,
     report::{Phase, human_counts, human_ms},
@@ -35,6 +35,9 @@ pub struct RestoreReport {
     pub phases: Vec<Phase>,
     /// Bytes.
     pub peak_memory: u64,
+    /// `--readdress`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readdressed: Option<Readdressed>,
 }
 
 /// A node of the backup that will not come back by itself.
@@ -64,7 +67,13 @@ impl fmt::Display for RestoreReport {
         if self.finished_earlier_run {
             writeln!(f, "  begun     by an earlier run that was cut short")?;
         }
-        writeln!(f, "  manager   {} at {}, engine {}", plan.node_id, plan.raft_addr, plan.host_engine)?;
+        match &self.readdressed {
+            None => writeln!(f, "  manager   {} at {}, engine {}", plan.node_id, plan.raft_addr, plan.host_engine)?,
+            Some(new) => {
+                writeln!(f, "  manager   {} at {}, engine {}", new.node_id, new.addr, plan.host_engine)?;
+                writeln!(f, "  removed   {}, which was at {}", plan.node_id, plan.raft_addr)?;
+            }
+        }
         writeln!(f, "  confirmed {}: as in the backup", human_counts(&self.counts))?;
         for difference in &self.differences {
             writeln!(f, "  differs   {difference}")?;
@@ -84,6 +93,9 @@ impl fmt::Display for RestoreReport {
         for note in plan.notes.iter().chain(&self.findings) {
             writeln!(f, "  note: {note}")?;
         }
+        for left in self.readdressed.iter().flat_map(|new| &new.bound.left_behind) {
+            writeln!(f, "  left      {left}")?;
+        }
         writeln!(f, "Next:")?;
         for node in self.dead_nodes.iter().filter(|node| !node.removed) {
             writeln!(f, "  {:40} # if the {} {} is gone for good", node.remove_with, node.role, node.hostname)?;
@@ -92,7 +104,13 @@ impl fmt::Display for RestoreReport {
             let why = "# autolocked as before, by the same key; this makes a new one";
             writeln!(f, "  {:40} {why}", "docker swarm unlock-key --rotate")?;
         }
-        writeln!(f, "  {:40} # workers that had this address come back by themselves", "docker node ls")?;
+        match &self.readdressed {
+            None => writeln!(f, "  {:40} # workers that had this address come back by themselves", "docker node ls")?,
+            Some(_) => {
+                let why = "# workers know the old address only: `docker swarm leave` there, and join them anew";
+                writeln!(f, "  {:40} {why}", "docker swarm join-token worker")?;
+            }
+        }
         writeln!(f, "  {:40} # add managers until there are three", "docker swarm join-token manager")?;
         writeln!(f, "  {:40} # the restored state is a new history", "swarmdr-agent backup")
     }

@@ -9,6 +9,7 @@ use super::{
     identity_in,
     journal::{Journal, Phase, Record},
     plan::checks,
+    readdress,
 };
 use crate::{
     fault::Fault,
@@ -24,7 +25,7 @@ use crate::{
 
 /// The ways out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// Nothing of the host was changed yet.
     Forget,
     /// The swarm was not formed: what was there comes back.
@@ -98,7 +99,10 @@ impl Restore<'_> {
             return Ok(None);
         }
         let placement = Placement::resume(&facts.data_root, &id.to_string(), journal.record.aside.as_deref());
-        let way = way(&journal.record, &facts.swarm, placement.has_moved(), force);
+        let way = match journal.record.plan.readdress {
+            Some(_) => readdress::way(self, &journal.record, &facts.swarm, &placement, force).await?,
+            None => way(&journal.record, &facts.swarm, placement.has_moved(), force),
+        };
         tracing::warn!("a restore of backup {id} was cut short in phase `{phase}`; {}", way.words());
         Ok(self.follow(way, placement, journal, facts).await?.map(|report| (id, report)))
     }
@@ -138,7 +142,7 @@ impl Restore<'_> {
         Ok(Some(RestoreReport { finished_earlier_run: true, phases: phases.finish(), ..report }))
     }
 
-    fn check_can_unlock(&self, record: &Record, placement: &Placement) -> Result<()> {
+    pub(super) fn check_can_unlock(&self, record: &Record, placement: &Placement) -> Result<()> {
         if self.unlock_key.is_some() || !key_file::is_locked_in(&placement.state_dir())? {
             return Ok(());
         }

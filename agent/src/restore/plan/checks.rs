@@ -37,8 +37,9 @@ pub(super) fn present(manifest: &Manifest, seen: &Seen<'_>, overrides: &Override
     if overrides.force || matches!(swarm.state, SwarmState::Inactive | SwarmState::Error) {
         return Ok(Present::Free);
     }
-    let on_disk =
-        seen.on_disk.is_some_and(|(cluster, node)| *cluster == manifest.cluster_id && *node == manifest.node_id);
+    // At another address the manager is another node.
+    let is_node = |node: &str| node == manifest.node_id || overrides.readdress.is_some();
+    let on_disk = seen.on_disk.is_some_and(|(cluster, node)| *cluster == manifest.cluster_id && is_node(node));
     match swarm.state {
         SwarmState::Active if works(swarm) && swarm.cluster_id == manifest.cluster_id => same_swarm(manifest, seen),
         SwarmState::Locked if on_disk && seen.has_unlock_key => Ok(Present::Locked),
@@ -135,6 +136,7 @@ pub(super) fn address(
             "give this host the address {wanted} (on EC2: the same private address on its network interface)"
         ))
         .advice("if the address is still on its way: --wait-for-ip 120s")
+        .advice("if the swarm is to live at an address of this host from now on: --readdress")
         .into())
 }
 

@@ -42,6 +42,13 @@ impl InitRequest {
         })
     }
 
+    /// For a second engine, whose network has the old addresses.
+    pub fn at_old_address(manifest: &Manifest) -> Result<Self> {
+        let ip_of = |ip| LocalAddress { interface: "lo".to_owned(), ip };
+        let there: Vec<LocalAddress> = super::old_addresses(manifest).into_iter().map(ip_of).collect();
+        Self::of(manifest, &there, &Overrides::default())
+    }
+
     pub fn to_api(&self) -> SwarmInitRequest {
         SwarmInitRequest {
             listen_addr: Some(self.listen_addr.clone()),

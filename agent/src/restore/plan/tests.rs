@@ -24,7 +24,7 @@ fn time(text: &str) -> Timestamp {
     text.parse().expect("is a time")
 }
 
-fn manifest() -> Manifest {
+pub(super) fn manifest() -> Manifest {
     let created_at = time("2026-11-20T03:30:00Z");
     Manifest {
         format: FORMAT,
@@ -76,7 +76,7 @@ struct Situation {
     has_unlock_key: bool,
 }
 
-fn local(ip: &str, interface: &str) -> LocalAddress {
+pub(super) fn local(ip: &str, interface: &str) -> LocalAddress {
     LocalAddress { interface: interface.into(), ip: ip.parse().expect("is an address") }
 }
 

@@ -1,0 +1,265 @@
+//! A restore at another address: the address of this host instead of the one in the raft log.
+//!
+//! Force-new-cluster never rewrites a manager's raft address (moby/moby#34306), so a copied state lives at its old one
+//! only. Here it does so for some seconds, as a [`Twin`] in a network of its own; this host's engine joins it as a
+//! manager, and when it has written everything to its own disk the old one is demoted and removed. Only what the
+//! engine offers to everybody; no file of the engine is changed. The swarm keeps its id, its CA and its tokens; its
+//! manager is another node.
+//!
+//! The node joins drained, so until the old one is out nothing of the swarm runs here and going back loses nothing. The
+//! swarm of two has no majority without the twin, which ends with this process: whatever ends it before the demotion,
+//! the next run puts back what was there and begins anew. After the demotion the swarm is this host's alone, and the
+//! next run finishes.
+//!
+//! Seen on 20.10.24, 26.1.5 and 28.5.2: `docker-state.json` keeps the address that was joined as `RemoteAddr`, and since
+//! it names a specific address to listen on, the engine never reads that one again. `state.json` names the old manager
+//! until the next message of the dispatcher.
+
+mod bound;
+mod finish;
+mod twin;
+mod unfinished;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bollard::models::{NodeSpec, NodeSpecRoleEnum, Reachability};
+
+pub use finish::Readdressed;
+pub(super) use unfinished::way;
+
+use super::{
+    Prepared, Restore, RestorePlan, RestoreReport,
+    change::Change,
+    confirm::Strictness,
+    journal::{Journal, Phase},
+    plan::{self, Target},
+};
+use crate::{
+    fault::Fault,
+    faults,
+    host::{
+        engine::{Engine, EngineFacts, SwarmState},
+        joining::Join,
+        placement::Placement,
+        space,
+    },
+    inspection::renews,
+    report::Phases,
+    stage::Staged,
+    swarm::{self, Inventory, Proof, inventory::Compared},
+    unlock_key::GivenKey,
+};
+use twin::Twin;
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// For a node that has joined to have the whole log, beyond what joining takes; a big one is sent as a snapshot.
+const CATCH_UP: Duration = Duration::from_secs(300);
+
+/// For a leader that steps down, and for its successor: an election takes up to 20 s.
+const SUCCESSION: Duration = Duration::from_secs(60);
+
+impl Restore<'_> {
+    /// Does what was planned; puts back what was there if it cannot.
+    pub(super) async fn run_elsewhere(
+        &self,
+        plan: RestorePlan,
+        target: Target,
+        prepared: Prepared,
+    ) -> Result<RestoreReport> {
+        let mut phases = Phases::new();
+        let manifest = &prepared.head.manifest;
+        let data_root = plan.state_dir.parent().context("the state directory has no parent")?.to_owned();
+        space::require(&data_root, prepared.head.archive_size, "the archive")?;
+        phases.begin("fetch");
+        let archive = self.fetch(&prepared, &data_root).await?;
+        phases.begin("second");
+        let mut twin = Some(Twin::make(self, &plan, plan::old_addresses(manifest)).await?);
+        let moved = Box::pin(self.move_over(plan, &target, &prepared, archive, &mut twin, &mut phases)).await;
+        if let Some(twin) = twin.take() {
+            phases.begin("end");
+            match (twin.end().await, &moved) {
+                // What comes first is what matters.
+                (Err(error), Err(_)) => tracing::error!("{error:#}"),
+                (ended, _) => ended?,
+            }
+        }
+        let mut report = moved?;
+        report.findings.extend(prepared.findings);
+        report.phases = phases.finish();
+        Ok(report)
+    }
+
+    async fn move_over(
+        &self,
+        plan: RestorePlan,
+        target: &Target,
+        prepared: &Prepared,
+        archive: std::fs::File,
+        twin: &mut Option<Twin>,
+        phases: &mut Phases,
+    ) -> Result<RestoreReport> {
+        let manifest = &prepared.head.manifest;
+        let old = twin.as_mut().context("there is no second engine")?;
+        space::require(&old.state_dir(), manifest.payload.tar_size, "the state that is unpacked")?;
+        phases.begin("stage");
+        let staged = self.stage(archive, manifest, old.state_dir()).await?;
+        check_can_sign(&staged)?;
+        let data_root = plan.state_dir.parent().context("the state directory has no parent")?.to_owned();
+        let placement = Placement::new(&data_root, &plan.id.to_string())?;
+        let mut record = self.record(plan, manifest, &staged, &placement, &old.state_dir())?;
+        // The open key lies with the twin and goes with it; this host never holds it.
+        record.locked_key = None;
+        phases.begin("form");
+        let recorded = record.recorded.clone().context("there is no inventory")?;
+        let formed = old.form(self, manifest, &recorded);
+        self.shutdown.or_interrupted(formed).await.context("the backup cannot be restored; nothing was changed")?;
+        if !prepared.fenced {
+            let living = self.living_managers(manifest, true).await;
+            plan::checks::fence(&living)?;
+        }
+        let journal = Journal::begin(&data_root, record)?;
+        let change = Change::new(self, placement, journal).await?;
+        let steps = async |change: &mut Change<'_>| Box::pin(change.take_over(target, twin, phases)).await;
+        change.or_undo(steps).await
+    }
+}
+
+/// The swarm gives the new node its certificate in a network without a way out.
+fn check_can_sign(staged: &Staged) -> Result<()> {
+    if staged.examined.inventory.as_ref().and_then(renews) != Some(false) {
+        return Ok(());
+    }
+    Err(Fault::refused("this swarm cannot sign the certificate of a new manager by itself: it has no key of its root CA, or an external one signs")
+        .advice("give this host the swarm's own address, and restore without --readdress")
+        .into())
+}
+
+impl Change<'_> {
+    /// From a twin that works to a swarm that is this host's alone.
+    async fn take_over(
+        &mut self,
+        target: &Target,
+        twin: &mut Option<Twin>,
+        phases: &mut Phases,
+    ) -> Result<RestoreReport> {
+        self.enter(Phase::Stop, phases)?;
+        self.arm().await?;
+        self.control.stop().await?;
+        self.enter(Phase::Aside, phases)?;
+        self.placement.move_aside()?;
+        self.enter(Phase::Start, phases)?;
+        self.control.start().await?;
+        let answers = |facts: &EngineFacts| facts.swarm.state == SwarmState::Inactive;
+        self.engine.wait(self.start_limit, "the engine to answer without a swarm", answers).await?;
+        self.disarm().await?;
+        self.enter(Phase::Join, phases)?;
+        let old = twin.as_mut().context("there is no second engine")?;
+        let joined = self.join(target, old).await;
+        let own = joined.map_err(|error| old.in_its_own_words(error))?;
+        faults::reach("joined");
+        self.enter(Phase::Demote, phases)?;
+        self.demote(&own).await?;
+        faults::reach("demoted");
+        self.enter(Phase::Remove, phases)?;
+        if let Some(twin) = twin.take() {
+            twin.end().await?;
+        }
+        self.finish_elsewhere(Strictness::Fresh, phases).await
+    }
+
+    /// Becomes a manager beside the twin, with the whole log; answers with the id of the new node.
+    async fn join(&self, target: &Target, twin: &mut Twin) -> Result<String> {
+        let old = self.record().plan.raft_addr;
+        twin.plug(target.addr.ip(), old.ip()).await?;
+        let token = twin.token().await?;
+        let join =
+            Join { own: target.addr, data_path_addr: target.data_path_addr.as_deref(), manager: old, token: &token };
+        let limit = Duration::from_secs(self.restore.config.restore.init_timeout);
+        self.engine.join(&join, limit).await.map_err(|cause| {
+            Fault::failed(format!("this host's engine did not become a manager at {}", target.addr))
+                .advice(format!("a firewall of this host must let {old} in to port {}", target.addr.port()))
+                .because(cause)
+        })?;
+        let is_manager = |facts: &EngineFacts| facts.swarm.is_manager && facts.swarm.error.is_empty();
+        let facts = self.engine.wait(limit, "this host to be a manager", is_manager).await?;
+        self.await_whole(&facts.swarm.node_id).await?;
+        Ok(facts.swarm.node_id)
+    }
+
+    /// Waits until the swarm reaches the new manager, and its own log on this disk holds all that was backed up. The
+    /// API would not do: a manager that does not lead hands every question on to the leader.
+    async fn await_whole(&self, own: &str) -> Result<()> {
+        let recorded = self.record().recorded.as_ref().context("the journal has no inventory")?;
+        let since = Instant::now();
+        loop {
+            let missing = match self.is_reachable(own).await {
+                Ok(true) => self.lacks(recorded).await,
+                Ok(false) => Some("the swarm does not reach it".to_owned()),
+                Err(error) => Some(format!("{error:#}")),
+            };
+            let Some(missing) = missing else { return Ok(()) };
+            if since.elapsed() > CATCH_UP {
+                bail!("the new manager did not get the whole state: {missing}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn is_reachable(&self, own: &str) -> Result<bool> {
+        let nodes = self.engine.nodes().await?;
+        let status =
+            nodes.into_iter().find(|node| node.id.as_deref() == Some(own)).and_then(|node| node.manager_status);
+        Ok(status.and_then(|status| status.reachability) == Some(Reachability::REACHABLE))
+    }
+
+    /// What the log on this disk lacks, in words.
+    async fn lacks(&self, recorded: &Inventory) -> Option<String> {
+        let (state_dir, key) = (self.placement.state_dir(), self.restore.unlock_key.clone());
+        let read =
+            tokio::task::spawn_blocking(move || swarm::examine(&state_dir, key.as_ref().map(GivenKey::for_state)));
+        let examined = match read.await {
+            Ok(Ok(examined)) => examined,
+            Ok(Err(error)) => return Some(format!("its log cannot be read: {error}")),
+            Err(_) => return Some("reading its log ended unexpectedly".to_owned()),
+        };
+        match (examined.proof, examined.inventory) {
+            (Proof::Proven, Some(inventory)) => Compared::of(recorded, &inventory).loss(),
+            (proof, _) => Some(format!("its log cannot be read: {proof:?}")),
+        }
+    }
+
+    /// The old manager becomes a worker; the new one is alone then, and leads.
+    async fn demote(&self, own: &str) -> Result<()> {
+        let old = &self.record().plan.node_id;
+        let to_worker = |spec: &mut NodeSpec| spec.role = Some(NodeSpecRoleEnum::WORKER);
+        self.engine.update_node(old, to_worker).await.context("failed to demote the old manager")?;
+        stands_alone(&self.engine, own, SUCCESSION).await
+    }
+}
+
+/// Waits until the swarm has one manager, this one, and it leads.
+async fn stands_alone(engine: &Engine, own: &str, limit: Duration) -> Result<()> {
+    let since = Instant::now();
+    loop {
+        let seen = match engine.nodes().await {
+            Ok(nodes) => {
+                let managers: Vec<_> = nodes.iter().filter(|node| node.manager_status.is_some()).collect();
+                let leads = |node: &bollard::models::Node| {
+                    node.id.as_deref() == Some(own)
+                        && node.manager_status.as_ref().and_then(|status| status.leader) == Some(true)
+                };
+                match managers.as_slice() {
+                    [one] if leads(one) => return Ok(()),
+                    _ => format!("{} managers are listed, and this one does not lead alone", managers.len()),
+                }
+            }
+            Err(error) => format!("{error:#}"),
+        };
+        if since.elapsed() > limit {
+            bail!("this host did not become the only manager within {} s: {seen}", limit.as_secs());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

@@ -1,0 +1,143 @@
+//! From a swarm that is this host's alone to one that is as it was; safe to repeat.
+
+use std::{collections::HashMap, net::SocketAddr, path::Path};
+
+use anyhow::{Context, Result, bail};
+use bollard::models::{NodeSpec, NodeSpecAvailabilityEnum};
+use serde::Serialize;
+
+use super::bound::Bound;
+use crate::{
+    host::{
+        engine::{EngineFacts, ManagerView},
+        key_file, listing,
+    },
+    report::Phases,
+    restore::{
+        RestoreReport,
+        change::Change,
+        confirm::Strictness,
+        journal::Phase,
+        plan::{Target, checks},
+    },
+    swarm::{
+        Identity, Inventory, StateDir,
+        inventory::{Change as ChangeOf, Compared, Difference, ObjectKind},
+    },
+};
+
+/// What is different from a restore at the old address.
+#[derive(Debug, Clone, Serialize)]
+pub struct Readdressed {
+    pub node_id: String,
+    pub addr: SocketAddr,
+    #[serde(flatten)]
+    pub bound: Bound,
+}
+
+impl Change<'_> {
+    /// Takes the old node off the list, gives the new one its work, and compares.
+    pub(in crate::restore) async fn finish_elsewhere(
+        &mut self,
+        strictness: Strictness,
+        phases: &mut Phases,
+    ) -> Result<RestoreReport> {
+        let own = self.engine.facts().await?.swarm.node_id;
+        let plan = &self.record().plan;
+        let target = plan.readdress.clone().context("the plan names no new address")?;
+        let old = plan.node_id.clone();
+        let recorded = self.record().recorded.clone().context("the journal has no inventory")?;
+        if self.engine.nodes().await?.iter().any(|node| node.id.as_deref() == Some(old.as_str())) {
+            self.engine.remove_node(&old).await?;
+        }
+        self.put_to_work(&own, &old, &recorded, &target).await?;
+        self.enter(Phase::Confirm, phases)?;
+        let works = |facts: &EngineFacts| checks::works(&facts.swarm);
+        self.engine.wait(self.start_limit, "the restored swarm to be active", works).await?;
+        let view = self.engine.manager_view().await?;
+        self.check_swarm(&view, &own, &target, &recorded)?;
+        let mut compared = Compared::of(&recorded, &listing::inventory(&view));
+        compared.lost.retain(|difference| !is_removed(difference, &old));
+        compared.harmless.retain(|difference| difference.id != own);
+        let mut attention = self.check_settings(&view);
+        if let Some(loss) = compared.loss() {
+            let what = format!("the restored swarm is not what was backed up: {loss}");
+            if strictness == Strictness::Fresh {
+                bail!(what);
+            }
+            attention.push(what);
+        }
+        attention.extend(self.settle_down().await?);
+        attention.extend(self.settle_down_elsewhere(&target).await?);
+        let bound = Bound::find(&view, &recorded, &old, &own);
+        attention.extend(bound.unplaceable.iter().cloned());
+        let report = self.report(&recorded, compared.harmless, attention, strictness).await?;
+        Ok(RestoreReport { readdressed: Some(Readdressed { node_id: own, addr: target.addr, bound }), ..report })
+    }
+
+    /// The node joined drained.
+    async fn put_to_work(&self, own: &str, old: &str, recorded: &Inventory, target: &Target) -> Result<()> {
+        let old = recorded.nodes.iter().find(|node| node.id == old).filter(|_| target.copy_labels);
+        let availability = old.map_or(NodeSpecAvailabilityEnum::ACTIVE, |old| match old.availability.as_str() {
+            "pause" => NodeSpecAvailabilityEnum::PAUSE,
+            "drain" => NodeSpecAvailabilityEnum::DRAIN,
+            _ => NodeSpecAvailabilityEnum::ACTIVE,
+        });
+        let change = |spec: &mut NodeSpec| {
+            spec.availability = Some(availability);
+            let labels = old.and_then(|old| old.labels.clone()).unwrap_or_default();
+            spec.labels.get_or_insert_with(HashMap::new).extend(labels);
+        };
+        self.engine.update_node(own, change).await.context("failed to give the new manager its work")
+    }
+
+    /// Same swarm, same CA, same tokens, at the new address.
+    fn check_swarm(&self, view: &ManagerView, own: &str, target: &Target, recorded: &Inventory) -> Result<()> {
+        let plan = &self.record().plan;
+        let listed = listing::inventory(view).cluster;
+        if listed.id != plan.cluster_id {
+            bail!("this host is part of swarm {} instead of {}", listed.id, plan.cluster_id);
+        }
+        let (was, is) = (&recorded.cluster, &listed);
+        if was.root_ca_digest.is_some() && was.root_ca_digest != is.root_ca_digest {
+            bail!("the restored swarm has another root CA than the one that was backed up");
+        }
+        if was.join_token_digests.is_some() && was.join_token_digests != is.join_token_digests {
+            bail!("the restored swarm has other join tokens than the one that was backed up");
+        }
+        let raft_addr = view.node(own).and_then(|node| node.manager_status.as_ref()?.addr.clone());
+        if raft_addr.as_deref() != Some(target.addr.to_string().as_str()) {
+            bail!("the restored manager is at {raft_addr:?} in its raft log, not at {}", target.addr);
+        }
+        Ok(())
+    }
+
+    /// Waits for what the new manager does by itself; answers with what did not come.
+    async fn settle_down_elsewhere(&self, target: &Target) -> Result<Vec<String>> {
+        let state_dir = self.placement.state_dir();
+        let mut attention = Vec::new();
+        let locked = || Ok(key_file::is_locked_in(&state_dir).unwrap_or_default());
+        if self.record().plan.init.auto_lock_managers && !self.wait_until(locked).await? {
+            attention.push(format!(
+                "the engine has not locked {}: whoever reads this disk reads the swarm; `docker swarm unlock-key --rotate` makes it try",
+                state_dir.display()
+            ));
+        }
+        // It is being written.
+        let forgotten = || Ok(knows_only(&state_dir, target.addr).unwrap_or_default());
+        if !self.wait_until(forgotten).await? {
+            attention
+                .push("the engine still knows managers at other addresses; it forgets them at its next start".into());
+        }
+        Ok(attention)
+    }
+}
+
+fn knows_only(state_dir: &Path, addr: SocketAddr) -> Result<bool> {
+    let known = Identity::read(&StateDir::open(state_dir)?)?.known_managers;
+    Ok(known.len() == 1 && known[0].addr == addr.to_string())
+}
+
+fn is_removed(difference: &Difference, old: &str) -> bool {
+    difference.kind == ObjectKind::Node && difference.change == ChangeOf::Missing && difference.id == old
+}
