@@ -1,0 +1,94 @@
+//! Restores that are cut short, at any point.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use swarmdr_tests::campaign::full;
+use swarmdr_tests::lab::{Engine, Host, HostSpec, addr, wait_for};
+use swarmdr_tests::s3::Release;
+use swarmdr_tests::scenario::{Site, agent_json, describe_swarm};
+
+use super::{OLD, RESTORE, STATE, ensure_no_trace, ensure_nothing_left, fresh, lasting, text};
+
+/// What is left of a second engine whose maker was killed goes away by itself.
+const GONE: Duration = Duration::from_secs(60);
+
+/// Where a run is killed, and whether the next one finishes what it began; else it begins anew.
+const POINTS: [(&str, bool); 12] = [
+    ("fetch", false),
+    ("stage", false),
+    ("form", false),
+    ("stop-noted", false),
+    ("aside-noted", false),
+    ("start-noted", false),
+    ("join-noted", false),
+    ("joined", false),
+    ("demote-noted", false),
+    ("demoted", true),
+    ("remove-noted", true),
+    ("confirm-noted", true),
+];
+
+fn points() -> Vec<(&'static str, bool)> {
+    let kept = |(point, _): &(&str, bool)| full() || ["joined", "demoted"].contains(point);
+    POINTS.into_iter().filter(kept).collect()
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_is_finished_or_undone_by_the_next() -> Result<()> {
+    let site = Site::new(Release::V20).await?;
+    let before = leave(&site)?;
+    let host = fresh(&site, Engine::E26_1)?;
+    for (point, finishes) in points() {
+        reset(&host)?;
+        let old = describe_swarm(&host)?;
+        let fault = format!("SWARMDRTEST_FAULT=kill@{point}");
+        let words = [&["env", &fault, "swarmdr-agent"], &RESTORE[..], &["--force"]].concat();
+        let killed = host.run(&words)?;
+        ensure!(killed.stderr.contains(&format!("fault: kill at {point}")), "{point}: {}", killed.stderr);
+        wait_for("nothing to be left", GONE, || Ok(ensure_nothing_left(&host).ok()))
+            .or_else(|_| ensure_nothing_left(&host))
+            .with_context(|| format!("after a kill at {point}"))?;
+        if !finishes {
+            // The old swarm is back first: this run fails, and leaves it.
+            let failing = ["env", "SWARMDRTEST_FAULT=panic@demote-noted", "swarmdr-agent"];
+            let failed = host.run(&[&failing[..], &RESTORE, &["--force"]].concat())?;
+            ensure!(failed.stderr.contains("what was there before is back"), "{point}: {}", failed.stderr);
+            ensure_nothing_left(&host)?;
+            host.wait_manager()?;
+            ensure!(describe_swarm(&host)? == old, "{point}: the old swarm is not back");
+        }
+        let report = agent_json(&host, 0, &[&RESTORE[..], &["--force"][..if finishes { 0 } else { 1 }]].concat())?;
+        ensure!(report["finished_earlier_run"] == finishes, "{point}: {report:#}");
+        ensure!(text(&report, "/result")? == "done", "{point}: {report:#}");
+        ensure!(lasting(&host)? == before, "{point}");
+        ensure_no_trace(&host).with_context(|| point.to_owned())?;
+        ensure_nothing_left(&host)?;
+        println!("killed at {point}: {}", if finishes { "finished" } else { "undone, and done again" });
+    }
+    Ok(())
+}
+
+fn leave(site: &Site) -> Result<Vec<String>> {
+    let host = site.lab.boot(HostSpec::new("old", Engine::E26_1, addr(OLD)))?;
+    host.swarm_init()?;
+    host.create_overlay("backend")?;
+    host.create_secret("db-password", b"correct horse battery staple")?;
+    site.set_up_manager(&host)?;
+    agent_json(&host, 0, &["backup"])?;
+    let before = lasting(&host)?;
+    host.destroy()?;
+    Ok(before)
+}
+
+/// A swarm of the host's own, which is not to be lost.
+fn reset(host: &Host) -> Result<()> {
+    host.sh(&format!(
+        "systemctl stop docker.socket docker.service; systemctl reset-failed docker.service
+         rm -rf {STATE}* /var/lib/docker/.swarmdr
+         systemctl start docker.socket docker.service"
+    ))?;
+    host.wait_engine()?;
+    host.swarm_init()?;
+    host.create_secret("of-the-old-swarm", b"x")
+}
