@@ -137,7 +137,7 @@ impl Opened {
         let mut out = Cursor::new(Vec::new());
         let open = |entry: &SourceEntry| -> std::io::Result<SourceFile<Cursor<Vec<u8>>>> {
             let bytes = self.files.get(&entry.path.to_string()).cloned().unwrap_or_default();
-            let data = vec![0..bytes.len() as u64];
+            let data = std::iter::once(0..bytes.len() as u64).collect();
             Ok(SourceFile { file: Cursor::new(bytes), data })
         };
         writer::seal(packing, open, |_| ControlFlow::Continue(()), &mut out)?;
