@@ -95,6 +95,12 @@ impl SecondEngine {
         Ok(second)
     }
 
+    /// Ends and removes what earlier ones left. One that is in use is an error.
+    pub async fn remove_left(systemd: &Systemd, config: &Config) -> Result<()> {
+        let _lock = HostLock::acquire(&HostLock::second_engine_path())?;
+        sweep(systemd, &home(config)).await
+    }
+
     /// The unit's directory is made by the unit.
     async fn until_made(&self) -> Result<()> {
         let since = Instant::now();

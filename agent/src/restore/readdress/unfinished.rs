@@ -7,6 +7,8 @@ use crate::{
     host::{
         engine::{Engine, LocalSwarm, SwarmState},
         placement::Placement,
+        second_engine::SecondEngine,
+        systemd::Systemd,
     },
     restore::{
         Restore,
@@ -50,6 +52,8 @@ pub async fn way(
     placement: &Placement,
     force: bool,
 ) -> Result<Way> {
+    // Whatever is left of the old manager takes no part any more.
+    SecondEngine::remove_left(&Systemd::connect().await?, restore.config).await?;
     match guess(record, swarm, placement.has_moved(), force) {
         Guess::Sure(way) => return Ok(way),
         Guess::PerhapsAlone => {}
