@@ -107,9 +107,13 @@ fn labels(view: &ManagerView, recorded: &Inventory, old: &str, own: &str) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{NodeDescription, NodeSpec};
+    use bollard::models::{
+        EndpointPortConfig, EndpointSpec, Mount, NodeDescription, NodeSpec, ServiceSpec, Swarm, TaskSpec,
+        TaskSpecContainerSpec, TaskSpecPlacement,
+    };
 
     use super::*;
+    use crate::swarm::inventory::{self, Cluster};
 
     fn node(id: &str, hostname: &str, label: Option<(&str, &str)>) -> Node {
         let labels = label.map(|(key, value)| [(key.to_owned(), value.to_owned())].into());
@@ -138,5 +142,50 @@ mod tests {
             assert_eq!(Constraint::parse(text).expect("is one").accepts(&here), accepted, "{text}");
         }
         assert_eq!(Constraint::parse("node.hostname!=m1"), None);
+    }
+
+    fn service(constraint: &str) -> Service {
+        let placement =
+            TaskSpecPlacement { constraints: Some(vec![constraint.to_owned()]), ..TaskSpecPlacement::default() };
+        let volume = Mount { typ: Some(MountType::VOLUME), source: Some("data".to_owned()), ..Mount::default() };
+        let container = TaskSpecContainerSpec { mounts: Some(vec![volume]), ..TaskSpecContainerSpec::default() };
+        let port = EndpointPortConfig {
+            publish_mode: Some(EndpointPortConfigPublishModeEnum::HOST),
+            published_port: Some(8080),
+            ..EndpointPortConfig::default()
+        };
+        let template = TaskSpec { placement: Some(placement), container_spec: Some(container), ..TaskSpec::default() };
+        let endpoint = EndpointSpec { ports: Some(vec![port]), ..EndpointSpec::default() };
+        let spec = ServiceSpec {
+            name: Some("db".to_owned()),
+            task_template: Some(template),
+            endpoint_spec: Some(endpoint),
+            ..ServiceSpec::default()
+        };
+        Service { spec: Some(spec), ..Service::default() }
+    }
+
+    #[test]
+    fn what_was_bound_to_a_node_that_is_gone_is_told() {
+        let mut recorded = crate::inspection::tests::inventory_of(Cluster::default());
+        let labels = Some([("zone".to_owned(), "one".to_owned())].into());
+        let old = inventory::Node { id: "old".into(), hostname: "m1".into(), labels, ..inventory::Node::default() };
+        recorded.nodes = vec![old];
+        let view = |label| ManagerView {
+            cluster: Swarm::default(),
+            nodes: vec![node("new", "m2", label)],
+            services: vec![service("node.labels.zone==one")],
+            networks: Vec::new(),
+            secrets: Vec::new(),
+            configs: Vec::new(),
+        };
+        let bound = Bound::find(&view(None), &recorded, "old", "new");
+        assert_eq!(bound.unplaceable.len(), 1, "{bound:?}");
+        let left = bound.left_behind.join("; ");
+        for wanted in ["volume data", "port 8080", "docker node update --label-add 'zone=one' new"] {
+            assert!(left.contains(wanted), "{wanted} in {left}");
+        }
+        let bound = Bound::find(&view(Some(("zone", "one"))), &recorded, "old", "new");
+        assert_eq!((bound.unplaceable.len(), bound.left_behind.len()), (0, 2), "{bound:?}");
     }
 }
