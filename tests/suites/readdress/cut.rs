@@ -29,26 +29,57 @@ const POINTS: [(&str, bool); 12] = [
     ("confirm-noted", true),
 ];
 
-fn points() -> Vec<(&'static str, bool)> {
-    let kept = |(point, _): &(&str, bool)| full() || ["joined", "demoted"].contains(point);
-    POINTS.into_iter().filter(kept).collect()
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Kill,
+    PowerCut,
+}
+
+fn points() -> Vec<(&'static str, bool, End)> {
+    let around: Vec<_> = POINTS.into_iter().filter(|(point, _)| ["joined", "demoted"].contains(point)).collect();
+    let with = |points: Vec<(&'static str, bool)>, end| points.into_iter().map(move |(at, done)| (at, done, end));
+    match full() {
+        true => with(around, End::PowerCut).chain(with(POINTS.to_vec(), End::Kill)).collect(),
+        false => with(around, End::Kill).collect(),
+    }
+}
+
+fn kill(host: &Host, point: &str) -> Result<()> {
+    let fault = format!("SWARMDRTEST_FAULT=kill@{point}");
+    let killed = host.run(&[&["env", &fault, "swarmdr-agent"], &RESTORE[..], &["--force"]].concat())?;
+    ensure!(killed.stderr.contains(&format!("fault: kill at {point}")), "{point}: {}", killed.stderr);
+    wait_for("nothing to be left", GONE, || Ok(ensure_nothing_left(host).ok()))
+        .or_else(|_| ensure_nothing_left(host))
+        .with_context(|| format!("after a kill at {point}"))
+}
+
+/// It leaves a directory, which the next run removes.
+fn cut_power(host: &mut Host, point: &str) -> Result<()> {
+    let fault = format!("SWARMDRTEST_FAULT=hang@{point}");
+    let mut running = host.spawn(&[&["env", &fault, "swarmdr-agent"], &RESTORE[..], &["--force"]].concat())?;
+    let told = format!("fault: hang at {point}");
+    wait_for("the agent to hang", GONE * 3, || {
+        ensure!(running.finished()?.is_none(), "it ended: {}", running.stderr()?);
+        Ok(running.stderr()?.contains(&told).then_some(()))
+    })?;
+    host.kill()?;
+    drop(running);
+    host.boot()?;
+    host.wait_engine()
 }
 
 #[tokio::test]
 async fn a_run_that_is_killed_is_finished_or_undone_by_the_next() -> Result<()> {
     let site = Site::new(Release::V20).await?;
     let before = leave(&site)?;
-    let host = fresh(&site, Engine::E26_1)?;
-    for (point, finishes) in points() {
+    let mut host = fresh(&site, Engine::E26_1)?;
+    for (point, finishes, end) in points() {
         reset(&host)?;
         let old = describe_swarm(&host)?;
-        let fault = format!("SWARMDRTEST_FAULT=kill@{point}");
-        let words = [&["env", &fault, "swarmdr-agent"], &RESTORE[..], &["--force"]].concat();
-        let killed = host.run(&words)?;
-        ensure!(killed.stderr.contains(&format!("fault: kill at {point}")), "{point}: {}", killed.stderr);
-        wait_for("nothing to be left", GONE, || Ok(ensure_nothing_left(&host).ok()))
-            .or_else(|_| ensure_nothing_left(&host))
-            .with_context(|| format!("after a kill at {point}"))?;
+        match end {
+            End::Kill => kill(&host, point)?,
+            End::PowerCut => cut_power(&mut host, point)?,
+        }
         if !finishes {
             // The old swarm is back first: this run fails, and leaves it.
             let failing = ["env", "SWARMDRTEST_FAULT=panic@demote-noted", "swarmdr-agent"];
@@ -64,7 +95,7 @@ async fn a_run_that_is_killed_is_finished_or_undone_by_the_next() -> Result<()> 
         ensure!(lasting(&host)? == before, "{point}");
         ensure_no_trace(&host).with_context(|| point.to_owned())?;
         ensure_nothing_left(&host)?;
-        println!("killed at {point}: {}", if finishes { "finished" } else { "undone, and done again" });
+        println!("{end:?} at {point}: {}", if finishes { "finished" } else { "undone, and done again" });
     }
     Ok(())
 }

@@ -8,7 +8,9 @@ use swarmdr_agent::swarm;
 use swarmdr_tests::campaign::full;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, IMAGE, Role, addr};
 use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint, populate, wait_populated};
+use swarmdr_tests::scenario::{
+    IDENTITY, Site, agent, agent_json, describe_swarm, fingerprint, populate, wait_populated,
+};
 
 use super::{NEW, OLD, RESTORE, ensure_no_trace, ensure_nothing_left, fresh, lasting, text};
 
@@ -78,6 +80,9 @@ fn refuses_without_being_told(host: &Host) -> Result<()> {
     ensure!(refused["to_do"].to_string().contains("--readdress"), "{refused:#}");
     let plan = agent_json(host, 0, &[&RESTORE[..], &["--dry-run"]].concat())?;
     ensure!(text(&plan, "/readdress/addr")? == format!("{}:2377", addr(NEW)), "{plan:#}");
+    let told = agent(host, &[&RESTORE[..], &["--dry-run"]].concat())?.stdout;
+    println!("{told}");
+    ensure!(told.contains(&format!("from {}:2377 to {}:2377", addr(OLD), addr(NEW))), "{told}");
     ensure!(fingerprint(host)? == untouched, "a dry run changed something");
     Ok(())
 }
