@@ -10,7 +10,7 @@ mod report;
 
 use std::{
     fs::File,
-    io::{BufReader, Seek},
+    io::{self, BufReader, Seek},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -43,7 +43,7 @@ use crate::{
     shutdown::Shutdown,
     source::{self, Source},
     stage::{self, Staged},
-    swarm::Inventory,
+    swarm::{self, Inventory},
     unlock_key::GivenKey,
 };
 
@@ -154,7 +154,7 @@ impl Drill<'_> {
     ) -> Result<(), Failure> {
         let backup = |error| Failure::OfBackup(error);
         phases.begin("stage");
-        let staged = self.stage(archive, second, manifest).await.map_err(backup)?;
+        let staged = self.stage(archive, second, manifest).await.map_err(Failure::of_staging)?;
         faults::reach("drill-staged");
         phases.begin("boot");
         let limit = Duration::from_secs(self.config.engine.start_timeout);
@@ -238,6 +238,29 @@ enum Failure {
     OfHost(anyhow::Error),
     OfBackup(anyhow::Error),
 }
+
+impl Failure {
+    /// With keys that do not fit, or on a disk that is full, the backup may be as good as any.
+    fn of_staging(error: anyhow::Error) -> Self {
+        let of_host = error.chain().any(|cause| {
+            let keys = matches!(
+                cause.downcast_ref::<swarmdr_archive::Error>(),
+                Some(swarmdr_archive::Error::WrongIdentity { .. } | swarmdr_archive::Error::NeedsIdentity { .. })
+            ) || matches!(cause.downcast_ref::<swarm::Error>(), Some(swarm::Error::WrongUnlockKey { .. }));
+            keys || cause.downcast_ref::<io::Error>().is_some_and(|error| OF_HOST.contains(&error.kind()))
+        });
+        if of_host { Self::OfHost(error) } else { Self::OfBackup(error) }
+    }
+}
+
+const OF_HOST: [io::ErrorKind; 6] = [
+    io::ErrorKind::StorageFull,
+    io::ErrorKind::QuotaExceeded,
+    io::ErrorKind::PermissionDenied,
+    io::ErrorKind::ReadOnlyFilesystem,
+    io::ErrorKind::OutOfMemory,
+    io::ErrorKind::Interrupted,
+];
 
 fn drill_id(now: Timestamp) -> Result<BackupId> {
     let mut tag = [0; 4];

@@ -1,5 +1,7 @@
 //! Every kind of backup that there is boots in a drill.
 
+use std::process::Command;
+
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::campaign::full;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
@@ -46,6 +48,7 @@ async fn kinds(engine: Engine) -> Result<Vec<String>> {
     both_modes(&host, "three managers, autolocked", &with_key, &mut table)?;
     let refused = agent_json(&host, 4, &["drill", "--latest", "--identity", IDENTITY])?;
     ensure!(refused.to_string().contains("unlock key was not given"), "{refused:#}");
+    wrong_keys_say_nothing_of_the_backup(&host)?;
     for other in &others {
         let id = other.docker(&["info", "--format", "{{.Swarm.NodeID}}"])?;
         host.docker(&["node", "demote", &id])?;
@@ -62,6 +65,22 @@ async fn kinds(engine: Engine) -> Result<Vec<String>> {
     table.push(boots(&host, "one manager, expired certificate", "cold", text(&made, "/id")?, &[])?);
     nothing_is_left(&host)?;
     Ok(table)
+}
+
+/// Neither is a failed drill, which `status` would be red of.
+fn wrong_keys_say_nothing_of_the_backup(host: &Host) -> Result<()> {
+    let receipts = || host.sh("swarmdr-agent list --json | grep -c '\"proven\": false' || true");
+    host.write_file("/root/wrong-key", "SWMKEY-1-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc")?;
+    let wrong = ["drill", "--latest", "--identity", IDENTITY, "--unlock-key", "/root/wrong-key"];
+    let refused = agent_json(host, 4, &wrong)?;
+    ensure!(refused.to_string().contains("does not open this backup"), "{refused:#}");
+    let made = Command::new("age-keygen").output().context("failed to run age-keygen")?;
+    host.write_file("/root/stranger.txt", made.stdout)?;
+    let stranger = ["drill", "--latest", "--identity", "/root/stranger.txt", "--unlock-key", UNLOCK_KEY];
+    let failed = agent_json(host, 1, &stranger)?;
+    ensure!(failed.to_string().contains("none of the given identities"), "{failed:#}");
+    ensure!(receipts()? == "0", "a failed drill was written down");
+    nothing_is_left(host)
 }
 
 fn both_modes(host: &Host, name: &str, more: &[&str], table: &mut Vec<String>) -> Result<()> {
