@@ -121,7 +121,7 @@ fn wait_locked_backup(host: &Host) -> Result<String> {
 fn not_due_is_no_failure(site: &Site, host: &Host, last: u8) -> Result<()> {
     let once_a_year = format!("\n[schedule]\ncron = \"0 0 1 1 *\"\n[watch]\ntextfile_dir = \"{METRICS}\"\n");
     site.configure(host, &(site.config(&format!("s3://vault/m{last}")) + &once_a_year))?;
-    for service in ["swarmdr-backup", "swarmdr-verify"] {
+    for service in ["swarmdr-backup", "swarmdr-verify", "swarmdr-drill"] {
         host.write_file(&format!("/etc/systemd/system/{service}.service.d/metrics.conf"), MAY_WRITE_METRICS)?;
     }
     host.sh(&format!("mkdir -p {METRICS}; systemctl daemon-reload"))?;
@@ -170,6 +170,10 @@ fn the_weekly_drill_works(site: &Site, host: &Host) -> Result<()> {
     host.sh("chmod 600 /etc/credstore/swarmdr.identity; systemctl start swarmdr-drill.service")
         .with_context(|| host.journal("swarmdr-drill.service", 40).unwrap_or_default())?;
     assert_eq!(unit(host, "swarmdr-drill.service", "ExecMainStatus")?, "0");
+    // With the identity, the weekly proof opens what it reads back.
+    host.sh("systemctl start swarmdr-verify.service")?;
+    let proof = host.sh("journalctl --no-pager -o cat -u swarmdr-verify.service | grep 'raft log replayed'")?;
+    assert!(proof.starts_with("good"), "{proof}");
     let status = agent_json(host, 0, &["status"])?;
     assert_eq!(status["drills"]["last"]["proven"], true, "{status:#}");
     assert_eq!(host.sh("ls -A /var/lib/swarmdr/second 2>/dev/null || true")?, "");
