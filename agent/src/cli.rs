@@ -219,7 +219,7 @@ pub struct RestoreArgs {
     pub data_path_addr: Option<String>,
 
     /// Give the swarm this host's address: a new manager takes the place of the old one
-    #[arg(long, conflicts_with = "address_elsewhere")]
+    #[arg(long, conflicts_with_all = ["address_elsewhere", "wait_for_ip"])]
     pub readdress: bool,
 
     /// With --readdress, the address of this host that the swarm gets [default: the only one]
