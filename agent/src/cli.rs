@@ -425,7 +425,8 @@ by a second engine that has a network of its own with the old address and no way
 and a runtime that refuses: nothing of the swarm can start. It forms the swarm anew, says what came
 back, and is taken down. The engine that runs here, its containers and its network are not touched.
 
-A signed receipt is stored beside the backup, and locked like it; `list` and `status` show it.
+With the managers' signing key on this host, a signed receipt is stored beside the backup and locked like it; `list` and
+`status` show it.
 
 Exits 1 if the backup failed, 6 if it boots and something needs attention.")]
 #[command(group = clap::ArgGroup::new("choice").required(true))]

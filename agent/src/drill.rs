@@ -225,7 +225,15 @@ impl Drill<'_> {
 
     /// A drill without a receipt is still a drill: what keeps it from being stored is told.
     async fn keep_receipt(&self, source: &Source, report: &mut DrillReport) {
-        let Source::Vault { vault, .. } = source else { return };
+        let Source::Vault { vault, .. } = source else {
+            report.not_stored = Some("the archive came from a file");
+            return;
+        };
+        // One that is made here and now would be trusted by nobody.
+        if !self.config.signing_key_path().exists() {
+            report.not_stored = Some("this host has no signing key");
+            return;
+        }
         match receipts::store_in(vault.as_ref(), self.config, &report.receipt).await {
             Ok(key) => report.stored_as = Some(key),
             Err(error) => report.attention.push(format!("the receipt could not be stored: {error:#}")),

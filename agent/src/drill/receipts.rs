@@ -48,17 +48,17 @@ impl Name {
 /// Signs a receipt with this host's key and stores it as a backup is stored: created only, and locked. Answers with its
 /// key.
 pub async fn store_in(vault: &dyn Vault, config: &Config, receipt: &Receipt) -> Result<String> {
-    let signing = signing::load_or_make(config)?;
+    let key = signing::read(&config.signing_key_path())?;
     let document = serde_json::to_vec_pretty(receipt)?;
     let about = format!("{} of backup {} cluster {}", receipt.id, receipt.backup, receipt.cluster_id);
     let mtime = u64::try_from(receipt.at.as_second()).unwrap_or(0);
-    let packed = receipt::seal(&signing.key, &document, &about, mtime)?;
+    let packed = receipt::seal(&key, &document, &about, mtime)?;
     let mut file = tempfile::NamedTempFile::new().context("failed to make a temporary file")?;
     file.write_all(&packed)?;
-    let key = Name { drill: receipt.id, backup: receipt.backup }.key(&receipt.cluster_id);
-    let upload = Upload::of_file(key.clone(), file.path(), receipt.at)?;
+    let place = Name { drill: receipt.id, backup: receipt.backup }.key(&receipt.cluster_id);
+    let upload = Upload::of_file(place.clone(), file.path(), receipt.at)?;
     store(vault, &upload, NO_PROGRESS).await?;
-    Ok(key)
+    Ok(place)
 }
 
 /// The newest good receipt of each backup of a cluster that has one.

@@ -22,6 +22,8 @@ pub struct DrillReport {
     pub source: String,
     /// The key of the receipt in the vault; absent if it was not stored.
     pub stored_as: Option<String>,
+    /// Why there was nothing to store, or nothing to sign it with.
+    pub not_stored: Option<&'static str>,
     /// From the start of the second engine to a swarm that works.
     pub booted_ms: Option<u64>,
     /// Bytes; the most that a process of the second engine had.
@@ -38,6 +40,7 @@ impl DrillReport {
             receipt,
             source,
             stored_as: None,
+            not_stored: None,
             booted_ms: None,
             peak_memory: None,
             attention: Vec::new(),
@@ -81,7 +84,7 @@ impl fmt::Display for DrillReport {
         writeln!(f, "  took     {:.1} s; nothing of it is left on this host", receipt.seconds)?;
         match &self.stored_as {
             Some(key) => writeln!(f, "  receipt  {key}")?,
-            None => writeln!(f, "  receipt  not stored")?,
+            None => writeln!(f, "  receipt  not stored: {}", self.not_stored.unwrap_or("see below"))?,
         }
         for line in self.attention.iter().chain(&self.findings) {
             writeln!(f, "! {}", plain(line))?;

@@ -6,7 +6,7 @@ use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{IDENTITY, Site, agent_json};
 
 use super::{DRILL, manager, nothing_is_left, text};
-use swarmdr_tests::lab::Engine;
+use swarmdr_tests::lab::{Engine, HostSpec, addr};
 
 const PRODUCTION: &str = include_str!("production.sh");
 
@@ -41,7 +41,19 @@ async fn production_notices_nothing_and_no_task_of_the_rehearsal_runs() -> Resul
 
     receipt_is_kept(&site, &host, text(&report, "/stored_as")?).await?;
     whoever_looks_sees_it(&host, text(&backup, "/id")?)?;
-    each_of_a_range(&host)
+    each_of_a_range(&host)?;
+    on_a_spare_host(&site)
+}
+
+/// No swarm, no signing key, and an engine that is stopped and stays so: the question on its socket would start it.
+fn on_a_spare_host(site: &Site) -> Result<()> {
+    let spare = site.lab.boot(HostSpec::new("spare", Engine::E28_5, addr(21)))?;
+    site.set_up_restorer(&spare)?;
+    spare.sh("systemctl stop docker.socket docker.service; systemctl start docker.socket")?;
+    let report = agent_json(&spare, 0, &DRILL)?;
+    ensure!(report["outcome"] == "proven" && report["not_stored"] == "this host has no signing key", "{report:#}");
+    ensure!(spare.run(&["systemctl", "is-active", "docker.service"])?.stdout.trim() == "inactive");
+    nothing_is_left(&spare)
 }
 
 /// Services that would be noticed: one writes to the host, one listens on it, one wants a volume.
