@@ -55,7 +55,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 #[test]
 fn the_same_commit_makes_the_same_packages() -> Result<()> {
     let scratch = tempfile::tempdir()?;
-    let other = scratch.path().join("elsewhere, with another name");
+    let other = scratch.path().join("elsewhere with another name");
     let checkout = packages::checkout();
     let script = "set -eu; umask 077; git clone -q --no-hardlinks \"$1\" \"$2\"; cd \"$1\"; \
                   git ls-files -z --deduplicate | xargs -0 cp --parents -t \"$2\"; \
