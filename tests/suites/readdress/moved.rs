@@ -62,7 +62,10 @@ fn leave(site: &Site, engine: Engine) -> Result<Vec<String>> {
     let host = site.lab.boot(HostSpec::new("old", engine, addr(OLD)))?;
     host.swarm_init()?;
     populate(&host)?;
-    host.docker(&["node", "update", "--label-add", "zone=one", "old"])?;
+    // Refused while the swarm itself changes the node ("update out of sequence").
+    host.wait_for("the label", Duration::from_secs(60), || {
+        Ok(host.docker(&["node", "update", "--label-add", "zone=one", "old"]).ok())
+    })?;
     let pinned = ["--constraint=node.hostname==old", "--mount=type=volume,source=data,target=/data"];
     let fixed = ["service", "create", "--detach", "--no-resolve-image", "--init", "--network=host", "--name=pinned"];
     host.docker(&[&fixed[..], &pinned, &[IMAGE, "sleep", "1000000"]].concat())?;

@@ -100,9 +100,9 @@ async fn a_manager_whose_log_is_damaged_gets_a_new_one_as_it_is_told() -> Result
             Ok(Some(other.docker(&status)?).filter(|status| status.trim() == "reachable"))
         })
     };
-    host.docker(&["node", "promote", "m2"])?;
+    host.wait_for("the promotion", ROLE_LIMIT, || Ok(host.docker(&["node", "promote", "m2"]).ok()))?;
     reachable("m2")?;
-    host.docker(&["node", "demote", "m1"])?;
+    host.wait_for("the demotion", ROLE_LIMIT, || Ok(host.docker(&["node", "demote", "m1"]).ok()))?;
     // Promoted before that it would be a manager, and a worker after all.
     host.wait_for("the end of the demotion", ROLE_LIMIT, || {
         let status = other.docker(&["node", "inspect", "--format", "{{.ManagerStatus}}", "m1"])?;
