@@ -36,6 +36,7 @@ mod network;
 mod reaper;
 mod swarm;
 mod wait;
+mod wake;
 
 use std::fs;
 use std::net::Ipv4Addr;

@@ -7,15 +7,18 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Host, read, wait_for};
+use super::{Host, read, wait_for, wake};
 use crate::tree::capture;
 
 /// A command that takes longer hangs, and is killed. Generous: a test is not slower than its machine.
 const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+
+const BETWEEN_WAKES: Duration = Duration::from_secs(1);
 
 /// The environment of a root shell; nothing of this process leaks in.
 const ENVIRONMENT: [&str; 3] =
@@ -44,10 +47,18 @@ impl Host {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("failed to enter {}", self.name()))?;
         let mut stdin = child.stdin.take().expect("it is piped");
+        let (pid, (ended, not_yet)) = (child.id(), mpsc::channel::<()>());
         let output = std::thread::scope(|scope| {
             // A command that does not read its input closes it; that is its own affair.
             scope.spawn(move || stdin.write_all(input));
-            child.wait_with_output()
+            scope.spawn(move || {
+                while not_yet.recv_timeout(BETWEEN_WAKES) == Err(RecvTimeoutError::Timeout) {
+                    wake::if_stopped(pid);
+                }
+            });
+            let output = child.wait_with_output();
+            drop(ended);
+            output
         })?;
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         Ok(Output { status: output.status, stdout: text(&output.stdout), stderr: text(&output.stderr) })
@@ -171,6 +182,7 @@ impl Background {
     /// Its output, if it has ended.
     pub fn finished(&mut self) -> Result<Option<Output>> {
         let Some(status) = self.child.try_wait()? else {
+            wake::if_stopped(self.child.id());
             return Ok(None);
         };
         Ok(Some(Output { status, stdout: self.stdout()?, stderr: self.stderr()? }))
@@ -187,7 +199,7 @@ impl Drop for Background {
         if matches!(self.child.try_wait(), Ok(None)) && self.pid.is_some() {
             // It may end on its own in between; nsenter ends with it either way.
             let _ = self.signal("KILL");
-            let _ = self.child.wait();
+            let _ = wait_for("a killed command to end", Duration::from_secs(30), || self.finished());
         }
     }
 }

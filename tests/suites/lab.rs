@@ -178,6 +178,22 @@ fn a_command_in_the_background_can_be_watched_and_killed() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_shutdown_from_within_ends_the_commands() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.boot(HostSpec::new("m1", Engine::E26_1, addr(11)))?;
+    // Several: whether one is stopped for long enough to show is chance.
+    let commands = (0..8).map(|_| host.spawn(&["sleep", "1000"])).collect::<Result<Vec<_>>>()?;
+    // The host may be gone before this command is.
+    let _ = host.run(&["systemctl", "poweroff"]);
+    for command in commands {
+        assert!(!command.wait(LIMIT)?.status.success());
+    }
+    host.wait_for("the host to be off", LIMIT, || {
+        Ok(host.run(&["true"]).map_or(true, |it| !it.status.success()).then_some(()))
+    })
+}
+
 /// What a lab may leave behind, told by things that are there while it lives.
 struct Traces {
     dir: PathBuf,
