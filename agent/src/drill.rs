@@ -10,14 +10,13 @@ mod report;
 
 use std::{
     fs::File,
-    io::{self, BufReader, Seek},
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
-use ring::rand::{SecureRandom, SystemRandom};
 use swarmdr_archive::{BackupId, Identities, TrustedKeys, manifest::Manifest, reader::Head};
 
 pub use receipt::{Outcome, Receipt};
@@ -25,7 +24,6 @@ pub use report::{DrillReport, Summary};
 
 use crate::{
     config::Config,
-    fault::Fault,
     faults,
     host::{
         engine::Engine,
@@ -34,7 +32,9 @@ use crate::{
         space,
         systemd::Systemd,
     },
+    identities,
     progress::Progress,
+    random,
     report::Phases,
     restore::{
         self,
@@ -77,11 +77,13 @@ impl Drill<'_> {
         let since = Instant::now();
         let mut phases = Phases::new();
         let manifest = &head.manifest;
-        self.check_can_open(manifest)?;
+        identities::require(&self.identities, manifest).map_err(|fault| {
+            fault.advice("or hold the drill on a host that has one: any host with the engine's packages will do")
+        })?;
         checks::state(manifest, self.unlock_key.is_some(), self.now)?;
         let needed = manifest.payload.tar_size;
         space::require(existing(&self.config.state_dir), needed, "the state that is booted")?;
-        let id = drill_id(self.now)?;
+        let id = BackupId::new(self.now, random::tag()?);
         phases.begin("fetch");
         let scratch = source::scratch_dir();
         let archive = source.fetch(head.archive_size, &scratch, self.progress);
@@ -133,20 +135,25 @@ impl Drill<'_> {
         phases.begin("make");
         let host = |error| Failure::OfHost(error);
         let systemd = Systemd::connect().await.map_err(host)?;
-        let spec = self.spec(&systemd, manifest, id).await;
+        let spec = Spec::new("drill", id, old_addresses(manifest), self.data_root(&systemd).await);
         let mut second = SecondEngine::make(&systemd, self.config, &spec).await.map_err(host)?;
         faults::reach("drill-made");
-        let work = self.in_it(&mut second, archive, manifest, seen, phases);
+        let mut open_key = None;
+        let work = self.in_it(&mut second, &mut open_key, archive, manifest, seen, phases);
         let result = self.shutdown.or_interrupted(async { Ok(work.await) }).await;
         seen.peak_memory = second.peak_memory().await;
         phases.begin("end");
-        second.end().await.map_err(host)?;
+        let ended = second.end().await;
+        // Its file is gone; its blocks on the disk would stay.
+        open_key.map_or(Ok(()), OpenKey::destroy).map_err(host)?;
+        ended.map_err(host)?;
         result.map_err(host)?
     }
 
     async fn in_it(
         &self,
         second: &mut SecondEngine,
+        open_key: &mut Option<OpenKey>,
         archive: File,
         manifest: &Manifest,
         seen: &mut Seen,
@@ -164,13 +171,11 @@ impl Drill<'_> {
         faults::reach("drill-booted");
         checks::engine_version(manifest, &facts).map_err(Failure::OfHost)?;
         phases.begin("init");
-        let open = self.unlock_key.as_ref().filter(|_| manifest.autolock);
-        let open = open.map(|key| OpenKey::lay_open(&second.state_dir(), key.for_state()));
-        let open = open.transpose().map_err(backup)?;
+        if let Some(key) = self.unlock_key.as_ref().filter(|_| manifest.autolock) {
+            *open_key = Some(OpenKey::lay_open(&second.state_dir(), key.for_state()).map_err(backup)?);
+        }
         let limit = Duration::from_secs(self.config.restore.init_timeout);
         let formed = restore::form_apart(second.engine(), manifest, staged.examined.inventory.as_ref(), limit).await;
-        // The directory goes; its blocks on the disk stay.
-        let _ = open.as_ref().map(OpenKey::scrub);
         formed.map_err(|error| Failure::OfBackup(second.in_its_own_words(error)))?;
         seen.booted_in = Some(since.elapsed());
         faults::reach("drill-formed");
@@ -180,27 +185,15 @@ impl Drill<'_> {
     }
 
     async fn stage(&self, archive: File, second: &SecondEngine, manifest: &Manifest) -> Result<Staged> {
-        let (keys, identities) = (self.keys.clone(), Arc::clone(&self.identities));
-        let (unlock_key, shutdown) = (self.unlock_key.clone(), self.shutdown.clone());
+        let keys = stage::Keys {
+            trusted: self.keys.clone(),
+            identities: Arc::clone(&self.identities),
+            unlock_key: self.unlock_key.clone(),
+        };
         let bar = self.progress.bytes("unpack", manifest.payload.tar_size);
-        let (staging, mut archive) = (second.state_dir(), archive);
-        let stage = tokio::task::spawn_blocking(move || -> Result<Staged> {
-            archive.rewind()?;
-            let unpacked = stage::unpack(BufReader::new(archive), &keys, &identities, &staging, bar, &shutdown)?;
-            stage::make_ready(unpacked, &staging, unlock_key.as_ref().map(GivenKey::for_state))
-        });
-        let staged = stage.await.context("the unpacking ended unexpectedly")??;
+        let staged = stage::stage(archive, second.state_dir(), keys, bar, self.shutdown.clone()).await?;
         checks::staged(&staged.examined, manifest, self.now)?;
         Ok(staged)
-    }
-
-    async fn spec(&self, systemd: &Systemd, manifest: &Manifest, id: BackupId) -> Spec {
-        let tag = id.to_string();
-        Spec {
-            tag: format!("drill-{}", &tag[tag.len() - 8..]),
-            addresses: old_addresses(manifest),
-            hidden: vec![self.data_root(systemd).await],
-        }
     }
 
     /// Where the host's engine keeps its data. One that is stopped is not asked: the question would start it.
@@ -209,18 +202,6 @@ impl Drill<'_> {
         let runs = systemd.state(&engine.service).await.is_ok_and(|state| state.is_active());
         let facts = if runs { Engine::at(&engine.socket).facts().await.ok() } else { None };
         facts.map_or_else(|| USUAL_DATA_ROOT.into(), |facts| facts.data_root)
-    }
-
-    fn check_can_open(&self, manifest: &Manifest) -> Result<()> {
-        if !manifest.is_encrypted() || !self.identities.is_empty() {
-            return Ok(());
-        }
-        Err(Fault::usage(format!("the backup is encrypted to {}", manifest.payload.recipients.join(", ")))
-            .advice(
-                "name the file with one of their identities: `--identity FILE`, or identity_file in the configuration",
-            )
-            .advice("or hold the drill on a host that has one: any host with the engine's packages will do")
-            .into())
     }
 
     /// A drill without a receipt is still a drill: what keeps it from being stored is told.
@@ -269,12 +250,6 @@ const OF_HOST: [io::ErrorKind; 6] = [
     io::ErrorKind::OutOfMemory,
     io::ErrorKind::Interrupted,
 ];
-
-fn drill_id(now: Timestamp) -> Result<BackupId> {
-    let mut tag = [0; 4];
-    SystemRandom::new().fill(&mut tag).ok().context("the system gave no random bytes")?;
-    Ok(BackupId::new(now, tag))
-}
 
 fn hostname() -> String {
     // Not from /proc: a hardened unit sees processes there and nothing else.

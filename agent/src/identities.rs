@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_archive::Identities;
+use swarmdr_archive::{Identities, manifest::Manifest};
 use zeroize::Zeroizing;
 
 use crate::{config::Config, fault::Fault};
@@ -32,6 +32,15 @@ pub fn configured(config: &Config) -> Result<Identities> {
         identities.extend(from_command(&config.identity_command)?);
     }
     Ok(identities)
+}
+
+/// Refuses an encrypted archive where there is nothing that could open it.
+pub fn require(identities: &Identities, manifest: &Manifest) -> Result<(), Fault> {
+    if !manifest.is_encrypted() || !identities.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::usage(format!("the backup is encrypted to {}", manifest.payload.recipients.join(", ")))
+        .advice("name the file with one of their identities: `--identity FILE`, or identity_file in the configuration"))
 }
 
 fn from_file(path: &Path) -> Result<Identities> {

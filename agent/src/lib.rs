@@ -28,6 +28,7 @@ pub mod ping;
 pub mod progress;
 pub mod proof;
 pub mod prune;
+pub mod random;
 pub mod recover;
 pub mod report;
 pub mod restore;

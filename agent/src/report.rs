@@ -88,13 +88,14 @@ impl Default for Phases {
 /// The most memory that this process has had resident so far, in bytes (`VmHWM` in proc(5)); 0 if the
 /// kernel does not say.
 pub fn peak_memory() -> u64 {
-    std::fs::read_to_string("/proc/self/status").map_or(0, |status| parse_peak(&status))
+    std::fs::read_to_string("/proc/self/status").ok().and_then(|status| parse_peak(&status)).unwrap_or(0)
 }
 
-fn parse_peak(status: &str) -> u64 {
+/// In bytes, from a process's `status`.
+pub fn parse_peak(status: &str) -> Option<u64> {
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
+    kib.map(|kib| kib * 1024)
 }
 
 /// `1 secret`, `2 secrets`.
@@ -125,8 +126,8 @@ mod tests {
 
     #[test]
     fn peak_memory_is_read_from_the_kernels_own_words() {
-        assert_eq!(parse_peak("Name:\tagent\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n"), 12345 * 1024);
-        assert_eq!(parse_peak("Name:\tagent\n"), 0);
+        assert_eq!(parse_peak("Name:\tagent\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n"), Some(12345 * 1024));
+        assert_eq!(parse_peak("Name:\tagent\n"), None);
         assert!(peak_memory() > 0);
     }
 }

@@ -43,8 +43,8 @@ pub use report::{DeadNode, RestoreReport};
 
 use crate::{
     config::Config,
-    fault::Fault,
     host::{key_file, network::answers, placement::Placement, space},
+    identities,
     progress::Progress,
     report::Phases,
     shutdown::Shutdown,
@@ -130,21 +130,10 @@ impl Restore<'_> {
         let units = self.config.engine.units();
         let decision = RestorePlan::make(manifest, &found.source.to_string(), &units, &seen, &request.overrides)?;
         if matches!(decision, Decision::Restore(_)) {
-            self.check_can_open(manifest)?;
+            identities::require(&self.identities, manifest)?;
         }
         let fenced = request.fenced;
         Ok((decision, Prepared { source: found.source, head: found.head, findings: found.findings, fenced }))
-    }
-
-    fn check_can_open(&self, manifest: &Manifest) -> Result<()> {
-        if !manifest.is_encrypted() || !self.identities.is_empty() {
-            return Ok(());
-        }
-        Err(Fault::usage(format!("the backup is encrypted to {}", manifest.payload.recipients.join(", ")))
-            .advice(
-                "name the file with one of their identities: `--identity FILE`, or identity_file in the configuration",
-            )
-            .into())
     }
 
     /// Old managers that accept a connection on their raft port. The one that is restored is among them where this host
@@ -226,18 +215,14 @@ impl Restore<'_> {
 
     /// Unpacks into an empty directory.
     async fn stage(&self, archive: File, manifest: &Manifest, staging: PathBuf) -> Result<stage::Staged> {
-        let (keys, identities) = (self.keys.clone(), Arc::clone(&self.identities));
-        let unlock_key = self.unlock_key.clone();
+        let keys = stage::Keys {
+            trusted: self.keys.clone(),
+            identities: Arc::clone(&self.identities),
+            unlock_key: self.unlock_key.clone(),
+        };
         let bar = self.progress.bytes("unpack", manifest.payload.tar_size);
-        let shutdown = self.shutdown.clone();
-        let stage = tokio::task::spawn_blocking(move || {
-            let archive = io::BufReader::new(archive);
-            let unpacked = stage::unpack(archive, &keys, &identities, &staging, bar, &shutdown)?;
-            stage::make_ready(unpacked, &staging, unlock_key.as_ref().map(GivenKey::for_state))
-        });
-        stage
+        stage::stage(archive, staging, keys, bar, self.shutdown.clone())
             .await
-            .context("the unpacking ended unexpectedly")?
             .context("the backup cannot be restored; nothing was changed")
     }
 

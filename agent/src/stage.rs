@@ -2,9 +2,10 @@
 
 use std::{
     fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions},
-    io::{self, Read},
+    io::{self, BufReader, Read, Seek},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -23,6 +24,7 @@ use crate::{
         self, Examined, Inventory, UnlockKey,
         state_dir::{ENGINE_STATE, KNOWN_MANAGERS},
     },
+    unlock_key::GivenKey,
 };
 
 /// Not put in place: with the first the engine would start as a member of the old cluster (and it
@@ -44,6 +46,25 @@ pub fn unpack(
     let unpacked = reader::unpack(archive, keys, identities, &Limits::default(), &mut unpacker)?;
     unpacker.flush_directories()?;
     Ok(unpacked)
+}
+
+/// What opens an archive, and an autolocked state in it.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    pub trusted: TrustedKeys,
+    pub identities: Arc<Identities>,
+    pub unlock_key: Option<GivenKey>,
+}
+
+/// [`unpack`] and [`make_ready`], off the runtime's thread, from the archive's first byte on.
+pub async fn stage(mut archive: File, staging: PathBuf, keys: Keys, bar: Bar, shutdown: Shutdown) -> Result<Staged> {
+    let work = tokio::task::spawn_blocking(move || -> Result<Staged> {
+        archive.rewind()?;
+        let Keys { trusted, identities, unlock_key } = keys;
+        let unpacked = unpack(BufReader::new(archive), &trusted, &identities, &staging, bar, &shutdown)?;
+        make_ready(unpacked, &staging, unlock_key.as_ref().map(GivenKey::for_state))
+    });
+    work.await.context("the unpacking ended unexpectedly")?
 }
 
 /// A state that is ready to be placed.

@@ -1,7 +1,6 @@
 //! Everything that can refuse a backup, asked before the engine is touched.
 
 use anyhow::Result;
-use ring::rand::{SecureRandom, SystemRandom};
 use swarmdr_archive::{BackupId, Recipient};
 
 use super::{
@@ -73,7 +72,7 @@ impl Backup<'_> {
         };
 
         let addresses = network::local_addresses()?;
-        let random = random_tag()?;
+        let random = crate::random::tag()?;
         let seen =
             Seen { facts: &facts, view: &view, managers: &managers, addresses: &addresses, now: self.now, random };
         let mut plan = BackupPlan::make(config, &seen, request.allow_quorum_loss)?;
@@ -183,12 +182,6 @@ fn not_stored(waiting: &Delivery, spool: &std::path::Path) -> anyhow::Error {
         .advice(format!("it waits, sealed, in {}; repair the vault, and the next run sends it", spool.display()))
         .because(anyhow::anyhow!("{}", waiting.complaints().join("; ")))
         .into()
-}
-
-pub(super) fn random_tag() -> Result<[u8; 4]> {
-    let mut random = [0; 4];
-    SystemRandom::new().fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
-    Ok(random)
 }
 
 pub(super) fn parse_recipients(config: &Config) -> Result<Vec<Recipient>> {

@@ -15,7 +15,7 @@ use super::{
     check_identity, check_space,
     deliver::{Courier, Sent},
     examine, manifest,
-    prepare::{parse_recipients, random_tag},
+    prepare::parse_recipients,
     snapshot::Snapshot,
 };
 use crate::{
@@ -54,7 +54,7 @@ pub fn plan(
     addresses: &[LocalAddress],
 ) -> Result<BackupPlan> {
     let config = backup.config;
-    let id = swarmdr_archive::BackupId::new(backup.now, random_tag()?);
+    let id = swarmdr_archive::BackupId::new(backup.now, crate::random::tag()?);
     let identity = &examined.identity;
     let raft_addr = examined.raft_address.context("no file of the state says at which address the manager is")?;
     Ok(BackupPlan {

@@ -223,6 +223,11 @@ impl ManagerView {
         self.nodes.iter().find(|node| node.id.as_deref() == Some(id))
     }
 
+    /// Where a manager is in the raft log.
+    pub fn raft_addr(&self, id: &str) -> Option<String> {
+        self.node(id)?.manager_status.as_ref()?.addr.clone()
+    }
+
     /// The highest raft index that any object says it was changed at; networks do not say it.
     pub fn newest_version(&self) -> Option<u64> {
         let index = |version: &Option<ObjectVersion>| version.as_ref().and_then(|version| version.index);

@@ -42,6 +42,12 @@ pub fn global(addresses: &[LocalAddress]) -> impl Iterator<Item = &LocalAddress>
     addresses.iter().filter(|address| !address.ip.is_loopback() && !is_link_local(address.ip))
 }
 
+/// Those of them that are the host's own, of the same family as `like`.
+pub fn usable(addresses: &[LocalAddress], like: IpAddr) -> Vec<&LocalAddress> {
+    let same_family = |local: &&LocalAddress| local.ip.is_ipv4() == like.is_ipv4();
+    global(addresses).filter(same_family).filter(|local| !local.is_engines_own()).collect()
+}
+
 /// The addresses that an operator would recognise this host by, as `192.0.2.7 (eth0), …`.
 pub fn describe(addresses: &[LocalAddress]) -> String {
     let shown: Vec<String> =

@@ -28,6 +28,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use swarmdr_archive::BackupId;
 
 use super::{
     engine::{Engine, EngineFacts, SwarmState},
@@ -55,6 +56,15 @@ pub struct Spec {
     pub addresses: Vec<IpAddr>,
     /// Directories of the host's engine; hidden.
     pub hidden: Vec<PathBuf>,
+}
+
+impl Spec {
+    /// `id` is the backup or the drill; `data_root` is the host's engine's.
+    pub fn new(purpose: &str, id: BackupId, addresses: Vec<IpAddr>, data_root: PathBuf) -> Self {
+        let id = id.to_string();
+        let tag = id.rsplit('-').next().unwrap_or_default();
+        Self { tag: format!("{purpose}-{tag}"), addresses, hidden: vec![data_root] }
+    }
 }
 
 /// A second engine. Dropping it ends it, a little later; [`SecondEngine::end`] waits for that.
@@ -121,11 +131,6 @@ impl SecondEngine {
     /// A client of it; answers from [`SecondEngine::boot`] on.
     pub fn engine(&self) -> &Engine {
         &self.engine
-    }
-
-    /// The name of its unit.
-    pub fn unit(&self) -> &str {
-        &self.unit
     }
 
     /// A process in its network namespace.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{RestoreReport, change::Change, plan::checks, prune};
+use super::{RestoreReport, change::Change, formation, plan::checks, prune};
 use crate::{
     host::{
         engine::{EngineFacts, ManagerView},
@@ -34,34 +34,32 @@ pub enum Strictness {
     Late,
 }
 
+impl Strictness {
+    /// What was lost is an error, or something to look at.
+    pub fn weigh(self, compared: &Compared) -> Result<Option<String>> {
+        let Some(loss) = compared.loss() else { return Ok(None) };
+        let what = format!("the restored swarm is not what was backed up: {loss}");
+        match self {
+            Strictness::Fresh => bail!(what),
+            Strictness::Late => Ok(Some(what)),
+        }
+    }
+}
+
 impl Change<'_> {
     /// Waits until the swarm works, and compares it.
     pub(super) async fn confirm(&self, strictness: Strictness) -> Result<RestoreReport> {
         let works = |facts: &EngineFacts| checks::works(&facts.swarm);
         let facts = self.engine.wait(self.start_limit, "the restored swarm to be active", works).await?;
         let plan = &self.record().plan;
-        if facts.swarm.cluster_id != plan.cluster_id || facts.swarm.node_id != plan.node_id {
-            bail!(
-                "the engine formed node {} of swarm {} instead of node {} of swarm {}",
-                facts.swarm.node_id,
-                facts.swarm.cluster_id,
-                plan.node_id,
-                plan.cluster_id
-            );
-        }
+        formation::require_formed(&facts.swarm, &plan.cluster_id, &plan.node_id)?;
         let view = self.engine.manager_view().await?;
         self.check_address(&view)?;
         let recorded = self.record().recorded.as_ref().context("the journal has no inventory")?;
         let compared = Compared::of(recorded, &listing::inventory(&view));
         let mut attention = self.attention.clone();
         attention.extend(self.check_settings(&view));
-        if let Some(loss) = compared.loss() {
-            let what = format!("the restored swarm is not what was backed up: {loss}");
-            if strictness == Strictness::Fresh {
-                bail!(what);
-            }
-            attention.push(what);
-        }
+        attention.extend(strictness.weigh(&compared)?);
         attention.extend(self.settle_down().await?);
         self.report(recorded, compared.harmless, attention, strictness).await
     }
@@ -97,7 +95,7 @@ impl Change<'_> {
 
     fn check_address(&self, view: &ManagerView) -> Result<()> {
         let plan = &self.record().plan;
-        let raft_addr = view.node(&plan.node_id).and_then(|node| node.manager_status.as_ref()?.addr.clone());
+        let raft_addr = view.raft_addr(&plan.node_id);
         if raft_addr.as_deref() != Some(plan.raft_addr.to_string().as_str()) {
             bail!("the restored manager is at {raft_addr:?} in its raft log, not at {}", plan.raft_addr);
         }

@@ -8,7 +8,7 @@ use swarmdr_archive::manifest::Manifest;
 use super::plan::{InitRequest, checks};
 use crate::{
     host::{
-        engine::{Engine, EngineFacts},
+        engine::{Engine, EngineFacts, LocalSwarm},
         listing,
     },
     swarm::{Inventory, inventory::Compared},
@@ -38,6 +38,18 @@ pub async fn form(
     )))
 }
 
+/// Whether the engine formed what it was to form.
+pub fn require_formed(swarm: &LocalSwarm, cluster: &str, node: &str) -> Result<()> {
+    if swarm.cluster_id == cluster && swarm.node_id == node {
+        return Ok(());
+    }
+    bail!(
+        "the engine formed node {} of swarm {} instead of node {node} of swarm {cluster}",
+        swarm.node_id,
+        swarm.cluster_id
+    )
+}
+
 /// The same in a second engine: the old manager at its old address. Nothing of it may run, so the node is drained as
 /// soon as there is one.
 pub async fn form_apart(
@@ -50,22 +62,14 @@ pub async fn form_apart(
     form(engine, &InitRequest::at_old_address(manifest)?, recorded, limit).await?;
     let works = |facts: &EngineFacts| checks::works(&facts.swarm);
     let swarm = engine.wait(limit, "the swarm of the second engine to be active", works).await?.swarm;
-    if swarm.cluster_id != manifest.cluster_id || swarm.node_id != manifest.node_id {
-        bail!(
-            "the engine formed node {} of swarm {} instead of node {} of swarm {}",
-            swarm.node_id,
-            swarm.cluster_id,
-            manifest.node_id,
-            manifest.cluster_id
-        );
-    }
+    require_formed(&swarm, &manifest.cluster_id, &manifest.node_id)?;
     engine.drain(&swarm.node_id).await
 }
 
 /// What came back, object by object, in the second engine's own words.
 pub async fn compare_apart(engine: &Engine, manifest: &Manifest, recorded: &Inventory) -> Result<()> {
     let view = engine.manager_view().await?;
-    let raft_addr = view.node(&manifest.node_id).and_then(|node| node.manager_status.as_ref()?.addr.clone());
+    let raft_addr = view.raft_addr(&manifest.node_id);
     if raft_addr.as_deref() != Some(manifest.raft_addr.to_string().as_str()) {
         bail!("the manager is at {raft_addr:?} in its raft log, not at {}", manifest.raft_addr);
     }

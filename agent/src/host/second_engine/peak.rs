@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use crate::report::parse_peak;
+
 /// Of the process that had most. The cgroup's own figure needs the memory controller, which may be another hierarchy's.
 pub fn of_processes_in(control_group: &str) -> Option<u64> {
     let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
@@ -9,14 +11,7 @@ pub fn of_processes_in(control_group: &str) -> Option<u64> {
         let path = Path::new(root).join(control_group.trim_start_matches('/')).join("cgroup.procs");
         fs::read_to_string(path).ok()
     })?;
-    listed.lines().filter_map(|pid| peak(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)).max()
-}
-
-/// `VmHWM` of `/proc/PID/status` (proc_pid_status(5)), in bytes.
-fn peak(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
+    listed.lines().filter_map(|pid| parse_peak(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)).max()
 }
 
 #[cfg(test)]
@@ -26,8 +21,8 @@ mod tests {
     #[test]
     fn a_peak_is_read_from_the_kernels_words() {
         let own = fs::read_to_string("/proc/self/status").expect("this process has a status");
-        assert!(peak(&own).is_some_and(|bytes| bytes > 100_000));
-        assert_eq!(peak("Name:\tdockerd\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
-        assert_eq!(peak("Name:\tkthreadd\n"), None);
+        assert!(parse_peak(&own).is_some_and(|bytes| bytes > 100_000));
+        assert_eq!(parse_peak("Name:\tdockerd\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
+        assert_eq!(parse_peak("Name:\tkthreadd\n"), None);
     }
 }

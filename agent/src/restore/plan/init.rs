@@ -84,10 +84,7 @@ fn listen_addr(manifest: &Manifest, addresses: &[LocalAddress]) -> Result<String
     if is_local(manifest.raft_addr.ip()) {
         return Ok(manifest.raft_addr.to_string());
     }
-    let same_family = |local: &&LocalAddress| local.ip.is_ipv4() == manifest.raft_addr.is_ipv4();
-    let usable: Vec<&LocalAddress> =
-        network::global(addresses).filter(same_family).filter(|local| !local.is_engines_own()).collect();
-    match usable.as_slice() {
+    match network::usable(addresses, manifest.raft_addr.ip()).as_slice() {
         [one] => Ok(SocketAddr::new(one.ip, port).to_string()),
         _ => Err(Fault::refused(format!(
             "the swarm listened on {}, which this host does not have, and which of its addresses takes that place is not clear: {}",

@@ -78,10 +78,7 @@ fn named(ip: IpAddr, addresses: &[LocalAddress]) -> Result<&LocalAddress> {
 }
 
 fn only(old: IpAddr, addresses: &[LocalAddress]) -> Result<&LocalAddress> {
-    let same_family = |local: &&LocalAddress| local.ip.is_ipv4() == old.is_ipv4();
-    let usable: Vec<&LocalAddress> =
-        network::global(addresses).filter(same_family).filter(|local| !local.is_engines_own()).collect();
-    match usable.as_slice() {
+    match network::usable(addresses, old).as_slice() {
         [one] => Ok(one),
         _ => Err(Fault::refused(format!(
             "at which of this host's addresses the swarm is to live is not clear: {}",

@@ -60,13 +60,7 @@ impl Change<'_> {
         compared.lost.retain(|difference| !is_removed(difference, &old));
         compared.harmless.retain(|difference| difference.id != own);
         let mut attention = self.check_settings(&view);
-        if let Some(loss) = compared.loss() {
-            let what = format!("the restored swarm is not what was backed up: {loss}");
-            if strictness == Strictness::Fresh {
-                bail!(what);
-            }
-            attention.push(what);
-        }
+        attention.extend(strictness.weigh(&compared)?);
         attention.extend(self.settle_down().await?);
         attention.extend(self.settle_down_elsewhere(&target).await?);
         let bound = Bound::find(&view, &recorded, &old, &own);
@@ -105,7 +99,7 @@ impl Change<'_> {
         if was.join_token_digests.is_some() && was.join_token_digests != is.join_token_digests {
             bail!("the restored swarm has other join tokens than the one that was backed up");
         }
-        let raft_addr = view.node(own).and_then(|node| node.manager_status.as_ref()?.addr.clone());
+        let raft_addr = view.raft_addr(own);
         if raft_addr.as_deref() != Some(target.addr.to_string().as_str()) {
             bail!("the restored manager is at {raft_addr:?} in its raft log, not at {}", target.addr);
         }

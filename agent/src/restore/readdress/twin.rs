@@ -30,10 +30,8 @@ impl Twin {
     /// Makes its place; nothing runs there yet.
     pub async fn make(restore: &Restore<'_>, plan: &RestorePlan, addresses: Vec<IpAddr>) -> Result<Self> {
         let systemd = Systemd::connect().await?;
-        let id = plan.id.to_string();
-        let tag = format!("readdress-{}", &id[id.len() - 8..]);
         let data_root = plan.state_dir.parent().context("the state directory has no parent")?;
-        let spec = Spec { tag, addresses, hidden: vec![data_root.to_owned()] };
+        let spec = Spec::new("readdress", plan.id, addresses, data_root.to_owned());
         let second = SecondEngine::make(&systemd, restore.config, &spec).await?;
         Ok(Self { second, link: None, open_key: None })
     }
