@@ -1,0 +1,35 @@
+//! What `status` is told.
+
+use clap::Args;
+use clap_complete::ArgValueCandidates;
+
+use crate::completion;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent status                for a person
+  swarmdr-agent status --nagios       a plugin's line and exit code: 0 ok, 1 warning, 2 critical, 3 unknown
+  swarmdr-agent status --prometheus   what node_exporter is given after each run
+
+The vaults are asked and the engine is not, so this may run at any time and on any host.
+
+Exits 0 if all is well, 6 if somebody should look, 1 if no backup can be relied on or comes any more, 5 if there
+is none at all.")]
+pub struct StatusArgs {
+    /// Only backups of this cluster [default: the one that this host last backed up]
+    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
+    pub cluster: Option<String>,
+
+    /// Print one line and exit as a plugin of Nagios does
+    #[arg(long, group = "form")]
+    pub nagios: bool,
+
+    /// Print the metrics
+    #[arg(long, group = "form")]
+    pub prometheus: bool,
+
+    /// Print everything as JSON
+    #[arg(long, group = "form")]
+    pub json: bool,
+}
