@@ -35,7 +35,7 @@ pub use object::{
     Checksum, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Placed, Tampering, Upload, Version, VersionRef,
 };
 pub use settings::{SettingsError, Target, VaultSettings};
-pub use store::{Proof, Stored, store};
+pub use store::{Proof, Stored, store, store_bytes};
 
 /// Told how many bytes are done so far. The figure goes back when a part has to be sent again.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);

@@ -3,13 +3,11 @@
 //! Each attempt is made for real, on a small object under [`DOCTOR`] that is stored and locked exactly as a backup is and
 //! that nobody needs. One such object serves until its lock ends; then the next run of the doctor puts another.
 
-use std::io::Write;
-
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Check;
-use crate::vault::{Lock, NO_PROGRESS, Tampering, Upload, Vault, VaultError, VersionRef, object_name::DOCTOR, store};
+use crate::vault::{Lock, Tampering, Vault, VaultError, VersionRef, object_name::DOCTOR, store_bytes};
 
 /// An object whose lock ends sooner proves nothing.
 const STILL_LOCKED: SignedDuration = SignedDuration::from_hours(1);
@@ -52,10 +50,8 @@ async fn probe(vault: &dyn Vault, now: Timestamp) -> Result<(VersionRef, Lock)> 
             return Ok((version.at, lock));
         }
     }
-    let mut file = tempfile::NamedTempFile::new().context("failed to make a temporary file")?;
-    file.write_all(CONTENT)?;
-    let upload = Upload::of_file(format!("{DOCTOR}{}", now.strftime("%Y%m%dT%H%M%SZ")), file.path(), now)?;
-    let stored = store(vault, &upload, NO_PROGRESS).await?;
+    let key = format!("{DOCTOR}{}", now.strftime("%Y%m%dT%H%M%SZ"));
+    let stored = store_bytes(vault, key, CONTENT, now).await?;
     Ok((stored.at, stored.lock.context("the vault locks, and did not lock this")?))
 }
 

@@ -4,9 +4,9 @@
 //! write may store anything there; what counts is signed by a trusted key, names its own key, and names the manifest
 //! of the backup it is about.
 
-use std::{collections::BTreeMap, io::Write};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use swarmdr_archive::{
     BackupId, TrustedKeys,
@@ -17,7 +17,7 @@ use super::receipt::{Outcome, Receipt, VERSION};
 use crate::{
     config::Config,
     signing,
-    vault::{Marker, NO_PROGRESS, Upload, Vault, VersionRef, object_name, read_range, store},
+    vault::{Marker, Vault, VersionRef, object_name, read_range, store_bytes},
 };
 
 /// Pages of a listing that are looked at: a thousand receipts each.
@@ -53,11 +53,8 @@ pub async fn store_in(vault: &dyn Vault, config: &Config, receipt: &Receipt) -> 
     let about = format!("{} of backup {} cluster {}", receipt.id, receipt.backup, receipt.cluster_id);
     let mtime = u64::try_from(receipt.at.as_second()).unwrap_or(0);
     let packed = receipt::seal(&key, &document, &about, mtime)?;
-    let mut file = tempfile::NamedTempFile::new().context("failed to make a temporary file")?;
-    file.write_all(&packed)?;
     let place = Name { drill: receipt.id, backup: receipt.backup }.key(&receipt.cluster_id);
-    let upload = Upload::of_file(place.clone(), file.path(), receipt.at)?;
-    store(vault, &upload, NO_PROGRESS).await?;
+    store_bytes(vault, place.clone(), &packed, receipt.at).await?;
     Ok(place)
 }
 

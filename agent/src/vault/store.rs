@@ -1,7 +1,9 @@
 //! Puts an archive into a vault and proves that it is there: whole, locked, once.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
+use anyhow::Context;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
@@ -76,6 +78,14 @@ pub async fn store(vault: &dyn Vault, upload: &Upload, progress: Progress<'_>) -
         attempt += 1;
         pause *= 2;
     }
+}
+
+/// [`store`] for something small that is in memory.
+pub async fn store_bytes(vault: &dyn Vault, key: String, bytes: &[u8], now: Timestamp) -> anyhow::Result<Stored> {
+    let mut file = tempfile::NamedTempFile::new().context("failed to make a temporary file")?;
+    file.write_all(bytes).with_context(|| format!("failed to write {}", file.path().display()))?;
+    let upload = Upload::of_file(key, file.path(), now)?;
+    Ok(store(vault, &upload, NO_PROGRESS).await?)
 }
 
 /// A version whose bytes are known to be those of the upload.

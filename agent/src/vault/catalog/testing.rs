@@ -11,7 +11,7 @@ use swarmdr_archive::{Digest, EntryKind, ManifestDraft, SecretKey};
 
 use super::*;
 use crate::vault::memory::MemoryVault;
-use crate::vault::{LockMode, LockPolicy, NO_PROGRESS, Upload, Vault, store};
+use crate::vault::{LockMode, LockPolicy, Vault, store_bytes};
 
 pub const CLUSTER: &str = "q9x0h2k7m1c4v8b6n3z5a7s2d";
 pub const OTHER: &str = "a1111111111111111111111111";
@@ -111,8 +111,5 @@ pub fn vault(name: &str) -> MemoryVault {
 }
 
 pub async fn put(vault: &dyn Vault, archive: &Archive) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), &archive.bytes).unwrap();
-    let upload = Upload::of_file(archive.name.key(), file.path(), archive.name.id().created_at()).unwrap();
-    store(vault, &upload, NO_PROGRESS).await.unwrap();
+    store_bytes(vault, archive.name.key(), &archive.bytes, archive.name.id().created_at()).await.unwrap();
 }
