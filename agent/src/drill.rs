@@ -24,6 +24,7 @@ pub use report::{DrillReport, Summary};
 
 use crate::{
     config::Config,
+    fault::Fault,
     faults,
     host::{
         engine::Engine,
@@ -141,6 +142,10 @@ impl Drill<'_> {
         let mut open_key = None;
         let work = self.in_it(&mut second, &mut open_key, archive, manifest, seen, phases);
         let result = self.shutdown.or_interrupted(async { Ok(work.await) }).await;
+        let result = match result {
+            Ok(Err(Failure::OfBackup(error))) => Ok(Err(blame(error, second.killed().await))),
+            other => other,
+        };
         seen.peak_memory = second.peak_memory().await;
         phases.begin("end");
         let ended = second.end().await;
@@ -220,6 +225,20 @@ impl Drill<'_> {
             Err(error) => report.attention.push(format!("the receipt could not be stored: {error:#}")),
         }
     }
+}
+
+/// An engine that was killed says nothing of what it ran on.
+fn blame(error: anyhow::Error, killed: Option<String>) -> Failure {
+    let Some(how) = killed else { return Failure::OfBackup(error) };
+    Failure::OfHost(
+        Fault::failed(format!("the second engine was ended from outside ({how}), so nothing was proven"))
+            .advice(
+                "if `journalctl -k` says that memory ran out: an engine needs about four times the size of the state; \
+                 hold the drill on a host that has it, a worker will do",
+            )
+            .because(error)
+            .into(),
+    )
 }
 
 /// Whose fault it is.

@@ -155,8 +155,12 @@ impl SecondEngine {
         })
     }
 
-    /// Adds what the engine wrote last.
+    /// Adds how the engine ended, if it has, and what it wrote last.
     pub fn in_its_own_words(&self, cause: anyhow::Error) -> anyhow::Error {
+        let cause = match self.ended() {
+            Some(how) => cause.context(format!("the engine has ended ({how})")),
+            None => cause,
+        };
         match fs::read(self.run.join(keeper::LOG)) {
             Ok(log) if !log.is_empty() => {
                 let tail = String::from_utf8_lossy(&log[log.len().saturating_sub(TOLD)..]).trim().to_owned();
@@ -166,21 +170,46 @@ impl SecondEngine {
         }
     }
 
+    /// How the engine ended, in the keeper's words.
+    fn ended(&self) -> Option<String> {
+        fs::read_to_string(self.run.join(keeper::ENDED)).ok()
+    }
+
+    /// After a failure: how the engine was ended by somebody else, which says nothing of the state in it. The kernel
+    /// does so when memory runs out, and so may systemd.
+    pub async fn killed(&self) -> Option<String> {
+        let since = Instant::now();
+        loop {
+            if let Some(how) = self.ended() {
+                return how.starts_with(keeper::KILLED).then_some(how);
+            }
+            if !self.unit_state().await.is_ok_and(|state| state.is_active()) {
+                return Some(format!("the unit {} is gone", self.unit));
+            }
+            // A connection breaks a moment before the process is gone.
+            if self.engine.facts().await.is_ok() || since.elapsed() > MAKING {
+                return None;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// The most memory that any of its processes has had, in bytes; `None` where the kernel does not say.
     pub async fn peak_memory(&self) -> Option<u64> {
         let freezable = self.systemd.freezable(&self.unit).await.ok()?;
         peak::of_processes_in(&freezable.control_group)
     }
 
-    /// Returns when the unit has ended by itself.
+    /// Returns when the engine or its unit has ended by itself.
     async fn gone(&self) -> Result<EngineFacts> {
-        loop {
+        while self.ended().is_none() {
             let state = self.unit_state().await?;
             if !state.is_active() {
-                bail!("it ended by itself ({})", state.sub);
+                bail!("its unit ended by itself ({})", state.sub);
             }
             tokio::time::sleep(POLL * 10).await;
         }
+        bail!("it ended by itself")
     }
 
     async fn unit_state(&self) -> Result<UnitState> {

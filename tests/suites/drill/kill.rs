@@ -25,7 +25,10 @@ async fn a_killed_drill_leaves_nothing() -> Result<()> {
             killed(&host, signal, point, expected).with_context(|| format!("{signal} at {point}"))?;
         }
     }
-    the_keeper_alone(&host)?;
+    let unit = "systemctl list-units --no-legend --plain 'swarmdr-second-*' | cut -d' ' -f1";
+    let keeper = format!("systemctl show --property=MainPID --value $({unit})");
+    ended_from_outside(&host, &keeper, "is gone").context("the keeper")?;
+    ended_from_outside(&host, &format!("pgrep --parent $({keeper})"), "SIGKILL").context("the engine")?;
     a_power_cut(&mut host)?;
     let report = agent_json(&host, 0, &DRILL)?;
     ensure!(report["outcome"] == "proven", "{report:#}");
@@ -46,17 +49,21 @@ fn killed(host: &Host, signal: &str, point: &str, expected: Option<i32>) -> Resu
         .with_context(|| host.sh(TRACES).unwrap_or_default())
 }
 
-/// The main process of the unit is killed under a drill at work: the drill fails, and the engine it kept is gone.
-fn the_keeper_alone(host: &Host) -> Result<()> {
-    let words = [&["env", "SWARMDRTEST_FAULT=pause5@drill-booted", "swarmdr-agent"], &DRILL[..]].concat();
-    let mut running = host.spawn(&words)?;
+/// A part of the second engine is killed under a drill at work, as a kernel without memory does. The drill fails, leaves
+/// nothing, and does not say that the backup is bad.
+fn ended_from_outside(host: &Host, victim: &str, words: &str) -> Result<()> {
+    let drill = [&["env", "SWARMDRTEST_FAULT=pause5@drill-booted", "swarmdr-agent"], &DRILL[..]].concat();
+    let mut running = host.spawn(&drill)?;
     host.wait_for("the pause", super::LIMIT, || {
         ensure!(running.finished()?.is_none(), "it ended: {}", running.stderr()?);
         Ok(running.stderr()?.contains("fault: pause5").then_some(()))
     })?;
-    host.sh("kill -9 $(systemctl show --property=MainPID --value $(systemctl list-units --no-legend --plain 'swarmdr-second-*' | cut -d' ' -f1))")?;
+    host.sh(&format!("kill -9 $({victim})"))?;
     let output = running.wait(super::LIMIT)?;
     ensure!(output.status.code() == Some(1), "{output:?}");
+    ensure!(output.stderr.contains("nothing was proven") && output.stderr.contains(words), "{}", output.stderr);
+    let failed = host.sh("swarmdr-agent list --json | grep -c '\"proven\": false' || true")?;
+    ensure!(failed == "0", "a failed drill was written down: {}", output.stderr);
     nothing_is_left(host)
 }
 
