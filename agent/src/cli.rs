@@ -11,6 +11,7 @@ mod hidden;
 mod inspect;
 mod keygen;
 mod list;
+mod operand;
 mod prune;
 mod recover_quorum;
 mod restore;
@@ -33,14 +34,14 @@ pub use hidden::{ManualArgs, SecondEngineArgs};
 pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;
 pub use list::ListArgs;
+pub use operand::Operand;
 pub use prune::PruneArgs;
 pub use recover_quorum::RecoverArgs;
 pub use restore::RestoreArgs;
 pub use status::StatusArgs;
 pub use verify::VerifyArgs;
 
-/// What the program is called, in its messages, in man pages and on the disk.
-pub const PROGRAM: &str = "swarmdr-agent";
+use crate::program::PROGRAM;
 
 /// Disaster recovery for Docker Swarm managers
 ///

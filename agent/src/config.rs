@@ -6,6 +6,7 @@
 //! manager: a directory vault below the state directory and a key made on first use.
 
 mod layers;
+mod watch;
 
 use std::{
     ops::RangeInclusive,
@@ -18,13 +19,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fault::Fault,
     ping::Ping,
-    prune::Policy,
+    prune::policy::Policy,
     schedule::{Schedule, ScheduleConfig},
     vault::VaultSettings,
-    watch::WatchConfig,
 };
 
 pub use layers::{Loaded, Origin, Sources};
+pub use watch::WatchConfig;
 
 /// Levels above need more memory than the agent promises to take (zstd 1.5.4: 55 MiB at 12, 92 MiB at 19).
 const MAX_COMPRESSION_LEVEL: i32 = 12;

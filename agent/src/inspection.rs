@@ -22,7 +22,7 @@ pub use comparison::Comparison;
 use restorable::Facts;
 pub use restorable::{Ends, Limit, Restorable, renews};
 pub use show::plain;
-pub use subject::{Basis, Looker, Operand, Seen, Stored, Subject};
+pub use subject::{Basis, Looker, Seen, Stored, Subject};
 
 /// The stable JSON form of `inspect --json`.
 #[derive(Debug, Serialize)]

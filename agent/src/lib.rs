@@ -5,6 +5,7 @@
 //! ([`host`]) and with the places that keep archives ([`vault`]).
 
 pub mod backup;
+pub mod candidates;
 pub mod cli;
 pub mod commands;
 pub mod completion;
@@ -25,6 +26,7 @@ pub mod logging;
 pub mod manual;
 pub mod metrics;
 pub mod ping;
+pub mod program;
 pub mod progress;
 pub mod proof;
 pub mod prune;

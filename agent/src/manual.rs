@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use roff::{Roff, bold, roman};
 
-use crate::cli::{Cli, PROGRAM};
+use crate::{cli::Cli, program::PROGRAM};
 
 const MANUAL: &str = "swarmdr manual";
 

@@ -14,6 +14,7 @@ mod readdress;
 mod ready;
 mod report;
 mod settle;
+mod strictness;
 pub mod version;
 
 use std::{
@@ -37,9 +38,8 @@ pub(crate) use change::Change;
 pub(crate) use formation::{compare_apart, form_apart};
 use journal::{Journal, Record};
 pub use plan::{Decision, Overrides, Readdress, RestorePlan};
-pub use readdress::Readdressed;
 pub use ready::Waits;
-pub use report::{DeadNode, RestoreReport};
+pub use report::{DeadNode, Readdressed, RestoreReport};
 
 use crate::{
     config::Config,

@@ -7,6 +7,7 @@
 mod certificate;
 mod commit_mark;
 mod damage;
+mod data_key;
 mod envelope;
 mod examine;
 mod fernet;

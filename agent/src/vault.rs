@@ -11,6 +11,7 @@ pub mod catalog;
 // anyway. Nothing in the binary calls it, so the linker leaves it out.
 #[doc(hidden)]
 pub mod conformance;
+mod connect;
 pub mod directory;
 mod error;
 pub mod faulty;

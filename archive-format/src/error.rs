@@ -229,6 +229,10 @@ impl Error {
         Self::Io { action: "write", source }
     }
 
+    pub(crate) fn damaged(layer: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Damaged { layer, source }
+    }
+
     pub(crate) fn limit(what: &'static str, limit: u64) -> Self {
         Self::LimitExceeded { what, limit }
     }

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use swarmdr_archive::BackupId;
 
 use super::time;
-use crate::completion;
+use crate::candidates;
 
 /// Which backup is meant; exactly one way of saying it.
 #[derive(Debug, Args)]
 pub struct Choice {
     /// The backup with this id
-    #[arg(value_name = "ID", group = "choice", add = ArgValueCandidates::new(completion::backup_ids))]
+    #[arg(value_name = "ID", group = "choice", add = ArgValueCandidates::new(candidates::backup_ids))]
     pub id: Option<BackupId>,
 
     /// The newest backup that verifies
@@ -33,7 +33,7 @@ pub struct Choice {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Among {
     /// Only backups of this cluster
-    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
+    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(candidates::clusters))]
     pub cluster: Option<String>,
 
     /// Only backups taken before this time, as in 2026-11-21T10:15 (UTC)

@@ -3,8 +3,8 @@
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 
-use super::{Trust, Unlock};
-use crate::{completion, inspection::Operand};
+use super::{Operand, Trust, Unlock};
+use crate::candidates;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -19,15 +19,15 @@ state directory. + is in B only, - is in A only, ~ is in both and not the same.
 Exits 0 whether or not there are differences.")]
 pub struct DiffArgs {
     /// What was before
-    #[arg(value_name = "A", add = ArgValueCandidates::new(completion::operands))]
+    #[arg(value_name = "A", add = ArgValueCandidates::new(candidates::operands))]
     pub before: Operand,
 
     /// What came after
-    #[arg(value_name = "B", add = ArgValueCandidates::new(completion::operands))]
+    #[arg(value_name = "B", add = ArgValueCandidates::new(candidates::operands))]
     pub after: Operand,
 
     /// `latest` means the newest backup of this cluster
-    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
+    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(candidates::clusters))]
     pub cluster: Option<String>,
 
     #[command(flatten)]

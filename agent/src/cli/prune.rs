@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 
-use crate::completion;
+use crate::candidates;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -40,7 +40,7 @@ pub struct PruneArgs {
     pub delete_versions: bool,
 
     /// Only backups of this cluster
-    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
+    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(candidates::clusters))]
     pub cluster: Option<String>,
 
     /// Print the plan and what was done as JSON

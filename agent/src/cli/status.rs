@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 
-use crate::completion;
+use crate::candidates;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -18,7 +18,7 @@ Exits 0 if all is well, 6 if somebody should look, 1 if no backup can be relied 
 is none at all.")]
 pub struct StatusArgs {
     /// Only backups of this cluster [default: the one that this host last backed up]
-    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
+    #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(candidates::clusters))]
     pub cluster: Option<String>,
 
     /// Print one line and exit as a plugin of Nagios does

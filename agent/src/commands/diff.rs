@@ -3,12 +3,16 @@
 use anyhow::Result;
 
 use super::Context;
-use crate::{cli::DiffArgs, exit::Exit, inspection::Comparison};
+use crate::{
+    cli::DiffArgs,
+    exit::Exit,
+    inspection::{Comparison, Subject},
+};
 
 /// Differences are a result, not a failure: exit 0 with and without them. Findings in a vault make it 6.
 pub async fn run(context: &Context, args: &DiffArgs) -> Result<Exit> {
-    let before = args.before.subject(args.cluster.as_deref())?;
-    let after = args.after.subject(args.cluster.as_deref())?;
+    let before = Subject::named(&args.before, args.cluster.as_deref())?;
+    let after = Subject::named(&args.after, args.cluster.as_deref())?;
     let looker = context.looker(&[&before, &after], &args.trust, &args.unlock)?;
     let (before, after) = (looker.look(&before).await?, looker.look(&after).await?);
     let comparison = Comparison::of(&before, &after)?;

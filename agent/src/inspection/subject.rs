@@ -1,20 +1,19 @@
 //! Looking into a backup or a state directory, as deep as the keys at hand allow.
 
 use std::{
-    convert::Infallible,
     fs::File,
     io::{self, BufReader, Seek},
     path::{Path, PathBuf},
-    str::FromStr,
     sync::Arc,
 };
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Serialize;
-use swarmdr_archive::{BackupId, Identities, TrustedKeys, reader::Head};
+use swarmdr_archive::{Identities, TrustedKeys, reader::Head};
 
 use crate::{
+    cli::Operand,
     config::Config,
     fault::Fault,
     progress::Progress,
@@ -35,40 +34,21 @@ pub enum Subject {
     Directory(PathBuf),
 }
 
-/// One side of a comparison as it was typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operand {
-    Latest,
-    Id(BackupId),
-    /// An archive or a directory: what is there decides.
-    Path(PathBuf),
-}
-
-impl FromStr for Operand {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match (text, text.parse()) {
-            ("latest", _) => Self::Latest,
-            (_, Ok(id)) => Self::Id(id),
-            (path, Err(_)) => Self::Path(path.into()),
-        })
-    }
-}
-
-impl Operand {
+impl Subject {
     /// What is meant; a path is looked at. A lone word that is no directory is a mistyped id rather than a file.
-    pub fn subject(&self, cluster: Option<&str>) -> Result<Subject> {
+    pub fn named(operand: &Operand, cluster: Option<&str>) -> Result<Self> {
         let in_vaults = |id| Filter { id, cluster: cluster.map(str::to_owned), ..Filter::default() };
-        match self {
-            Self::Latest => Ok(Subject::Backup(Choice::Vaults(in_vaults(None)))),
-            Self::Id(id) => Ok(Subject::Backup(Choice::Vaults(in_vaults(Some(*id))))),
-            Self::Path(path) if path.is_dir() => Ok(Subject::Directory(path.clone())),
-            Self::Path(path) if path.components().count() > 1 => Ok(Subject::Backup(Choice::File(path.clone()))),
-            Self::Path(path) => Err(Fault::usage(format!("`{}` is neither a backup nor a directory", path.display()))
-                .advice("give the id of a backup as `swarmdr-agent list` shows it, or `latest`")
-                .advice("write ./ before the name of an archive in this directory")
-                .into()),
+        match operand {
+            Operand::Latest => Ok(Self::Backup(Choice::Vaults(in_vaults(None)))),
+            Operand::Id(id) => Ok(Self::Backup(Choice::Vaults(in_vaults(Some(*id))))),
+            Operand::Path(path) if path.is_dir() => Ok(Self::Directory(path.clone())),
+            Operand::Path(path) if path.components().count() > 1 => Ok(Self::Backup(Choice::File(path.clone()))),
+            Operand::Path(path) => {
+                Err(Fault::usage(format!("`{}` is neither a backup nor a directory", path.display()))
+                    .advice("give the id of a backup as `swarmdr-agent list` shows it, or `latest`")
+                    .advice("write ./ before the name of an archive in this directory")
+                    .into())
+            }
         }
     }
 }
@@ -213,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_side_is_an_id_latest_a_directory_or_a_path_with_a_slash() {
-        let operand = |text: &str| text.parse::<Operand>().expect("takes anything").subject(Some("c1"));
+        let operand = |text: &str| Subject::named(&text.parse().expect("takes anything"), Some("c1"));
         let vaults = |id| {
             let filter = Filter { id, cluster: Some("c1".to_owned()), ..Filter::default() };
             Subject::Backup(Choice::Vaults(filter))

@@ -14,9 +14,9 @@ use futures_util::FutureExt;
 
 use super::{
     Restore, RestoreReport,
-    confirm::Strictness,
     formation::form,
     journal::{Journal, Phase, Record},
+    strictness::Strictness,
 };
 use crate::{
     fault::Fault,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{RestoreReport, change::Change, formation, plan::checks, prune};
+use super::{RestoreReport, change::Change, formation, plan::checks, prune, strictness::Strictness};
 use crate::{
     host::{
         engine::{EngineFacts, ManagerView},
@@ -24,27 +24,6 @@ const GOSSIP_PORT: u16 = 7946;
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(200);
-
-/// How much may be missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strictness {
-    /// Nobody had time to change anything: what is missing was lost.
-    Fresh,
-    /// The swarm has been running on its own.
-    Late,
-}
-
-impl Strictness {
-    /// What was lost is an error, or something to look at.
-    pub fn weigh(self, compared: &Compared) -> Result<Option<String>> {
-        let Some(loss) = compared.loss() else { return Ok(None) };
-        let what = format!("the restored swarm is not what was backed up: {loss}");
-        match self {
-            Strictness::Fresh => bail!(what),
-            Strictness::Late => Ok(Some(what)),
-        }
-    }
-}
 
 impl Change<'_> {
     /// Waits until the swarm works, and compares it.

@@ -15,7 +15,7 @@
 //! it names a specific address to listen on, the engine never reads that one again. `state.json` names the old manager
 //! until the next message of the dispatcher.
 
-mod bound;
+pub(super) mod bound;
 mod finish;
 mod twin;
 mod unfinished;
@@ -25,15 +25,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bollard::models::{NodeSpec, NodeSpecRoleEnum, Reachability};
 
-pub use finish::Readdressed;
 pub(super) use unfinished::way;
 
 use super::{
     Prepared, Restore, RestorePlan, RestoreReport,
     change::Change,
-    confirm::Strictness,
     journal::{Journal, Phase},
     plan::{self, Target},
+    strictness::Strictness,
 };
 use crate::{
     fault::Fault,

@@ -1,11 +1,11 @@
 //! What a restore did, for a person or a script.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use serde::Serialize;
 use swarmdr_archive::manifest::Counts;
 
-use super::{plan::RestorePlan, readdress::Readdressed};
+use super::{plan::RestorePlan, readdress::bound::Bound};
 use crate::{
     exit::Exit,
     report::{Phase, human_counts, human_ms},
@@ -38,6 +38,15 @@ pub struct RestoreReport {
     /// `--readdress`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readdressed: Option<Readdressed>,
+}
+
+/// What is different from a restore at the old address.
+#[derive(Debug, Clone, Serialize)]
+pub struct Readdressed {
+    pub node_id: String,
+    pub addr: SocketAddr,
+    #[serde(flatten)]
+    pub bound: Bound,
 }
 
 /// A node of the backup that will not come back by itself.

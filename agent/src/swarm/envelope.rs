@@ -2,8 +2,8 @@
 
 use zeroize::Zeroizing;
 
+use super::data_key::DataKey;
 use super::fernet;
-use super::keys::DataKey;
 use super::secretbox::{self, NONCE_LEN, TAG_LEN};
 use super::wire::{Fields, Malformed};
 

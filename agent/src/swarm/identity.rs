@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::certificate::{Certificate, chains_to};
 use super::inventory::root_ca_digest;
-use super::keys::KeyFile;
+use super::keys::{KeyFacts, KeyFile};
 use super::state_dir::{ENGINE_STATE, KNOWN_MANAGERS, NODE_CERT, NODE_CERT_NEXT, NODE_KEY, ROOT_CA, StateDir};
 use super::{Damage, Error};
 
@@ -55,19 +55,6 @@ pub struct Validity {
     pub not_before: Timestamp,
     /// Last second.
     pub not_after: Timestamp,
-}
-
-/// What `swarm-node.key` says without being opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyFacts {
-    /// Whether the unlock key is needed.
-    pub autolocked: bool,
-    /// The number by which swarm counts unlock keys; 0 before the first one.
-    pub kek_version: u64,
-    /// Whether a new data key is being taken into use.
-    pub pending_data_key: bool,
-    /// Whether the engine still owes the log a new data key.
-    pub needs_rotation: bool,
 }
 
 /// `docker-state.json`. Fields that an engine leaves out are empty, as the engine reads them.

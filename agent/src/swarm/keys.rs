@@ -8,10 +8,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::{BASE64, BASE64_NOPAD};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::data_key::DataKey;
 use super::envelope::Envelope;
-use super::identity::KeyFacts;
 use super::state_dir::NODE_KEY;
 use super::{Damage, Error};
 
@@ -21,10 +22,6 @@ const NEEDS_ROTATION: &str = "raft-dek-needs-rotation";
 const KEK_VERSION: &str = "kek-version";
 const UNLOCK_KEY_PREFIX: &str = "SWMKEY-1-";
 
-/// A key that raft entries and snapshots are closed with.
-#[derive(Clone)]
-pub struct DataKey(Zeroizing<[u8; 32]>);
-
 /// The key that `docker swarm unlock` asks for, `SWMKEY-1-…`.
 #[derive(Clone)]
 pub struct UnlockKey(DataKey);
@@ -33,6 +30,19 @@ pub struct UnlockKey(DataKey);
 pub struct KeyFile {
     block: pem::Pem,
     kek_version: u64,
+}
+
+/// What `swarm-node.key` says without being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFacts {
+    /// Whether the unlock key is needed.
+    pub autolocked: bool,
+    /// The number by which swarm counts unlock keys; 0 before the first one.
+    pub kek_version: u64,
+    /// Whether a new data key is being taken into use.
+    pub pending_data_key: bool,
+    /// Whether the engine still owes the log a new data key.
+    pub needs_rotation: bool,
 }
 
 /// What a key file holds, opened.
@@ -199,16 +209,6 @@ impl From<Damage> for OpenError {
     }
 }
 
-impl DataKey {
-    pub(super) fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
 impl UnlockKey {
     /// The raw bytes: also the password of the TLS key.
     fn bytes(&self) -> &[u8; 32] {
@@ -227,12 +227,6 @@ impl FromStr for UnlockKey {
         let bytes = bytes.map_err(|_| malformed("what follows SWMKEY-1- is not base64"))?;
         let key = DataKey::from_slice(&bytes);
         key.map(Self).ok_or(malformed("what follows SWMKEY-1- is not 32 bytes long"))
-    }
-}
-
-impl fmt::Debug for DataKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DataKey(..)")
     }
 }
 

@@ -3,8 +3,8 @@
 //! Twice: [`Scan::run`] checks the chain and learns how far the log is committed and which entries were replaced;
 //! [`apply`] opens the entries and applies those that count. So no entry is held in memory until its fate is known.
 
+use super::data_key::DataKey;
 use super::envelope::Envelope;
-use super::keys::DataKey;
 use super::membership::{Membership, RaftMember};
 use super::state_dir::{NODE_KEY, StateDir, WAL_DIR};
 use super::store::{Outcome, Store};

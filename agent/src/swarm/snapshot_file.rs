@@ -14,8 +14,8 @@ use std::os::unix::fs::FileExt;
 use layout::{Layout, Outer};
 pub(crate) use text::{Bad as TextBad, Part, Text};
 
+use super::data_key::DataKey;
 use super::envelope::Algorithm;
-use super::keys::DataKey;
 use super::secretbox::{self, TAG_LEN};
 use super::state_dir::{SNAP_DIR, StateDir};
 use super::wal::SnapshotMark;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::keys::DataKey;
+use super::data_key::DataKey;
 use super::state_dir::{StateDir, WAL_DIR};
 use super::{secretbox, wire};
 

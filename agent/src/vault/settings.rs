@@ -1,15 +1,12 @@
 //! One `[[vault]]` entry of the configuration: as written, and as validated. Connecting is apart from both.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
-use super::directory::DirectoryVault;
-use super::s3::S3Vault;
-use super::{LockMode, LockPolicy, Vault, VaultError};
+use super::{LockMode, LockPolicy};
 
 /// Longest retention that is accepted, ten years. A locked object cannot be removed by anybody, and is paid for until then:
 /// whoever can edit the configuration must not be able to order centuries.
@@ -224,16 +221,6 @@ impl VaultSettings {
             Some((key, _)) => Err(error(key, "has no effect on a directory", "remove it, or use an `s3://` vault")),
             None => Ok(()),
         }
-    }
-}
-
-impl Target {
-    /// Sets the client up; asks nothing of the vault. [`Vault::check`] tells whether the place works.
-    pub async fn connect(&self) -> Result<Arc<dyn Vault>, VaultError> {
-        Ok(match self {
-            Target::S3(target) => Arc::new(S3Vault::connect(target).await?),
-            Target::Directory(path) => Arc::new(DirectoryVault::new(path)),
-        })
     }
 }
 

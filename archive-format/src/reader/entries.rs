@@ -4,7 +4,6 @@ use std::io::{self, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use super::payload::damaged;
 use super::{Body, Head, Visitor};
 use crate::contents::{CONTENTS_NAME, Contents, EntryKind, FileEntry};
 use crate::digest::Digest;
@@ -30,7 +29,7 @@ impl<'a> TarStream<'a> {
         if self.inner.count() + buffer.len() as u64 > self.size {
             return Err(self.wrong_size());
         }
-        let read = read_full(&mut self.inner, buffer).map_err(damaged("compression"))?;
+        let read = read_full(&mut self.inner, buffer).map_err(Error::damaged("compression"))?;
         if read < buffer.len() {
             return Err(self.wrong_size());
         }
@@ -55,7 +54,7 @@ impl<'a> TarStream<'a> {
 
     /// Checks that the stream ends here and returns its digest.
     pub(super) fn finish(mut self) -> Result<Digest> {
-        let more = read_full(&mut self.inner, &mut [0]).map_err(damaged("compression"))?;
+        let more = read_full(&mut self.inner, &mut [0]).map_err(Error::damaged("compression"))?;
         if more != 0 || self.inner.count() != self.size {
             return Err(self.wrong_size());
         }
@@ -197,7 +196,7 @@ fn too_many_extents(limits: &Limits) -> Error {
 fn add_pairs(pairs: &mut Vec<(u64, u64)>, slots: &[GnuSparseHeader]) -> Result<()> {
     for slot in slots.iter().filter(|slot| !slot.is_empty()) {
         let pair = slot.offset().and_then(|offset| Ok((offset, slot.length()?)));
-        pairs.push(pair.map_err(damaged("tar"))?);
+        pairs.push(pair.map_err(Error::damaged("tar"))?);
     }
     Ok(())
 }
@@ -218,7 +217,7 @@ fn unexpected(block: &[u8], expected: &str) -> Error {
     let header = Header::from_byte_slice(block);
     if !tar_header::has_checksum(header) {
         let source = io::Error::new(io::ErrorKind::InvalidData, "a header has a wrong checksum");
-        return damaged("tar")(source);
+        return Error::damaged("tar")(source);
     }
     let name = tar_header::shown_name(header);
     match header.entry_type() {

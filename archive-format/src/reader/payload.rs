@@ -120,8 +120,8 @@ pub(super) fn unpack(
         Decrypted::Plain(stored)
     };
     let buffered = BufReader::with_capacity(CHUNK, layer);
-    let mut decoder = zstd::Decoder::with_buffer(buffered).map_err(damaged("compression"))?.single_frame();
-    decoder.window_log_max(limits.window_log).map_err(damaged("compression"))?;
+    let mut decoder = zstd::Decoder::with_buffer(buffered).map_err(Error::damaged("compression"))?.single_frame();
+    decoder.window_log_max(limits.window_log).map_err(Error::damaged("compression"))?;
     let mut tar = TarStream::new(&mut decoder, payload.tar_size);
     let contents = entries::walk(&mut tar, head, limits, visitor).map_err(|error| name_window(error, limits))?;
     if tar.finish()? != payload.tar_sha256 {
@@ -129,7 +129,7 @@ pub(super) fn unpack(
     }
     // One byte more from each layer: the frame's checksum and the last sealed chunk are checked at the end only.
     let mut below = decoder.finish();
-    let more = below.fill_buf().map_err(damaged("encryption"))?;
+    let more = below.fill_buf().map_err(Error::damaged("encryption"))?;
     if !more.is_empty() {
         return Err(Error::TrailingBytes { after: "the compressed tar" });
     }
@@ -158,15 +158,11 @@ fn decrypt<'a, 'b>(
 ) -> Result<StreamReader<AgeInput<'a, 'b>>> {
     let refuse = |error| match error {
         DecryptError::NoMatchingKeys => Error::WrongIdentity { recipients: payload.recipients.join(", ") },
-        DecryptError::Io(error) => damaged("encryption")(error),
-        other => damaged("encryption")(io::Error::new(io::ErrorKind::InvalidData, other.to_string())),
+        DecryptError::Io(error) => Error::damaged("encryption")(error),
+        other => Error::damaged("encryption")(io::Error::new(io::ErrorKind::InvalidData, other.to_string())),
     };
     let decryptor = Decryptor::new_buffered(BufReader::with_capacity(HEADER_CHUNK, stored)).map_err(refuse)?;
     decryptor.decrypt(identities.as_age()).map_err(refuse)
-}
-
-pub(super) fn damaged(layer: &'static str) -> impl Fn(io::Error) -> Error {
-    move |source| Error::Damaged { layer, source }
 }
 
 /// Stops reading when a budget is spent: the age header has no length of its own.

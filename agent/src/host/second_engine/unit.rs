@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use zbus::{Fd, Variant};
 
 use super::{PREFIX, Spec};
-use crate::{cli::PROGRAM, host::systemd::Setting};
+use crate::{host::systemd::Setting, program::PROGRAM};
 
 /// In case that even the keeper hangs.
 const LONGEST_RUN_MICROS: u64 = 6 * 3600 * 1_000_000;

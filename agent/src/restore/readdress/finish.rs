@@ -4,7 +4,6 @@ use std::{collections::HashMap, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, bail};
 use bollard::models::{NodeSpec, NodeSpecAvailabilityEnum};
-use serde::Serialize;
 
 use super::bound::Bound;
 use crate::{
@@ -14,26 +13,17 @@ use crate::{
     },
     report::Phases,
     restore::{
-        RestoreReport,
+        Readdressed, RestoreReport,
         change::Change,
-        confirm::Strictness,
         journal::Phase,
         plan::{Target, checks},
+        strictness::Strictness,
     },
     swarm::{
         Identity, Inventory, StateDir,
         inventory::{Change as ChangeOf, Compared, Difference, ObjectKind},
     },
 };
-
-/// What is different from a restore at the old address.
-#[derive(Debug, Clone, Serialize)]
-pub struct Readdressed {
-    pub node_id: String,
-    pub addr: SocketAddr,
-    #[serde(flatten)]
-    pub bound: Bound,
-}
 
 impl Change<'_> {
     /// Takes the old node off the list, gives the new one its work, and compares.

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::super::data_key::DataKey;
 use super::super::envelope::Envelope;
-use super::super::keys::{DataKey, KeyFile, UnlockKey};
+use super::super::keys::{KeyFile, UnlockKey};
 use super::super::snapshot_file::{self, Part};
 use super::super::state_dir::{NODE_KEY, StateDir};
 use super::super::testing::bytes;
