@@ -20,22 +20,26 @@
 //! believe it: whoever reads the copy follows the log's checksums from the first byte to the last. Inode numbers
 //! are given out again, so the time of birth must be the same too; where none is known, a log is copied whole.
 
+mod copied;
+mod stamp;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File, FileType, Metadata, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
 
 use super::copy::{Patience, appended, copy_from, extents_from, written_end};
+use stamp::Stamp;
 
-/// Far more than any filesystem's granularity of timestamps (ext3 and some network filesystems: 1 s).
-pub const SETTLED_SECONDS: i64 = 2;
+pub use copied::{Copied, CopiedEntry, LeftOut};
+pub use stamp::SETTLED_SECONDS;
 
 /// So much of a log that was copied before is copied again: a page of the log's writer is 4 KiB.
 const OVERLAP: u64 = 64 * 1024;
@@ -66,38 +70,6 @@ pub enum Writer {
     /// Nothing may change: whatever vanishes is an error. The writer waits, so what changed is only read, and
     /// [`Mirror::apply`] must follow.
     Still,
-}
-
-/// A path that the copy holds, relative to its root, with the attributes of the original.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopiedEntry {
-    pub path: PathBuf,
-    pub is_dir: bool,
-    /// Permission bits.
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-    /// Seconds since 1970.
-    pub mtime: i64,
-    /// Apparent size in bytes; 0 for a directory.
-    pub size: u64,
-}
-
-/// A path that was left out, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    pub path: PathBuf,
-    pub why: &'static str,
-}
-
-/// What a copy holds after a pass, sorted by path, parents before children; the first entry is the root itself,
-/// with an empty path.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Copied {
-    pub entries: Vec<CopiedEntry>,
-    pub left_out: Vec<LeftOut>,
-    /// Bytes of data that this pass copied, holes not counted.
-    pub bytes: u64,
 }
 
 /// The copy that is being made.
@@ -147,18 +119,6 @@ struct Pass<'a> {
     patience: &'a Patience<'a>,
 }
 
-/// What a write changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    dev: u64,
-    ino: u64,
-    size: u64,
-    mtime: (i64, i64),
-    ctime: (i64, i64),
-    /// `None` on a filesystem that does not keep it.
-    born: Option<SystemTime>,
-}
-
 impl Mirror {
     /// Of `from` into the existing, empty directory `to`. Copies nothing yet.
     pub fn new(from: &Path, to: &Path) -> Self {
@@ -180,7 +140,7 @@ impl Mirror {
         self.pending_bytes = 0;
         let mut copied = Copied::default();
         let root = fs::metadata(&self.from).with_context(|| format!("failed to look at {}", self.from.display()))?;
-        copied.entries.push(entry(PathBuf::new(), &root));
+        copied.entries.push(CopiedEntry::of(PathBuf::new(), &root));
         let mut seen = BTreeSet::new();
         let mut pending = vec![PathBuf::new()];
         while let Some(directory) = pending.pop() {
@@ -206,7 +166,7 @@ impl Mirror {
                     }
                 }
                 seen.insert(path.clone());
-                let mut entry = entry(path, &metadata);
+                let mut entry = CopiedEntry::of(path, &metadata);
                 // It may have grown since it was looked at; what waits to be applied stands still.
                 if let (Writer::Running, Some(Held::File { stamp, .. })) = (writer, self.held.get(&entry.path)) {
                     entry.size = stamp.size;
@@ -406,30 +366,6 @@ fn open_target(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            dev: metadata.dev(),
-            ino: metadata.ino(),
-            size: metadata.size(),
-            mtime: (metadata.mtime(), metadata.mtime_nsec()),
-            ctime: (metadata.ctime(), metadata.ctime_nsec()),
-            born: metadata.created().ok(),
-        }
-    }
-
-    fn is_same_file(&self, other: &Self) -> bool {
-        (self.dev, self.ino, self.born) == (other.dev, other.ino, other.born) && self.born.is_some()
-    }
-
-    /// A clock that was set back makes files of the future, which are never settled.
-    fn is_settled(&self, now: SystemTime) -> bool {
-        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let newest = self.mtime.0.max(self.ctime.0);
-        i64::try_from(now).is_ok_and(|now| newest.saturating_add(SETTLED_SECONDS) < now)
-    }
-}
-
 /// A page boundary so far before `written` that everything before it is final.
 fn page_before(written: u64) -> u64 {
     written.saturating_sub(OVERLAP) / 4096 * 4096
@@ -469,18 +405,6 @@ fn list(root: &Path, directory: &Path) -> Result<Vec<PathBuf>> {
         .and_then(|entries| entries.map(|entry| Ok(directory.join(entry?.file_name()))).collect::<io::Result<Vec<_>>>())
         .with_context(|| format!("failed to list {}", absolute.display()))?;
     Ok(names)
-}
-
-fn entry(path: PathBuf, metadata: &Metadata) -> CopiedEntry {
-    CopiedEntry {
-        path,
-        is_dir: metadata.is_dir(),
-        mode: metadata.mode() & 0o7777,
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-        mtime: metadata.mtime(),
-        size: if metadata.is_dir() { 0 } else { metadata.size() },
-    }
 }
 
 #[cfg(test)]
