@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::{
-    Digest, TrustedKeys,
+    BackupId, Digest, TrustedKeys,
     manifest::{Counts, Proof},
     reader::Head,
 };
@@ -60,8 +60,9 @@ async fn add_drills(vault: &dyn Vault, keys: &TrustedKeys, rows: &mut [Row]) -> 
     let mut own: Vec<&mut Row> = rows.iter_mut().filter(|row| row.vault == vault.address()).collect();
     let clusters: BTreeSet<String> = own.iter().map(|row| row.cluster_id.clone()).collect();
     for cluster in clusters {
-        let wanted: BTreeSet<String> = own.iter().map(|row| row.id.clone()).collect();
-        let found = receipts::by_backup(vault, &cluster, keys, |id| wanted.contains(&id.to_string())).await?;
+        let of_cluster = own.iter().filter(|row| row.cluster_id == cluster);
+        let wanted: BTreeSet<BackupId> = of_cluster.filter_map(|row| row.id.parse().ok()).collect();
+        let found = receipts::by_backup(vault, &cluster, keys, &wanted).await?;
         for (backup, receipt) in found {
             let id = backup.to_string();
             let about = |row: &Row| row.cluster_id == cluster && row.id == id && row.digest == receipt.manifest_digest;

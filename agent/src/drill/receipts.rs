@@ -4,10 +4,10 @@
 //! write may store anything there; what counts is signed by a trusted key, names its own key, and names the manifest
 //! of the backup it is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::{
     BackupId, TrustedKeys,
     receipt::{self, RECEIPT_MAX},
@@ -25,6 +25,15 @@ const MOST_PAGES: usize = 8;
 
 /// Of one backup, before it counts as having none.
 const MOST_TRIED: usize = 3;
+
+/// Names that are read for the newest ones.
+const MOST_LOOKED_AT: usize = 16;
+
+/// The newest are looked for here first: vaults keep years of receipts, and listings begin with the oldest.
+const RECENT: SignedDuration = SignedDuration::from_hours(100 * 24);
+
+/// A drill's clock may be behind the one of the backup.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(24);
 
 /// A name in a listing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,16 +67,17 @@ pub async fn store_in(vault: &dyn Vault, config: &Config, receipt: &Receipt) -> 
     Ok(place)
 }
 
-/// The newest good receipt of each backup of a cluster that has one.
+/// The newest good receipt of each of these backups that has one.
 pub async fn by_backup(
     vault: &dyn Vault,
     cluster: &str,
     keys: &TrustedKeys,
-    wanted: impl Fn(BackupId) -> bool,
+    wanted: &BTreeSet<BackupId>,
 ) -> Result<BTreeMap<BackupId, Receipt>> {
     let mut named: BTreeMap<BackupId, Vec<(Name, VersionRef)>> = BTreeMap::new();
-    for (name, at) in list(vault, cluster).await? {
-        if wanted(name.backup) {
+    let Some(oldest) = wanted.first() else { return Ok(BTreeMap::new()) };
+    for (name, at) in list(vault, cluster, Some(oldest.created_at() - CLOCKS_DIFFER)).await? {
+        if wanted.contains(&name.backup) {
             named.entry(name.backup).or_default().push((name, at));
         }
     }
@@ -86,28 +96,41 @@ pub async fn by_backup(
     Ok(found)
 }
 
-/// The newest good receipts of a cluster, back to the newest that says `proven`.
-pub async fn newest(vault: &dyn Vault, cluster: &str, keys: &TrustedKeys) -> Result<Vec<Receipt>> {
-    const LOOKED_AT: usize = 16;
-    let mut newest = Vec::new();
-    for (name, at) in list(vault, cluster).await?.iter().rev().take(LOOKED_AT) {
+/// What the newest names of a cluster hold.
+#[derive(Debug, Default)]
+pub struct Newest {
+    /// Back to the newest that says `proven`, newest first.
+    pub receipts: Vec<Receipt>,
+    /// Names under which no receipt lies that counts, and why: they may be there to hide one that does.
+    pub others: Vec<String>,
+}
+
+pub async fn newest(vault: &dyn Vault, cluster: &str, keys: &TrustedKeys, now: Timestamp) -> Result<Newest> {
+    let mut named = list(vault, cluster, Some(now - RECENT)).await?;
+    if named.is_empty() {
+        named = list(vault, cluster, None).await?;
+    }
+    let mut newest = Newest::default();
+    for (name, at) in named.iter().rev().take(MOST_LOOKED_AT) {
         match read(vault, cluster, name, at, keys).await {
             Ok(receipt) => {
-                newest.push(receipt);
-                if newest.last().is_some_and(|receipt| receipt.outcome == Outcome::Proven) {
+                let is_proof = receipt.outcome == Outcome::Proven;
+                newest.receipts.push(receipt);
+                if is_proof {
                     break;
                 }
             }
-            Err(error) => tracing::debug!("{} holds no receipt that counts: {error:#}", at.key),
+            Err(error) => newest.others.push(format!("{} is no receipt that counts: {error:#}", at.key)),
         }
     }
     Ok(newest)
 }
 
-/// In the order of the drills; of a key with several versions the oldest, which nobody can have laid on top.
-async fn list(vault: &dyn Vault, cluster: &str) -> Result<Vec<(Name, VersionRef)>> {
+/// In the order of the drills, of those held after `since`; of a key with several versions the oldest, which nobody can
+/// have laid on top.
+async fn list(vault: &dyn Vault, cluster: &str, since: Option<Timestamp>) -> Result<Vec<(Name, VersionRef)>> {
     let under = format!("{}{cluster}/", object_name::DRILLS);
-    let mut after: Option<Marker> = None;
+    let mut after = since.map(|since| Marker::after_key(format!("{under}{}", BackupId::new(since, [0; 4]))));
     let mut found: BTreeMap<Name, VersionRef> = BTreeMap::new();
     for _ in 0..MOST_PAGES {
         let page = vault.list_versions(&under, after.as_ref()).await?;
@@ -136,6 +159,99 @@ async fn read(vault: &dyn Vault, cluster: &str, name: &Name, at: &VersionRef, ke
         receipt.id == name.drill && receipt.backup == name.backup && receipt.cluster_id == cluster,
         "it names another place than the one it was found at"
     );
-    ensure!(receipt.at <= Timestamp::now() + jiff::SignedDuration::from_hours(24), "it is from the future");
+    ensure!(receipt.at <= Timestamp::now() + CLOCKS_DIFFER, "it is from the future");
     Ok(receipt)
+}
+
+#[cfg(test)]
+mod tests {
+    use swarmdr_archive::{Digest, SecretKey};
+
+    use super::*;
+    use crate::vault::{
+        catalog::testing::{key, vault},
+        memory::MemoryVault,
+    };
+
+    const CLUSTER: &str = "c1";
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().expect("is a time")
+    }
+
+    fn id(at: &str) -> BackupId {
+        BackupId::new(time(at), [7; 4])
+    }
+
+    /// A receipt of a drill of a backup, and the key it belongs under.
+    fn receipt(key: &SecretKey, drill: &str, backup: &str, outcome: Outcome) -> (String, Vec<u8>) {
+        let receipt = Receipt {
+            version: VERSION,
+            id: id(drill),
+            backup: id(backup),
+            cluster_id: CLUSTER.to_owned(),
+            manifest_digest: Digest::of(b"manifest"),
+            at: time(drill),
+            host: "h".to_owned(),
+            agent: "0".to_owned(),
+            engine: "28.5.2".to_owned(),
+            outcome,
+            problem: None,
+            seconds: 1.0,
+            counts: Default::default(),
+        };
+        let document = serde_json::to_vec(&receipt).expect("is JSON");
+        let packed = receipt::seal(key, &document, "a drill", 0).expect("is small");
+        (Name { drill: receipt.id, backup: receipt.backup }.key(CLUSTER), packed)
+    }
+
+    async fn put(vault: &MemoryVault, (key, packed): (String, Vec<u8>)) {
+        store_bytes(vault, key, &packed, time("2026-11-20T00:00:00Z")).await.expect("is stored");
+    }
+
+    #[tokio::test]
+    async fn years_of_receipts_do_not_hide_the_newest() {
+        let (key, vault) = (key(), vault("memory"));
+        for second in 0..9_000 {
+            let old = Name {
+                drill: BackupId::new(time("2020-01-01T00:00:00Z") + SignedDuration::from_secs(second), [0; 4]),
+                backup: id("2019-12-31T00:00:00Z"),
+            };
+            vault.overlay(&old.key(CLUSTER), "an old one");
+        }
+        put(&vault, receipt(&key, "2026-11-20T05:00:00Z", "2026-11-20T03:00:00Z", Outcome::Proven)).await;
+        let (keys, now) = (TrustedKeys::from(key.public()), time("2026-11-21T00:00:00Z"));
+        let newest = newest(&vault, CLUSTER, &keys, now).await.expect("lists");
+        assert_eq!(
+            newest.receipts.iter().map(|receipt| receipt.at).collect::<Vec<_>>(),
+            [time("2026-11-20T05:00:00Z")]
+        );
+        assert!(newest.others.is_empty(), "{:?}", newest.others);
+        let wanted = BTreeSet::from([id("2026-11-20T03:00:00Z"), id("2026-11-19T03:00:00Z")]);
+        let found = by_backup(&vault, CLUSTER, &keys, &wanted).await.expect("lists");
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&id("2026-11-20T03:00:00Z")]);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_receipt_is_told_and_proves_nothing() {
+        let (key, other, vault) = (key(), key(), vault("memory"));
+        put(&vault, receipt(&key, "2026-11-17T05:00:00Z", "2026-11-17T03:00:00Z", Outcome::Proven)).await;
+        put(&vault, receipt(&key, "2026-11-18T05:00:00Z", "2026-11-18T03:00:00Z", Outcome::Failed)).await;
+        // Forged, moved to another backup, and not even a file of that kind.
+        put(&vault, receipt(&other, "2026-11-19T05:00:00Z", "2026-11-19T03:00:00Z", Outcome::Proven)).await;
+        let (_, packed) = receipt(&key, "2026-11-17T05:00:00Z", "2026-11-17T03:00:00Z", Outcome::Proven);
+        let moved = Name { drill: id("2026-11-19T06:00:00Z"), backup: id("2026-11-18T03:00:00Z") }.key(CLUSTER);
+        put(&vault, (moved, packed)).await;
+        let junk = Name { drill: id("2026-11-19T07:00:00Z"), backup: id("2026-11-18T03:00:00Z") }.key(CLUSTER);
+        put(&vault, (junk, b"junk".to_vec())).await;
+
+        let (keys, now) = (TrustedKeys::from(key.public()), time("2026-11-21T00:00:00Z"));
+        let newest = newest(&vault, CLUSTER, &keys, now).await.expect("lists");
+        let outcomes: Vec<Outcome> = newest.receipts.iter().map(|receipt| receipt.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Failed, Outcome::Proven]);
+        assert_eq!(newest.others.len(), 3, "{:?}", newest.others);
+        let wanted = BTreeSet::from([id("2026-11-18T03:00:00Z"), id("2026-11-19T03:00:00Z")]);
+        let found = by_backup(&vault, CLUSTER, &keys, &wanted).await.expect("lists");
+        assert_eq!(found.values().map(|receipt| receipt.outcome).collect::<Vec<_>>(), [Outcome::Failed]);
+    }
 }

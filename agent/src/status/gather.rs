@@ -99,7 +99,10 @@ async fn walk(
     for cluster in clusters_of(connected.vault.as_ref(), filter).await?.names {
         let walk = Walk::new(connected.vault.as_ref(), &cluster, filter, keys, now);
         newest(connected.vault.as_ref(), walk, status).await?;
-        receipts.extend(receipts::newest(connected.vault.as_ref(), &cluster, keys).await?);
+        let drills = receipts::newest(connected.vault.as_ref(), &cluster, keys, now).await?;
+        receipts.extend(drills.receipts);
+        let room = FINDINGS_TOLD.saturating_sub(status.findings.len());
+        status.findings.extend(drills.others.into_iter().take(room));
     }
     Ok(())
 }
