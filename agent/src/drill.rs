@@ -28,7 +28,6 @@ use crate::{
     faults,
     host::{
         engine::Engine,
-        key_file::OpenKey,
         second_engine::{SecondEngine, Spec},
         space,
         systemd::Systemd,
@@ -139,8 +138,7 @@ impl Drill<'_> {
         let spec = Spec::new("drill", id, old_addresses(manifest), self.data_root(&systemd).await);
         let mut second = SecondEngine::make(&systemd, self.config, &spec).await.map_err(host)?;
         faults::reach("drill-made");
-        let mut open_key = None;
-        let work = self.in_it(&mut second, &mut open_key, archive, manifest, seen, phases);
+        let work = self.in_it(&mut second, archive, manifest, seen, phases);
         let result = self.shutdown.or_interrupted(async { Ok(work.await) }).await;
         let result = match result {
             Ok(Err(Failure::OfBackup(error))) => Ok(Err(blame(error, second.killed().await))),
@@ -148,17 +146,13 @@ impl Drill<'_> {
         };
         seen.peak_memory = second.peak_memory().await;
         phases.begin("end");
-        let ended = second.end().await;
-        // Its file is gone; its blocks on the disk would stay.
-        open_key.map_or(Ok(()), OpenKey::destroy).map_err(host)?;
-        ended.map_err(host)?;
+        second.end().await.map_err(host)?;
         result.map_err(host)?
     }
 
     async fn in_it(
         &self,
         second: &mut SecondEngine,
-        open_key: &mut Option<OpenKey>,
         archive: File,
         manifest: &Manifest,
         seen: &mut Seen,
@@ -177,7 +171,7 @@ impl Drill<'_> {
         checks::engine_version(manifest, &facts).map_err(Failure::OfHost)?;
         phases.begin("init");
         if let Some(key) = self.unlock_key.as_ref().filter(|_| manifest.autolock) {
-            *open_key = Some(OpenKey::lay_open(&second.state_dir(), key.for_state()).map_err(backup)?);
+            second.lay_open(key.for_state()).map_err(backup)?;
         }
         let limit = Duration::from_secs(self.config.restore.init_timeout);
         let formed = restore::form_apart(second.engine(), manifest, staged.examined.inventory.as_ref(), limit).await;

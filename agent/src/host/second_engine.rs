@@ -32,9 +32,10 @@ use swarmdr_archive::BackupId;
 
 use super::{
     engine::{Engine, EngineFacts, SwarmState},
+    key_file::OpenKey,
     systemd::{Systemd, UnitState},
 };
-use crate::{config::Config, fault::Fault, lock::HostLock};
+use crate::{config::Config, fault::Fault, lock::HostLock, swarm::UnlockKey};
 
 /// What all of them are called like.
 const PREFIX: &str = "swarmdr-second-";
@@ -77,6 +78,8 @@ pub struct SecondEngine {
     engine: Engine,
     /// Closed, it ends the unit.
     leash: PipeWriter,
+    /// The key of a locked state, while it lies open.
+    open_key: Option<OpenKey>,
     /// There is one on a host at a time.
     _lock: HostLock,
 }
@@ -99,8 +102,16 @@ impl SecondEngine {
         let settings = unit::settings(&places, spec, &agent, &dockerd, end.as_fd())?;
         systemd.start_transient((&unit, &settings), None).await.context("failed to make the second engine")?;
         let engine = Engine::at(places.socket());
-        let second =
-            Self { systemd: systemd.clone(), unit, data: places.data, run: places.run, engine, leash, _lock: lock };
+        let second = Self {
+            systemd: systemd.clone(),
+            unit,
+            data: places.data,
+            run: places.run,
+            engine,
+            leash,
+            open_key: None,
+            _lock: lock,
+        };
         second.until_made().await?;
         Ok(second)
     }
@@ -153,6 +164,12 @@ impl SecondEngine {
         booted.map_err(|cause| {
             Fault::failed("the second engine did not start on the state").because(self.in_its_own_words(cause)).into()
         })
+    }
+
+    /// Lays the key of a locked state open, for the engine to form its swarm; [`SecondEngine::end`] destroys it.
+    pub fn lay_open(&mut self, unlock_key: &UnlockKey) -> Result<()> {
+        self.open_key = Some(OpenKey::lay_open(&self.state_dir(), unlock_key)?);
+        Ok(())
     }
 
     /// Adds how the engine ended, if it has, and what it wrote last.
@@ -218,10 +235,13 @@ impl SecondEngine {
 
     /// Kills it; when this returns nothing of it is left.
     pub async fn end(self) -> Result<()> {
-        let Self { systemd, unit, data, leash, _lock, .. } = self;
+        let Self { systemd, unit, data, leash, open_key, _lock, .. } = self;
         drop(leash);
-        systemd.stop_if_there(&[&unit]).await.context("failed to end the second engine")?;
-        remove(data.parent().context("its directory has no parent")?)
+        let stopped = systemd.stop_if_there(&[&unit]).await.context("failed to end the second engine");
+        let ended = stopped.and_then(|()| remove(data.parent().context("its directory has no parent")?));
+        // Its file is gone; its blocks on the disk would stay.
+        open_key.map_or(Ok(()), OpenKey::destroy)?;
+        ended
     }
 }
 

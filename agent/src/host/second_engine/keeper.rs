@@ -14,6 +14,8 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver, process::Command};
 
+use crate::whole_file;
+
 /// What the maker writes when the state is in its place.
 pub const BOOT: &[u8] = b"b";
 
@@ -50,10 +52,8 @@ pub async fn run(state_dir: &Path, run_dir: &Path, engine: &[String]) -> Result<
         .with_context(|| format!("failed to start {program}"))?;
     tokio::select! {
         ended = child.wait() => {
-            // Whole at once: the maker looks for it.
-            let written = run_dir.join("engine.ended.new");
-            fs::write(&written, describe(ended?)).context("failed to write how the engine ended")?;
-            fs::rename(written, run_dir.join(ENDED))?;
+            whole_file::replace(&run_dir.join(ENDED), describe(ended?).as_bytes(), 0o600)
+                .context("failed to write how the engine ended")?;
             closed(&mut leash).await;
         }
         () = closed(&mut leash) => (),

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     host::{
-        key_file::{self, OpenKey},
+        key_file,
         link::Link,
         second_engine::{SecondEngine, Spec},
         systemd::Systemd,
@@ -22,8 +22,6 @@ use crate::{
 pub struct Twin {
     second: SecondEngine,
     link: Option<Link>,
-    /// The key of a locked state, while it lies open.
-    open_key: Option<OpenKey>,
 }
 
 impl Twin {
@@ -33,7 +31,7 @@ impl Twin {
         let data_root = plan.state_dir.parent().context("the state directory has no parent")?;
         let spec = Spec::new("readdress", plan.id, addresses, data_root.to_owned());
         let second = SecondEngine::make(&systemd, restore.config, &spec).await?;
-        Ok(Self { second, link: None, open_key: None })
+        Ok(Self { second, link: None })
     }
 
     pub fn state_dir(&self) -> PathBuf {
@@ -45,7 +43,7 @@ impl Twin {
         self.second.boot(Duration::from_secs(restore.config.engine.start_timeout)).await?;
         if key_file::is_locked_in(&self.state_dir())? {
             let key = restore.unlock_key.as_ref().context("the state is locked, and no unlock key was given")?;
-            self.open_key = Some(OpenKey::lay_open(&self.state_dir(), key.for_state())?);
+            self.second.lay_open(key.for_state())?;
         }
         let limit = Duration::from_secs(restore.config.restore.init_timeout);
         let engine = self.second.engine();
@@ -77,9 +75,6 @@ impl Twin {
         if let Some(link) = self.link {
             link.end().await?;
         }
-        let ended = self.second.end().await;
-        // Its file is gone; its blocks on the disk would stay.
-        self.open_key.map_or(Ok(()), OpenKey::destroy)?;
-        ended
+        self.second.end().await
     }
 }
