@@ -26,6 +26,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use swarmdr_archive::{ManifestDraft, Recipient, writer::Sealed};
 
+pub(crate) use chain::Chain;
 pub use deliver::{Courier, Sent};
 use pack::Parts;
 pub use plan::BackupPlan;

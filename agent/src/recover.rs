@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::{
-    backup::{self, Backup, BackupPlan, Courier, Sent, Stranded, stranded},
+    backup::{self, Backup, BackupPlan, Chain, Courier, Sent, Stranded, stranded},
     exit::Exit,
     fault::Fault,
     host::{
@@ -23,7 +23,9 @@ use crate::{
     },
     report::Phases,
     restore::{
-        Change, Overrides, Restore, RestorePlan, RestoreReport, journal,
+        Change, Overrides, Restore, RestorePlan, RestoreReport,
+        holding::{self, OnDisk},
+        journal,
         plan::{self, Decision, checks},
     },
     stage,
@@ -60,6 +62,8 @@ pub struct Ready {
     pub plan: RecoveryPlan,
     facts: EngineFacts,
     backup: BackupPlan,
+    restore: RestorePlan,
+    others: Vec<SocketAddr>,
 }
 
 /// Plain data, for `--dry-run`.
@@ -99,10 +103,12 @@ impl Recovery<'_> {
         let examined = self.examine(&state_dir)?;
         let addresses = network::local_addresses()?;
         let backup = stranded::plan(&self.backup, &facts, &examined, &addresses)?;
-        let others = others(&examined);
+        self.backup.check_stranded(&backup)?;
+        let others = holding::peers(&examined);
         if !self.fenced {
-            fence(&self.living(&others).await)?;
+            fence(&self.restore.answering(&others).await)?;
         }
+        let restore = self.plan(&facts, &backup, &examined, &addresses)?;
         let plan = RecoveryPlan {
             cluster_id: backup.cluster_id.clone(),
             node_id: backup.node_id.clone(),
@@ -113,7 +119,44 @@ impl Recovery<'_> {
             state_dir,
             spool_file: backup.spool_file.clone(),
         };
-        Ok(Step::Ready(Box::new(Ready { plan, facts, backup })))
+        Ok(Step::Ready(Box::new(Ready { plan, facts, backup, restore, others })))
+    }
+
+    /// What is going to be done with the copy. It is the same host, so addresses are as they were found: translated ones
+    /// and one of its own for the overlay traffic too.
+    fn plan(
+        &self,
+        facts: &EngineFacts,
+        backup: &BackupPlan,
+        examined: &Examined,
+        addresses: &[network::LocalAddress],
+    ) -> Result<RestorePlan> {
+        if let swarm::Proof::Unproven(damage) = &examined.proof {
+            return Err(stranded::breaks(damage));
+        }
+        let manifest = stranded::draft(&self.backup, backup, examined, &Chain::default())?;
+        let seen = plan::Seen {
+            facts,
+            addresses,
+            living: &[],
+            on_disk: &OnDisk::read(&backup.state_dir),
+            receipt: None,
+            newest: false,
+            has_unlock_key: self.key().is_some(),
+            now: self.restore.now,
+        };
+        let overrides = Overrides {
+            force: true,
+            address_elsewhere: true,
+            data_path_addr: manifest.restore.data_path_addr.clone().filter(|addr| !addr.is_empty()),
+            readdress: None,
+        };
+        match RestorePlan::make(&manifest, "this host", &backup.units, &seen, &overrides)? {
+            Decision::Restore(plan) => Ok(*plan),
+            Decision::AlreadyThere | Decision::AlreadyThereLocked => {
+                anyhow::bail!("a forced restore has something to do")
+            }
+        }
     }
 
     fn key(&self) -> Option<&UnlockKey> {
@@ -150,12 +193,6 @@ impl Recovery<'_> {
         })
     }
 
-    async fn living(&self, others: &[SocketAddr]) -> Vec<String> {
-        let limit = Duration::from_millis(self.restore.config.restore.fence_timeout_ms);
-        let probes = others.iter().map(async |addr| network::answers(*addr, limit).await.then(|| addr.to_string()));
-        futures_util::future::join_all(probes).await.into_iter().flatten().collect()
-    }
-
     /// Seals a backup, forms the new cluster, and stores the backup. What was there is put back if it cannot.
     pub async fn run(&self, ready: Ready) -> Result<RecoveryReport> {
         let mut phases = Phases::new();
@@ -167,15 +204,25 @@ impl Recovery<'_> {
         let failsafe = Failsafe::arm(control.systemd(), &ready.backup.id.to_string(), &rescue, delay).await?;
         phases.begin("quiesce");
         note.advance(Stage::EngineAway);
+        let until = (failsafe.fires_at(), delay);
         let sealed = async {
-            self.restore.shutdown.or_interrupted(control.stop()).await?;
+            let stopped = self.restore.shutdown.or_interrupted(control.stop()).await?;
             phases.begin("backup");
-            let stranded = self.backup.seal_stranded(&ready.backup, self.key(), &mut courier).await?;
-            let change = self.change(&ready, &stranded).await;
-            let change = change.inspect_err(|_| drop(std::fs::remove_dir_all(&stranded.copy)))?;
+            let held = async || control.check_stopped(&stopped).await;
+            let sealing = self.backup.seal_stranded(&ready.backup, self.key(), &mut courier, until, held);
+            let stranded = sealing.await?;
+            let change = async {
+                // An engine that is back may have found its leader: then the copy is not the newest any more.
+                control.check_stopped(&stopped).await?;
+                if !self.fenced {
+                    fence(&self.restore.answering(&ready.others).await)?;
+                }
+                self.change(&ready, &stranded).await
+            };
+            let change = change.await.inspect_err(|_| drop(std::fs::remove_dir_all(&stranded.copy)))?;
             anyhow::Ok((stranded, change))
         };
-        let (stranded, change) = match sealed.await {
+        let (stranded, mut change) = match sealed.await {
             Ok(sealed) => sealed,
             Err(error) => {
                 control.start().await?;
@@ -184,9 +231,9 @@ impl Recovery<'_> {
                 return Err(error.context("nothing was changed; the engine runs again"));
             }
         };
+        change.take_on(failsafe);
         let restored = change.carry_out(&mut phases).await;
         note.advance(Stage::EngineBack);
-        failsafe.disarm().await?;
         phases.begin("store");
         let backup = self.backup.deliver_stranded(&stranded, &mut courier).await;
         let (mut restored, backup) = (restored?, backup?);
@@ -202,22 +249,7 @@ impl Recovery<'_> {
 
     /// The copy becomes what is placed.
     async fn change<'s>(&'s self, ready: &Ready, stranded: &Stranded) -> Result<Change<'s>> {
-        let facts = &ready.facts;
-        let addresses = network::local_addresses()?;
-        let seen = plan::Seen {
-            facts,
-            addresses: &addresses,
-            living: &[],
-            on_disk: None,
-            receipt: None,
-            newest: false,
-            has_unlock_key: self.key().is_some(),
-            now: self.restore.now,
-        };
-        let overrides = Overrides { force: true, ..Overrides::default() };
-        let made = RestorePlan::make(&stranded.manifest, "this host", &ready.backup.units, &seen, &overrides)?;
-        let Decision::Restore(plan) = made else { anyhow::bail!("a forced restore has something to do") };
-        let placement = Placement::new(&facts.data_root, &stranded.manifest.id.to_string())?;
+        let placement = Placement::new(&ready.facts.data_root, &stranded.manifest.id.to_string())?;
         let staging = placement.make_staging()?;
         std::fs::remove_dir(&staging)?;
         std::fs::rename(&stranded.copy, &staging).context("failed to stage the copy")?;
@@ -225,9 +257,9 @@ impl Recovery<'_> {
         stage::flush_tree(&staging)?;
         let aside = placement.aside().map(std::path::Path::to_owned);
         let (counts, inventory) = (stranded.manifest.counts, stranded.inventory.clone());
-        let mut record = journal::Record::new(self.restore.now, *plan, aside, counts, inventory);
+        let mut record = journal::Record::new(self.restore.now, ready.restore.clone(), aside, counts, inventory);
         record.locked_key = key_file::locked_text(&staging)?;
-        let journal = journal::Journal::begin(&facts.data_root, record)?;
+        let journal = journal::Journal::begin(&ready.facts.data_root, record)?;
         Change::new(&self.restore, placement, journal).await
     }
 }
@@ -257,24 +289,13 @@ fn check_state(facts: &EngineFacts) -> Result<()> {
     }
 }
 
-/// The other managers, as raft and `state.json` know them.
-fn others(examined: &Examined) -> Vec<SocketAddr> {
-    let members = examined.raft.iter().flat_map(|raft| &raft.members).filter_map(|member| member.addr.as_deref());
-    let known = examined.identity.known_managers.iter().map(|manager| manager.addr.as_str());
-    let mut others: Vec<SocketAddr> = members.chain(known).filter_map(swarm::identity::usable).collect();
-    others.retain(|addr| Some(*addr) != examined.raft_address);
-    others.sort();
-    others.dedup();
-    others
-}
-
-fn fence(living: &[String]) -> Result<()> {
+fn fence(living: &[SocketAddr]) -> Result<()> {
     if living.is_empty() {
         return Ok(());
     }
     Err(Fault::refused(format!(
         "other managers of this swarm answer at {}: a new cluster of this one would make them delete their state",
-        living.join(", ")
+        living.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
     ))
     .advice("if the swarm can have its majority back, bring the missing managers back instead")
     .advice("if they are dying, shut them down or cut them off for good, then say --fenced")
@@ -316,32 +337,12 @@ mod tests {
     use crate::{
         fault::Rendered,
         host::engine::LocalSwarm,
-        restore::plan::tests::examined,
-        swarm::{
-            identity::KnownManager,
-            inventory::{Member, Raft},
-        },
     };
-
-    #[test]
-    fn every_other_manager_that_is_known_is_looked_for_once() {
-        let mut state = examined();
-        state.raft_address = Some("10.0.0.4:2377".parse().expect("is an address"));
-        let member = |addr: &str| Member { addr: Some(addr.to_owned()), ..Member::default() };
-        state.raft = Some(Raft {
-            members: vec![member("10.0.0.4:2377"), member("10.0.0.5:2377"), member("0.0.0.0:2377")],
-            ..Raft::default()
-        });
-        let known = |addr: &str| KnownManager { node_id: "other".to_owned(), addr: addr.to_owned() };
-        state.identity.known_managers = vec![known("10.0.0.6:4000"), known("10.0.0.5:2377")];
-        let found: Vec<String> = others(&state).iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["10.0.0.5:2377", "10.0.0.6:4000"]);
-    }
 
     #[test]
     fn a_living_manager_and_a_host_without_a_swarm_are_refused() {
         fence(&[]).expect("nobody answers");
-        let rendered = Rendered::of(&fence(&["10.0.0.5:2377".to_owned()]).expect_err("one answers"));
+        let rendered = Rendered::of(&fence(&["10.0.0.5:2377".parse().expect("is an address")]).expect_err("one answers"));
         assert!(rendered.exit == Exit::Refused && rendered.what.contains("10.0.0.5:2377"), "{rendered}");
         assert_eq!(rendered.advice.len(), 3, "{rendered}");
         let data_root = tempfile::tempdir().expect("is made");

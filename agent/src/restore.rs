@@ -7,6 +7,7 @@
 mod change;
 mod confirm;
 mod formation;
+pub(crate) mod holding;
 pub(crate) mod journal;
 pub mod plan;
 mod prune;
@@ -18,6 +19,7 @@ mod strictness;
 pub mod version;
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Seek},
     net::SocketAddr,
@@ -36,6 +38,7 @@ use swarmdr_archive::{
 
 pub(crate) use change::Change;
 pub(crate) use formation::{compare_apart, form_apart};
+use holding::{Holding, OnDisk};
 use journal::{Journal, Record};
 pub use plan::{Decision, Overrides, Readdress, RestorePlan};
 pub use ready::Waits;
@@ -43,14 +46,20 @@ pub use report::{DeadNode, Readdressed, RestoreReport};
 
 use crate::{
     config::Config,
-    host::{key_file, network::answers, placement::Placement, space},
+    fault::Fault,
+    host::{
+        engine::Engine,
+        key_file,
+        network::{self, LocalAddress, answers},
+        placement::Placement,
+        space,
+    },
     identities,
     progress::Progress,
     report::Phases,
     shutdown::Shutdown,
     source::{self, Choice, Source},
     stage,
-    swarm::{Identity, StateDir},
     unlock_key::GivenKey,
     vault::catalog::Filter,
 };
@@ -87,7 +96,18 @@ pub struct Prepared {
     source: Source,
     head: Head,
     findings: Vec<String>,
+    terms: Terms,
+    /// What lay on this host's disk when the plan was made.
+    on_disk: OnDisk,
+}
+
+/// What of a request counts when a backup is compared with this host.
+#[derive(Debug, Clone)]
+struct Terms {
+    overrides: Overrides,
     fenced: bool,
+    /// The newest backup was asked for, whichever that is.
+    newest: bool,
 }
 
 impl Prepared {
@@ -102,9 +122,10 @@ impl Prepared {
 }
 
 impl Restore<'_> {
-    /// Finds the backup and compares it with this host. Reads only its head; changes nothing.
+    /// Finds the backup and compares it with this host. Reads only its head. Changes nothing but an engine that does not
+    /// work with the state on this host's disk: that one may be started, unlocked or restarted, unless it is a dry run.
     pub async fn prepare(&self, request: &Request) -> Result<(Decision, Prepared)> {
-        let facts = self.await_engine(request.waits.engine, !request.dry_run).await?;
+        self.await_engine(request.waits.engine, !request.dry_run).await?;
         let found = self.await_backup(request.waits.vault, &request.choice).await?;
         let manifest = &found.head.manifest;
         let wanted = manifest.raft_addr.ip();
@@ -112,46 +133,113 @@ impl Restore<'_> {
         let is_awaited = !elsewhere && !request.overrides.address_elsewhere;
         let limit = if is_awaited { request.waits.address } else { Duration::ZERO };
         let missing = format!("no interface of this host has {wanted}");
-        let addresses =
-            self.await_address(limit, &missing, |addresses| addresses.iter().any(|local| local.ip == wanted)).await?;
-        let living = if request.fenced { Vec::new() } else { self.living_managers(manifest, elsewhere).await };
-        let on_disk = identity_in(&facts.data_root.join("swarm"));
-        let receipt = Journal::read(&facts.data_root)?.and_then(|journal| journal.record.restored());
-        let seen = plan::Seen {
-            facts: &facts,
-            addresses: &addresses,
-            living: &living,
-            on_disk: on_disk.as_ref(),
-            receipt,
-            newest: matches!(request.choice, Choice::Vaults(Filter { id: None, before: None, .. })),
-            has_unlock_key: self.unlock_key.is_some(),
-            now: self.now,
+        let has_it = |addresses: &[LocalAddress]| addresses.iter().any(|local| local.ip == wanted);
+        self.await_address(limit, &missing, has_it).await?;
+        // Only now: what the waits above were for may be what the swarm on this host was waiting for too.
+        let holding = match request.overrides.force {
+            true => self.look().await?,
+            false => self.await_settled(request.waits.engine, !request.dry_run).await?,
         };
-        let units = self.config.engine.units();
-        let decision = RestorePlan::make(manifest, &found.source.to_string(), &units, &seen, &request.overrides)?;
+        let terms = Terms {
+            overrides: request.overrides.clone(),
+            fenced: request.fenced,
+            newest: matches!(request.choice, Choice::Vaults(Filter { id: None, before: None, .. })),
+        };
+        let decision = self.decide(manifest, &found.source, &holding, &terms).await?;
         if matches!(decision, Decision::Restore(_)) {
             identities::require(&self.identities, manifest)?;
         }
-        let fenced = request.fenced;
-        Ok((decision, Prepared { source: found.source, head: found.head, findings: found.findings, fenced }))
+        let prepared = Prepared {
+            source: found.source,
+            head: found.head,
+            findings: found.findings,
+            terms,
+            on_disk: holding.on_disk,
+        };
+        Ok((decision, prepared))
     }
 
-    /// Old managers that accept a connection on their raft port. The one that is restored is among them where this host
-    /// does not have its address.
-    async fn living_managers(&self, manifest: &Manifest, elsewhere: bool) -> Vec<String> {
+    async fn decide(
+        &self,
+        manifest: &Manifest,
+        source: &Source,
+        holding: &Holding,
+        terms: &Terms,
+    ) -> Result<Decision> {
+        let facts = &holding.facts;
+        let elsewhere = terms.overrides.readdress.is_some();
+        let living = if terms.fenced { Vec::new() } else { self.living_managers(manifest, elsewhere, holding).await };
+        let receipt = Journal::read(&facts.data_root)?.and_then(|journal| journal.record.restored());
+        let seen = plan::Seen {
+            facts,
+            addresses: &network::local_addresses()?,
+            living: &living,
+            on_disk: &holding.on_disk,
+            receipt,
+            newest: terms.newest,
+            has_unlock_key: self.unlock_key.is_some(),
+            now: self.now,
+        };
+        RestorePlan::make(manifest, &source.to_string(), &self.config.engine.units(), &seen, &terms.overrides)
+    }
+
+    /// What this host holds at this moment.
+    async fn look(&self) -> Result<Holding> {
+        let facts = Engine::at(&self.config.engine.socket).facts().await?;
+        Ok(Holding { on_disk: OnDisk::read(&facts.data_root.join("swarm")), facts })
+    }
+
+    /// Old managers that accept a connection on their raft port: those of the backup, and those of the same swarm in the
+    /// state that is replaced, which may have joined since. The one that is restored is among them where this host does
+    /// not have its address.
+    async fn living_managers(&self, manifest: &Manifest, elsewhere: bool, holding: &Holding) -> Vec<String> {
+        let mut others: BTreeMap<SocketAddr, Option<&str>> = BTreeMap::new();
+        if holding.on_disk.held().is_some_and(|held| held.cluster_id == manifest.cluster_id) {
+            let peers = self.present_peers(&holding.facts.data_root.join("swarm")).await;
+            others.extend(peers.into_iter().map(|addr| (addr, None)));
+        }
+        others.extend(
+            manifest
+                .managers
+                .iter()
+                .filter_map(|manager| Some((manager.addr.parse().ok()?, manager.hostname.as_deref()))),
+        );
+        match elsewhere {
+            true => others.insert(manifest.raft_addr, Some(manifest.hostname.as_str())),
+            false => others.remove(&manifest.raft_addr),
+        };
+        let living = self.answering(&others.keys().copied().collect::<Vec<_>>()).await;
+        let named = living.into_iter().map(|addr| match others.get(&addr) {
+            Some(Some(hostname)) => format!("{addr} ({hostname})"),
+            _ => addr.to_string(),
+        });
+        named.collect()
+    }
+
+    /// Those of the addresses that accept a connection.
+    pub(crate) async fn answering(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
         let limit = Duration::from_millis(self.config.restore.fence_timeout_ms);
-        let others = manifest.managers.iter().filter_map(|manager| {
-            let address: SocketAddr = manager.addr.parse().ok()?;
-            (address != manifest.raft_addr).then_some((address, manager.hostname.as_deref()))
-        });
-        let own = elsewhere.then_some((manifest.raft_addr, Some(manifest.hostname.as_str())));
-        let probes = others.chain(own).map(async |(address, hostname)| {
-            answers(address, limit).await.then(|| match hostname {
-                Some(hostname) => format!("{address} ({hostname})"),
-                None => address.to_string(),
-            })
-        });
+        let probes = addresses.iter().map(async |addr| answers(*addr, limit).await.then_some(*addr));
         futures_util::future::join_all(probes).await.into_iter().flatten().collect()
+    }
+
+    /// Looks and decides once more, right before the engine is stopped: the archive may have taken long to come.
+    async fn check_again(&self, prepared: &Prepared) -> Result<()> {
+        let holding = self.look().await?;
+        let what = if holding.on_disk == prepared.on_disk {
+            let decided = self.decide(&prepared.head.manifest, &prepared.source, &holding, &prepared.terms).await?;
+            match decided {
+                Decision::Restore(_) => return Ok(()),
+                Decision::AlreadyThere | Decision::AlreadyThereLocked => "its swarm works again",
+            }
+        } else {
+            "another state lies on its disk"
+        };
+        Err(Fault::refused(format!(
+            "this host changed while the backup was made ready for it: {what}; nothing was changed by this run"
+        ))
+        .advice("see `docker info` and `docker node ls`; run it again if the swarm there is still to be replaced")
+        .into())
     }
 
     /// Brings the whole archive here and checks every byte of it, unpacking nothing.
@@ -184,11 +272,7 @@ impl Restore<'_> {
         let record =
             staged.and_then(|staged| self.record(plan, &prepared.head.manifest, &staged, &placement, &staging));
         let record = record.inspect_err(|_| placement.tidy())?;
-        if !prepared.fenced {
-            // The archive may have taken long to come.
-            let living = self.living_managers(&prepared.head.manifest, false).await;
-            plan::checks::fence(&living).inspect_err(|_| placement.tidy())?;
-        }
+        self.check_again(&prepared).await.inspect_err(|_| placement.tidy())?;
         let journal = Journal::begin(&data_root, record)?;
         let mut report = Change::new(self, placement, journal).await?.carry_out(&mut phases).await?;
         report.findings.extend(prepared.findings);
@@ -242,10 +326,4 @@ impl Restore<'_> {
         record.locked_key = key_file::locked_text(staging)?;
         Ok(record)
     }
-}
-
-/// Cluster and node of a state directory, from its certificate; `None` if there is none that can be read.
-fn identity_in(state_dir: &Path) -> Option<(String, String)> {
-    let identity = Identity::read(&StateDir::open(state_dir).ok()?).ok()?;
-    Some((identity.cluster_id, identity.node_id))
 }

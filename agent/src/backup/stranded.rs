@@ -1,13 +1,16 @@
 //! The backup of a manager whose swarm has no leader: nobody can be asked, so all that it says comes from the manager's
 //! own files, copied while its engine is stopped.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use bollard::models::{
     ManagerStatus, Node, NodeDescription, Swarm, SwarmSpec, SwarmSpecCaConfig, SwarmSpecEncryptionConfig,
 };
-use swarmdr_archive::manifest::Manifest;
+use swarmdr_archive::{ManifestDraft, manifest::Manifest};
 
 use super::{
     Backup, BackupPlan, NOT_RESTORABLE,
@@ -31,7 +34,7 @@ use crate::{
     },
     signing,
     spool::Spooled,
-    swarm::{Examined, Inventory, Proof, UnlockKey},
+    swarm::{Damage, Examined, Inventory, Proof, UnlockKey},
     vaults::Archive,
 };
 
@@ -44,6 +47,12 @@ pub struct Stranded {
     pub copy: PathBuf,
     pub spooled: Spooled,
     archive: Archive,
+}
+
+/// The head of such a backup, as far as it is known before anything is touched.
+pub fn draft(backup: &Backup<'_>, plan: &BackupPlan, examined: &Examined, chain: &Chain) -> Result<ManifestDraft> {
+    let inventory = examined.inventory.as_ref().context("a proven state has an inventory")?;
+    Ok(manifest::draft(plan, &view_of(inventory), examined, inventory, Some(&none(backup)), chain))
 }
 
 /// The plan of such a backup: the identity comes from what was read of the state.
@@ -79,12 +88,22 @@ pub fn plan(
 }
 
 impl Backup<'_> {
-    /// Copies the state and seals it into the spool. The engine must be stopped, and stays so.
+    /// What can be known to refuse it before the engine is stopped: space, and the recipients.
+    pub fn check_stranded(&self, plan: &BackupPlan) -> Result<()> {
+        check_space(plan)?;
+        parse_recipients(self.config)?;
+        Ok(())
+    }
+
+    /// Copies the state and seals it into the spool. The engine must be stopped, and `held` says whether it stayed so
+    /// until the copy was made. `until` is when the failsafe may start it, and how long that is from the stop on.
     pub async fn seal_stranded(
         &self,
         plan: &BackupPlan,
         key: Option<&UnlockKey>,
         courier: &mut Courier,
+        until: (Instant, Duration),
+        held: impl AsyncFn() -> Result<()>,
     ) -> Result<Stranded> {
         courier.spool.prepare()?;
         check_space(plan)?;
@@ -97,21 +116,20 @@ impl Backup<'_> {
             (plan.state_dir.clone(), plan.snapshot_dir.clone(), self.shutdown.clone());
         let copy = tokio::task::spawn_blocking(move || -> Result<Snapshot> {
             let mut snapshot = Snapshot::begin(&state_dir, &snapshot_dir)?;
-            snapshot.copy(Writer::Still, &Patience { shutdown: &shutdown, until: None })?;
+            snapshot.copy(Writer::Still, &Patience { shutdown: &shutdown, until: Some(until) })?;
             snapshot.complete()?;
             Ok(snapshot)
         });
         let snapshot = copy.await.context("the copy ended unexpectedly")??;
+        held().await?;
         let (snapshot, examined) = examine(snapshot, Mode::Cold, key.cloned()).await?;
         let examined = examined.context(NOT_RESTORABLE)?;
         check_identity(&examined.identity, plan)?;
         if let Proof::Unproven(damage) = &examined.proof {
-            return Err(Fault::refused(format!("the raft log of this manager breaks: {damage}"))
-                .advice("no swarm can be formed from it; recover on another manager, or restore a backup")
-                .into());
+            return Err(breaks(damage));
         }
         let inventory = examined.inventory.clone().context("a proven state has an inventory")?;
-        let draft = manifest::draft(plan, &view_of(&inventory), &examined, &inventory, Some(&none(self)), &chain);
+        let draft = draft(self, plan, &examined, &chain)?;
         let signing = signing::load_or_make(self.config)?;
         let recipients = parse_recipients(self.config)?;
         let parts = self.parts(draft, &inventory, recipients, &signing)?;
@@ -126,6 +144,13 @@ impl Backup<'_> {
         let patience = Duration::from_secs(self.config.spool.patience);
         Ok(courier.deliver(&stranded.archive, patience).await?.into_sent())
     }
+}
+
+/// The refusal of a log from which no swarm can be formed.
+pub fn breaks(damage: &Damage) -> anyhow::Error {
+    Fault::refused(format!("the raft log of this manager breaks: {damage}"))
+        .advice("no swarm can be formed from it; recover on another manager, or restore a backup")
+        .into()
 }
 
 /// What the listing of a swarm with a leader would say, as far as a manifest needs it.

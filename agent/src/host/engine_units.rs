@@ -67,7 +67,18 @@ impl EngineControl {
         self.stop_within(self.stop_limit).await
     }
 
-    /// The same, with less patience. When the limit is over systemd goes on stopping; a start replaces that.
+    /// Refuses if the engine was started since it was stopped; `stopped` is what [`EngineControl::stop`] returned.
+    pub async fn check_stopped(&self, stopped: &UnitState) -> Result<()> {
+        let now = self.state().await?;
+        if now.is_stopped() && now.invocation == stopped.invocation {
+            return Ok(());
+        }
+        Err(Fault::failed(format!("somebody started {} while its state was being copied", self.service))
+            .advice("find what starts the engine (`journalctl -u docker`): a package upgrade, a monitoring script, a hand; then run it again")
+            .into())
+    }
+
+    /// As [`EngineControl::stop`], with less patience. When the limit is over systemd goes on stopping; a start replaces that.
     pub async fn stop_within(&self, limit: Duration) -> Result<UnitState> {
         self.run(Verb::Stop, limit.min(self.stop_limit)).await.context("failed to stop the engine")?;
         let state = self.state().await?;

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 
 use super::{
     Restore, RestoreReport,
+    confirm::Confirmed,
     formation::form,
     journal::{Journal, Phase, Record},
     strictness::Strictness,
@@ -49,6 +50,8 @@ pub struct Change<'a> {
     pub(super) attention: Vec<String>,
     /// Starts the engine if this process does not: whatever lies there by then may be started.
     failsafe: Option<Failsafe>,
+    /// How often a failsafe was armed; its units need names of their own.
+    armed: u32,
 }
 
 impl<'a> Change<'a> {
@@ -65,6 +68,7 @@ impl<'a> Change<'a> {
             open_key: None,
             attention: Vec::new(),
             failsafe: None,
+            armed: 0,
         })
     }
 
@@ -103,31 +107,38 @@ impl<'a> Change<'a> {
     /// Confirms a swarm that has been running on its own for a while: what is missing by now may have been removed, so
     /// nothing is undone.
     pub async fn confirm_late(mut self, phases: &mut Phases) -> Result<RestoreReport> {
-        let report = match self.record().plan.readdress {
+        let confirmed = match self.record().plan.readdress {
             Some(_) => Box::pin(self.finish_elsewhere(Strictness::Late, phases)).await?,
             None => {
                 self.enter(Phase::Confirm, phases)?;
                 self.confirm(Strictness::Late).await?
             }
         };
-        self.finish(report)
+        Ok(self.finish(confirmed).await)
     }
 
     pub(super) async fn or_undo(
         mut self,
-        attempt: impl AsyncFnOnce(&mut Self) -> Result<RestoreReport>,
+        attempt: impl AsyncFnOnce(&mut Self) -> Result<Confirmed>,
     ) -> Result<RestoreReport> {
         let shutdown = self.restore.shutdown;
         let attempt = shutdown.or_interrupted(attempt(&mut self));
         let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
         match outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("the restore panicked"))) {
-            Ok(report) => self.finish(report),
+            Ok(confirmed) => Ok(self.finish(confirmed).await),
+            Err(error) if self.is_alone_elsewhere() => Err(stays(error)),
             Err(error) => Err(self.undo(error).await),
         }
     }
 
+    /// At another address, once the old manager is none any more: this host has the only copy of the swarm that lives.
+    fn is_alone_elsewhere(&self) -> bool {
+        let phase = self.record().phase;
+        self.record().plan.readdress.is_some() && (Phase::Remove..Phase::Undo).contains(&phase)
+    }
+
     /// From a placed state and a stopped engine to a confirmed swarm.
-    async fn form(&mut self, phases: &mut Phases) -> Result<RestoreReport> {
+    async fn form(&mut self, phases: &mut Phases) -> Result<Confirmed> {
         self.enter(Phase::Start, phases)?;
         self.control.start().await?;
         let answers = |facts: &EngineFacts| facts.swarm.state == SwarmState::Inactive;
@@ -147,12 +158,22 @@ impl<'a> Change<'a> {
         self.confirm(Strictness::Fresh).await
     }
 
+    /// Arms a failsafe for a stop that comes next; one that is armed already is replaced by it.
     pub(super) async fn arm(&mut self) -> Result<()> {
         let units = self.control.units().into_iter().map(str::to_owned).collect();
         let delay = Duration::from_secs(self.restore.config.engine.stop_timeout) + PLACING;
-        let tag = format!("restore-{}", self.record().plan.id);
-        self.failsafe = Some(Failsafe::arm(self.control.systemd(), &tag, &Rescue::Start(units), delay).await?);
+        self.armed += 1;
+        let tag = format!("restore-{}-{}-{}", self.record().plan.id, std::process::id(), self.armed);
+        let armed = Failsafe::arm(self.control.systemd(), &tag, &Rescue::Start(units), delay).await?;
+        if let Some(before) = self.failsafe.replace(armed) {
+            before.disarm().await?;
+        }
         Ok(())
+    }
+
+    /// The failsafe of a stop that came before: it stays armed until this change arms one of its own.
+    pub fn take_on(&mut self, failsafe: Failsafe) {
+        self.failsafe = Some(failsafe);
     }
 
     pub(super) async fn disarm(&mut self) -> Result<()> {
@@ -170,14 +191,28 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// The swarm is back, whatever comes now.
-    pub(super) fn finish(mut self, mut report: RestoreReport) -> Result<RestoreReport> {
+    /// Writes the receipt: the swarm is back, whatever comes now. What is only awaited or optional comes after it and
+    /// can add to what is reported, and undo nothing.
+    pub(super) async fn finish(mut self, confirmed: Confirmed) -> RestoreReport {
         let aside = self.placement.aside().filter(|aside| aside.exists()).map(std::path::Path::to_owned);
+        let before = self.record().clone();
         faults::reach("done");
-        self.journal.finish()?;
+        let mut attention = confirmed.attention.clone();
+        if let Err(error) = self.journal.finish() {
+            attention.push(format!("{error:#}; the next run looks at the swarm once more, and changes nothing"));
+        }
+        faults::reach("finished");
         self.placement.tidy();
+        let mut report = self.report(confirmed);
         report.aside = aside.filter(|aside| aside.exists());
-        Ok(report)
+        let shutdown = self.restore.shutdown;
+        let after = shutdown.or_interrupted(self.afterwards(&before, &mut report, &mut attention));
+        let after = AssertUnwindSafe(after).catch_unwind().await;
+        if let Err(error) = after.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic"))) {
+            attention.push(format!("the swarm is back, but not all was done that comes after that: {error:#}"));
+        }
+        report.attention = attention;
+        report
     }
 
     /// Puts back what was there and starts the engine; answers with the error to report.
@@ -213,21 +248,56 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Safe to repeat, from wherever it was cut short. Answers where the state that did not work was kept.
+    /// Puts back what was there and starts the engine. Safe to repeat, from wherever it was cut short. Returns where the
+    /// state that did not work was kept.
+    ///
+    /// A failsafe is armed before the engine is stopped, and the engine is asked to start on every way out: whatever
+    /// lies there may be started. A note that cannot be written is reported and stops nothing, for renames and starts
+    /// need no space.
     pub(super) async fn put_back(&mut self) -> Result<Option<std::path::PathBuf>> {
-        self.journal.enter(Phase::Undo)?;
-        faults::reach("undo-noted");
-        self.control.stop().await.context("failed to stop the engine to put the old state back")?;
-        if let Some(locked) = self.record().locked_key.as_ref().filter(|_| self.placement.has_moved()) {
-            // Not what keeps the old state from coming back.
-            if let Err(error) = key_file::close(&self.placement.state_dir(), locked) {
-                tracing::error!("{error:#}");
-            }
+        if let Err(error) = self.journal.enter(Phase::Undo) {
+            tracing::error!("{error:#}; going on without the note");
         }
-        let kept = self.placement.put_back()?;
+        faults::reach("undo-noted");
+        let placed = self.replace_back().await;
         faults::reach("undone");
-        self.control.start().await.context("failed to start the engine on the old state")?;
-        self.disarm().await?;
+        let started = self.control.start().await.context("failed to start the engine on the old state");
+        if started.is_ok()
+            && let Err(error) = self.disarm().await
+        {
+            tracing::warn!("the failsafe could not be removed; it will find nothing to do: {error:#}");
+        }
+        let kept = placed?;
+        started?;
         Ok(kept)
     }
+
+    /// The part for which the engine is stopped.
+    async fn replace_back(&mut self) -> Result<Option<std::path::PathBuf>> {
+        if !self.placement.has_moved() {
+            return Ok(None);
+        }
+        match self.arm().await {
+            Err(error) if self.failsafe.is_some() => tracing::warn!("{error:#}; the earlier failsafe is armed still"),
+            armed => armed?,
+        }
+        faults::reach("undo-armed");
+        self.control.stop().await.context("failed to stop the engine to put the old state back")?;
+        faults::reach("undo-stopped");
+        if let Some(locked) = &self.record().locked_key
+            && let Err(error) = key_file::close(&self.placement.state_dir(), locked)
+        {
+            // Not what keeps the old state from coming back.
+            tracing::error!("{error:#}");
+        }
+        self.placement.put_back()
+    }
+}
+
+/// After the point of no return of a move to another address.
+fn stays(cause: anyhow::Error) -> anyhow::Error {
+    Fault::failed("the swarm is on this host alone now, but moving it here did not come to its end")
+        .advice("run the same command again: it goes on from there; nothing is undone")
+        .because(cause)
+        .into()
 }

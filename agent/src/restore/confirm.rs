@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{RestoreReport, change::Change, formation, plan::checks, prune, strictness::Strictness};
+use super::{
+    Readdressed, RestoreReport, change::Change, formation, journal::Record, plan::checks, prune,
+    strictness::Strictness,
+};
 use crate::{
     host::{
         engine::{EngineFacts, ManagerView},
         key_file, listing, network,
     },
     report::peak_memory,
-    swarm::{
-        Inventory,
-        inventory::{Compared, Difference},
-    },
+    swarm::inventory::{Compared, Difference},
 };
 
 /// Where the nodes of an overlay network gossip (libnetwork `networkdb`).
@@ -25,9 +25,19 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(200);
 
+/// A swarm that was proven to be back: the essential part of a restore is done.
+#[derive(Debug)]
+pub(super) struct Confirmed {
+    pub strictness: Strictness,
+    pub differences: Vec<Difference>,
+    pub attention: Vec<String>,
+    /// Of a swarm at another address.
+    pub readdressed: Option<Readdressed>,
+}
+
 impl Change<'_> {
     /// Waits until the swarm works, and compares it.
-    pub(super) async fn confirm(&self, strictness: Strictness) -> Result<RestoreReport> {
+    pub(super) async fn confirm(&self, strictness: Strictness) -> Result<Confirmed> {
         let works = |facts: &EngineFacts| checks::works(&facts.swarm);
         let facts = self.engine.wait(self.start_limit, "the restored swarm to be active", works).await?;
         let plan = &self.record().plan;
@@ -39,37 +49,46 @@ impl Change<'_> {
         let mut attention = self.attention.clone();
         attention.extend(self.check_settings(&view));
         attention.extend(strictness.weigh(&compared)?);
-        attention.extend(self.settle_down().await?);
-        self.report(recorded, compared.harmless, attention, strictness).await
+        Ok(Confirmed { strictness, differences: compared.harmless, attention, readdressed: None })
     }
 
-    pub(super) async fn report(
-        &self,
-        recorded: &Inventory,
-        differences: Vec<Difference>,
-        mut attention: Vec<String>,
-        strictness: Strictness,
-    ) -> Result<RestoreReport> {
+    pub(super) fn report(&self, confirmed: Confirmed) -> RestoreReport {
         let record = self.record();
-        let mut dead_nodes = prune::dead_nodes(recorded, &record.plan.node_id);
-        if self.restore.prune_dead {
-            prune::managers(&self.engine, &self.restore.config.restore, &mut dead_nodes, &mut attention).await?;
-        }
-        Ok(RestoreReport {
+        RestoreReport {
             result: "done",
-            finished_earlier_run: strictness == Strictness::Late,
+            finished_earlier_run: confirmed.strictness == Strictness::Late,
             autolocked: record.plan.init.auto_lock_managers,
             counts: record.counts,
-            differences,
+            differences: confirmed.differences,
             aside: None,
-            dead_nodes,
-            attention,
+            dead_nodes: Vec::new(),
+            attention: Vec::new(),
             findings: Vec::new(),
             phases: Vec::new(),
             peak_memory: peak_memory(),
-            readdressed: None,
+            readdressed: confirmed.readdressed,
             plan: record.plan.clone(),
-        })
+        }
+    }
+
+    /// Waits for what the new manager does by itself, and removes old managers where that was asked for. `before` is the
+    /// record that the receipt has replaced.
+    pub(super) async fn afterwards(
+        &self,
+        before: &Record,
+        report: &mut RestoreReport,
+        attention: &mut Vec<String>,
+    ) -> Result<()> {
+        let old = &before.plan.node_id;
+        report.dead_nodes = before.recorded.as_ref().map(|it| prune::dead_nodes(it, old)).unwrap_or_default();
+        attention.extend(self.settle_down(before.locked_key.is_some()).await?);
+        if let Some(target) = &before.plan.readdress {
+            attention.extend(self.settle_down_elsewhere(target).await?);
+        }
+        if self.restore.prune_dead {
+            prune::managers(&self.engine, &self.restore.config.restore, &mut report.dead_nodes, attention).await?;
+        }
+        Ok(())
     }
 
     fn check_address(&self, view: &ManagerView) -> Result<()> {
@@ -96,10 +115,10 @@ impl Change<'_> {
 
     /// Waits for what the new manager does by itself: locking its key again, and opening the overlay networks. Answers
     /// with what did not come.
-    pub(super) async fn settle_down(&self) -> Result<Vec<String>> {
+    async fn settle_down(&self, was_locked: bool) -> Result<Vec<String>> {
         let mut attention = Vec::new();
         let state_dir = self.placement.state_dir();
-        if self.record().locked_key.is_some() && !self.wait_until(|| key_file::is_locked_in(&state_dir)).await? {
+        if was_locked && !self.wait_until(|| key_file::is_locked_in(&state_dir)).await? {
             attention.push(format!(
                 "the engine has not locked {} again: whoever reads this disk reads the swarm; `docker swarm unlock-key --rotate` makes it try",
                 state_dir.display()

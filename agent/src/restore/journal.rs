@@ -5,22 +5,26 @@
 //! was killed. When all is done it stays as the receipt: which backup this host was restored from, and when.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use rustix::fs::FallocateFlags;
 use serde::{Deserialize, Serialize};
 use swarmdr_archive::{BackupId, manifest::Counts};
 
 use super::plan::RestorePlan;
-use crate::{fault::Fault, host::placement, swarm::Inventory, whole_file};
+use crate::{fault::Fault, faults, host::placement, swarm::Inventory, whole_file};
 
 /// Raised when an older agent could misread the file.
 const VERSION: u32 = 1;
+
+/// Reserved beyond twice the record, in bytes: for the file's name, and for filesystems that allocate in large units.
+const BALLAST: u64 = 256 * 1024;
 
 /// What is being done, or was about to be. In the order of a restore that works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -152,8 +156,25 @@ impl Journal {
         let make = DirBuilder::new().recursive(true).mode(0o700).create(journal.dir());
         make.with_context(|| format!("failed to make {}", journal.dir().display()))?;
         sync_dir(data_root).with_context(|| format!("failed to flush {}", data_root.display()))?;
+        journal.reserve()?;
         journal.write()?;
         Ok(journal)
+    }
+
+    /// Keeps space for what is written later: forming a swarm is what fills a disk, and going back is noted then.
+    fn reserve(&self) -> Result<()> {
+        let path = self.ballast();
+        let reserve = || -> Result<()> {
+            let size = 2 * serde_json::to_vec_pretty(&self.record)?.len() as u64 + BALLAST;
+            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size)?;
+            Ok(file.sync_all()?)
+        };
+        reserve().with_context(|| format!("failed to reserve space for the journal in {}", path.display()))
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.dir().join("restore.reserve")
     }
 
     /// Says what is done next; the caller does it after this.
@@ -166,11 +187,14 @@ impl Journal {
     pub fn finish(&mut self) -> Result<()> {
         let Record { recorded, locked_key, previous, .. } = &mut self.record;
         (*recorded, *locked_key, *previous) = (None, None, None);
-        self.enter(Phase::Done)
+        self.enter(Phase::Done)?;
+        self.release();
+        Ok(())
     }
 
     /// The restore did not take place: what the last one left is valid again.
     pub fn forget(mut self) -> Result<()> {
+        self.release();
         if let Some(previous) = self.record.previous.take() {
             self.record = *previous;
             return self.write();
@@ -187,9 +211,25 @@ impl Journal {
     }
 
     fn write(&self) -> Result<()> {
-        whole_file::replace_json(&self.path, &self.record)
-            .with_context(|| format!("failed to write the journal {}", self.path.display()))
+        let write = || {
+            faults::fail(&format!("journal-{}", self.record.phase.word()))?;
+            whole_file::replace_json(&self.path, &self.record)
+        };
+        let mut written = write();
+        if matches!(&written, Err(error) if is_full(error)) && self.release() {
+            written = write();
+        }
+        written.with_context(|| format!("failed to write the journal {}", self.path.display()))
     }
+
+    /// Gives the reserved space back; false if there is none any more.
+    fn release(&self) -> bool {
+        fs::remove_file(self.ballast()).is_ok()
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn path_in(data_root: &Path) -> PathBuf {
@@ -222,6 +262,20 @@ mod tests {
         assert_eq!(found.record.restored(), None);
         found.forget().expect("removes");
         assert!(Journal::read(dir.path()).expect("reads nothing").is_none());
+    }
+
+    #[test]
+    fn space_is_kept_until_the_end() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let work_dir = placement::work_dir(dir.path());
+        let names = || fs::read_dir(&work_dir).expect("lists").count();
+        let mut journal = Journal::begin(dir.path(), record(dir.path())).expect("writes");
+        assert_eq!(names(), 2);
+        assert!(fs::metadata(journal.ballast()).expect("is there").len() > BALLAST);
+        journal.enter(Phase::Undo).expect("writes");
+        assert_eq!(names(), 2, "it is not given up without need");
+        journal.finish().expect("writes");
+        assert_eq!(names(), 1);
     }
 
     #[test]

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use swarmdr_archive::{BackupId, manifest::Manifest};
 
-use super::version::EngineVersion;
+use super::{holding::OnDisk, version::EngineVersion};
 use crate::{
     host::{
-        engine::{EngineFacts, SwarmState},
+        engine::EngineFacts,
         network::LocalAddress,
         placement::Placement,
     },
@@ -57,8 +57,8 @@ pub struct Seen<'a> {
     pub addresses: &'a [LocalAddress],
     /// Old managers of the backup that answered just now.
     pub living: &'a [String],
-    /// Cluster and node of the state directory on this host, if there is one that can be read.
-    pub on_disk: Option<&'a (String, String)>,
+    /// What lies in the state directory on this host.
+    pub on_disk: &'a OnDisk,
     /// The backup that this host was last restored from, and when.
     pub receipt: Option<(BackupId, Timestamp)>,
     /// The backup is the newest one that there is, not one that was asked for by name.
@@ -92,8 +92,8 @@ pub enum Decision {
 
 impl RestorePlan {
     /// Refuses (exit 4) whatever would do harm on this host.
-    pub fn make(
-        manifest: &Manifest,
+    pub fn make<P>(
+        manifest: &Manifest<P>,
         source: &str,
         units: &[String],
         seen: &Seen<'_>,
@@ -132,8 +132,8 @@ impl RestorePlan {
 }
 
 /// The interface that has the old address, the request that forms the cluster there, and where the swarm goes then.
-fn addressed(
-    manifest: &Manifest,
+fn addressed<P>(
+    manifest: &Manifest<P>,
     addresses: &[LocalAddress],
     overrides: &Overrides,
 ) -> Result<(Option<String>, InitRequest, Option<Target>)> {
@@ -145,7 +145,7 @@ fn addressed(
     Ok((None, InitRequest::at_old_address(manifest)?, Some(target)))
 }
 
-fn notes(manifest: &Manifest, seen: &Seen<'_>) -> Vec<String> {
+fn notes<P>(manifest: &Manifest<P>, seen: &Seen<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     if manifest.engine_version != seen.facts.version {
         notes.push(format!(
@@ -158,10 +158,10 @@ fn notes(manifest: &Manifest, seen: &Seen<'_>) -> Vec<String> {
     {
         notes.push(format!("the node certificate expired at {end}; force-new-cluster renews it"));
     }
-    if seen.facts.swarm.state == SwarmState::Error {
+    if let OnDisk::State(held) = seen.on_disk {
         notes.push(format!(
-            "the swarm on this host does not work ({}); its state is moved aside",
-            seen.facts.swarm.error
+            "the state of node {} of swarm {} on this host is moved aside",
+            held.node_id, held.cluster_id
         ));
     }
     let there = manifest.restore.data_root.as_deref();

@@ -30,6 +30,7 @@ pub(super) use unfinished::way;
 use super::{
     Prepared, Restore, RestorePlan, RestoreReport,
     change::Change,
+    confirm::Confirmed,
     journal::{Journal, Phase},
     plan::{self, Target},
     strictness::Strictness,
@@ -114,10 +115,7 @@ impl Restore<'_> {
         let recorded = record.recorded.clone().context("there is no inventory")?;
         let formed = old.form(self, manifest, &recorded);
         self.shutdown.or_interrupted(formed).await.context("the backup cannot be restored; nothing was changed")?;
-        if !prepared.fenced {
-            let living = self.living_managers(manifest, true).await;
-            plan::checks::fence(&living)?;
-        }
+        self.check_again(prepared).await?;
         let journal = Journal::begin(&data_root, record)?;
         let change = Change::new(self, placement, journal).await?;
         let steps = async |change: &mut Change<'_>| Box::pin(change.take_over(target, twin, phases)).await;
@@ -142,7 +140,7 @@ impl Change<'_> {
         target: &Target,
         twin: &mut Option<Twin>,
         phases: &mut Phases,
-    ) -> Result<RestoreReport> {
+    ) -> Result<Confirmed> {
         self.enter(Phase::Stop, phases)?;
         self.arm().await?;
         self.control.stop().await?;
@@ -162,8 +160,11 @@ impl Change<'_> {
         self.demote(&own).await?;
         faults::reach("demoted");
         self.enter(Phase::Remove, phases)?;
-        if let Some(twin) = twin.take() {
-            twin.end().await?;
+        if let Some(twin) = twin.take()
+            && let Err(error) = twin.end().await
+        {
+            // It is no member any more, and the next run removes what is left of it.
+            self.attention.push(format!("the second engine did not end well: {error:#}"));
         }
         self.finish_elsewhere(Strictness::Fresh, phases).await
     }
@@ -235,6 +236,29 @@ impl Change<'_> {
         let to_worker = |spec: &mut NodeSpec| spec.role = Some(NodeSpecRoleEnum::WORKER);
         self.engine.update_node(old, to_worker).await.context("failed to demote the old manager")?;
         stands_alone(&self.engine, own, SUCCESSION).await
+    }
+}
+
+/// Waits until the swarm does not list the node as one of its managers.
+async fn is_no_manager(engine: &Engine, node: &str, limit: Duration) -> Result<()> {
+    let since = Instant::now();
+    loop {
+        let seen = match engine.nodes().await {
+            Ok(nodes) => {
+                let is_it = |it: &bollard::models::Node| it.id.as_deref() == Some(node) && it.manager_status.is_some();
+                if !nodes.iter().any(is_it) {
+                    return Ok(());
+                }
+                "it is listed as a manager still".to_owned()
+            }
+            Err(error) => format!("{error:#}"),
+        };
+        if since.elapsed() > limit {
+            return Err(Fault::refused(format!("the swarm on this host works, but its old manager {node} was not demoted: {seen}"))
+                .advice(format!("demote and remove it: `docker node demote {node}`, `docker node rm --force {node}`; then run the same command again"))
+                .into());
+        }
+        tokio::time::sleep(POLL).await;
     }
 }
 

@@ -1,4 +1,8 @@
 //! What to do with a restore that an earlier run began and did not end.
+//!
+//! Decided by the identity that lies on the disk and by whether an engine has made that state its own, then by what the
+//! engine says once that is settled, and last by whether the raft log has grown since the backup: never by one answer.
+//! A state whose log has grown was formed and may have been in use since; nothing forms it again or puts it away.
 
 use anyhow::{Context, Result};
 use swarmdr_archive::BackupId;
@@ -6,65 +10,92 @@ use swarmdr_archive::BackupId;
 use super::{
     Request, Restore, RestoreReport,
     change::Change,
-    identity_in,
+    holding::{Held, Holding, OnDisk},
     journal::{Journal, Phase, Record},
     plan::checks,
     readdress,
+    ready::Waits,
 };
 use crate::{
     fault::Fault,
     host::{
-        engine::{EngineFacts, LocalSwarm, SwarmState},
+        engine::{EngineFacts, SwarmState},
         key_file,
         placement::Placement,
     },
     report::Phases,
     source::Choice,
+    swarm::{Examined, Inventory, Proof},
     vault::catalog::Filter,
 };
 
 /// The ways out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Nothing of the host was changed yet.
+    /// Nothing of the host was changed yet, or nothing of it is left.
     Forget,
     /// The swarm was not formed: what was there comes back.
     PutBack,
-    /// The engine was asked to form the swarm, and it is not known to work.
+    /// The engine was asked to form the swarm, and has not done so.
     FormAgain,
     /// The swarm works, and may have been in use since.
     Confirm,
+    /// The swarm was formed, may have been in use since, and does not work at the moment.
+    Keep,
     /// Somebody made another swarm on this host in the meantime.
     Refuse,
 }
 
-/// A working swarm is never put away here: it may have been in use since the run was cut short.
-fn way(record: &Record, swarm: &LocalSwarm, has_moved: bool, force: bool) -> Way {
-    let is_ours = swarm.cluster_id == record.plan.cluster_id && swarm.node_id == record.plan.node_id;
+/// What the disk says before the engine is asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Guess {
+    Sure(Way),
+    /// An engine has made the restored state its own.
+    TakenUp,
+}
+
+fn guess(record: &Record, on_disk: &OnDisk, has_moved: bool, force: bool) -> Guess {
     if record.phase <= Phase::Stop || !has_moved {
-        Way::Forget
-    } else if checks::works(swarm) && is_ours {
-        Way::Confirm
-    } else if matches!(record.phase, Phase::Init | Phase::Confirm) && !is_foreign(record, swarm) {
-        Way::FormAgain
-    } else if is_foreign(record, swarm) && !force {
-        Way::Refuse
-    } else {
-        Way::PutBack
+        return Guess::Sure(Way::Forget);
+    }
+    let may_be_formed = matches!(record.phase, Phase::Init | Phase::Confirm);
+    let foreign = Guess::Sure(if force { Way::PutBack } else { Way::Refuse });
+    match on_disk {
+        // Somebody left the restored swarm, or what there was is back already.
+        OnDisk::Nothing if may_be_formed || (record.phase == Phase::Undo && record.aside.is_none()) => {
+            Guess::Sure(Way::Forget)
+        }
+        OnDisk::Nothing => Guess::Sure(Way::PutBack),
+        OnDisk::Unknown => foreign,
+        OnDisk::State(held) if !held.is(&record.plan.cluster_id, &record.plan.node_id) => foreign,
+        OnDisk::State(Held { is_taken_up: true, .. }) => Guess::TakenUp,
+        OnDisk::State(_) if may_be_formed => Guess::Sure(Way::FormAgain),
+        OnDisk::State(_) => Guess::Sure(Way::PutBack),
     }
 }
 
-fn is_foreign(record: &Record, swarm: &LocalSwarm) -> bool {
-    let has_one = matches!(swarm.state, SwarmState::Active | SwarmState::Pending);
-    has_one && !swarm.node_id.is_empty() && swarm.node_id != record.plan.node_id
+/// What becomes of a restored state that an engine made its own and that does not work now.
+fn way_of_taken_up(phase: Phase, recorded: Option<&Inventory>, examined: Option<&Examined>) -> Way {
+    match (is_untouched(recorded, examined), phase) {
+        (true, Phase::Undo) => Way::PutBack,
+        (true, _) => Way::FormAgain,
+        (false, _) => Way::Keep,
+    }
+}
+
+/// Whether the log ends where that of the backup ended. Forming a cluster, leading it, joining it and every change in it
+/// append to the log; an engine that only looks for its old peers does not.
+fn is_untouched(recorded: Option<&Inventory>, examined: Option<&Examined>) -> bool {
+    let then = recorded.and_then(|recorded| recorded.raft.as_ref());
+    let now = examined.filter(|examined| examined.proof == Proof::Proven).and_then(|examined| examined.raft.as_ref());
+    then.zip(now).is_some_and(|(then, now)| (then.raft_id, then.last_index) == (now.raft_id, now.last_index))
 }
 
 impl Restore<'_> {
     /// Ends what an earlier run began. A report if that run's backup is back and this run wants no other one.
     pub async fn settle(&self, request: &Request) -> Result<Option<RestoreReport>> {
-        let facts = self.await_engine(request.waits.engine, !request.dry_run).await?;
         let force = request.overrides.force;
-        let Some((id, report)) = self.settle_journal(&facts, force, request.dry_run).await? else {
+        let Some((id, report)) = self.settle_journal(request.waits, force, request.dry_run).await? else {
             return Ok(None);
         };
         let wants_it = match &request.choice {
@@ -77,16 +108,16 @@ impl Restore<'_> {
 
     /// The same for a run that wants any working swarm.
     pub async fn settle_any(&self, may_change: bool) -> Result<Option<RestoreReport>> {
-        let facts = self.await_engine(std::time::Duration::ZERO, may_change).await?;
-        Ok(self.settle_journal(&facts, false, !may_change).await?.map(|(_, report)| report))
+        Ok(self.settle_journal(Waits::default(), false, !may_change).await?.map(|(_, report)| report))
     }
 
     async fn settle_journal(
         &self,
-        facts: &EngineFacts,
+        waits: Waits,
         force: bool,
         dry_run: bool,
     ) -> Result<Option<(BackupId, RestoreReport)>> {
+        let facts = self.await_engine(waits.engine, !dry_run).await?;
         let Some(journal) = Journal::read(&facts.data_root)?.filter(|it| it.record.phase != Phase::Done) else {
             return Ok(None);
         };
@@ -100,18 +131,74 @@ impl Restore<'_> {
         }
         let placement = Placement::resume(&facts.data_root, &id.to_string(), journal.record.aside.as_deref());
         let way = match journal.record.plan.readdress {
-            Some(_) => readdress::way(self, &journal.record, &facts.swarm, &placement, force).await?,
-            None => way(&journal.record, &facts.swarm, placement.has_moved(), force),
+            Some(_) => readdress::way(self, &journal.record, &placement, waits, force).await?,
+            None => self.way(&journal.record, &placement, waits, force).await?,
         };
         tracing::warn!("a restore of backup {id} was cut short in phase `{phase}`; {}", way.words());
-        Ok(self.follow(way, placement, journal, facts).await?.map(|report| (id, report)))
+        Ok(self.follow(way, placement, journal, &facts).await?.map(|report| (id, report)))
+    }
+
+    async fn way(&self, record: &Record, placement: &Placement, waits: Waits, force: bool) -> Result<Way> {
+        let state_dir = placement.state_dir();
+        match guess(record, &OnDisk::read(&state_dir), placement.has_moved(), force) {
+            Guess::Sure(Way::FormAgain) => {
+                self.check_can_unlock(record, placement)?;
+                return self.fenced(Way::FormAgain, record, placement).await;
+            }
+            Guess::Sure(way) => return Ok(way),
+            Guess::TakenUp => {}
+        }
+        if let Some(holding) = self.works_after_all(record, placement, waits).await? {
+            tracing::info!("node {} of the restored swarm works", holding.facts.swarm.node_id);
+            return Ok(Way::Confirm);
+        }
+        let examined = self.examine_present(&state_dir).await;
+        let way = way_of_taken_up(record.phase, record.recorded.as_ref(), examined.as_ref());
+        self.fenced(way, record, placement).await
+    }
+
+    /// Waits for the engine that has made the restored state its own; `None` if its swarm does not come to work.
+    pub(super) async fn works_after_all(
+        &self,
+        record: &Record,
+        placement: &Placement,
+        waits: Waits,
+    ) -> Result<Option<Holding>> {
+        let address = record.plan.readdress.as_ref().map_or(record.plan.raft_addr, |target| target.addr).ip();
+        if record.plan.readdress.is_some() || record.plan.interface.is_some() {
+            let missing = format!("no interface of this host has {address}");
+            self.await_address(waits.address, &missing, |all| all.iter().any(|local| local.ip == address)).await?;
+        }
+        let holding = self.await_settled(waits.engine, true).await?;
+        if checks::works(&holding.facts.swarm) {
+            return Ok(Some(holding));
+        }
+        if holding.facts.swarm.state == SwarmState::Locked {
+            self.check_can_unlock(record, placement)?;
+        }
+        Ok(None)
+    }
+
+    /// Whoever forms the cluster again drops the managers of the state that lies there.
+    async fn fenced(&self, way: Way, record: &Record, placement: &Placement) -> Result<Way> {
+        if way != Way::FormAgain {
+            return Ok(way);
+        }
+        let mut others = self.present_peers(&placement.state_dir()).await;
+        let recorded = record.recorded.iter().flat_map(|recorded| &recorded.nodes);
+        others.extend(recorded.filter_map(|node| crate::swarm::identity::usable(node.manager_addr.as_deref()?)));
+        others.retain(|addr| *addr != record.plan.raft_addr);
+        others.sort();
+        others.dedup();
+        checks::fence(&self.answering(&others).await)?;
+        Ok(way)
     }
 
     async fn follow(
         &self,
         way: Way,
         placement: Placement,
-        journal: Journal,
+        mut journal: Journal,
         facts: &EngineFacts,
     ) -> Result<Option<RestoreReport>> {
         let mut phases = Phases::new();
@@ -132,11 +219,13 @@ impl Restore<'_> {
                 change.journal.forget()?;
                 return Ok(None);
             }
-            Way::Refuse => return Err(refuse(&journal.record, facts)),
-            Way::FormAgain => {
-                self.check_can_unlock(&journal.record, &placement)?;
-                Change::new(self, placement, journal).await?.form_again(&mut phases).await?
+            Way::Keep => {
+                placement.tidy();
+                journal.finish()?;
+                return Ok(None);
             }
+            Way::Refuse => return Err(refuse(&journal.record, facts)),
+            Way::FormAgain => Change::new(self, placement, journal).await?.form_again(&mut phases).await?,
             Way::Confirm => Change::new(self, placement, journal).await?.confirm_late(&mut phases).await?,
         };
         Ok(Some(RestoreReport { finished_earlier_run: true, phases: phases.finish(), ..report }))
@@ -153,28 +242,14 @@ impl Restore<'_> {
         .advice("run it again with --unlock-key FILE")
         .into())
     }
-
-    /// Unlocks the engine of a host that is healed; `docker swarm unlock` with the key that was given.
-    pub async fn unlock_present(&self) -> Result<()> {
-        let key = self.unlock_key.as_ref().context("there is no unlock key")?.for_engine();
-        let socket = &self.config.engine.socket;
-        let limit = std::time::Duration::from_secs(self.config.engine.start_timeout);
-        let unlock = async { tokio::time::timeout(limit, key.unlock(socket)).await.context("it takes too long")? };
-        unlock.await.map_err(|cause| {
-            Fault::failed("this host holds the swarm of this backup, and the given key did not unlock it")
-                .advice("see `journalctl -u docker`, and `docker swarm unlock`")
-                .because(cause)
-        })?;
-        let engine = crate::host::engine::Engine::at(socket);
-        engine.wait(limit, "the unlocked swarm to work", |facts| checks::works(&facts.swarm)).await?;
-        Ok(())
-    }
 }
 
 fn refuse(record: &Record, facts: &EngineFacts) -> anyhow::Error {
-    let state_dir = &record.plan.state_dir;
-    let here =
-        identity_in(state_dir).map_or_else(|| facts.swarm.node_id.clone(), |(cluster, _)| format!("swarm {cluster}"));
+    let here = match OnDisk::read(&record.plan.state_dir) {
+        OnDisk::State(held) => format!("node {} of swarm {}", held.node_id, held.cluster_id),
+        _ if facts.swarm.node_id.is_empty() => "its state directory does not say which".to_owned(),
+        _ => format!("node {}", facts.swarm.node_id),
+    };
     let mut fault = Fault::refused(format!(
         "a restore of backup {} was cut short, and since then this host became part of another one ({here})",
         record.plan.id
@@ -189,10 +264,11 @@ fn refuse(record: &Record, facts: &EngineFacts) -> anyhow::Error {
 impl Way {
     fn words(self) -> &'static str {
         match self {
-            Way::Forget => "it had changed nothing yet",
+            Way::Forget => "nothing of it is left to be undone",
             Way::PutBack => "putting back what was there before",
             Way::FormAgain => "forming the swarm again from the state that it placed",
             Way::Confirm => "the swarm works, and is compared with the backup now",
+            Way::Keep => "the swarm was formed and has been in use since: it stays as it is",
             Way::Refuse => "this host has another swarm now",
         }
     }
@@ -203,59 +279,79 @@ mod tests {
     use swarmdr_archive::manifest::Counts;
 
     use super::*;
-    use crate::{restore::plan::tests::a_plan, swarm::inventory::Cluster};
+    use crate::{
+        restore::plan::tests::{a_plan, examined},
+        swarm::inventory::{Cluster, Raft},
+    };
+
+    fn raft(last_index: u64) -> Raft {
+        Raft { raft_id: 1, last_index, ..Raft::default() }
+    }
 
     fn record(phase: Phase) -> Record {
-        let recorded = crate::inspection::tests::inventory_of(Cluster::default());
+        let mut recorded = crate::inspection::tests::inventory_of(Cluster::default());
+        recorded.raft = Some(raft(100));
         let now = "2026-11-21T12:00:00Z".parse().expect("is a time");
         let plan = a_plan(std::path::Path::new("/data"));
         Record { phase, ..Record::new(now, plan, None, Counts::default(), recorded) }
     }
 
-    fn swarm(state: SwarmState, cluster: &str, node: &str, error: &str) -> LocalSwarm {
-        LocalSwarm {
-            state,
-            cluster_id: cluster.into(),
-            node_id: node.into(),
-            is_manager: state == SwarmState::Active,
-            error: error.into(),
-            root_rotation: false,
-        }
+    fn state(cluster: &str, node: &str, is_taken_up: bool) -> OnDisk {
+        OnDisk::State(Held { cluster_id: cluster.into(), node_id: node.into(), is_manager: true, is_taken_up })
     }
 
     #[test]
-    fn how_far_it_came_and_what_runs_now_decide() {
-        let none = swarm(SwarmState::Inactive, "", "", "");
-        let ours = swarm(SwarmState::Active, "cluster", "node", "");
-        let leaderless = swarm(SwarmState::Active, "", "node", "no leader");
-        let broken = swarm(SwarmState::Error, "", "", "x509");
-        let locked = swarm(SwarmState::Locked, "", "", "");
-        let other = swarm(SwarmState::Active, "other", "someone", "");
-        for (phase, has_moved, now, expected) in [
-            (Phase::Ready, false, &none, Way::Forget),
-            (Phase::Stop, false, &other, Way::Forget),
-            (Phase::Aside, false, &other, Way::Forget),
-            (Phase::Aside, true, &none, Way::PutBack),
-            (Phase::Place, true, &none, Way::PutBack),
-            (Phase::Start, true, &none, Way::PutBack),
-            (Phase::Unlock, true, &none, Way::PutBack),
-            (Phase::Undo, true, &broken, Way::PutBack),
-            (Phase::Undo, false, &other, Way::Forget),
-            (Phase::Start, true, &ours, Way::Confirm),
-            (Phase::Undo, true, &ours, Way::Confirm),
-            (Phase::Init, true, &none, Way::FormAgain),
-            (Phase::Init, true, &leaderless, Way::FormAgain),
-            (Phase::Init, true, &broken, Way::FormAgain),
-            (Phase::Confirm, true, &locked, Way::FormAgain),
-            (Phase::Init, true, &ours, Way::Confirm),
-            (Phase::Confirm, true, &ours, Way::Confirm),
-            (Phase::Place, true, &other, Way::Refuse),
-            (Phase::Confirm, true, &other, Way::Refuse),
+    fn the_disk_decides_before_the_engine_is_asked() {
+        let (placed, formed) = (state("cluster", "node", false), state("cluster", "node", true));
+        let (other, joined) = (state("other", "someone", true), state("cluster", "someone", true));
+        for (phase, has_moved, on_disk, expected) in [
+            (Phase::Ready, false, &OnDisk::Nothing, Guess::Sure(Way::Forget)),
+            (Phase::Stop, false, &other, Guess::Sure(Way::Forget)),
+            (Phase::Aside, false, &other, Guess::Sure(Way::Forget)),
+            (Phase::Aside, true, &OnDisk::Nothing, Guess::Sure(Way::PutBack)),
+            (Phase::Place, true, &placed, Guess::Sure(Way::PutBack)),
+            (Phase::Start, true, &placed, Guess::Sure(Way::PutBack)),
+            (Phase::Unlock, true, &placed, Guess::Sure(Way::PutBack)),
+            (Phase::Undo, true, &placed, Guess::Sure(Way::PutBack)),
+            (Phase::Undo, true, &OnDisk::Nothing, Guess::Sure(Way::Forget)),
+            (Phase::Undo, false, &other, Guess::Sure(Way::Forget)),
+            (Phase::Init, true, &placed, Guess::Sure(Way::FormAgain)),
+            (Phase::Confirm, true, &placed, Guess::Sure(Way::FormAgain)),
+            (Phase::Init, true, &OnDisk::Nothing, Guess::Sure(Way::Forget)),
+            (Phase::Start, true, &formed, Guess::TakenUp),
+            (Phase::Undo, true, &formed, Guess::TakenUp),
+            (Phase::Init, true, &formed, Guess::TakenUp),
+            (Phase::Confirm, true, &formed, Guess::TakenUp),
+            (Phase::Place, true, &other, Guess::Sure(Way::Refuse)),
+            (Phase::Confirm, true, &other, Guess::Sure(Way::Refuse)),
+            (Phase::Confirm, true, &joined, Guess::Sure(Way::Refuse)),
+            (Phase::Confirm, true, &OnDisk::Unknown, Guess::Sure(Way::Refuse)),
         ] {
-            assert_eq!(way(&record(phase), now, has_moved, false), expected, "{phase:?} {has_moved} {now:?}");
+            assert_eq!(guess(&record(phase), on_disk, has_moved, false), expected, "{phase:?} {has_moved} {on_disk:?}");
         }
-        assert_eq!(way(&record(Phase::Place), &other, true, true), Way::PutBack);
-        assert_eq!(way(&record(Phase::Init), &other, true, true), Way::PutBack);
-        assert_eq!(way(&record(Phase::Init), &ours, true, true), Way::Confirm, "it is put aside later, by its own run");
+        assert_eq!(guess(&record(Phase::Init), &other, true, true), Guess::Sure(Way::PutBack));
+        assert_eq!(guess(&record(Phase::Init), &formed, true, true), Guess::TakenUp, "its own run puts it aside later");
+        let with_aside = Record { aside: Some("/data/swarm.before".into()), ..record(Phase::Undo) };
+        assert_eq!(guess(&with_aside, &OnDisk::Nothing, true, false), Guess::Sure(Way::PutBack));
+    }
+
+    #[test]
+    fn a_log_that_has_grown_is_never_formed_again_nor_put_away() {
+        let record = record(Phase::Init);
+        let recorded = record.recorded.as_ref();
+        let at = |last_index| Examined { raft: Some(raft(last_index)), ..examined() };
+        for (phase, now, expected) in [
+            (Phase::Init, Some(at(100)), Way::FormAgain),
+            (Phase::Confirm, Some(at(100)), Way::FormAgain),
+            (Phase::Undo, Some(at(100)), Way::PutBack),
+            (Phase::Confirm, Some(at(101)), Way::Keep),
+            (Phase::Undo, Some(at(101)), Way::Keep),
+            (Phase::Confirm, Some(Examined { raft: Some(Raft { raft_id: 2, ..raft(100) }), ..examined() }), Way::Keep),
+            (Phase::Confirm, Some(Examined { raft: None, ..examined() }), Way::Keep),
+            (Phase::Confirm, None, Way::Keep),
+        ] {
+            assert_eq!(way_of_taken_up(phase, recorded, now.as_ref()), expected, "{phase:?} {now:?}");
+        }
+        assert_eq!(way_of_taken_up(Phase::Init, None, Some(&at(100))), Way::Keep, "an old journal does not say");
     }
 }

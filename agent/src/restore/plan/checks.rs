@@ -1,12 +1,13 @@
 //! What speaks against a restore on this host. Each check refuses (exit 4) and names the way out.
 
-use std::net::IpAddr;
+use std::{fmt::Display, net::IpAddr};
 
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::manifest::{Manifest, Proof};
 
 use super::{EngineVersion, Overrides, Seen};
+use crate::restore::holding::{Held, OnDisk};
 use crate::{
     fault::Fault,
     host::{
@@ -30,32 +31,51 @@ pub(super) enum Present {
     Locked,
 }
 
-/// Decides whether there is anything to restore. A working swarm is never replaced unless told to: what came into it
-/// since the backup would be lost.
-pub(super) fn present(manifest: &Manifest, seen: &Seen<'_>, overrides: &Overrides) -> Result<Present> {
+/// Decides whether there is anything to restore, by what lies on the disk first and by what the engine makes of it then.
+/// A state that an engine starts with is never replaced unless told to, however little it works: what came into it since
+/// the backup would be lost.
+pub(super) fn present<P>(manifest: &Manifest<P>, seen: &Seen<'_>, overrides: &Overrides) -> Result<Present> {
     let swarm = &seen.facts.swarm;
-    if overrides.force || matches!(swarm.state, SwarmState::Inactive | SwarmState::Error) {
+    if overrides.force {
         return Ok(Present::Free);
     }
     // At another address the manager is another node.
     let is_node = |node: &str| node == manifest.node_id || overrides.readdress.is_some();
-    let on_disk = seen.on_disk.is_some_and(|(cluster, node)| *cluster == manifest.cluster_id && is_node(node));
-    match swarm.state {
-        SwarmState::Active if works(swarm) && swarm.cluster_id == manifest.cluster_id => same_swarm(manifest, seen),
-        SwarmState::Locked if on_disk && seen.has_unlock_key => Ok(Present::Locked),
-        SwarmState::Locked if on_disk => Err(Fault::refused("this host holds the swarm of this backup, locked")
+    let is_held = |held: &Held| held.cluster_id == manifest.cluster_id && is_node(&held.node_id);
+    let is_same = seen.on_disk.held().is_some_and(is_held);
+    match (swarm.state, seen.on_disk) {
+        (SwarmState::Active, _) if works(swarm) && swarm.cluster_id == manifest.cluster_id => {
+            same_swarm(manifest, seen)
+        }
+        (SwarmState::Locked, _) if is_same && seen.has_unlock_key => Ok(Present::Locked),
+        (SwarmState::Locked, _) if is_same => Err(Fault::refused("this host holds the swarm of this backup, locked")
             .advice("unlock it: `docker swarm unlock`, or name its key with --unlock-key FILE")
-            .advice("or say --force to go back to the backup (the present state is moved aside, not deleted)")
+            .advice(GO_BACK)
             .into()),
-        SwarmState::Active if on_disk && !works(swarm) => Err(Fault::refused(format!(
-            "this host is the manager of this backup, and its state is newer, but the swarm does not work: {}",
-            if swarm.error.is_empty() { "the engine does not say why" } else { &swarm.error }
-        ))
-        .advice("bring the other managers back, or keep what is here with `swarmdr-agent recover-quorum`")
-        .advice("or say --force to go back to the backup (the present state is moved aside, not deleted)")
-        .into()),
-        _ => Err(replaces(swarm)),
+        _ if is_same => Err(does_not_work(swarm)),
+        (SwarmState::Inactive | SwarmState::Error, OnDisk::Nothing) => Ok(Present::Free),
+        (SwarmState::Inactive, OnDisk::Unknown) => Ok(Present::Free),
+        (SwarmState::Inactive, OnDisk::State(held)) if !held.is_taken_up => Ok(Present::Free),
+        _ => Err(replaces(swarm, seen.on_disk)),
     }
+}
+
+const GO_BACK: &str = "or say --force to go back to the backup (the present state is moved aside, not deleted)";
+
+fn does_not_work(swarm: &LocalSwarm) -> anyhow::Error {
+    let why = match swarm.state {
+        _ if !swarm.error.is_empty() => swarm.error.as_str(),
+        SwarmState::Inactive => "the engine does not take it up",
+        SwarmState::Pending => "it is still looking for its managers",
+        _ => "the engine does not say why",
+    };
+    Fault::refused(format!(
+        "this host is the manager of this backup, and its own state may be newer, but its swarm does not work: {why}"
+    ))
+    .advice("see `journalctl -u docker`: an address, a clock or a disk that is set right lets it come back by itself")
+    .advice("bring the other managers back, or keep what is here with `swarmdr-agent recover-quorum`")
+    .advice(GO_BACK)
+    .into()
 }
 
 /// A manager that answers for its cluster.
@@ -64,7 +84,7 @@ pub fn works(swarm: &LocalSwarm) -> bool {
 }
 
 /// The backup is of the swarm that runs here. Which of the two is newer?
-fn same_swarm(manifest: &Manifest, seen: &Seen<'_>) -> Result<Present> {
+fn same_swarm<P>(manifest: &Manifest<P>, seen: &Seen<'_>) -> Result<Present> {
     let refuse = |what: String| {
         Err(Fault::refused(what)
             .advice("to see what would be lost: `swarmdr-agent diff ID /var/lib/docker/swarm`")
@@ -84,10 +104,19 @@ fn same_swarm(manifest: &Manifest, seen: &Seen<'_>) -> Result<Present> {
     }
 }
 
-fn replaces(swarm: &LocalSwarm) -> anyhow::Error {
+fn replaces(swarm: &LocalSwarm, on_disk: &OnDisk) -> anyhow::Error {
     let present = match swarm.state {
         SwarmState::Locked => "this host holds a locked swarm".to_owned(),
         SwarmState::Pending => "this host is joining a swarm".to_owned(),
+        SwarmState::Inactive | SwarmState::Error => match on_disk {
+            OnDisk::State(held) => format!(
+                "this host is node {} of swarm {}, which does not work at the moment{}",
+                held.node_id,
+                held.cluster_id,
+                if swarm.error.is_empty() { String::new() } else { format!(" ({})", swarm.error) }
+            ),
+            _ => format!("this host is part of a swarm that does not work at the moment ({})", swarm.error),
+        },
         _ if swarm.cluster_id.is_empty() => "this host is an active node of another swarm".to_owned(),
         _ => format!("this host is an active node of swarm {}", swarm.cluster_id),
     };
@@ -107,8 +136,8 @@ pub fn engine_settings(facts: &EngineFacts) -> Result<()> {
 }
 
 /// The name of the interface that has the swarm's address; `None` where it is translated to this host.
-pub(super) fn address(
-    manifest: &Manifest,
+pub(super) fn address<P>(
+    manifest: &Manifest<P>,
     addresses: &[LocalAddress],
     overrides: &Overrides,
 ) -> Result<Option<String>> {
@@ -141,7 +170,7 @@ pub(super) fn address(
 }
 
 /// The address of the overlay traffic, if it was set apart; this host must have it.
-pub(super) fn data_path_addr(manifest: &Manifest, addresses: &[LocalAddress]) -> Result<Option<String>> {
+pub(super) fn data_path_addr<P>(manifest: &Manifest<P>, addresses: &[LocalAddress]) -> Result<Option<String>> {
     let Some(recorded) = manifest.restore.data_path_addr.as_deref().filter(|addr| !addr.is_empty()) else {
         return Ok(None);
     };
@@ -159,7 +188,7 @@ pub(super) fn data_path_addr(manifest: &Manifest, addresses: &[LocalAddress]) ->
 }
 
 /// What the clear part of the archive says of the state.
-pub fn state(manifest: &Manifest, has_unlock_key: bool, now: Timestamp) -> Result<()> {
+pub fn state<P>(manifest: &Manifest<P>, has_unlock_key: bool, now: Timestamp) -> Result<()> {
     if manifest.autolock && !has_unlock_key {
         return Err(Fault::refused("the swarm of this backup is autolocked, and its unlock key was not given")
             .advice("write what `docker swarm unlock-key -q` printed into a file and name it with --unlock-key FILE, or with restore.unlock_key_file in the configuration")
@@ -177,7 +206,7 @@ pub fn state(manifest: &Manifest, has_unlock_key: bool, now: Timestamp) -> Resul
     certificates(manifest, now)
 }
 
-fn certificates(manifest: &Manifest, now: Timestamp) -> Result<()> {
+fn certificates<P>(manifest: &Manifest<P>, now: Timestamp) -> Result<()> {
     if let Some(begin) = manifest.certificate.node_not_before
         && begin > now + CLOCK_TOLERANCE
     {
@@ -198,7 +227,7 @@ fn certificates(manifest: &Manifest, now: Timestamp) -> Result<()> {
 }
 
 /// An engine that is older than the one that wrote the state.
-pub fn engine_version(manifest: &Manifest, facts: &EngineFacts) -> Result<()> {
+pub fn engine_version<P>(manifest: &Manifest<P>, facts: &EngineFacts) -> Result<()> {
     let (backup, host) = (EngineVersion::parse(&manifest.engine_version), EngineVersion::parse(&facts.version));
     if let (Some(backup), Some(host)) = (backup, host)
         && host < backup
@@ -215,13 +244,13 @@ pub fn engine_version(manifest: &Manifest, facts: &EngineFacts) -> Result<()> {
 
 /// Old managers that still answer: the restored twin has their raft ids in its list of removed members, and whoever
 /// is told so deletes its own state (swarmkit `manager/state/raft/transport/peer.go`, `node/node.go`).
-pub fn fence(living: &[String]) -> Result<()> {
+pub fn fence<T: Display>(living: &[T]) -> Result<()> {
     if living.is_empty() {
         return Ok(());
     }
     Err(Fault::refused(format!(
         "old managers of this swarm are alive at {}: a restored twin would make them delete their state",
-        living.join(", ")
+        living.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
     ))
     .advice("if the swarm is well, join this host to it instead: `docker swarm join-token manager` there")
     .advice("if it is dying, shut those managers down or cut them off for good, then say --fenced")

@@ -29,7 +29,7 @@ pub struct InitRequest {
 
 impl InitRequest {
     /// Refuses addresses that the engine could not use here.
-    pub fn of(manifest: &Manifest, addresses: &[LocalAddress], overrides: &Overrides) -> Result<Self> {
+    pub fn of<P>(manifest: &Manifest<P>, addresses: &[LocalAddress], overrides: &Overrides) -> Result<Self> {
         Ok(Self {
             listen_addr: listen_addr(manifest, addresses)?,
             advertise_addr: manifest.raft_addr.to_string(),
@@ -43,7 +43,7 @@ impl InitRequest {
     }
 
     /// For a second engine, whose network has the old addresses.
-    pub fn at_old_address(manifest: &Manifest) -> Result<Self> {
+    pub fn at_old_address<P>(manifest: &Manifest<P>) -> Result<Self> {
         let ip_of = |ip| LocalAddress { interface: "lo".to_owned(), ip };
         let there: Vec<LocalAddress> = super::old_addresses(manifest).into_iter().map(ip_of).collect();
         Self::of(manifest, &there, &Overrides::default())
@@ -72,7 +72,7 @@ impl InitRequest {
 
 /// As it was, where this host can listen there. An engine whose advertised address is on no interface (NAT) must be
 /// told one that is (moby `daemon/cluster/swarm.go`, `errMustSpecifyListenAddr`).
-fn listen_addr(manifest: &Manifest, addresses: &[LocalAddress]) -> Result<String> {
+fn listen_addr<P>(manifest: &Manifest<P>, addresses: &[LocalAddress]) -> Result<String> {
     let port = manifest.raft_addr.port();
     let is_local = |ip: IpAddr| addresses.iter().any(|local| local.ip == ip);
     let recorded = manifest.restore.listen_addr.as_deref().and_then(|addr| addr.parse::<SocketAddr>().ok());

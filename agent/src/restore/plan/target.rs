@@ -32,8 +32,8 @@ pub struct Target {
 
 impl Target {
     /// Refuses a host that has the swarm's own address, and one where it is not clear which address is meant.
-    pub(super) fn choose(
-        manifest: &Manifest,
+    pub(super) fn choose<P>(
+        manifest: &Manifest<P>,
         addresses: &[LocalAddress],
         wanted: &Readdress,
         overrides: &Overrides,
@@ -90,7 +90,7 @@ fn only(old: IpAddr, addresses: &[LocalAddress]) -> Result<&LocalAddress> {
 }
 
 /// Where the old manager was to be reached, and where its overlay traffic went.
-pub fn old_addresses(manifest: &Manifest) -> Vec<IpAddr> {
+pub fn old_addresses<P>(manifest: &Manifest<P>) -> Vec<IpAddr> {
     let raft = manifest.raft_addr.ip();
     let data_path = manifest.restore.data_path_addr.as_deref().and_then(|addr| addr.parse::<IpAddr>().ok());
     [raft].into_iter().chain(data_path.filter(|ip| *ip != raft)).collect()

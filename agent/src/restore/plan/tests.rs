@@ -13,8 +13,9 @@ use super::*;
 use crate::{
     exit::Exit,
     fault::Rendered,
-    host::engine::LocalSwarm,
+    host::engine::{LocalSwarm, SwarmState},
     inspection::tests::inventory_of,
+    restore::holding::Held,
     swarm::{Damage, Examined, Warning, inventory::Cluster},
 };
 
@@ -70,7 +71,7 @@ struct Situation {
     facts: EngineFacts,
     addresses: Vec<LocalAddress>,
     living: Vec<String>,
-    on_disk: Option<(String, String)>,
+    on_disk: OnDisk,
     receipt: Option<(BackupId, Timestamp)>,
     newest: bool,
     has_unlock_key: bool,
@@ -92,7 +93,7 @@ fn situation() -> Situation {
         },
         addresses: vec![local("127.0.0.1", "lo"), local("10.0.0.4", "eth0")],
         living: Vec::new(),
-        on_disk: None,
+        on_disk: OnDisk::Nothing,
         receipt: None,
         newest: true,
         has_unlock_key: false,
@@ -105,7 +106,7 @@ fn decide_with(manifest: &Manifest, situation: &Situation, overrides: &Overrides
         facts: &situation.facts,
         addresses: &situation.addresses,
         living: &situation.living,
-        on_disk: situation.on_disk.as_ref(),
+        on_disk: &situation.on_disk,
         receipt: situation.receipt,
         newest: situation.newest,
         has_unlock_key: situation.has_unlock_key,
@@ -151,8 +152,13 @@ fn a_fresh_host_with_the_address_gets_a_plan_that_hands_back_the_spec() {
     assert!(plan.notes.iter().any(|note| note.contains("written by engine 20.10.24")), "{:?}", plan.notes);
 }
 
+fn held(cluster: &str, node: &str) -> OnDisk {
+    let (cluster_id, node_id) = (cluster.into(), node.into());
+    OnDisk::State(Held { cluster_id, node_id, is_manager: true, is_taken_up: true })
+}
+
 fn working(situation: &mut Situation) {
-    situation.on_disk = Some(("cluster".into(), "node".into()));
+    situation.on_disk = held("cluster", "node");
     situation.facts.swarm = LocalSwarm {
         state: SwarmState::Active,
         cluster_id: "cluster".into(),
@@ -202,7 +208,7 @@ fn a_healed_host_is_left_alone_and_one_that_moved_on_is_not_rolled_back() {
 #[test]
 fn a_healed_host_that_waits_for_its_unlock_key_gets_it() {
     let mut locked = situation();
-    locked.on_disk = Some(("cluster".into(), "node".into()));
+    locked.on_disk = held("cluster", "node");
     locked.facts.swarm.state = SwarmState::Locked;
     let rendered = Rendered::of(&decide(&manifest(), &locked, false).expect_err("there is no key"));
     assert!(rendered.exit == Exit::Refused && rendered.to_string().contains("--unlock-key"), "{rendered}");
@@ -220,6 +226,44 @@ fn a_manager_that_lost_its_majority_is_told_how_to_keep_its_state() {
     assert_eq!(rendered.exit, Exit::Refused);
     assert!(rendered.to_string().contains("recover-quorum"), "{rendered}");
     planned(decide(&manifest(), &situation, true));
+}
+
+#[test]
+fn whatever_an_engine_starts_with_is_replaced_only_when_told() {
+    let not_taken_up = |on_disk: OnDisk| match on_disk {
+        OnDisk::State(held) => OnDisk::State(Held { is_taken_up: false, ..held }),
+        other => other,
+    };
+    let (own, other) = (held("cluster", "node"), held("other", "someone"));
+    for (state, on_disk, said) in [
+        (SwarmState::Error, own.clone(), "its own state may be newer"),
+        (SwarmState::Pending, own.clone(), "its own state may be newer"),
+        (SwarmState::Inactive, own.clone(), "the engine does not take it up"),
+        (SwarmState::Inactive, not_taken_up(own.clone()), "its own state may be newer"),
+        (SwarmState::Error, other.clone(), "is node someone of swarm other"),
+        (SwarmState::Inactive, other.clone(), "is node someone of swarm other"),
+        (SwarmState::Pending, other.clone(), "is joining a swarm"),
+        (SwarmState::Locked, other.clone(), "holds a locked swarm"),
+        (SwarmState::Error, OnDisk::Unknown, "part of a swarm that does not work"),
+        (SwarmState::Pending, OnDisk::Nothing, "is joining a swarm"),
+    ] {
+        let mut situation = Situation { on_disk, has_unlock_key: true, ..situation() };
+        situation.facts.swarm.state = state;
+        let rendered = Rendered::of(&decide(&manifest(), &situation, false).expect_err("it may be in use"));
+        assert!(rendered.exit == Exit::Refused && rendered.what.contains(said), "{state:?}: {rendered}");
+        assert!(rendered.advice.iter().any(|advice| advice.contains("--force")), "{rendered}");
+        planned(decide(&manifest(), &situation, true));
+    }
+    for (state, on_disk) in [
+        (SwarmState::Inactive, OnDisk::Nothing),
+        (SwarmState::Inactive, OnDisk::Unknown),
+        (SwarmState::Inactive, not_taken_up(other)),
+        (SwarmState::Error, OnDisk::Nothing),
+    ] {
+        let mut situation = Situation { on_disk, ..situation() };
+        situation.facts.swarm.state = state;
+        planned(decide(&manifest(), &situation, false));
+    }
 }
 
 #[test]

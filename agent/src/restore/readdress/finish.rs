@@ -13,8 +13,9 @@ use crate::{
     },
     report::Phases,
     restore::{
-        Readdressed, RestoreReport,
+        Readdressed,
         change::Change,
+        confirm::Confirmed,
         journal::Phase,
         plan::{Target, checks},
         strictness::Strictness,
@@ -31,7 +32,7 @@ impl Change<'_> {
         &mut self,
         strictness: Strictness,
         phases: &mut Phases,
-    ) -> Result<RestoreReport> {
+    ) -> Result<Confirmed> {
         let own = self.engine.facts().await?.swarm.node_id;
         let plan = &self.record().plan;
         let target = plan.readdress.clone().context("the plan names no new address")?;
@@ -49,14 +50,13 @@ impl Change<'_> {
         let mut compared = Compared::of(&recorded, &listing::inventory(&view));
         compared.lost.retain(|difference| !is_removed(difference, &old));
         compared.harmless.retain(|difference| difference.id != own);
-        let mut attention = self.check_settings(&view);
+        let mut attention = self.attention.clone();
+        attention.extend(self.check_settings(&view));
         attention.extend(strictness.weigh(&compared)?);
-        attention.extend(self.settle_down().await?);
-        attention.extend(self.settle_down_elsewhere(&target).await?);
         let bound = Bound::find(&view, &recorded, &old, &own);
         attention.extend(bound.unplaceable.iter().cloned());
-        let report = self.report(&recorded, compared.harmless, attention, strictness).await?;
-        Ok(RestoreReport { readdressed: Some(Readdressed { node_id: own, addr: target.addr, bound }), ..report })
+        let readdressed = Some(Readdressed { node_id: own, addr: target.addr, bound });
+        Ok(Confirmed { strictness, differences: compared.harmless, attention, readdressed })
     }
 
     /// The node joined drained.
@@ -97,7 +97,7 @@ impl Change<'_> {
     }
 
     /// Waits for what the new manager does by itself; answers with what did not come.
-    async fn settle_down_elsewhere(&self, target: &Target) -> Result<Vec<String>> {
+    pub(in crate::restore) async fn settle_down_elsewhere(&self, target: &Target) -> Result<Vec<String>> {
         let state_dir = self.placement.state_dir();
         let mut attention = Vec::new();
         let locked = || Ok(key_file::is_locked_in(&state_dir).unwrap_or_default());

@@ -2,75 +2,79 @@
 
 use anyhow::Result;
 
-use super::{SUCCESSION, stands_alone};
+use super::SUCCESSION;
 use crate::{
     host::{
-        engine::{Engine, LocalSwarm, SwarmState},
+        engine::Engine,
         placement::Placement,
         second_engine::SecondEngine,
         systemd::Systemd,
     },
     restore::{
         Restore,
+        holding::OnDisk,
         journal::{Phase, Record},
+        ready::Waits,
         settle::Way,
     },
+    swarm::{Examined, Proof},
 };
 
-/// What the journal and the engine say at once.
+/// What the disk says before the engine is asked.
 #[derive(Debug, PartialEq, Eq)]
 enum Guess {
     Sure(Way),
-    /// The swarm may be this host's alone; it is, if it leads without the old manager.
+    /// The swarm may be this host's alone by now, and in use.
     PerhapsAlone,
-    /// It is, and waits for its key.
-    Locked,
 }
 
-fn guess(record: &Record, swarm: &LocalSwarm, has_moved: bool, force: bool) -> Guess {
+fn guess(record: &Record, on_disk: &OnDisk, has_moved: bool, force: bool) -> Guess {
     if record.phase <= Phase::Stop || !has_moved {
         return Guess::Sure(Way::Forget);
     }
-    let is_foreign = !swarm.cluster_id.is_empty() && swarm.cluster_id != record.plan.cluster_id;
-    if is_foreign {
-        return Guess::Sure(if force { Way::PutBack } else { Way::Refuse });
-    }
-    match (record.phase, swarm.state) {
-        (Phase::Remove | Phase::Confirm, SwarmState::Locked) => Guess::Locked,
-        (Phase::Demote | Phase::Remove | Phase::Confirm, SwarmState::Active | SwarmState::Pending) => {
-            Guess::PerhapsAlone
-        }
+    // The old manager was asked to be none, or may have been before the way back was begun.
+    let may_be_alone = matches!(record.phase, Phase::Demote | Phase::Remove | Phase::Confirm | Phase::Undo);
+    let foreign = Guess::Sure(if force { Way::PutBack } else { Way::Refuse });
+    match on_disk {
+        OnDisk::State(held) if held.cluster_id != record.plan.cluster_id => foreign,
+        OnDisk::State(_) if may_be_alone => Guess::PerhapsAlone,
+        OnDisk::Nothing if matches!(record.phase, Phase::Remove | Phase::Confirm) => Guess::Sure(Way::Forget),
+        OnDisk::Unknown if may_be_alone => foreign,
         _ => Guess::Sure(Way::PutBack),
     }
+}
+
+/// What becomes of a state that was joined and does not work: of two managers one died with the run that was cut short.
+fn way_of_joined(old: &str, own: &str, examined: Option<&Examined>) -> Way {
+    let raft = examined.filter(|examined| examined.proof == Proof::Proven).and_then(|examined| examined.raft.as_ref());
+    let Some(raft) = raft else { return Way::Keep };
+    let is = |wanted: &str| raft.members.iter().any(|member| member.node_id.as_deref() == Some(wanted));
+    let nobody_else = raft.members.iter().all(|member| matches!(member.node_id.as_deref(), Some(id) if id == old || id == own));
+    if is(old) && nobody_else { Way::PutBack } else { Way::Keep }
 }
 
 /// A swarm of which the old manager is still a member died with that one, and nothing of it ran here.
 pub async fn way(
     restore: &Restore<'_>,
     record: &Record,
-    swarm: &LocalSwarm,
     placement: &Placement,
+    waits: Waits,
     force: bool,
 ) -> Result<Way> {
     // Whatever is left of the old manager takes no part any more.
     SecondEngine::remove_left(&Systemd::connect().await?, restore.config).await?;
-    match guess(record, swarm, placement.has_moved(), force) {
-        Guess::Sure(way) => return Ok(way),
-        Guess::PerhapsAlone => {}
-        Guess::Locked => {
-            restore.check_can_unlock(record, placement)?;
-            restore.unlock_present().await?;
-        }
+    let on_disk = OnDisk::read(&placement.state_dir());
+    if let Guess::Sure(way) = guess(record, &on_disk, placement.has_moved(), force) {
+        return Ok(way);
     }
-    let engine = Engine::at(&restore.config.engine.socket);
-    let own = engine.facts().await?.swarm.node_id;
-    match stands_alone(&engine, &own, SUCCESSION).await {
-        Ok(()) => Ok(Way::Confirm),
-        Err(error) => {
-            tracing::warn!("{error:#}");
-            Ok(Way::PutBack)
-        }
+    if restore.works_after_all(record, placement, waits).await?.is_some() {
+        let engine = Engine::at(&restore.config.engine.socket);
+        super::is_no_manager(&engine, &record.plan.node_id, SUCCESSION).await?;
+        return Ok(Way::Confirm);
     }
+    let own = on_disk.held().map_or("", |held| held.node_id.as_str());
+    let examined = restore.examine_present(&placement.state_dir()).await;
+    Ok(way_of_joined(&record.plan.node_id, own, examined.as_ref()))
 }
 
 #[cfg(test)]
@@ -78,7 +82,13 @@ mod tests {
     use swarmdr_archive::manifest::Counts;
 
     use super::*;
-    use crate::{restore::plan::tests::a_plan, swarm::inventory::Cluster};
+    use crate::{
+        restore::{
+            holding::Held,
+            plan::tests::{a_plan, examined},
+        },
+        swarm::inventory::{Cluster, Member, Raft},
+    };
 
     #[test]
     fn only_what_may_be_alone_is_looked_at() {
@@ -86,31 +96,52 @@ mod tests {
         let plan = a_plan(std::path::Path::new("/data"));
         let begun_at = "2026-11-21T12:00:00Z".parse().expect("is a time");
         let record = Record::new(begun_at, plan, None, Counts::default(), recorded);
-        let swarm = |state, cluster: &str| LocalSwarm { state, cluster_id: cluster.into(), ..LocalSwarm::default() };
-        let none = swarm(SwarmState::Inactive, "");
-        let ours = swarm(SwarmState::Active, "cluster");
-        let leaderless = swarm(SwarmState::Active, "");
-        let locked = swarm(SwarmState::Locked, "");
-        let other = swarm(SwarmState::Active, "other");
-        for (phase, has_moved, now, expected) in [
-            (Phase::Ready, false, &none, Guess::Sure(Way::Forget)),
+        let state = |cluster: &str| {
+            let (cluster_id, node_id) = (cluster.into(), "new".into());
+            OnDisk::State(Held { cluster_id, node_id, is_manager: true, is_taken_up: true })
+        };
+        let (ours, other) = (state("cluster"), state("other"));
+        for (phase, has_moved, on_disk, expected) in [
+            (Phase::Ready, false, &OnDisk::Nothing, Guess::Sure(Way::Forget)),
             (Phase::Stop, false, &other, Guess::Sure(Way::Forget)),
             (Phase::Aside, false, &other, Guess::Sure(Way::Forget)),
-            (Phase::Aside, true, &none, Guess::Sure(Way::PutBack)),
-            (Phase::Start, true, &none, Guess::Sure(Way::PutBack)),
+            (Phase::Aside, true, &OnDisk::Nothing, Guess::Sure(Way::PutBack)),
+            (Phase::Start, true, &OnDisk::Nothing, Guess::Sure(Way::PutBack)),
+            (Phase::Join, true, &OnDisk::Unknown, Guess::Sure(Way::PutBack)),
             (Phase::Join, true, &ours, Guess::Sure(Way::PutBack)),
-            (Phase::Join, true, &leaderless, Guess::Sure(Way::PutBack)),
-            (Phase::Demote, true, &leaderless, Guess::PerhapsAlone),
             (Phase::Demote, true, &ours, Guess::PerhapsAlone),
-            (Phase::Demote, true, &locked, Guess::Sure(Way::PutBack)),
-            (Phase::Remove, true, &locked, Guess::Locked),
+            (Phase::Remove, true, &ours, Guess::PerhapsAlone),
             (Phase::Confirm, true, &ours, Guess::PerhapsAlone),
-            (Phase::Undo, true, &ours, Guess::Sure(Way::PutBack)),
+            (Phase::Undo, true, &ours, Guess::PerhapsAlone),
+            (Phase::Confirm, true, &OnDisk::Nothing, Guess::Sure(Way::Forget)),
+            (Phase::Confirm, true, &OnDisk::Unknown, Guess::Sure(Way::Refuse)),
             (Phase::Join, true, &other, Guess::Sure(Way::Refuse)),
+            (Phase::Confirm, true, &other, Guess::Sure(Way::Refuse)),
         ] {
             let record = Record { phase, ..record.clone() };
-            assert_eq!(guess(&record, now, has_moved, false), expected, "{phase:?} {has_moved} {now:?}");
+            assert_eq!(guess(&record, on_disk, has_moved, false), expected, "{phase:?} {has_moved} {on_disk:?}");
         }
         assert_eq!(guess(&Record { phase: Phase::Join, ..record }, &other, true, true), Guess::Sure(Way::PutBack));
+    }
+
+    #[test]
+    fn a_swarm_of_two_without_the_old_one_is_put_away_and_nothing_else() {
+        let of = |members: &[&str]| {
+            let member = |id: &&str| Member { node_id: Some((*id).to_owned()), ..Member::default() };
+            Examined {
+                raft: Some(Raft { members: members.iter().map(member).collect(), ..Raft::default() }),
+                ..examined()
+            }
+        };
+        for (now, expected) in [
+            (Some(of(&["old", "new"])), Way::PutBack),
+            (Some(of(&["new"])), Way::Keep),
+            (Some(of(&["new", "joined"])), Way::Keep),
+            (Some(of(&["old", "new", "joined"])), Way::Keep),
+            (Some(Examined { raft: None, ..examined() }), Way::Keep),
+            (None, Way::Keep),
+        ] {
+            assert_eq!(way_of_joined("old", "new", now.as_ref()), expected, "{now:?}");
+        }
     }
 }
