@@ -27,6 +27,7 @@ use crate::{
         holding::{self, OnDisk},
         journal,
         plan::{self, Decision, checks},
+        unfinished,
     },
     stage,
     swarm::{self, Examined, UnlockKey},
@@ -259,6 +260,7 @@ impl Recovery<'_> {
         let (counts, inventory) = (stranded.manifest.counts, stranded.inventory.clone());
         let mut record = journal::Record::new(self.restore.now, ready.restore.clone(), aside, counts, inventory);
         record.locked_key = key_file::locked_text(&staging)?;
+        unfinished::note_data_root(self.restore.config, &ready.facts.data_root);
         let journal = journal::Journal::begin(&ready.facts.data_root, record)?;
         Change::new(&self.restore, placement, journal).await
     }

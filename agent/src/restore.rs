@@ -16,6 +16,7 @@ mod ready;
 mod report;
 mod settle;
 mod strictness;
+pub mod unfinished;
 pub mod version;
 
 use std::{
@@ -273,6 +274,7 @@ impl Restore<'_> {
             staged.and_then(|staged| self.record(plan, &prepared.head.manifest, &staged, &placement, &staging));
         let record = record.inspect_err(|_| placement.tidy())?;
         self.check_again(&prepared).await.inspect_err(|_| placement.tidy())?;
+        unfinished::note_data_root(self.config, &data_root);
         let journal = Journal::begin(&data_root, record)?;
         let mut report = Change::new(self, placement, journal).await?.carry_out(&mut phases).await?;
         report.findings.extend(prepared.findings);

@@ -35,6 +35,8 @@ pub struct Status {
     pub last_backup: Option<Made>,
     pub last_proof: Option<Proved>,
     pub drills: Drilled,
+    /// What is known of a restore on this host that was cut short.
+    pub unfinished_restore: Option<String>,
     #[serde(skip)]
     pub history: History,
 }
@@ -175,6 +177,9 @@ impl Status {
         }
         if spool.damaged > 0 {
             say(Level::Warning, format!("{} damaged archives were set aside in the spool", spool.damaged));
+        }
+        if let Some(told) = &self.unfinished_restore {
+            say(Level::Critical, told.clone());
         }
         match &self.last_run {
             Some(run) if matches!(run.exit, 0 | 3) => {}

@@ -23,6 +23,7 @@ use crate::{
         network,
         unlock::RunningKey,
     },
+    restore::unfinished,
     schedule::Schedule,
 };
 
@@ -59,6 +60,7 @@ impl Backup<'_> {
         let (own, cluster) = (&facts.swarm.node_id, &facts.swarm.cluster_id);
 
         let mut courier = Courier::open(self).await?;
+        courier.attention.extend(unfinished::in_data_root(&facts.data_root));
         let sent = if request.dry_run { Vec::new() } else { courier.send_waiting().await? };
         let chain = self.look_into_vaults(&mut courier, cluster).await?;
         let view = engine.manager_view().await?;

@@ -13,7 +13,7 @@ use crate::{
         network, space,
         unlock::RunningKey,
     },
-    restore::version::EngineVersion,
+    restore::{unfinished, version::EngineVersion},
     unlock_key::GivenKey,
 };
 
@@ -37,6 +37,9 @@ pub async fn check(config: &Config, diagnosis: &mut Diagnosis) -> Option<Manager
         }
     };
     diagnosis.add(version(&facts.version));
+    if let Some(told) = unfinished::in_data_root(&facts.data_root) {
+        diagnosis.add(Check::fail("restore.finished", told).fix("run `swarmdr-agent restore --latest`"));
+    }
     if let Err(error) = plan::check_manager(&facts) {
         let found = Check::failed("swarm.manager", &error);
         diagnosis.add(Check { level: super::Level::Warn, ..found });

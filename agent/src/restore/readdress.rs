@@ -34,6 +34,7 @@ use super::{
     journal::{Journal, Phase},
     plan::{self, Target},
     strictness::Strictness,
+    unfinished::note_data_root,
 };
 use crate::{
     fault::Fault,
@@ -116,6 +117,7 @@ impl Restore<'_> {
         let formed = old.form(self, manifest, &recorded);
         self.shutdown.or_interrupted(formed).await.context("the backup cannot be restored; nothing was changed")?;
         self.check_again(prepared).await?;
+        note_data_root(self.config, &data_root);
         let journal = Journal::begin(&data_root, record)?;
         let change = Change::new(self, placement, journal).await?;
         let steps = async |change: &mut Change<'_>| Box::pin(change.take_over(target, twin, phases)).await;

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     drill::{Receipt, receipts},
     history::History,
+    restore::unfinished,
     schedule::Schedule,
     spool::{self, Spool},
     vault::{
@@ -46,6 +47,7 @@ pub async fn gather(config: &Config, keys: &TrustedKeys, cluster: Option<&str>, 
         last_backup: history.backup.clone(),
         last_proof: history.proof.clone(),
         drills: Drilled::new(&config.drill, &receipts.concat()),
+        unfinished_restore: unfinished::on_this_host(config),
         history,
     };
     if let Some(schedule) = Schedule::from_config(&config.schedule)? {

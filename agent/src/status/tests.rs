@@ -52,6 +52,7 @@ pub(crate) fn fine() -> Status {
         last_backup: None,
         last_proof: Some(Proved { at: time("2026-11-20T00:00:00Z"), good: true, checked: 3, newest: None }),
         drills: Drilled::default(),
+        unfinished_restore: None,
         history: History::default(),
     };
     status.judge();
