@@ -181,7 +181,12 @@ impl Restore<'_> {
             has_unlock_key: self.unlock_key.is_some(),
             now: self.now,
         };
-        RestorePlan::make(manifest, &source.to_string(), &self.config.engine.units(), &seen, &terms.overrides)
+        let units = self.config.engine.units();
+        let decision = RestorePlan::make(manifest, &source.to_string(), &units, &seen, &terms.overrides)?;
+        if let Decision::Restore(plan) = &decision {
+            self.require_port(plan).await?;
+        }
+        Ok(decision)
     }
 
     /// What this host holds at this moment.

@@ -9,13 +9,14 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::mounts;
 use crate::fault::Fault;
 
 /// How names of staging directories begin.
@@ -50,21 +51,22 @@ impl Placement {
             id: id.to_owned(),
             had_state: false,
         };
-        let root = fs::metadata(data_root)
+        fs::metadata(data_root)
             .with_context(|| format!("failed to look at the engine's data root {}", data_root.display()))?;
         match fs::symlink_metadata(placement.state_dir()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(placement),
             Err(error) => return Err(error).context("failed to look at the state directory"),
-            Ok(state) if state.is_dir() && state.dev() == root.dev() => placement.had_state = true,
+            Ok(state) if state.is_dir() => placement.had_state = true,
             Ok(_) => {
                 return Err(Fault::refused(format!(
-                    "{} is a symbolic link or a mount point, so it cannot be replaced in one step",
+                    "{} is no directory (a symbolic link?), so it cannot be replaced in one step",
                     placement.state_dir().display()
                 ))
                 .advice("make it a plain directory on the engine's data root for the restore")
                 .into());
             }
         }
+        require_unmounted(&placement.state_dir())?;
         Ok(placement)
     }
 
@@ -160,6 +162,22 @@ impl Placement {
             })
             .with_context(|| format!("failed to rename {} to {}", from.display(), to.display()))
     }
+}
+
+/// A mount point cannot be renamed, and one inside would go aside with the old state and come back over the new one.
+fn require_unmounted(state_dir: &Path) -> Result<()> {
+    let mounted = mounts::within(state_dir)?;
+    if mounted.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::refused(format!(
+        "something is mounted at {}, so {} cannot be replaced in one step",
+        mounts::list(&mounted),
+        state_dir.display()
+    ))
+    .advice("stop the engine, unmount it (`umount`, and its line in /etc/fstab), and start the engine again")
+    .advice("to keep the state on a disk of its own, mount that one as the engine's data root (`data-root` in /etc/docker/daemon.json)")
+    .into())
 }
 
 /// The first of `swarm.WORD-ID`, `swarm.WORD-ID.2`, … that is not taken.

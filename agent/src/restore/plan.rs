@@ -204,6 +204,14 @@ impl fmt::Display for RestorePlan {
 }
 
 impl RestorePlan {
+    /// Where this host's engine listens as a manager.
+    pub fn listens_on(&self) -> Option<SocketAddr> {
+        match &self.readdress {
+            Some(target) => Some(target.addr),
+            None => self.init.listen_addr.parse().ok(),
+        }
+    }
+
     fn aside(&self) -> PathBuf {
         self.state_dir.with_file_name(format!("swarm.before-{}", self.id))
     }

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::Restore;
+use super::{Restore, RestorePlan};
 use crate::{
     host::{
         engine::{Engine, EngineFacts},
         engine_units::EngineControl,
         network::{self, LocalAddress},
+        port,
         systemd::Systemd,
     },
     source::{Choice, Found, Source},
@@ -100,6 +101,14 @@ impl Restore<'_> {
     async fn start_engine(&self) -> Result<()> {
         tracing::info!("starting the engine");
         EngineControl::connect(self.config).await?.start().await
+    }
+
+    /// Refuses a host where something else listens in the new manager's place. The engine itself lets go when it stops.
+    pub(super) async fn require_port(&self, plan: &RestorePlan) -> Result<()> {
+        let service = &self.config.engine.service;
+        let state = async { Systemd::connect().await?.state(service).await };
+        let own = state.await.ok().map(|unit| unit.main_pid).filter(|pid| *pid != 0);
+        plan.listens_on().map_or(Ok(()), |listen| port::require_free(listen, own))
     }
 
     async fn engine_unit(&self) -> Unit {

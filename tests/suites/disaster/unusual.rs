@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use swarmdr_tests::lab::{Engine, HostSpec, addr};
+use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
 use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm};
+use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint};
 
-use super::{fill, generations, text};
+use super::{LIMIT, fill, generations, text};
 
 #[tokio::test]
 async fn unusual_addresses_and_places_come_back_as_they_were() -> Result<()> {
@@ -50,6 +50,7 @@ async fn come_back(engine: Engine) -> Result<()> {
     let refused = agent_json(&host, 4, &restore)?;
     assert!(text(&refused, "/error")?.contains("goes through 10.88.0.11"), "{refused:#}");
     host.sh(data_path)?;
+    refused_before_the_engine_is_touched(&host, &restore)?;
     let report = agent_json(&host, 0, &restore)?;
     assert!(report["notes"].to_string().contains("/var/lib/elsewhere"), "{report:#}");
     assert_eq!(describe_swarm(&host)?, sixth_before);
@@ -66,4 +67,29 @@ async fn come_back(engine: Engine) -> Result<()> {
     let listening = host.sh("ss -Hlnt 'sport = :2377'")?;
     assert!(listening.contains("10.77.0.15:2377"), "{listening}");
     Ok(())
+}
+
+/// A port that is taken, and mounts of the state's own filesystem, in a dry run and in a run.
+fn refused_before_the_engine_is_touched(host: &Host, restore: &[&str]) -> Result<()> {
+    let refuse = |expected: &str| -> Result<()> {
+        let untouched = (fingerprint(host)?, host.sh("systemctl show --property=InvocationID docker.service")?);
+        for args in [restore.to_vec(), [restore, &["--dry-run"]].concat()] {
+            let refused = agent_json(host, 4, &args)?;
+            assert!(text(&refused, "/error")?.contains(expected), "{refused:#}");
+        }
+        assert_eq!((fingerprint(host)?, host.sh("systemctl show --property=InvocationID docker.service")?), untouched);
+        Ok(())
+    };
+    host.sh("systemd-run --quiet --unit=squatter systemd-socket-activate --listen=0.0.0.0:2377 cat")?;
+    host.wait_for("the port to be taken", LIMIT, || {
+        Ok(Some(host.sh("ss -Hlnt 'sport = :2377'")?).filter(|listening| !listening.is_empty()))
+    })?;
+    refuse("port 2377 of this host is taken by systemd-socket-")?;
+    host.sh("systemctl stop squatter; mkdir -p /var/lib/elsewhere/swarm/inside /root/mounted")?;
+    for place in ["/var/lib/elsewhere/swarm", "/var/lib/elsewhere/swarm/inside"] {
+        host.sh(&format!("mount --bind /root/mounted {place}"))?;
+        refuse(&format!("something is mounted at {place}, so"))?;
+        host.sh(&format!("umount {place}"))?;
+    }
+    host.sh("rmdir /var/lib/elsewhere/swarm/inside").map(drop)
 }
