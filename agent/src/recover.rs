@@ -336,15 +336,13 @@ impl fmt::Display for RecoveryReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        fault::Rendered,
-        host::engine::LocalSwarm,
-    };
+    use crate::{fault::Rendered, host::engine::LocalSwarm};
 
     #[test]
     fn a_living_manager_and_a_host_without_a_swarm_are_refused() {
         fence(&[]).expect("nobody answers");
-        let rendered = Rendered::of(&fence(&["10.0.0.5:2377".parse().expect("is an address")]).expect_err("one answers"));
+        let rendered =
+            Rendered::of(&fence(&["10.0.0.5:2377".parse().expect("is an address")]).expect_err("one answers"));
         assert!(rendered.exit == Exit::Refused && rendered.what.contains("10.0.0.5:2377"), "{rendered}");
         assert_eq!(rendered.advice.len(), 3, "{rendered}");
         let data_root = tempfile::tempdir().expect("is made");

@@ -160,13 +160,7 @@ impl Restore<'_> {
         Ok((decision, prepared))
     }
 
-    async fn decide(
-        &self,
-        manifest: &Manifest,
-        source: &Source,
-        holding: &Holding,
-        terms: &Terms,
-    ) -> Result<Decision> {
+    async fn decide(&self, manifest: &Manifest, source: &Source, holding: &Holding, terms: &Terms) -> Result<Decision> {
         let facts = &holding.facts;
         let elsewhere = terms.overrides.readdress.is_some();
         let living = if terms.fenced { Vec::new() } else { self.living_managers(manifest, elsewhere, holding).await };

@@ -4,6 +4,8 @@
 
 #[path = "disaster/again.rs"]
 mod again;
+#[path = "disaster/alive.rs"]
+mod alive;
 #[path = "disaster/cut.rs"]
 mod cut;
 #[path = "disaster/engines.rs"]
@@ -22,6 +24,8 @@ mod living;
 mod locked;
 #[path = "disaster/majority.rs"]
 mod majority;
+#[path = "disaster/net.rs"]
+mod net;
 #[path = "disaster/rotating.rs"]
 mod rotating;
 #[path = "disaster/unusual.rs"]

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::{
-    Readdressed, RestoreReport, change::Change, formation, journal::Record, plan::checks, prune,
-    strictness::Strictness,
+    Readdressed, RestoreReport, change::Change, formation, journal::Record, plan::checks, prune, strictness::Strictness,
 };
 use crate::{
     host::{

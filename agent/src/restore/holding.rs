@@ -220,7 +220,9 @@ impl Restore<'_> {
                 .because(cause)
         })?;
         let engine = crate::host::engine::Engine::at(socket);
-        engine.wait(limit, "the engine to take the unlock key", |facts| facts.swarm.state != SwarmState::Locked).await?;
+        engine
+            .wait(limit, "the engine to take the unlock key", |facts| facts.swarm.state != SwarmState::Locked)
+            .await?;
         Ok(())
     }
 

@@ -13,11 +13,7 @@ use swarmdr_archive::{BackupId, manifest::Manifest};
 
 use super::{holding::OnDisk, version::EngineVersion};
 use crate::{
-    host::{
-        engine::EngineFacts,
-        network::LocalAddress,
-        placement::Placement,
-    },
+    host::{engine::EngineFacts, network::LocalAddress, placement::Placement},
     report::count,
 };
 use checks::Present;

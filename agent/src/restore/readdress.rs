@@ -137,12 +137,7 @@ fn check_can_sign(staged: &Staged) -> Result<()> {
 
 impl Change<'_> {
     /// From a twin that works to a swarm that is this host's alone.
-    async fn take_over(
-        &mut self,
-        target: &Target,
-        twin: &mut Option<Twin>,
-        phases: &mut Phases,
-    ) -> Result<Confirmed> {
+    async fn take_over(&mut self, target: &Target, twin: &mut Option<Twin>, phases: &mut Phases) -> Result<Confirmed> {
         self.enter(Phase::Stop, phases)?;
         self.arm().await?;
         self.control.stop().await?;

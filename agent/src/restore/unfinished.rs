@@ -44,7 +44,8 @@ pub(crate) fn note_data_root(config: &Config, data_root: &Path) {
     if fs::read_to_string(&path).is_ok_and(|noted| noted == content) {
         return;
     }
-    let written = fs::create_dir_all(&config.state_dir).and_then(|()| whole_file::replace(&path, content.as_bytes(), 0o600));
+    let written =
+        fs::create_dir_all(&config.state_dir).and_then(|()| whole_file::replace(&path, content.as_bytes(), 0o600));
     if let Err(error) = written {
         tracing::warn!(%error, "{} could not be written", path.display());
     }

@@ -4,12 +4,7 @@ use anyhow::Result;
 
 use super::SUCCESSION;
 use crate::{
-    host::{
-        engine::Engine,
-        placement::Placement,
-        second_engine::SecondEngine,
-        systemd::Systemd,
-    },
+    host::{engine::Engine, placement::Placement, second_engine::SecondEngine, systemd::Systemd},
     restore::{
         Restore,
         holding::OnDisk,
@@ -49,7 +44,8 @@ fn way_of_joined(old: &str, own: &str, examined: Option<&Examined>) -> Way {
     let raft = examined.filter(|examined| examined.proof == Proof::Proven).and_then(|examined| examined.raft.as_ref());
     let Some(raft) = raft else { return Way::Keep };
     let is = |wanted: &str| raft.members.iter().any(|member| member.node_id.as_deref() == Some(wanted));
-    let nobody_else = raft.members.iter().all(|member| matches!(member.node_id.as_deref(), Some(id) if id == old || id == own));
+    let nobody_else =
+        raft.members.iter().all(|member| matches!(member.node_id.as_deref(), Some(id) if id == old || id == own));
     if is(old) && nobody_else { Way::PutBack } else { Way::Keep }
 }
 
