@@ -65,6 +65,9 @@ use crate::{
     vault::catalog::Filter,
 };
 
+/// What a new manager writes before it works, in bytes: two log segments, allocated in advance (etcd `wal.SegmentSizeBytes`).
+const FORMING: u64 = 2 * 64 * 1024 * 1024;
+
 /// What a run is asked to do.
 #[derive(Debug)]
 pub struct Request {
@@ -261,8 +264,12 @@ impl Restore<'_> {
         let data_root = plan.state_dir.parent().context("the state directory has no parent")?.to_owned();
         let placement = Placement::new(&data_root, &plan.id.to_string())?;
 
-        let needed = prepared.head.archive_size + prepared.head.manifest.payload.tar_size;
-        space::require(&data_root, needed, "the archive and the state that is unpacked from it")?;
+        let needed = prepared.head.archive_size + prepared.head.manifest.payload.tar_size + FORMING;
+        space::require(
+            &data_root,
+            needed,
+            "the archive, the state that is unpacked from it and the new manager's log",
+        )?;
 
         phases.begin("fetch");
         let archive = self.fetch(&prepared, &data_root).await?;
@@ -274,7 +281,7 @@ impl Restore<'_> {
         let record = record.inspect_err(|_| placement.tidy())?;
         self.check_again(&prepared).await.inspect_err(|_| placement.tidy())?;
         unfinished::note_data_root(self.config, &data_root);
-        let journal = Journal::begin(&data_root, record)?;
+        let journal = Journal::begin(&data_root, record).inspect_err(|_| placement.tidy())?;
         let mut report = Change::new(self, placement, journal).await?.carry_out(&mut phases).await?;
         report.findings.extend(prepared.findings);
         report.phases = phases.finish();

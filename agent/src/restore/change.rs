@@ -261,6 +261,7 @@ impl<'a> Change<'a> {
         faults::reach("undo-noted");
         let placed = self.replace_back().await;
         faults::reach("undone");
+        self.journal.release();
         let started = self.control.start().await.context("failed to start the engine on the old state");
         if started.is_ok()
             && let Err(error) = self.disarm().await

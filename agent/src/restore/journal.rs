@@ -23,8 +23,9 @@ use crate::{fault::Fault, faults, host::placement, swarm::Inventory, whole_file}
 /// Raised when an older agent could misread the file.
 const VERSION: u32 = 1;
 
-/// Reserved beyond twice the record, in bytes: for the file's name, and for filesystems that allocate in large units.
-const BALLAST: u64 = 256 * 1024;
+/// Reserved beyond twice the record, in bytes: for the old engine, which writes to its disk when it starts. With none left
+/// it comes up without its swarm (seen on 26.1.5: `write …/worker/tasks.db: no space left on device`).
+const BALLAST: u64 = 16 * 1024 * 1024;
 
 /// What is being done, or was about to be. In the order of a restore that works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -223,7 +224,7 @@ impl Journal {
     }
 
     /// Gives the reserved space back; false if there is none any more.
-    fn release(&self) -> bool {
+    pub(super) fn release(&self) -> bool {
         fs::remove_file(self.ballast()).is_ok()
     }
 }

@@ -38,7 +38,7 @@ enum How {
 }
 
 /// Each phase before it is written down, and after that before it is done; then the way back.
-const POINTS: [&str; 15] = [
+const POINTS: [&str; 18] = [
     "hang@stop",
     "hang@stop-noted",
     "hang@aside",
@@ -52,7 +52,10 @@ const POINTS: [&str; 15] = [
     "hang@confirm",
     "hang@confirm-noted",
     "hang@done",
+    "hang@finished",
     "panic@init-noted,hang@undo-noted",
+    "panic@init-noted,hang@undo-armed",
+    "panic@init-noted,hang@undo-stopped",
     "panic@init-noted,hang@undone",
 ];
 
@@ -128,7 +131,15 @@ fn cut_short(host: &mut Host, cut: Cut, how: How, forced: bool, before: &[String
     }
     drop(running);
     let had = match how {
-        How::Kill => host.sh("systemctl is-active docker.service || true")?,
+        How::Kill => {
+            let state = host.sh("systemctl is-active docker.service || true")?;
+            let failsafe = "systemctl list-units --plain --no-legend --state=active 'swarmdr-failsafe-*.timer'";
+            ensure!(
+                state == "active" || !host.sh(failsafe)?.is_empty(),
+                "the engine is {state}, and nothing starts it"
+            );
+            state
+        }
         How::PowerCut => {
             // What an engine that starts by itself makes of what lies there.
             host.boot()?;
