@@ -39,6 +39,11 @@ impl HostSpec {
     pub fn with(self, packages: &'static [&'static str]) -> Self {
         Self { packages, ..self }
     }
+
+    /// The root file system that it boots, built on first use.
+    pub fn tree(&self) -> Result<PathBuf> {
+        self.engine.tree_with(self.packages)
+    }
 }
 
 /// A host of a lab. Dropping it pulls its plug and removes its disk.
@@ -71,7 +76,7 @@ impl Host {
             "`{}` is no host name of the lab: 1 to 13 letters, digits and dashes",
             spec.name
         );
-        let tree = spec.engine.tree_with(spec.packages)?;
+        let tree = spec.tree()?;
         let disk = lab.reaper.dir().join(&spec.name);
         fs::create_dir(&disk).with_context(|| {
             format!("failed to create the disk of host {0}; is there one named {0} already?", spec.name)

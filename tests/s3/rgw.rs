@@ -43,6 +43,11 @@ impl Release {
         };
         Recipe { name, suite, packages: PACKAGES, tweaks: "" }
     }
+
+    /// The root file system of its daemons, built on first use.
+    pub fn tree(self) -> Result<PathBuf> {
+        Tree::get(&self.recipe())
+    }
 }
 
 /// How to start one. The default: release 20, plain HTTP, on this host's loopback.
@@ -88,7 +93,7 @@ pub struct Rgw {
 impl Rgw {
     /// Starts one and waits until it listens. The first start on a machine also builds its tree, about a minute.
     pub fn start(options: RgwOptions) -> Result<Self> {
-        let tree = Tree::get(&options.release.recipe())?;
+        let tree = options.release.tree()?;
         let begun = Instant::now();
         let sandbox = Sandbox::open(&tree, options.netns.as_deref())?;
         let listen = options.listen.unwrap_or(sandbox.address());

@@ -1,6 +1,7 @@
 //! Everything that the agent was heard to say, searched for values that nobody may hear.
 
-use anyhow::{Context, Result, ensure};
+use aho_corasick::AhoCorasick;
+use anyhow::{Context, Result, bail, ensure};
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use serde_json::Value;
 use swarmdr_tests::lab::{Host, Output};
@@ -95,9 +96,12 @@ impl Overheard {
             self.said.len(),
             self.planted.len()
         );
+        // All forms in one pass: there are hundreds, and what was said is as long as a hundred books.
+        let any = AhoCorasick::new(self.planted.iter().map(|(_, form)| form))?;
         for (who, text) in &self.said {
-            for (what, form) in &self.planted {
-                ensure!(!text.contains(form.as_str()), "`{who}` says {what}: {}", around(text, form));
+            if let Some(found) = any.find(text) {
+                let (what, form) = &self.planted[found.pattern()];
+                bail!("`{who}` says {what}: {}", around(text, form));
             }
         }
         Ok(())
