@@ -86,7 +86,7 @@ fn text<'a>(document: &'a Value, pointer: &str) -> Result<&'a str> {
 
 /// Empties the host again, and makes a swarm on it that is not to be lost.
 fn reset(host: &Host, with_swarm: bool) -> Result<()> {
-    host.sh("systemctl stop docker.socket docker.service; systemctl reset-failed docker.service
+    host.sh("systemctl stop docker.socket docker.service; systemctl reset-failed docker.socket docker.service
          rm -rf /var/lib/docker/swarm* /var/lib/docker/.swarmdr
          systemctl start docker.socket docker.service")?;
     host.wait_engine()?;

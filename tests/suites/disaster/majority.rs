@@ -64,6 +64,38 @@ async fn a_majority_that_is_lost_is_recovered_on_the_manager_that_is_left() -> R
     Ok(())
 }
 
+/// Its address is translated to it by somebody else, and its overlay traffic has an address of its own.
+#[tokio::test]
+async fn a_manager_behind_a_translated_address_is_recovered() -> Result<()> {
+    for engine in generations() {
+        let site = Site::new(Release::V20).await?;
+        let spec = |n: u8| HostSpec::new(&format!("m{n}"), *engine, addr(10 + n));
+        let [survivor, second] = site.lab.boot_all([spec(1), spec(2)])?;
+        survivor.sh(
+            "ip address add 10.88.0.11/24 dev host0
+             iptables -t nat -A PREROUTING -d 203.0.113.7 -j DNAT --to-destination 10.77.0.11
+             docker swarm init --advertise-addr 203.0.113.7 --listen-addr 10.77.0.11:2377 --data-path-addr 10.88.0.11",
+        )?;
+        survivor.wait_manager()?;
+        super::fill(&survivor)?;
+        let before = describe_swarm(&survivor)?;
+        second.sh("ip route add 203.0.113.7/32 via 10.77.0.11")?;
+        let token = survivor.docker(&["swarm", "join-token", "-q", "manager"])?;
+        second.docker(&["swarm", "join", "--token", &token, "203.0.113.7:2377"])?;
+        site.set_up_manager(&survivor)?;
+        second.destroy()?;
+        leaderless(&survivor)?;
+        let planned = agent_json(&survivor, 0, &["recover-quorum", "--dry-run"])?;
+        assert_eq!(planned["raft_addr"], "203.0.113.7:2377", "{planned:#}");
+        let report = agent_json(&survivor, 0, &["recover-quorum"])?;
+        assert_eq!(describe_swarm(&survivor)?, before);
+        assert_eq!(report["init"]["data_path_addr"], "10.88.0.11", "{report:#}");
+        assert_eq!(report["init"]["listen_addr"], "10.77.0.11:2377", "{report:#}");
+        println!("{}: recovered behind a translated address", engine.version());
+    }
+    Ok(())
+}
+
 fn leaderless(host: &Host) -> Result<()> {
     host.wait_for("the leader to be gone", LIMIT, || {
         Ok(host.docker(&["info", "--format", "{{.Swarm.Error}}"])?.contains("leader").then_some(()))

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::campaign::full;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, addr, wait_for};
+use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr, wait_for};
 use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent_json, describe_swarm};
+use swarmdr_tests::scenario::{Site, agent, agent_json, describe_swarm};
 
 use super::{OLD, RESTORE, STATE, ensure_no_trace, ensure_nothing_left, fresh, lasting, text};
 
@@ -96,6 +96,53 @@ async fn a_run_that_is_killed_is_finished_or_undone_by_the_next() -> Result<()> 
         ensure_no_trace(&host).with_context(|| point.to_owned())?;
         ensure_nothing_left(&host)?;
         println!("{end:?} at {point}: {}", if finishes { "finished" } else { "undone, and done again" });
+    }
+    Ok(())
+}
+
+/// The run was killed when the swarm was this host's alone; managers join it, and the next run comes at a later boot.
+#[tokio::test]
+async fn a_swarm_that_is_used_after_a_cut_is_not_put_away() -> Result<()> {
+    let site = Site::new(Release::V20).await?;
+    leave(&site)?;
+    let mut host = fresh(&site, Engine::E26_1)?;
+    let spec = |n: u8| HostSpec::new(&format!("m{n}"), Engine::E26_1, addr(n));
+    let others = site.lab.boot_all([spec(21), spec(22)])?;
+    let points: &[&str] =
+        if full() { &["demoted", "remove-noted", "confirm-noted", "finished"] } else { &["confirm-noted"] };
+    for point in points {
+        reset(&host)?;
+        kill(&host, point)?;
+        host.wait_manager()?;
+        let old = host.sh("docker node ls --format '{{.ID}} {{.Self}}' | grep false | cut -d' ' -f1 || true")?;
+        if !old.is_empty() {
+            host.docker(&["node", "rm", "--force", &old])?;
+        }
+        for other in &others {
+            other.join(&host, Role::Manager)?;
+        }
+        host.create_secret("of-a-later-day", b"x")?;
+        for _ in 0..2 {
+            host.reboot()?;
+            let run = agent(&host, &[&RESTORE[..], &["--wait", "2m", "--json"]].concat())?;
+            ensure!(matches!(run.status.code(), Some(0 | 4 | 6)), "{point}: {:?} {}", run.status.code(), run.stderr);
+            host.wait_manager()?;
+            host.wait_for("all three managers to be reachable", GONE * 2, || {
+                let managers = host.docker(&["node", "ls", "--format", "{{.Status}} {{.ManagerStatus}}"])?;
+                let well = ["Ready Leader", "Ready Reachable"];
+                Ok((managers.lines().filter(|line| well.contains(line)).count() == 3).then_some(()))
+            })
+            .with_context(|| format!("{point}: {}{}", run.stdout, run.stderr))?;
+            ensure!(
+                describe_swarm(&host)?.iter().any(|line| line.contains("of-a-later-day")),
+                "{point}: {}",
+                run.stderr
+            );
+        }
+        for other in &others {
+            other.docker(&["swarm", "leave", "--force"])?;
+        }
+        println!("cut at {point}, used, and left alone");
     }
     Ok(())
 }
