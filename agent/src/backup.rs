@@ -102,6 +102,7 @@ impl Backup<'_> {
         let Taken { snapshot, downtime, notes, mut attention } = taken;
         plan.notes.extend(notes);
         attention.extend(examined.raft.as_ref().and_then(|raft| lag::behind(&view, raft)));
+        attention.extend(view.unclear.iter().cloned());
         // The log itself is exact; the engine's listing was made a moment before the stop.
         let inventory = examined.inventory.clone().unwrap_or_else(|| listing::inventory(&view));
 

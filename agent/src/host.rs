@@ -22,3 +22,4 @@ pub mod second_engine;
 pub mod space;
 pub mod systemd;
 pub mod unlock;
+pub mod view;

@@ -26,6 +26,8 @@ mod locked;
 mod majority;
 #[path = "disaster/net.rs"]
 mod net;
+#[path = "disaster/odd.rs"]
+mod odd;
 #[path = "disaster/rotating.rs"]
 mod rotating;
 #[path = "disaster/unusual.rs"]

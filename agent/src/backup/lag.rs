@@ -5,7 +5,7 @@
 //! `manager/state/store/memory.go`, `touchMeta`); the log entry of the change itself has a higher one. So a log that
 //! ends at or below the highest version that the API showed lacks an acknowledged change.
 
-use crate::{host::engine::ManagerView, swarm::inventory::Raft};
+use crate::{host::view::ManagerView, swarm::inventory::Raft};
 
 /// What to say of a copy that lacks changes that the cluster had acknowledged before the engine was stopped.
 ///
@@ -22,20 +22,17 @@ pub fn behind(view: &ManagerView, raft: &Raft) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{Node, ObjectVersion, Secret, Swarm};
-
     use super::*;
+    use crate::{
+        host::view::{Node, testing::view_of},
+        swarm::inventory::{Cluster, Secret},
+    };
 
     fn view(cluster: u64, node: u64, secret: u64) -> ManagerView {
-        let version = |index| Some(ObjectVersion { index: Some(index) });
-        ManagerView {
-            cluster: Swarm { version: version(cluster), ..Swarm::default() },
-            nodes: vec![Node { version: version(node), ..Node::default() }, Node::default()],
-            services: Vec::new(),
-            networks: Vec::new(),
-            secrets: vec![Secret { version: version(secret), ..Secret::default() }],
-            configs: Vec::new(),
-        }
+        let nodes = vec![Node { version: Some(node), ..Node::default() }, Node::default()];
+        let mut view = view_of(Cluster { version_index: Some(cluster), ..Cluster::default() }, nodes);
+        view.inventory.secrets = vec![Secret { version_index: Some(secret), ..Secret::default() }];
+        view
     }
 
     #[test]

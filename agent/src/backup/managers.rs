@@ -6,10 +6,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use bollard::models::{Node, NodeSpecRoleEnum, NodeState, Reachability};
 use futures_util::future::join_all;
 
-use crate::host::network;
+use crate::host::{network, view::Node};
 
 /// A refused connection comes back at once; this is for packets that vanish.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
@@ -41,20 +40,18 @@ impl Managers {
     pub fn of(nodes: &[Node]) -> Self {
         let mut managers = Self::default();
         for node in nodes {
-            let id = node.id.clone().unwrap_or_default();
-            let name = node.description.as_ref().and_then(|it| it.hostname.clone()).filter(|name| !name.is_empty());
-            let name = name.unwrap_or_else(|| id.clone());
-            let role = node.spec.as_ref().and_then(|spec| spec.role);
-            match &node.manager_status {
+            let id = node.id.clone();
+            let name = if node.hostname.is_empty() { id.clone() } else { node.hostname.clone() };
+            match &node.manager {
                 Some(status) => managers.members.push(Member {
                     addr: status.addr.as_deref().and_then(usable),
-                    leader: status.leader.unwrap_or_default(),
-                    reachable: status.reachability == Some(Reachability::REACHABLE),
+                    leader: status.leader,
+                    reachable: status.reachable,
                     id,
                     name,
                 }),
-                None if role != Some(NodeSpecRoleEnum::MANAGER) => {}
-                None if is_ready(node) => managers.joining.push(name),
+                None if !node.is_manager_by_role() => {}
+                None if node.is_ready() => managers.joining.push(name),
                 None => managers.remains.push(name),
             }
         }
@@ -88,15 +85,10 @@ fn usable(addr: &str) -> Option<SocketAddr> {
     addr.parse::<SocketAddr>().ok().filter(|addr| !addr.ip().is_unspecified() && addr.port() != 0)
 }
 
-fn is_ready(node: &Node) -> bool {
-    node.status.as_ref().and_then(|status| status.state) == Some(NodeState::READY)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use bollard::models::{ManagerStatus, NodeSpec, NodeStatus};
-
     use super::*;
+    use crate::host::view::ManagerStatus;
 
     /// Managers `m0`, `m1`… of which these lead and answer.
     pub fn cluster(leader: usize, reachable: &[bool]) -> Managers {
@@ -110,14 +102,14 @@ pub(super) mod tests {
         Managers { members: reachable.iter().enumerate().map(member).collect(), ..Managers::default() }
     }
 
-    fn node(id: &str, role: NodeSpecRoleEnum, state: NodeState, status: Option<(Reachability, &str)>) -> Node {
+    fn node(id: &str, role: &str, state: &str, status: Option<(bool, &str)>) -> Node {
         Node {
-            id: Some(id.to_owned()),
-            spec: Some(NodeSpec { role: Some(role), ..NodeSpec::default() }),
-            status: Some(NodeStatus { state: Some(state), ..NodeStatus::default() }),
-            manager_status: status.map(|(reachability, addr)| ManagerStatus {
-                leader: Some(false),
-                reachability: Some(reachability),
+            id: id.to_owned(),
+            role: role.to_owned(),
+            state: state.to_owned(),
+            manager: status.map(|(reachable, addr)| ManagerStatus {
+                leader: false,
+                reachable,
                 addr: Some(addr.to_owned()),
             }),
             ..Node::default()
@@ -126,16 +118,15 @@ pub(super) mod tests {
 
     #[test]
     fn members_joiners_and_remains_are_told_apart() {
-        use NodeSpecRoleEnum::{MANAGER, WORKER};
         let nodes = [
-            node("d", MANAGER, NodeState::READY, Some((Reachability::REACHABLE, "10.0.0.4:2377"))),
-            node("c", MANAGER, NodeState::DOWN, Some((Reachability::UNREACHABLE, "0.0.0.0:2377"))),
+            node("d", "manager", "ready", Some((true, "10.0.0.4:2377"))),
+            node("c", "manager", "down", Some((false, "0.0.0.0:2377"))),
             // Being demoted: still a member.
-            node("b", WORKER, NodeState::READY, Some((Reachability::REACHABLE, "10.0.0.2:2377"))),
-            node("a", WORKER, NodeState::READY, None),
-            node("e", MANAGER, NodeState::READY, None),
-            node("f", MANAGER, NodeState::DOWN, None),
-            node("g", MANAGER, NodeState::UNKNOWN, None),
+            node("b", "worker", "ready", Some((true, "10.0.0.2:2377"))),
+            node("a", "worker", "ready", None),
+            node("e", "manager", "ready", None),
+            node("f", "manager", "down", None),
+            node("g", "manager", "unknown", None),
         ];
         let managers = Managers::of(&nodes);
         let members: Vec<_> = managers.members.iter().map(|it| (it.id.as_str(), it.reachable, it.addr)).collect();

@@ -1,6 +1,5 @@
 //! The clear part of an archive, from what was seen, and its place in the chain of backups.
 
-use bollard::models::Node;
 use swarmdr_archive::{
     ManifestDraft,
     manifest::{CertificateTimes, FORMAT, Manager, Manifest, RestoreHints, Snapshot, SnapshotMode},
@@ -9,7 +8,10 @@ use swarmdr_archive::{
 use super::{chain::Chain, plan::BackupPlan};
 use crate::{
     config::Mode,
-    host::{engine::ManagerView, quiesce::Downtime},
+    host::{
+        quiesce::Downtime,
+        view::{ManagerView, Node},
+    },
     proof,
     swarm::{Examined, Identity, Inventory},
 };
@@ -49,7 +51,7 @@ pub fn draft(
         kek_version: None,
         proof: stated.proof,
         proof_reason: stated.reason,
-        restore: hints(view, identity, plan),
+        restore: hints(inventory, identity, plan),
         snapshot: Snapshot {
             mode: match (downtime, plan.mode) {
                 (None, _) => SnapshotMode::Running,
@@ -65,25 +67,26 @@ pub fn draft(
 }
 
 fn other_managers(nodes: &[Node], own: &str) -> Vec<Manager> {
-    let others = nodes.iter().filter(|node| node.id.as_deref() != Some(own));
+    let others = nodes.iter().filter(|node| node.id != own);
     others
         .filter_map(|node| {
-            let status = node.manager_status.as_ref()?;
+            let status = node.manager.as_ref()?;
             Some(Manager {
-                node_id: node.id.clone().unwrap_or_default(),
+                node_id: node.id.clone(),
                 addr: status.addr.clone().unwrap_or_default(),
-                hostname: node.description.as_ref().and_then(|it| it.hostname.clone()),
+                hostname: Some(node.hostname.clone()).filter(|name| !name.is_empty()),
             })
         })
         .collect()
 }
 
-fn hints(view: &ManagerView, identity: &Identity, plan: &BackupPlan) -> RestoreHints {
+/// The log is exact, and of the same moment as the copy; without it the inventory is the engine's listing.
+fn hints(inventory: &Inventory, identity: &Identity, plan: &BackupPlan) -> RestoreHints {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let engine = identity.engine.as_ref();
     RestoreHints {
-        auto_lock_managers: view.auto_lock(),
-        force_rotate: view.force_rotate(),
+        auto_lock_managers: inventory.cluster.autolock.unwrap_or_default(),
+        force_rotate: inventory.cluster.force_rotate.unwrap_or_default(),
         listen_addr: engine.and_then(|engine| given(&engine.listen_addr)),
         advertise_addr: engine.and_then(|engine| given(&engine.advertise_addr)),
         data_path_addr: engine.and_then(|engine| given(&engine.data_path_addr)),

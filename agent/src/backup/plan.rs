@@ -12,9 +12,10 @@ use crate::{
     config::{Config, Mode},
     fault::Fault,
     host::{
-        engine::{EngineFacts, ManagerView, SwarmState},
+        engine::{EngineFacts, SwarmState},
         network::LocalAddress,
         placement,
+        view::ManagerView,
     },
 };
 
@@ -140,8 +141,8 @@ pub fn check_manager(facts: &EngineFacts) -> Result<()> {
 /// field of the API is (moby `daemon/cluster/convert/node.go`).
 fn raft_addr(seen: &Seen<'_>) -> Result<SocketAddr> {
     let id = &seen.facts.swarm.node_id;
-    let node = seen.view.node(id).with_context(|| format!("the cluster's node list lacks this node {id}"))?;
-    let addr = node.manager_status.as_ref().and_then(|status| status.addr.as_deref()).unwrap_or_default();
+    seen.view.node(id).with_context(|| format!("the cluster's node list lacks this node {id}"))?;
+    let addr = seen.view.raft_addr(id).unwrap_or_default();
     let parsed: SocketAddr =
         addr.parse().with_context(|| format!("the cluster lists this manager with the address `{addr}`"))?;
     if parsed.ip().is_unspecified() {

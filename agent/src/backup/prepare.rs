@@ -17,11 +17,12 @@ use crate::{
     exit::Exit,
     fault::{Fault, Rendered},
     host::{
-        engine::{Engine, EngineFacts, ManagerView},
+        engine::{Engine, EngineFacts},
         engine_units::EngineControl,
         freeze::Freezer,
         network,
         unlock::RunningKey,
+        view::ManagerView,
     },
     restore::unfinished,
     schedule::Schedule,
@@ -63,7 +64,7 @@ impl Backup<'_> {
         courier.attention.extend(unfinished::in_data_root(&facts.data_root));
         let sent = if request.dry_run { Vec::new() } else { courier.send_waiting().await? };
         let chain = self.look_into_vaults(&mut courier, cluster).await?;
-        let view = engine.manager_view().await?;
+        let view = engine.manager_witness().await?;
         let mut managers = Managers::of(&view.nodes);
         managers.probe(own).await;
         let turn = match self.turn(request, &facts, &chain, &sent, &managers) {
@@ -79,6 +80,9 @@ impl Backup<'_> {
             Seen { facts: &facts, view: &view, managers: &managers, addresses: &addresses, now: self.now, random };
         let mut plan = BackupPlan::make(config, &seen, request.allow_quorum_loss)?;
         plan.notes.extend(turn);
+        if request.dry_run {
+            plan.notes.extend(view.unclear.iter().cloned());
+        }
         courier.spool.require_room(&config.spool)?;
         let unlock_key = self.unlock_key(&plan).await?;
         if plan.mode == Mode::Freeze {

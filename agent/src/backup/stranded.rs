@@ -7,9 +7,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use bollard::models::{
-    ManagerStatus, Node, NodeDescription, Swarm, SwarmSpec, SwarmSpecCaConfig, SwarmSpecEncryptionConfig,
-};
 use swarmdr_archive::{ManifestDraft, manifest::Manifest};
 
 use super::{
@@ -26,11 +23,12 @@ use crate::{
     fault::Fault,
     host::{
         copy::Patience,
-        engine::{EngineFacts, ManagerView},
+        engine::EngineFacts,
         mirror::Writer,
         network::LocalAddress,
         placement,
         quiesce::Downtime,
+        view::{ManagerStatus, ManagerView, Node},
     },
     signing,
     spool::Spooled,
@@ -155,29 +153,14 @@ pub fn breaks(damage: &Damage) -> anyhow::Error {
 
 /// What the listing of a swarm with a leader would say, as far as a manifest needs it.
 fn view_of(inventory: &Inventory) -> ManagerView {
-    let cluster = &inventory.cluster;
-    let spec = SwarmSpec {
-        encryption_config: Some(SwarmSpecEncryptionConfig { auto_lock_managers: cluster.autolock }),
-        ca_config: Some(SwarmSpecCaConfig { force_rotate: cluster.force_rotate, ..SwarmSpecCaConfig::default() }),
-        ..SwarmSpec::default()
-    };
+    let status = |addr: &String| ManagerStatus { addr: Some(addr.clone()), ..ManagerStatus::default() };
     let nodes = inventory.nodes.iter().map(|node| Node {
-        id: Some(node.id.clone()),
-        description: Some(NodeDescription { hostname: Some(node.hostname.clone()), ..NodeDescription::default() }),
-        manager_status: node
-            .manager_addr
-            .clone()
-            .map(|addr| ManagerStatus { addr: Some(addr), ..ManagerStatus::default() }),
+        id: node.id.clone(),
+        hostname: node.hostname.clone(),
+        manager: node.manager_addr.as_ref().map(status),
         ..Node::default()
     });
-    ManagerView {
-        cluster: Swarm { id: Some(cluster.id.clone()), spec: Some(spec), ..Swarm::default() },
-        nodes: nodes.collect(),
-        services: Vec::new(),
-        networks: Vec::new(),
-        secrets: Vec::new(),
-        configs: Vec::new(),
-    }
+    ManagerView { nodes: nodes.collect(), inventory: inventory.clone(), services: Vec::new(), unclear: Vec::new() }
 }
 
 /// The engine is stopped for the recovery, not for the backup.

@@ -9,9 +9,10 @@ use crate::{
     backup::plan,
     config::Config,
     host::{
-        engine::{Engine, EngineFacts, ManagerView},
+        engine::{Engine, EngineFacts},
         network, space,
         unlock::RunningKey,
+        view::ManagerView,
     },
     restore::{unfinished, version::EngineVersion},
     unlock_key::GivenKey,
@@ -77,8 +78,7 @@ async fn cluster(config: &Config, facts: &EngineFacts, view: &ManagerView, diagn
 
 /// A restore needs the same address on an interface.
 fn address(facts: &EngineFacts, view: &ManagerView) -> Check {
-    let status = view.node(&facts.swarm.node_id).and_then(|node| node.manager_status.as_ref());
-    let addr = status.and_then(|status| status.addr.clone()).unwrap_or_default();
+    let addr = view.raft_addr(&facts.swarm.node_id).unwrap_or_default();
     let ip: Option<IpAddr> = addr.parse::<std::net::SocketAddr>().ok().map(|addr| addr.ip());
     let local = network::local_addresses().map(|all| all.iter().any(|local| Some(local.ip) == ip));
     match local {

@@ -13,14 +13,24 @@ use std::{
 use anyhow::{Context, Result};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
-    models::{LocalNodeState, Node, NodeState, ObjectVersion, Swarm, SwarmInitRequest, SystemInfo},
+    models::{NodeState, SwarmInitRequest},
     query_parameters::DeleteNodeOptionsBuilder,
 };
+use serde_json::Value;
 
+use super::{
+    listing::{self, Answers},
+    raw_call::get,
+    view::{ManagerView, Node},
+};
 use crate::fault::Fault;
 
 /// Longer than the 20 s that a manager without a leader takes to answer.
 const CALL_TIMEOUT_SECONDS: u64 = 60;
+
+/// What an engine leaves out of its list of services unless it is asked for (moby `daemon/cluster/services.go`):
+/// `filters={"runtime":["plugin"]}`.
+const PLUGIN_SERVICES: &str = "/services?filters=%7B%22runtime%22%3A%5B%22plugin%22%5D%7D";
 
 /// Between two looks at an engine that is still starting.
 const POLL: Duration = Duration::from_millis(50);
@@ -66,17 +76,6 @@ pub enum SwarmState {
     Locked,
 }
 
-/// What only a manager can tell: the cluster and all of its objects, each as the API lists it.
-#[derive(Debug, Clone)]
-pub struct ManagerView {
-    pub cluster: Swarm,
-    pub nodes: Vec<Node>,
-    pub services: Vec<bollard::models::Service>,
-    pub networks: Vec<bollard::models::Network>,
-    pub secrets: Vec<bollard::models::Secret>,
-    pub configs: Vec<bollard::models::Config>,
-}
-
 impl Engine {
     pub fn at(socket: impl Into<PathBuf>) -> Self {
         Self { socket: socket.into() }
@@ -94,7 +93,7 @@ impl Engine {
     }
 
     pub async fn facts(&self) -> Result<EngineFacts> {
-        let info = async { anyhow::Ok(self.client().await?.info().await?) }
+        let info = get(&self.socket, "/info")
             .await
             .with_context(|| format!("failed to ask the engine at {} for its state", self.socket.display()))
             .map_err(|cause| {
@@ -104,37 +103,60 @@ impl Engine {
                     )
                     .because(cause)
             })?;
-        Ok(read_facts(info))
+        Ok(read_facts(&info))
     }
 
     /// Lists everything of the cluster. Objects written between two of its calls may be missing:
     /// the listing is no snapshot.
     pub async fn manager_view(&self) -> Result<ManagerView> {
-        let client = self.client().await?;
-        let list = async {
-            anyhow::Ok(ManagerView {
-                cluster: client.inspect_swarm().await?,
-                nodes: client.list_nodes(None).await?,
-                services: client.list_services(None).await?,
-                networks: client.list_networks(None).await?,
-                secrets: client.list_secrets(None).await?,
-                configs: client.list_configs(None).await?,
-            })
+        let (answers, failed) = self.listing().await?;
+        match failed.into_iter().next() {
+            Some((what, error)) => Err(error.context(failed_to_list(what))),
+            None => Ok(listing::read(answers)),
+        }
+    }
+
+    /// The same for whoever needs no more than the cluster and its nodes: what else could not be listed is told in
+    /// [`ManagerView::unclear`].
+    pub async fn manager_witness(&self) -> Result<ManagerView> {
+        let (answers, failed) = self.listing().await?;
+        let mut view = listing::read(answers);
+        view.unclear.extend(failed.iter().map(|(what, error)| format!("{}: {error:#}", failed_to_list(what))));
+        Ok(view)
+    }
+
+    /// All answers, and what of the objects could not be listed.
+    async fn listing(&self) -> Result<(Answers, Vec<(&'static str, anyhow::Error)>)> {
+        let required = async |what, path| get(&self.socket, path).await.with_context(|| failed_to_list(what));
+        let mut failed = Vec::new();
+        let mut tried = async |what, path| match get(&self.socket, path).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                failed.push((what, error));
+                Value::Null
+            }
         };
-        list.await.context("failed to list the swarm's objects through the engine")
+        let answers = Answers {
+            swarm: required("settings", "/swarm").await?,
+            nodes: required("nodes", "/nodes").await?,
+            services: [tried("services", "/services").await, tried("plugin services", PLUGIN_SERVICES).await],
+            networks: tried("networks", "/networks").await,
+            secrets: tried("secrets", "/secrets").await,
+            configs: tried("configs", "/configs").await,
+        };
+        Ok((answers, failed))
     }
 
     /// The nodes alone, as the leader sees them now.
     pub async fn nodes(&self) -> Result<Vec<Node>> {
-        let list = async { anyhow::Ok(self.client().await?.list_nodes(None).await?) };
-        list.await.context("failed to list the swarm's nodes through the engine")
+        let answer = get(&self.socket, "/nodes").await.with_context(|| failed_to_list("nodes"))?;
+        Ok(listing::nodes(&answer))
     }
 
     /// The ids of the nodes that the cluster sees in this state.
     pub async fn nodes_in(&self, state: NodeState) -> Result<BTreeSet<String>> {
-        let nodes = self.nodes().await?;
-        let wanted = nodes.into_iter().filter(|node| node.status.as_ref().and_then(|it| it.state) == Some(state));
-        Ok(wanted.filter_map(|node| node.id).collect())
+        let nodes = self.nodes().await?.into_iter();
+        Ok(nodes.filter(|node| node.state == state.to_string()).map(|node| node.id).collect())
     }
 
     /// Takes a node off the swarm's list, whatever its role: `docker node rm --force`.
@@ -188,67 +210,36 @@ impl Engine {
     }
 }
 
-fn read_facts(info: SystemInfo) -> EngineFacts {
-    let swarm = info.swarm.unwrap_or_default();
-    let cluster = swarm.cluster.unwrap_or_default();
+fn failed_to_list(what: &str) -> String {
+    format!("failed to list the swarm's {what} through the engine")
+}
+
+/// What is absent or not understood is left empty.
+fn read_facts(info: &Value) -> EngineFacts {
+    let text = |path: &str| info.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let flag = |path: &str| info.pointer(path).and_then(Value::as_bool).unwrap_or_default();
     EngineFacts {
-        version: info.server_version.unwrap_or_default(),
-        hostname: info.name.unwrap_or_default(),
-        data_root: info.docker_root_dir.unwrap_or_default().into(),
-        live_restore: info.live_restore_enabled.unwrap_or_default(),
+        version: text("/ServerVersion"),
+        hostname: text("/Name"),
+        data_root: text("/DockerRootDir").into(),
+        live_restore: flag("/LiveRestoreEnabled"),
         swarm: LocalSwarm {
-            state: read_state(swarm.local_node_state),
-            node_id: swarm.node_id.unwrap_or_default(),
-            cluster_id: cluster.id.unwrap_or_default(),
-            is_manager: swarm.control_available.unwrap_or_default(),
-            error: swarm.error.unwrap_or_default(),
-            root_rotation: cluster.root_rotation_in_progress.unwrap_or_default(),
+            state: read_state(&text("/Swarm/LocalNodeState")),
+            node_id: text("/Swarm/NodeID"),
+            cluster_id: text("/Swarm/Cluster/ID"),
+            is_manager: flag("/Swarm/ControlAvailable"),
+            error: text("/Swarm/Error"),
+            root_rotation: flag("/Swarm/Cluster/RootRotationInProgress"),
         },
     }
 }
 
-fn read_state(state: Option<LocalNodeState>) -> SwarmState {
+fn read_state(state: &str) -> SwarmState {
     match state {
-        None | Some(LocalNodeState::EMPTY | LocalNodeState::INACTIVE) => SwarmState::Inactive,
-        Some(LocalNodeState::PENDING) => SwarmState::Pending,
-        Some(LocalNodeState::ACTIVE) => SwarmState::Active,
-        Some(LocalNodeState::LOCKED) => SwarmState::Locked,
-        Some(LocalNodeState::ERROR) => SwarmState::Error,
-    }
-}
-
-impl ManagerView {
-    /// The node of this id, as the cluster knows it.
-    pub fn node(&self, id: &str) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.id.as_deref() == Some(id))
-    }
-
-    /// Where a manager is in the raft log.
-    pub fn raft_addr(&self, id: &str) -> Option<String> {
-        self.node(id)?.manager_status.as_ref()?.addr.clone()
-    }
-
-    /// The highest raft index that any object says it was changed at; networks do not say it.
-    pub fn newest_version(&self) -> Option<u64> {
-        let index = |version: &Option<ObjectVersion>| version.as_ref().and_then(|version| version.index);
-        let listed = self.nodes.iter().filter_map(|it| index(&it.version));
-        listed
-            .chain(index(&self.cluster.version))
-            .chain(self.services.iter().filter_map(|it| index(&it.version)))
-            .chain(self.secrets.iter().filter_map(|it| index(&it.version)))
-            .chain(self.configs.iter().filter_map(|it| index(&it.version)))
-            .max()
-    }
-
-    pub fn auto_lock(&self) -> bool {
-        let spec = self.cluster.spec.as_ref();
-        spec.and_then(|spec| spec.encryption_config.as_ref()?.auto_lock_managers).unwrap_or_default()
-    }
-
-    /// `CAConfig.ForceRotate`: must be handed back at a restore, else the engine starts a root CA
-    /// rotation (swarmkit `controlapi/ca_rotation.go`).
-    pub fn force_rotate(&self) -> u64 {
-        let spec = self.cluster.spec.as_ref();
-        spec.and_then(|spec| spec.ca_config.as_ref()?.force_rotate).unwrap_or_default()
+        "" | "inactive" => SwarmState::Inactive,
+        "pending" => SwarmState::Pending,
+        "active" => SwarmState::Active,
+        "locked" => SwarmState::Locked,
+        _ => SwarmState::Error,
     }
 }

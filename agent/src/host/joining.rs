@@ -6,15 +6,18 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use bollard::{
-    models::{NodeSpec, NodeSpecAvailabilityEnum},
-    query_parameters::UpdateNodeOptionsBuilder,
-};
 use bytes::Bytes;
 use hyper::Method;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{engine::Engine, raw_call::call};
+use super::{
+    engine::Engine,
+    raw_call::{call, get},
+};
+
+/// What is wanted of a node, as the engine says it: what is not known here goes back as it came.
+pub type NodeSpec = Map<String, Value>;
 
 /// For an update that others get in the way of.
 const UPDATE_LIMIT: Duration = Duration::from_secs(30);
@@ -63,14 +66,14 @@ impl Engine {
 
     /// The token with which managers join. Never shown.
     pub async fn manager_token(&self) -> Result<Zeroizing<String>> {
-        let swarm = self.client().await?.inspect_swarm().await.context("failed to ask the engine for its swarm")?;
-        let token = swarm.join_tokens.and_then(|tokens| tokens.manager).context("the engine gave no join token")?;
-        Ok(Zeroizing::new(token))
+        let swarm = get(self.socket(), "/swarm").await.context("failed to ask the engine for its swarm")?;
+        let token = swarm.pointer("/JoinTokens/Manager").and_then(Value::as_str);
+        Ok(Zeroizing::new(token.context("the engine gave no join token")?.to_owned()))
     }
 
     /// Takes the tasks off a node and gives it no others: `docker node update --availability drain`.
     pub async fn drain(&self, id: &str) -> Result<()> {
-        let drain = |spec: &mut NodeSpec| spec.availability = Some(NodeSpecAvailabilityEnum::DRAIN);
+        let drain = |spec: &mut NodeSpec| drop(spec.insert("Availability".to_owned(), "drain".into()));
         self.update_node(id, drain).await.with_context(|| format!("failed to drain the node {id}"))
     }
 
@@ -89,13 +92,13 @@ impl Engine {
     }
 
     async fn try_to_update(&self, id: &str, change: impl Fn(&mut NodeSpec)) -> Result<()> {
-        let client = self.client().await?;
-        let node = client.inspect_node(id).await?;
-        let version = node.version.and_then(|version| version.index).context("it has no version")?;
-        let mut spec = node.spec.unwrap_or_default();
+        let node = get(self.socket(), &format!("/nodes/{id}")).await?;
+        let version = node.pointer("/Version/Index").and_then(Value::as_u64).context("it has no version")?;
+        let mut spec = node.get("Spec").and_then(Value::as_object).cloned().unwrap_or_default();
         change(&mut spec);
-        let options = UpdateNodeOptionsBuilder::new().version(i64::try_from(version)?).build();
-        Ok(client.update_node(id, spec, options).await?)
+        let body = Bytes::from(serde_json::to_vec(&spec)?);
+        call(self.socket(), Method::POST, &format!("/nodes/{id}/update?version={version}"), body).await?;
+        Ok(())
     }
 }
 

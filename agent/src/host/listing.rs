@@ -1,191 +1,278 @@
-//! The engine's own listing of a swarm as an [`Inventory`], to compare with what a state directory says.
+//! What an engine lists of a swarm, as an [`Inventory`] to compare with what a state directory says.
 
-use std::collections::{BTreeMap, HashMap};
+mod object;
 
-use bollard::models::{
-    Config, Network, NetworkAttachmentConfig, Node, ObjectVersion, Secret, Service, ServiceSpecMode, Swarm, SwarmSpec,
-    TaskSpec,
-};
 use data_encoding::{BASE64, HEXLOWER};
-use jiff::Timestamp;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::engine::ManagerView;
+use super::view::{ManagerStatus, ManagerView, Node};
 use crate::swarm::inventory::{self, INVENTORY_VERSION, Inventory, JoinTokenDigests};
+use object::{Object, Unclear};
+
+/// The answers of a manager's API, each as it came; `null` for what it could not list.
+#[derive(Debug, Default)]
+pub struct Answers {
+    pub swarm: Value,
+    pub nodes: Value,
+    /// Those that run containers, and then those that install plugins: an engine lists the latter only when asked for them.
+    pub services: [Value; 2],
+    pub networks: Value,
+    pub secrets: Value,
+    pub configs: Value,
+}
 
 /// What the API knows; raft positions, secret sizes and task counts stay absent.
 pub fn inventory(view: &ManagerView) -> Inventory {
-    Inventory {
-        version: INVENTORY_VERSION,
-        cluster: cluster(&view.cluster),
-        raft: None,
-        nodes: view.nodes.iter().map(node).collect(),
-        services: view.services.iter().map(service).collect(),
-        networks: view.networks.iter().filter(|it| it.scope.as_deref() == Some("swarm")).map(network).collect(),
-        secrets: view.secrets.iter().map(secret).collect(),
-        configs: view.configs.iter().map(config).collect(),
-        volumes: None,
-        tasks: BTreeMap::new(),
-    }
-    .sorted()
+    view.inventory.clone()
 }
 
-fn cluster(swarm: &Swarm) -> inventory::Cluster {
-    let spec = swarm.spec.clone().unwrap_or_default();
-    let tls = swarm.tls_info.as_ref();
-    let ca = spec.ca_config.clone().unwrap_or_default();
+/// Reads all of them.
+pub fn read(answers: Answers) -> ManagerView {
+    let unclear = Unclear::default();
+    let nodes = read_nodes(&answers.nodes, &unclear);
+    let list = |kind, answer| objects(kind, answer, &unclear);
+    let services = answers.services.iter().flat_map(|answer| list("service", answer));
+    let networks = list("network", &answers.networks).into_iter();
+    let swarm_wide = |network: &Object<'_>| network.text("Scope").as_deref() == Some("swarm");
+    let inventory = Inventory {
+        version: INVENTORY_VERSION,
+        cluster: cluster(&Object::of("cluster", &answers.swarm, &unclear)),
+        raft: None,
+        nodes: nodes.iter().map(listed_node).collect(),
+        services: services.map(|it| service(&it)).collect(),
+        networks: networks.filter(swarm_wide).map(|it| network(&it)).collect(),
+        secrets: list("secret", &answers.secrets).iter().map(secret).collect(),
+        configs: list("config", &answers.configs).iter().map(config).collect(),
+        volumes: None,
+        tasks: std::collections::BTreeMap::new(),
+    }
+    .sorted();
+    let raw = answers.services.into_iter().filter_map(|answer| match answer {
+        Value::Array(services) => Some(services),
+        _ => None,
+    });
+    ManagerView { inventory, nodes, services: raw.flatten().collect(), unclear: unclear.into_notes() }
+}
+
+/// Reads a list of nodes alone; what is not understood in it is logged.
+pub fn nodes(answer: &Value) -> Vec<Node> {
+    let unclear = Unclear::default();
+    let nodes = read_nodes(answer, &unclear);
+    unclear.into_notes().iter().for_each(|note| tracing::warn!("{note}"));
+    nodes
+}
+
+fn objects<'a>(kind: &'static str, answer: &'a Value, unclear: &'a Unclear) -> Vec<Object<'a>> {
+    match answer {
+        Value::Array(items) => {
+            items.iter().map(|item| Object::of(kind, item, unclear)).filter(Object::is_whole).collect()
+        }
+        Value::Null => Vec::new(),
+        _ => {
+            unclear.note(format!("the engine's list of {kind}s is no list"));
+            Vec::new()
+        }
+    }
+}
+
+fn cluster(swarm: &Object<'_>) -> inventory::Cluster {
+    let tokens = swarm.text("JoinTokens.Worker").zip(swarm.text("JoinTokens.Manager"));
+    let external = swarm.list("Spec.CAConfig.ExternalCAs");
     inventory::Cluster {
-        id: text(&swarm.id),
-        name: text(&spec.name),
-        version_index: index(&swarm.version),
-        created_at: time(&swarm.created_at),
-        updated_at: time(&swarm.updated_at),
-        autolock: Some(is_autolocked(&spec)),
-        root_ca_digest: tls
-            .and_then(|tls| tls.trust_root.as_deref())
-            .map(|pem| inventory::root_ca_digest(pem.as_bytes())),
-        root_rotation: Some(swarm.root_rotation_in_progress.unwrap_or_default()),
-        external_cas: Some(ca.external_cas.unwrap_or_default().iter().map(|ca| text(&ca.url)).collect()),
-        force_rotate: Some(ca.force_rotate.unwrap_or_default()),
-        node_cert_expiry_seconds: ca.node_cert_expiry.map(|nanoseconds| nanoseconds / 1_000_000_000),
-        data_path_port: swarm.data_path_port,
-        default_address_pools: swarm.default_addr_pool.clone(),
-        subnet_size: swarm.subnet_size,
-        snapshot_interval: spec.raft.as_ref().and_then(|raft| raft.snapshot_interval),
-        join_token_digests: swarm.join_tokens.as_ref().map(|tokens| JoinTokenDigests {
-            worker: hex_digest(text(&tokens.worker).as_bytes()),
-            manager: hex_digest(text(&tokens.manager).as_bytes()),
+        id: swarm.text("ID").unwrap_or_default(),
+        name: swarm.text("Spec.Name").unwrap_or_default(),
+        version_index: swarm.number("Version.Index"),
+        created_at: swarm.time("CreatedAt"),
+        updated_at: swarm.time("UpdatedAt"),
+        autolock: Some(swarm.flag("Spec.EncryptionConfig.AutoLockManagers").unwrap_or_default()),
+        root_ca_digest: swarm.text("TLSInfo.TrustRoot").map(|pem| inventory::root_ca_digest(pem.as_bytes())),
+        root_rotation: Some(swarm.flag("RootRotationInProgress").unwrap_or_default()),
+        external_cas: Some(external.iter().map(|ca| ca.text("URL").unwrap_or_default()).collect()),
+        force_rotate: Some(swarm.number("Spec.CAConfig.ForceRotate").unwrap_or_default()),
+        node_cert_expiry_seconds: swarm.signed("Spec.CAConfig.NodeCertExpiry").map(|it| it / 1_000_000_000),
+        data_path_port: swarm.small_number("DataPathPort"),
+        default_address_pools: swarm.texts("DefaultAddrPool"),
+        subnet_size: swarm.small_number("SubnetSize"),
+        snapshot_interval: swarm.number("Spec.Raft.SnapshotInterval"),
+        join_token_digests: tokens.map(|(worker, manager)| JoinTokenDigests {
+            worker: hex_digest(worker.as_bytes()),
+            manager: hex_digest(manager.as_bytes()),
         }),
         ..inventory::Cluster::default()
     }
 }
 
-fn is_autolocked(spec: &SwarmSpec) -> bool {
-    spec.encryption_config.as_ref().and_then(|encryption| encryption.auto_lock_managers).unwrap_or_default()
+fn read_nodes(answer: &Value, unclear: &Unclear) -> Vec<Node> {
+    objects("node", answer, unclear).iter().map(node).collect()
 }
 
-fn node(node: &Node) -> inventory::Node {
-    let spec = node.spec.clone().unwrap_or_default();
-    let description = node.description.clone().unwrap_or_default();
-    let status = node.status.clone().unwrap_or_default();
-    inventory::Node {
-        id: text(&node.id),
-        hostname: text(&description.hostname),
-        role: shown(&spec.role),
-        availability: shown(&spec.availability),
-        addr: status.addr,
-        state: status.state.map(|state| state.to_string()),
-        engine_version: description.engine.and_then(|engine| engine.engine_version),
-        raft_id: None,
-        manager_addr: node.manager_status.as_ref().and_then(|status| status.addr.clone()),
-        labels: labels(&spec.labels),
+/// A member that says what is not understood is one that is not reached: the quorum guard errs on that side.
+fn node(node: &Object<'_>) -> Node {
+    let status = |node: &Object<'_>| ManagerStatus {
+        addr: node.text("ManagerStatus.Addr"),
+        leader: node.flag("ManagerStatus.Leader").unwrap_or_default(),
+        reachable: node.text("ManagerStatus.Reachability").as_deref() == Some("reachable"),
+    };
+    Node {
+        id: node.text("ID").unwrap_or_default(),
+        hostname: node.text("Description.Hostname").unwrap_or_default(),
+        role: node.text("Spec.Role").unwrap_or_default(),
+        availability: node.text("Spec.Availability").unwrap_or_default(),
+        state: node.text("Status.State").unwrap_or_default(),
+        addr: node.text("Status.Addr"),
+        engine_version: node.text("Description.Engine.EngineVersion"),
+        labels: node.labels("Spec.Labels"),
+        version: node.number("Version.Index"),
+        manager: node.has("ManagerStatus").then(|| status(node)),
     }
 }
 
-fn service(service: &Service) -> inventory::Service {
-    let spec = service.spec.clone().unwrap_or_default();
-    let task = spec.task_template.clone().unwrap_or_default();
-    let container = task.container_spec.clone().unwrap_or_default();
-    let (mode, replicas) = mode(&spec.mode.unwrap_or_default());
+fn listed_node(node: &Node) -> inventory::Node {
+    inventory::Node {
+        id: node.id.clone(),
+        hostname: node.hostname.clone(),
+        role: node.role.clone(),
+        availability: node.availability.clone(),
+        addr: node.addr.clone(),
+        state: Some(node.state.clone()).filter(|state| !state.is_empty()),
+        engine_version: node.engine_version.clone(),
+        raft_id: None,
+        manager_addr: node.manager.as_ref().and_then(|status| status.addr.clone()),
+        labels: Some(node.labels.clone()),
+    }
+}
+
+fn service(service: &Object<'_>) -> inventory::Service {
+    let (mode, replicas) = mode(service);
+    let ids = |path: &str, id: &str| service.list(path).iter().filter_map(|it| it.text(id)).collect::<Vec<_>>();
+    // Old clients wrote networks beside the task template, newer ones inside; the engine reads the inside first
+    // (swarmkit `manager/allocator/network.go`).
+    let inside = Some(ids("Spec.TaskTemplate.Networks", "Target")).filter(|networks| !networks.is_empty());
     inventory::Service {
-        id: text(&service.id),
-        name: text(&spec.name),
-        image: text(&container.image),
+        id: service.text("ID").unwrap_or_default(),
+        name: service.text("Spec.Name").unwrap_or_default(),
+        image: service.text("Spec.TaskTemplate.ContainerSpec.Image").unwrap_or_default(),
         mode: mode.to_owned(),
         replicas,
-        networks: network_ids(&task, spec.networks.as_deref()),
-        secrets: container.secrets.unwrap_or_default().iter().map(|it| text(&it.secret_id)).collect(),
-        configs: container.configs.unwrap_or_default().iter().map(|it| text(&it.config_id)).collect(),
-        labels: labels(&spec.labels),
+        networks: inside.unwrap_or_else(|| ids("Spec.Networks", "Target")),
+        secrets: ids("Spec.TaskTemplate.ContainerSpec.Secrets", "SecretID"),
+        configs: ids("Spec.TaskTemplate.ContainerSpec.Configs", "ConfigID"),
+        labels: Some(service.labels("Spec.Labels")),
         spec_version: None,
-        version_index: index(&service.version),
-        created_at: time(&service.created_at),
-        updated_at: time(&service.updated_at),
+        version_index: service.number("Version.Index"),
+        created_at: service.time("CreatedAt"),
+        updated_at: service.time("UpdatedAt"),
     }
 }
 
-fn mode(mode: &ServiceSpecMode) -> (&'static str, Option<u64>) {
-    if mode.global.is_some() {
+fn mode(service: &Object<'_>) -> (&'static str, Option<u64>) {
+    if service.has("Spec.Mode.Global") {
         return ("global", None);
     }
-    if mode.global_job.is_some() {
+    if service.has("Spec.Mode.GlobalJob") {
         return ("global-job", None);
     }
-    if let Some(job) = &mode.replicated_job {
-        return ("replicated-job", job.total_completions.and_then(|total| u64::try_from(total).ok()));
+    if service.has("Spec.Mode.ReplicatedJob") {
+        return ("replicated-job", service.number("Spec.Mode.ReplicatedJob.TotalCompletions"));
     }
-    let replicas = mode.replicated.as_ref().and_then(|replicated| replicated.replicas);
-    ("replicated", replicas.and_then(|replicas| u64::try_from(replicas).ok()))
+    ("replicated", service.number("Spec.Mode.Replicated.Replicas"))
 }
 
-/// Old clients wrote networks beside the task template, newer ones inside; the engine reads the inside first
-/// (swarmkit `manager/allocator/network.go`).
-fn network_ids(task: &TaskSpec, outside: Option<&[NetworkAttachmentConfig]>) -> Vec<String> {
-    let inside = task.networks.as_deref().filter(|networks| !networks.is_empty());
-    inside.or(outside).unwrap_or_default().iter().map(|it| text(&it.target)).collect()
-}
-
-fn network(network: &Network) -> inventory::Network {
-    let ranges = network.ipam.clone().and_then(|ipam| ipam.config).unwrap_or_default();
+/// One that the swarm has not allocated (its subnet overlaps, its pool is exhausted) is listed without a driver and
+/// without subnets, whatever was asked for (moby `daemon/cluster/convert/network.go`, `BasicNetworkFromGRPC`).
+fn network(network: &Object<'_>) -> inventory::Network {
+    let driver = network.text("Driver").unwrap_or_default();
     inventory::Network {
-        id: text(&network.id),
-        name: text(&network.name),
-        driver: text(&network.driver),
-        subnets: ranges.into_iter().filter_map(|range| range.subnet).collect(),
-        attachable: network.attachable.unwrap_or_default(),
-        ingress: network.ingress.unwrap_or_default(),
-        internal: network.internal.unwrap_or_default(),
-        labels: labels(&network.labels),
+        id: network.text("Id").unwrap_or_default(),
+        name: network.text("Name").unwrap_or_default(),
+        allocated: Some(!driver.is_empty()),
+        driver,
+        subnets: network.list("IPAM.Config").iter().filter_map(|range| range.text("Subnet")).collect(),
+        attachable: network.flag("Attachable").unwrap_or_default(),
+        ingress: network.flag("Ingress").unwrap_or_default(),
+        internal: network.flag("Internal").unwrap_or_default(),
+        labels: Some(network.labels("Labels")),
     }
 }
 
-fn secret(secret: &Secret) -> inventory::Secret {
-    let spec = secret.spec.clone().unwrap_or_default();
+fn secret(secret: &Object<'_>) -> inventory::Secret {
     inventory::Secret {
-        id: text(&secret.id),
-        name: text(&spec.name),
+        id: secret.text("ID").unwrap_or_default(),
+        name: secret.text("Spec.Name").unwrap_or_default(),
         size: None,
-        labels: labels(&spec.labels),
-        version_index: index(&secret.version),
-        created_at: time(&secret.created_at),
-        updated_at: time(&secret.updated_at),
+        labels: Some(secret.labels("Spec.Labels")),
+        version_index: secret.number("Version.Index"),
+        created_at: secret.time("CreatedAt"),
+        updated_at: secret.time("UpdatedAt"),
     }
 }
 
-fn config(config: &Config) -> inventory::Config {
-    let spec = config.spec.clone().unwrap_or_default();
-    let content = spec.data.and_then(|data| BASE64.decode(data.as_bytes()).ok());
+/// One without content is listed without the field.
+fn config(config: &Object<'_>) -> inventory::Config {
+    let content = config.text("Spec.Data").unwrap_or_default();
     inventory::Config {
-        id: text(&config.id),
-        name: text(&spec.name),
-        size: content.map(|content| content.len() as u64),
-        labels: labels(&spec.labels),
-        version_index: index(&config.version),
-        created_at: time(&config.created_at),
-        updated_at: time(&config.updated_at),
+        id: config.text("ID").unwrap_or_default(),
+        name: config.text("Spec.Name").unwrap_or_default(),
+        size: BASE64.decode(content.as_bytes()).ok().map(|content| content.len() as u64),
+        labels: Some(config.labels("Spec.Labels")),
+        version_index: config.number("Version.Index"),
+        created_at: config.time("CreatedAt"),
+        updated_at: config.time("UpdatedAt"),
     }
-}
-
-fn text(value: &Option<String>) -> String {
-    value.clone().unwrap_or_default()
-}
-
-fn shown<T: ToString>(value: &Option<T>) -> String {
-    value.as_ref().map(T::to_string).unwrap_or_default()
-}
-
-fn labels(labels: &Option<HashMap<String, String>>) -> Option<BTreeMap<String, String>> {
-    Some(labels.clone().unwrap_or_default().into_iter().collect())
-}
-
-fn index(version: &Option<ObjectVersion>) -> Option<u64> {
-    version.as_ref().and_then(|version| version.index)
-}
-
-fn time(text: &Option<String>) -> Option<Timestamp> {
-    text.as_deref().and_then(|text| text.parse().ok())
 }
 
 fn hex_digest(bytes: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_no_client_foresaw_ends_nothing_and_is_named() {
+        let view = read(Answers {
+            swarm: json!({ "ID": "c", "Version": { "Index": u64::MAX }, "Spec": { "Raft": "odd" } }),
+            nodes: json!([
+                { "ID": "n1", "Spec": { "Role": "manager" }, "Status": { "State": "from the future" },
+                  "ManagerStatus": { "Leader": true, "Reachability": "reachable", "Addr": "10.0.0.1:2377" } },
+                { "ID": "n2", "ManagerStatus": 7 },
+                "n3",
+            ]),
+            services: [
+                json!([{ "ID": "s1", "Spec": { "Name": "web", "Mode": { "ReplicatedJob": { "TotalCompletions": u64::MAX } },
+                    "TaskTemplate": { "RestartPolicy": { "MaxAttempts": u64::MAX }, "ContainerSpec": { "Image": "web:1" } } } }]),
+                json!([{ "ID": "s2", "Spec": { "Name": "plugged", "Mode": { "Global": {} }, "Labels": ["odd"],
+                    "TaskTemplate": { "Runtime": "plugin", "PluginSpec": { "remote": "x" } } } }]),
+            ],
+            networks: json!([
+                { "Id": "o1", "Name": "waits", "Scope": "swarm", "Driver": "", "IPAM": { "Config": null } },
+                { "Id": "o2", "Name": "works", "Scope": "swarm", "Driver": "overlay",
+                  "IPAM": { "Config": [{ "Subnet": "10.0.9.0/24" }] } },
+                { "Id": "o3", "Name": "bridge", "Scope": "local", "Driver": "bridge" },
+            ]),
+            secrets: json!({ "no": "list" }),
+            configs: Value::Null,
+        });
+        let managers: Vec<_> = view.nodes.iter().map(|it| it.manager.as_ref().map(|it| it.reachable)).collect();
+        assert_eq!(managers, [Some(true), Some(false)], "a member that is not understood is not reached");
+        let services = &view.inventory.services;
+        assert_eq!((services[0].replicas, services[1].mode.as_str()), (Some(u64::MAX), "global"));
+        let networks: Vec<_> = view.inventory.networks.iter().map(|it| (it.id.as_str(), it.allocated)).collect();
+        assert_eq!(networks, [("o1", Some(false)), ("o2", Some(true))]);
+        assert_eq!((view.newest_version(), view.services.len()), (Some(u64::MAX), 2));
+        let unclear = view.unclear.join("; ");
+        for named in [
+            "(n2): ManagerStatus",
+            "lists as a node",
+            "cluster `?` (c): Spec.Raft",
+            "`plugged` (s2): Spec.Labels",
+            "secrets is no list",
+        ] {
+            assert!(unclear.contains(named), "{named} in {unclear}");
+        }
+    }
 }

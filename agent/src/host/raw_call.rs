@@ -1,20 +1,40 @@
-//! Calls of the Engine API that the client crate lacks, or has without a field that is needed. Bodies may be secrets:
-//! none is ever told.
+//! Calls of the Engine API as plain JSON, whatever the engine may say in it. Bodies may be secrets: none is ever told.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::UnixStream;
 
-/// The answers are a key, an id or an error message.
+/// Most answers are a key, an id or an error message.
 const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// Thousands of services, and configs with their content, of at most 1000 KiB each.
+const LISTING_LIMIT: usize = 1024 * 1024 * 1024;
+
+/// Longer than the 20 s that a manager without a leader takes to answer.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// One call on the engine's socket, without a limit in time; an answer other than 200 is an error in the engine's words.
 pub async fn call(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
+    exchange(socket, (method, path), body, ANSWER_LIMIT).await
+}
+
+/// Asks for a JSON document of whatever size.
+pub async fn get(socket: &Path, path: &str) -> Result<Value> {
+    let asked = async {
+        let answer = exchange(socket, (Method::GET, path), Bytes::new(), LISTING_LIMIT).await?;
+        serde_json::from_slice(&answer).context("the engine's answer is no JSON")
+    };
+    let answered = tokio::time::timeout(CALL_LIMIT, asked).await;
+    answered.with_context(|| format!("the engine did not answer within {} s", CALL_LIMIT.as_secs()))?
+}
+
+async fn exchange(socket: &Path, (method, path): (Method, &str), body: Bytes, limit: usize) -> Result<Bytes> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
@@ -26,12 +46,19 @@ pub async fn call(socket: &Path, method: Method, path: &str, body: Bytes) -> Res
         .body(Full::new(body))?;
     let answer = sender.send_request(request).await?;
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;
+    let body = Limited::new(answer.into_body(), limit).collect().await;
     let body = body.map_err(|error| anyhow::anyhow!("the engine's answer could not be read: {error}"))?.to_bytes();
     connection.abort();
     if status != StatusCode::OK {
         // An error message of the engine; a key is only in an answer with 200.
-        bail!("the engine answered {status}: {}", String::from_utf8_lossy(&body).trim());
+        bail!("the engine answered {status}: {}", message(&body));
     }
     Ok(body)
+}
+
+/// `{"message": "…"}`, or whatever it is.
+fn message(body: &[u8]) -> String {
+    let document: Option<Value> = serde_json::from_slice(body).ok();
+    let message = document.as_ref().and_then(|document| document.get("message")?.as_str());
+    message.map_or_else(|| String::from_utf8_lossy(body).trim().to_owned(), str::to_owned)
 }

@@ -8,10 +8,7 @@ use super::{
     Readdressed, RestoreReport, change::Change, formation, journal::Record, plan::checks, prune, strictness::Strictness,
 };
 use crate::{
-    host::{
-        engine::{EngineFacts, ManagerView},
-        key_file, listing, network,
-    },
+    host::{engine::EngineFacts, key_file, listing, network, view::ManagerView},
     report::peak_memory,
     swarm::inventory::{Compared, Difference},
 };
@@ -46,6 +43,7 @@ impl Change<'_> {
         let recorded = self.record().recorded.as_ref().context("the journal has no inventory")?;
         let compared = Compared::of(recorded, &listing::inventory(&view));
         let mut attention = self.attention.clone();
+        attention.extend(view.unclear.iter().cloned());
         attention.extend(self.check_settings(&view));
         attention.extend(strictness.weigh(&compared)?);
         Ok(Confirmed { strictness, differences: compared.harmless, attention, readdressed: None })

@@ -23,7 +23,6 @@ mod unfinished;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use bollard::models::{NodeSpec, NodeSpecRoleEnum, Reachability};
 
 pub(super) use unfinished::way;
 
@@ -41,9 +40,10 @@ use crate::{
     faults,
     host::{
         engine::{Engine, EngineFacts, SwarmState},
-        joining::Join,
+        joining::{Join, NodeSpec},
         placement::Placement,
         space,
+        view::Node,
     },
     inspection::renews,
     report::Phases,
@@ -206,9 +206,8 @@ impl Change<'_> {
 
     async fn is_reachable(&self, own: &str) -> Result<bool> {
         let nodes = self.engine.nodes().await?;
-        let status =
-            nodes.into_iter().find(|node| node.id.as_deref() == Some(own)).and_then(|node| node.manager_status);
-        Ok(status.and_then(|status| status.reachability) == Some(Reachability::REACHABLE))
+        let node = nodes.iter().find(|node| node.id == own);
+        Ok(node.and_then(|node| node.manager.as_ref()).is_some_and(|status| status.reachable))
     }
 
     /// What the log on this disk lacks, in words.
@@ -230,7 +229,7 @@ impl Change<'_> {
     /// The old manager becomes a worker; the new one is alone then, and leads.
     async fn demote(&self, own: &str) -> Result<()> {
         let old = &self.record().plan.node_id;
-        let to_worker = |spec: &mut NodeSpec| spec.role = Some(NodeSpecRoleEnum::WORKER);
+        let to_worker = |spec: &mut NodeSpec| drop(spec.insert("Role".to_owned(), "worker".into()));
         self.engine.update_node(old, to_worker).await.context("failed to demote the old manager")?;
         stands_alone(&self.engine, own, SUCCESSION).await
     }
@@ -242,8 +241,7 @@ async fn is_no_manager(engine: &Engine, node: &str, limit: Duration) -> Result<(
     loop {
         let seen = match engine.nodes().await {
             Ok(nodes) => {
-                let is_it = |it: &bollard::models::Node| it.id.as_deref() == Some(node) && it.manager_status.is_some();
-                if !nodes.iter().any(is_it) {
+                if !nodes.iter().any(|it| it.id == node && it.manager.is_some()) {
                     return Ok(());
                 }
                 "it is listed as a manager still".to_owned()
@@ -265,11 +263,8 @@ async fn stands_alone(engine: &Engine, own: &str, limit: Duration) -> Result<()>
     loop {
         let seen = match engine.nodes().await {
             Ok(nodes) => {
-                let managers: Vec<_> = nodes.iter().filter(|node| node.manager_status.is_some()).collect();
-                let leads = |node: &bollard::models::Node| {
-                    node.id.as_deref() == Some(own)
-                        && node.manager_status.as_ref().and_then(|status| status.leader) == Some(true)
-                };
+                let managers: Vec<_> = nodes.iter().filter(|node| node.manager.is_some()).collect();
+                let leads = |node: &Node| node.id == own && node.manager.as_ref().is_some_and(|status| status.leader);
                 match managers.as_slice() {
                     [one] if leads(one) => return Ok(()),
                     _ => format!("{} managers are listed, and this one does not lead alone", managers.len()),

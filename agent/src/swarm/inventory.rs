@@ -229,10 +229,14 @@ pub struct Network {
     pub id: String,
     /// Name.
     pub name: String,
-    /// Driver, `overlay` as a rule.
+    /// Driver, `overlay` as a rule; empty where the Engine API does not tell it, of a network that is not allocated.
     pub driver: String,
-    /// Subnets in CIDR form, sorted.
+    /// Subnets in CIDR form, sorted; none of a network that is not allocated.
     pub subnets: Vec<String>,
+    /// False where the swarm has no addresses for it: its subnet overlaps another one, or the pool is exhausted. Older
+    /// inventories do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocated: Option<bool>,
     /// Whether containers that are no tasks may use it.
     pub attachable: bool,
     /// Whether it is the routing mesh.

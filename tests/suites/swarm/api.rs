@@ -118,6 +118,7 @@ fn network(network: &Value) -> Network {
         id: text(&network["Id"]),
         name: text(&network["Name"]),
         driver: text(&network["Driver"]),
+        allocated: Some(network["Driver"] != ""),
         subnets: list(&network["IPAM"]["Config"], |config| text(&config["Subnet"])),
         attachable: network["Attachable"] == true,
         ingress: network["Ingress"] == true,

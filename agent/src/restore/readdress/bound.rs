@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bollard::models::{EndpointPortConfigPublishModeEnum, MountType, Node, NodeState, Service};
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::{host::engine::ManagerView, swarm::Inventory};
+use crate::{
+    host::view::{ManagerView, Node},
+    swarm::Inventory,
+};
 
 /// In words, one line a fact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -33,15 +36,10 @@ impl<'a> Constraint<'a> {
     /// Without regard to case, as the engine does it (swarmkit `manager/constraint`). `None` for what nodes say of
     /// their engine, platform or address.
     fn accepts(&self, node: &Node) -> Option<bool> {
-        let spec = node.spec.as_ref();
-        let description = node.description.as_ref();
         let found = match self.key.to_ascii_lowercase().as_str() {
-            "node.id" => node.id.as_deref(),
-            "node.hostname" => description.and_then(|it| it.hostname.as_deref()),
-            _ => {
-                let label = self.key.strip_prefix("node.labels.")?;
-                spec.and_then(|it| it.labels.as_ref()?.get(label)).map(String::as_str)
-            }
+            "node.id" => Some(node.id.as_str()),
+            "node.hostname" => Some(node.hostname.as_str()),
+            _ => node.labels.get(self.key.strip_prefix("node.labels.")?).map(String::as_str),
         };
         Some(found.is_some_and(|found| found.eq_ignore_ascii_case(self.value)))
     }
@@ -50,8 +48,7 @@ impl<'a> Constraint<'a> {
 impl Bound {
     /// `own` is the new manager, which is here whatever its state says so soon.
     pub fn find(view: &ManagerView, recorded: &Inventory, old: &str, own: &str) -> Self {
-        let is_ready = |node: &&Node| node.status.as_ref().and_then(|it| it.state) == Some(NodeState::READY);
-        let is_here = |node: &&Node| node.id.as_deref() == Some(own) || is_ready(node);
+        let is_here = |node: &&Node| node.id == own || node.is_ready();
         let here: Vec<&Node> = view.nodes.iter().filter(is_here).collect();
         let mut bound = Self::default();
         for service in &view.services {
@@ -61,27 +58,24 @@ impl Bound {
         bound
     }
 
-    fn look_at(&mut self, service: &Service, here: &[&Node]) {
-        let Some(spec) = &service.spec else { return };
-        let name = spec.name.as_deref().unwrap_or_default();
-        let template = spec.task_template.as_ref();
-        let constraints = template.and_then(|it| it.placement.as_ref()?.constraints.as_deref()).unwrap_or_default();
-        for text in constraints {
+    /// What is not understood of a service binds it to nothing.
+    fn look_at(&mut self, service: &Value, here: &[&Node]) {
+        let name = text(service, "/Spec/Name");
+        for constraint in items(service, "/Spec/TaskTemplate/Placement/Constraints").filter_map(Value::as_str) {
             let unmet =
-                Constraint::parse(text).is_some_and(|it| here.iter().all(|node| it.accepts(node) == Some(false)));
+                Constraint::parse(constraint).is_some_and(|it| here.iter().all(|node| it.accepts(node) == Some(false)));
             if unmet {
-                self.unplaceable.push(format!("service {name} wants {text}, and no node that is here is that"));
+                self.unplaceable.push(format!("service {name} wants {constraint}, and no node that is here is that"));
             }
         }
-        let mounts = template.and_then(|it| it.container_spec.as_ref()?.mounts.as_deref()).unwrap_or_default();
-        let volumes = mounts.iter().filter(|mount| mount.typ == Some(MountType::VOLUME));
-        let volumes: BTreeSet<&str> = volumes.filter_map(|mount| mount.source.as_deref()).collect();
-        for volume in volumes {
+        let mounts = items(service, "/Spec/TaskTemplate/ContainerSpec/Mounts");
+        let volumes = mounts.filter(|mount| text(mount, "/Type") == "volume").map(|mount| text(mount, "/Source"));
+        for volume in volumes.filter(|source| !source.is_empty()).collect::<BTreeSet<_>>() {
             self.left_behind.push(format!("service {name} uses the volume {volume}; what it held is on the old nodes"));
         }
-        let ports = spec.endpoint_spec.as_ref().and_then(|it| it.ports.as_deref()).unwrap_or_default();
-        for port in ports.iter().filter(|it| it.publish_mode == Some(EndpointPortConfigPublishModeEnum::HOST)) {
-            let port = port.published_port.unwrap_or_default();
+        let ports = items(service, "/Spec/EndpointSpec/Ports");
+        for port in ports.filter(|port| text(port, "/PublishMode") == "host") {
+            let port = port.pointer("/PublishedPort").and_then(Value::as_u64).unwrap_or_default();
             self.left_behind.push(format!(
                 "service {name} publishes port {port} on its nodes themselves; clients knew the old ones"
             ));
@@ -89,12 +83,19 @@ impl Bound {
     }
 }
 
+fn text<'a>(value: &'a Value, path: &str) -> &'a str {
+    value.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn items<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
+    value.pointer(path).and_then(Value::as_array).into_iter().flatten()
+}
+
 /// Those of the old node that the new one lacks, with what sets them.
 fn labels(view: &ManagerView, recorded: &Inventory, old: &str, own: &str) -> Option<String> {
     let old = recorded.nodes.iter().find(|node| node.id == old)?;
-    let none = std::collections::HashMap::new();
-    let has = view.node(own).and_then(|node| node.spec.as_ref()?.labels.as_ref()).unwrap_or(&none);
     let empty = BTreeMap::new();
+    let has = view.node(own).map_or(&empty, |node| &node.labels);
     let labels = old.labels.as_ref().unwrap_or(&empty).iter();
     let lacking: Vec<String> = labels
         .filter(|(key, value)| has.get(*key) != Some(value))
@@ -107,22 +108,17 @@ fn labels(view: &ManagerView, recorded: &Inventory, old: &str, own: &str) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{
-        EndpointPortConfig, EndpointSpec, Mount, NodeDescription, NodeSpec, ServiceSpec, Swarm, TaskSpec,
-        TaskSpecContainerSpec, TaskSpecPlacement,
-    };
+    use serde_json::json;
 
     use super::*;
-    use crate::swarm::inventory::{self, Cluster};
+    use crate::{
+        host::view::testing::view_of,
+        swarm::inventory::{self, Cluster},
+    };
 
     fn node(id: &str, hostname: &str, label: Option<(&str, &str)>) -> Node {
-        let labels = label.map(|(key, value)| [(key.to_owned(), value.to_owned())].into());
-        Node {
-            id: Some(id.to_owned()),
-            description: Some(NodeDescription { hostname: Some(hostname.to_owned()), ..NodeDescription::default() }),
-            spec: Some(NodeSpec { labels, ..NodeSpec::default() }),
-            ..Node::default()
-        }
+        let labels = label.map(|(key, value)| [(key.to_owned(), value.to_owned())].into()).unwrap_or_default();
+        Node { id: id.to_owned(), hostname: hostname.to_owned(), labels, ..Node::default() }
     }
 
     #[test]
@@ -144,25 +140,15 @@ mod tests {
         assert_eq!(Constraint::parse("node.hostname!=m1"), None);
     }
 
-    fn service(constraint: &str) -> Service {
-        let placement =
-            TaskSpecPlacement { constraints: Some(vec![constraint.to_owned()]), ..TaskSpecPlacement::default() };
-        let volume = Mount { typ: Some(MountType::VOLUME), source: Some("data".to_owned()), ..Mount::default() };
-        let container = TaskSpecContainerSpec { mounts: Some(vec![volume]), ..TaskSpecContainerSpec::default() };
-        let port = EndpointPortConfig {
-            publish_mode: Some(EndpointPortConfigPublishModeEnum::HOST),
-            published_port: Some(8080),
-            ..EndpointPortConfig::default()
-        };
-        let template = TaskSpec { placement: Some(placement), container_spec: Some(container), ..TaskSpec::default() };
-        let endpoint = EndpointSpec { ports: Some(vec![port]), ..EndpointSpec::default() };
-        let spec = ServiceSpec {
-            name: Some("db".to_owned()),
-            task_template: Some(template),
-            endpoint_spec: Some(endpoint),
-            ..ServiceSpec::default()
-        };
-        Service { spec: Some(spec), ..Service::default() }
+    fn service(constraint: &str) -> Value {
+        json!({ "Spec": {
+            "Name": "db",
+            "TaskTemplate": {
+                "Placement": { "Constraints": [constraint] },
+                "ContainerSpec": { "Mounts": [{ "Type": "volume", "Source": "data" }, { "Type": "tmpfs" }] },
+            },
+            "EndpointSpec": { "Ports": [{ "PublishMode": "host", "PublishedPort": 8080 }] },
+        }})
     }
 
     #[test]
@@ -172,12 +158,8 @@ mod tests {
         let old = inventory::Node { id: "old".into(), hostname: "m1".into(), labels, ..inventory::Node::default() };
         recorded.nodes = vec![old];
         let view = |label| ManagerView {
-            cluster: Swarm::default(),
-            nodes: vec![node("new", "m2", label)],
             services: vec![service("node.labels.zone==one")],
-            networks: Vec::new(),
-            secrets: Vec::new(),
-            configs: Vec::new(),
+            ..view_of(Cluster::default(), vec![node("new", "m2", label)])
         };
         let bound = Bound::find(&view(None), &recorded, "old", "new");
         assert_eq!(bound.unplaceable.len(), 1, "{bound:?}");

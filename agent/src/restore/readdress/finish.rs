@@ -1,16 +1,13 @@
 //! From a swarm that is this host's alone to one that is as it was; safe to repeat.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, bail};
-use bollard::models::{NodeSpec, NodeSpecAvailabilityEnum};
+use serde_json::{Map, Value};
 
 use super::bound::Bound;
 use crate::{
-    host::{
-        engine::{EngineFacts, ManagerView},
-        key_file, listing,
-    },
+    host::{engine::EngineFacts, joining::NodeSpec, key_file, listing, view::ManagerView},
     report::Phases,
     restore::{
         Readdressed,
@@ -38,7 +35,7 @@ impl Change<'_> {
         let target = plan.readdress.clone().context("the plan names no new address")?;
         let old = plan.node_id.clone();
         let recorded = self.record().recorded.clone().context("the journal has no inventory")?;
-        if self.engine.nodes().await?.iter().any(|node| node.id.as_deref() == Some(old.as_str())) {
+        if self.engine.nodes().await?.iter().any(|node| node.id == old) {
             self.engine.remove_node(&old).await?;
         }
         self.put_to_work(&own, &old, &recorded, &target).await?;
@@ -62,15 +59,16 @@ impl Change<'_> {
     /// The node joined drained.
     async fn put_to_work(&self, own: &str, old: &str, recorded: &Inventory, target: &Target) -> Result<()> {
         let old = recorded.nodes.iter().find(|node| node.id == old).filter(|_| target.copy_labels);
-        let availability = old.map_or(NodeSpecAvailabilityEnum::ACTIVE, |old| match old.availability.as_str() {
-            "pause" => NodeSpecAvailabilityEnum::PAUSE,
-            "drain" => NodeSpecAvailabilityEnum::DRAIN,
-            _ => NodeSpecAvailabilityEnum::ACTIVE,
-        });
+        let availability = match old.map_or("active", |old| old.availability.as_str()) {
+            known @ ("pause" | "drain") => known,
+            _ => "active",
+        };
+        let labels = old.and_then(|old| old.labels.clone()).unwrap_or_default();
         let change = |spec: &mut NodeSpec| {
-            spec.availability = Some(availability);
-            let labels = old.and_then(|old| old.labels.clone()).unwrap_or_default();
-            spec.labels.get_or_insert_with(HashMap::new).extend(labels);
+            spec.insert("Availability".to_owned(), availability.into());
+            let mut all = spec.get("Labels").and_then(Value::as_object).cloned().unwrap_or_else(Map::new);
+            all.extend(labels.iter().map(|(name, value)| (name.clone(), value.clone().into())));
+            spec.insert("Labels".to_owned(), all.into());
         };
         self.engine.update_node(own, change).await.context("failed to give the new manager its work")
     }

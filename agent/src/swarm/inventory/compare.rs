@@ -258,15 +258,28 @@ impl Object for Network {
     }
 
     fn fields(&self) -> Vec<Field> {
+        let allocated = self.is_allocated();
+        // An engine that runs tasks on a network of its own host (macvlan and the like) lists subnets that the swarm
+        // itself knows nothing of.
+        let is_told = allocated == Some(true) && (self.driver == "overlay" || !self.subnets.is_empty());
+        let subnets = is_told.then(|| self.subnets.join(", "));
         vec![
             spec("name", &self.name),
-            spec("driver", &self.driver),
-            spec("subnets", self.subnets.join(", ")),
+            spec_if_known("driver", Some(&self.driver).filter(|driver| !driver.is_empty())),
+            spec_if_known("allocated", allocated),
+            spec_if_known("subnets", subnets),
             spec("attachable", self.attachable),
             spec("ingress", self.ingress),
             spec("internal", self.internal),
             labels(self.labels.as_ref()),
         ]
+    }
+}
+
+impl Network {
+    /// One with subnets has them from the allocator.
+    fn is_allocated(&self) -> Option<bool> {
+        self.allocated.or((!self.subnets.is_empty()).then_some(true))
     }
 }
 
@@ -414,6 +427,37 @@ mod tests {
         actual.volumes = Some(vec![Volume { id: "v".to_owned(), ..Volume::default() }]);
         assert_eq!(compare(&inventory(), &actual), []);
         assert_eq!(compare(&actual, &inventory()), []);
+    }
+
+    #[test]
+    fn a_network_that_is_not_allocated_has_neither_driver_nor_subnets_in_the_api() {
+        let with = |driver: &str, subnets: &[&str], allocated| {
+            let subnets = subnets.iter().map(|subnet| (*subnet).to_owned()).collect();
+            let network =
+                Network { id: "o".to_owned(), driver: driver.to_owned(), subnets, allocated, ..Network::default() };
+            Inventory { networks: vec![network], ..inventory() }
+        };
+        let (log_none, api_none) = (with("overlay", &[], Some(false)), with("", &[], Some(false)));
+        let some = with("overlay", &["10.0.9.0/24"], Some(true));
+        let (old_none, old_some) = (with("overlay", &[], None), with("overlay", &["10.0.9.0/24"], None));
+        // The same in two sources, and in an inventory from before the field.
+        for (recorded, actual) in
+            [(&log_none, &api_none), (&old_none, &api_none), (&old_some, &some), (&old_none, &some)]
+        {
+            assert_eq!(shown(&compare(recorded, actual)), [""; 0], "{:?} {:?}", recorded.networks, actual.networks);
+        }
+        let got_it = "network `` (o): allocated was `false`, is `true`";
+        assert_eq!(shown(&compare(&log_none, &some)), [got_it]);
+        let lost_it = "network `` (o): allocated was `true`, is `false`";
+        for recorded in [&some, &old_some] {
+            assert_eq!(shown(&compare(recorded, &api_none)), [lost_it]);
+        }
+        let moved = with("overlay", &["10.0.8.0/24"], Some(true));
+        assert_eq!(shown(&compare(&some, &moved)), ["network `` (o): subnets was `10.0.9.0/24`, is `10.0.8.0/24`"]);
+        let emptied = with("overlay", &[], Some(true));
+        assert_eq!(compare(&some, &emptied).len(), 1, "an overlay without its subnets is another one");
+        let (local, seen) = (with("macvlan", &[], Some(true)), with("macvlan", &["192.0.2.0/24"], Some(true)));
+        assert_eq!(compare(&local, &seen), []);
     }
 
     #[test]

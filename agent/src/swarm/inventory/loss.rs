@@ -27,9 +27,33 @@ impl Compared {
 }
 
 fn is_loss(difference: &Difference) -> bool {
-    match difference.change {
+    match &difference.change {
         Change::Missing => true,
         Change::Extra => false,
+        // A network that waited for addresses has got them.
+        Change::Changed { field, recorded, .. } if field == "allocated" && recorded == "false" => false,
         Change::Changed { .. } => !matches!(difference.kind, ObjectKind::Node | ObjectKind::Cluster),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        inspection::tests::inventory_of,
+        swarm::inventory::{Cluster, Network},
+    };
+
+    #[test]
+    fn a_network_may_get_its_addresses_and_must_not_lose_them() {
+        let with = |allocated| {
+            let network = Network { id: "o".into(), driver: "overlay".into(), allocated, ..Network::default() };
+            Inventory { networks: vec![network], ..inventory_of(Cluster::default()) }
+        };
+        let (waits, works) = (with(Some(false)), with(Some(true)));
+        let got = Compared::of(&waits, &works);
+        assert_eq!((got.loss(), got.harmless.len()), (None, 1));
+        let lost = Compared::of(&works, &waits).loss().expect("is a loss");
+        assert!(lost.contains("allocated was `true`, is `false`"), "{lost}");
     }
 }

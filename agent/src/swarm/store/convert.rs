@@ -126,12 +126,14 @@ pub(super) fn network(message: messages::Network) -> Option<Network> {
     if annotations.labels.get(PREDEFINED).is_some_and(|value| value == "true") {
         return None;
     }
+    let allocated = message.driver_state.is_some();
     // What the allocator made of the request, as soon as it has.
     let driver = message.driver_state.or(spec.driver_config).unwrap_or_default();
     let subnets = message.ipam.unwrap_or_default().configs;
     Some(Network {
         id: message.id,
         name: annotations.name,
+        allocated: Some(allocated),
         driver: driver.name,
         subnets: subnets.into_iter().map(|config| config.subnet).collect(),
         attachable: spec.attachable,
