@@ -103,6 +103,7 @@ pub struct Prepared {
     terms: Terms,
     /// What lay on this host's disk when the plan was made.
     on_disk: OnDisk,
+    was_unlocked: bool,
 }
 
 /// What of a request counts when a backup is compared with this host.
@@ -117,6 +118,11 @@ struct Terms {
 impl Prepared {
     pub fn id(&self) -> BackupId {
         self.head.manifest.id
+    }
+
+    /// Whether this host's engine was unlocked, to see what it holds.
+    pub fn was_unlocked(&self) -> bool {
+        self.was_unlocked
     }
 
     /// What was met in the vaults that somebody should look at.
@@ -159,6 +165,7 @@ impl Restore<'_> {
             findings: found.findings,
             terms,
             on_disk: holding.on_disk,
+            was_unlocked: holding.was_unlocked,
         };
         Ok((decision, prepared))
     }
@@ -189,7 +196,7 @@ impl Restore<'_> {
     /// What this host holds at this moment.
     async fn look(&self) -> Result<Holding> {
         let facts = Engine::at(&self.config.engine.socket).facts().await?;
-        Ok(Holding { on_disk: OnDisk::read(&facts.data_root.join("swarm")), facts })
+        Ok(Holding { on_disk: OnDisk::read(&facts.data_root.join("swarm")), facts, was_unlocked: false })
     }
 
     /// Old managers that accept a connection on their raft port: those of the backup, and those of the same swarm in the

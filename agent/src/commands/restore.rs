@@ -77,7 +77,7 @@ async fn once(
     let (decision, prepared) = context.shutdown.or_interrupted(restore.prepare(request)).await?;
     let mut plan = match decision {
         Decision::Restore(plan) => plan,
-        Decision::AlreadyThere => return already_there(context, prepared.id(), false),
+        Decision::AlreadyThere => return already_there(context, prepared.id(), prepared.was_unlocked()),
         Decision::AlreadyThereLocked => {
             if !args.dry_run {
                 restore.unlock_present().await?;

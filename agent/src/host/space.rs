@@ -41,17 +41,22 @@ pub fn allocated_bytes(directory: &Path) -> Result<u64> {
     Ok(total)
 }
 
-/// True if both paths lie on one filesystem.
+/// The path, or the nearest directory above it where it is not there yet.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(path)
+}
+
+/// True if both paths lie on one filesystem; one that is not there yet counts as where it would be made.
 pub fn same_filesystem(a: &Path, b: &Path) -> Result<bool> {
     let device = |path: &Path| {
-        fs::metadata(path).map(|it| it.dev()).with_context(|| format!("failed to look at {}", path.display()))
+        fs::metadata(existing(path)).map(|it| it.dev()).with_context(|| format!("failed to look at {}", path.display()))
     };
     Ok(device(a)? == device(b)?)
 }
 
 /// Refuses if writing `needed` bytes at `path` would leave less than the margin.
 pub fn require(path: &Path, needed: u64, what: &str) -> Result<()> {
-    let free = free_bytes(path)?;
+    let free = free_bytes(existing(path))?;
     if free >= needed.saturating_add(MARGIN) {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use super::{
     Restore, RestoreReport,
     confirm::Confirmed,
     formation::form,
-    journal::{Journal, Phase, Record},
+    journal::{Journal, Phase, Record, Reserve},
     strictness::Strictness,
 };
 use crate::{
@@ -261,7 +261,7 @@ impl<'a> Change<'a> {
         faults::reach("undo-noted");
         let placed = self.replace_back().await;
         faults::reach("undone");
-        self.journal.release();
+        self.journal.release(Reserve::Start);
         let started = self.control.start().await.context("failed to start the engine on the old state");
         if started.is_ok()
             && let Err(error) = self.disarm().await

@@ -72,6 +72,8 @@ pub struct Held {
 pub struct Holding {
     pub facts: EngineFacts,
     pub on_disk: OnDisk,
+    /// The engine was unlocked to find that out.
+    pub was_unlocked: bool,
 }
 
 /// What may change an answer of the engine.
@@ -115,6 +117,10 @@ impl Held {
 
 fn remedy(swarm: &LocalSwarm, on_disk: &OnDisk, has_key: bool) -> Remedy {
     let held = on_disk.held();
+    if *on_disk == OnDisk::Unknown {
+        // A join that is under way: an engine that is restarted without a certificate deletes what there is of it.
+        return Remedy::None;
+    }
     match swarm.state {
         SwarmState::Active if checks::works(swarm) => Remedy::None,
         SwarmState::Active if swarm.error.is_empty() && held.is_none_or(|held| !held.is_manager) => Remedy::None,
@@ -163,15 +169,18 @@ impl Restore<'_> {
     pub(crate) async fn await_settled(&self, limit: Duration, may_change: bool) -> Result<Holding> {
         let mut patience = Patience::new(limit);
         let mut told = String::new();
+        let mut was_unlocked = false;
         loop {
             let facts = self.await_engine(patience.left(), may_change).await?;
-            let holding = Holding { on_disk: OnDisk::read(&facts.data_root.join("swarm")), facts };
+            let on_disk = OnDisk::read(&facts.data_root.join("swarm"));
+            let holding = Holding { facts, on_disk, was_unlocked };
             let swarm = &holding.facts.swarm;
             match remedy(swarm, &holding.on_disk, self.unlock_key.is_some()) {
                 Remedy::None => return Ok(holding),
                 Remedy::Key if !may_change => return Ok(holding),
                 Remedy::Key => {
                     self.unlock_present().await?;
+                    was_unlocked = true;
                     continue;
                 }
                 Remedy::Restart if may_change && Instant::now() >= patience.restart_at => {
@@ -307,11 +316,12 @@ mod tests {
             // The manager of a node that has just started comes after its agent.
             (SwarmState::Active, false, "", held(true), false, Remedy::Time),
             (SwarmState::Active, false, "", worker, false, Remedy::None),
-            (SwarmState::Pending, false, "", OnDisk::Unknown, false, Remedy::Time),
+            (SwarmState::Pending, false, "", held(true), false, Remedy::Time),
+            (SwarmState::Pending, false, "", OnDisk::Unknown, false, Remedy::None),
             (SwarmState::Locked, false, "", held(true), false, Remedy::None),
             (SwarmState::Locked, false, "", held(true), true, Remedy::Key),
             (SwarmState::Error, false, "x509", held(true), true, Remedy::Restart),
-            (SwarmState::Error, false, "x509", OnDisk::Unknown, true, Remedy::Restart),
+            (SwarmState::Error, false, "x509", OnDisk::Unknown, true, Remedy::None),
             (SwarmState::Error, false, "x509", OnDisk::Nothing, true, Remedy::None),
             (SwarmState::Inactive, false, "", held(true), false, Remedy::Restart),
             (SwarmState::Inactive, false, "", held(false), false, Remedy::None),

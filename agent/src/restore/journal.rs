@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use rustix::fs::FallocateFlags;
+use rustix::{fs::FallocateFlags, io::Errno};
 use serde::{Deserialize, Serialize};
 use swarmdr_archive::{BackupId, manifest::Counts};
 
@@ -23,9 +23,21 @@ use crate::{fault::Fault, faults, host::placement, swarm::Inventory, whole_file}
 /// Raised when an older agent could misread the file.
 const VERSION: u32 = 1;
 
-/// Reserved beyond twice the record, in bytes: for the old engine, which writes to its disk when it starts. With none left
-/// it comes up without its swarm (seen on 26.1.5: `write …/worker/tasks.db: no space left on device`).
-const BALLAST: u64 = 16 * 1024 * 1024;
+/// Reserved for notes beyond twice the record, in bytes: for the file's name, and filesystems that allocate in large units.
+const NOTES: u64 = 256 * 1024;
+
+/// Reserved for the old engine, in bytes, which writes to its disk when it starts. With none left it comes up without its
+/// swarm (seen on 26.1.5: `write …/worker/tasks.db: no space left on device`).
+const START: u64 = 16 * 1024 * 1024;
+
+/// Space that is kept for later, in files beside the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reserve {
+    /// For notes on a disk that is full.
+    Notes,
+    /// For the engine that is started on the way back.
+    Start,
+}
 
 /// What is being done, or was about to be. In the order of a restore that works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -162,20 +174,30 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Keeps space for what is written later: forming a swarm is what fills a disk, and going back is noted then.
+    /// Keeps space for what is written later: forming a swarm is what fills a disk, and going back needs some.
     fn reserve(&self) -> Result<()> {
-        let path = self.ballast();
-        let reserve = || -> Result<()> {
-            let size = 2 * serde_json::to_vec_pretty(&self.record)?.len() as u64 + BALLAST;
-            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-            rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size)?;
-            Ok(file.sync_all()?)
-        };
-        reserve().with_context(|| format!("failed to reserve space for the journal in {}", path.display()))
+        let record = serde_json::to_vec_pretty(&self.record)?.len() as u64;
+        for (reserve, size) in [(Reserve::Notes, 2 * record + NOTES), (Reserve::Start, START)] {
+            let path = self.path_of(reserve);
+            let allocate = || -> Result<()> {
+                let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+                match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size) {
+                    // Filesystems that copy on write cannot promise space: ZFS, some network ones.
+                    Err(Errno::OPNOTSUPP) => {}
+                    allocated => allocated?,
+                }
+                Ok(file.sync_all()?)
+            };
+            allocate().with_context(|| format!("failed to reserve {size} bytes in {}", path.display()))?;
+        }
+        Ok(())
     }
 
-    fn ballast(&self) -> PathBuf {
-        self.dir().join("restore.reserve")
+    fn path_of(&self, reserve: Reserve) -> PathBuf {
+        self.dir().join(match reserve {
+            Reserve::Notes => "restore.reserve-notes",
+            Reserve::Start => "restore.reserve-start",
+        })
     }
 
     /// Says what is done next; the caller does it after this.
@@ -188,14 +210,14 @@ impl Journal {
     pub fn finish(&mut self) -> Result<()> {
         let Record { recorded, locked_key, previous, .. } = &mut self.record;
         (*recorded, *locked_key, *previous) = (None, None, None);
-        self.enter(Phase::Done)?;
-        self.release();
-        Ok(())
+        let written = self.enter(Phase::Done);
+        self.release_all();
+        written
     }
 
     /// The restore did not take place: what the last one left is valid again.
     pub fn forget(mut self) -> Result<()> {
-        self.release();
+        self.release_all();
         if let Some(previous) = self.record.previous.take() {
             self.record = *previous;
             return self.write();
@@ -217,15 +239,21 @@ impl Journal {
             whole_file::replace_json(&self.path, &self.record)
         };
         let mut written = write();
-        if matches!(&written, Err(error) if is_full(error)) && self.release() {
+        if matches!(&written, Err(error) if is_full(error)) && self.release(Reserve::Notes) {
             written = write();
         }
         written.with_context(|| format!("failed to write the journal {}", self.path.display()))
     }
 
-    /// Gives the reserved space back; false if there is none any more.
-    pub(super) fn release(&self) -> bool {
-        fs::remove_file(self.ballast()).is_ok()
+    /// Gives reserved space back; false if there is none any more.
+    pub(super) fn release(&self, reserve: Reserve) -> bool {
+        fs::remove_file(self.path_of(reserve)).is_ok()
+    }
+
+    fn release_all(&self) {
+        for reserve in [Reserve::Notes, Reserve::Start] {
+            self.release(reserve);
+        }
     }
 }
 
@@ -271,10 +299,10 @@ mod tests {
         let work_dir = placement::work_dir(dir.path());
         let names = || fs::read_dir(&work_dir).expect("lists").count();
         let mut journal = Journal::begin(dir.path(), record(dir.path())).expect("writes");
-        assert_eq!(names(), 2);
-        assert!(fs::metadata(journal.ballast()).expect("is there").len() > BALLAST);
+        assert_eq!(names(), 3);
+        assert_eq!(fs::metadata(journal.path_of(Reserve::Start)).expect("is there").len(), START);
         journal.enter(Phase::Undo).expect("writes");
-        assert_eq!(names(), 2, "it is not given up without need");
+        assert_eq!(names(), 3, "nothing is given up without need");
         journal.finish().expect("writes");
         assert_eq!(names(), 1);
     }

@@ -107,15 +107,14 @@ fn same_swarm<P>(manifest: &Manifest<P>, seen: &Seen<'_>) -> Result<Present> {
 fn replaces(swarm: &LocalSwarm, on_disk: &OnDisk) -> anyhow::Error {
     let present = match swarm.state {
         SwarmState::Locked => "this host holds a locked swarm".to_owned(),
-        SwarmState::Pending => "this host is joining a swarm".to_owned(),
-        SwarmState::Inactive | SwarmState::Error => match on_disk {
+        SwarmState::Pending | SwarmState::Inactive | SwarmState::Error => match on_disk {
             OnDisk::State(held) => format!(
                 "this host is node {} of swarm {}, which does not work at the moment{}",
                 held.node_id,
                 held.cluster_id,
                 if swarm.error.is_empty() { String::new() } else { format!(" ({})", swarm.error) }
             ),
-            _ => format!("this host is part of a swarm that does not work at the moment ({})", swarm.error),
+            OnDisk::Nothing | OnDisk::Unknown => "this host is joining a swarm".to_owned(),
         },
         _ if swarm.cluster_id.is_empty() => "this host is an active node of another swarm".to_owned(),
         _ => format!("this host is an active node of swarm {}", swarm.cluster_id),

@@ -242,9 +242,9 @@ fn whatever_an_engine_starts_with_is_replaced_only_when_told() {
         (SwarmState::Inactive, not_taken_up(own.clone()), "its own state may be newer"),
         (SwarmState::Error, other.clone(), "is node someone of swarm other"),
         (SwarmState::Inactive, other.clone(), "is node someone of swarm other"),
-        (SwarmState::Pending, other.clone(), "is joining a swarm"),
+        (SwarmState::Pending, other.clone(), "is node someone of swarm other"),
         (SwarmState::Locked, other.clone(), "holds a locked swarm"),
-        (SwarmState::Error, OnDisk::Unknown, "part of a swarm that does not work"),
+        (SwarmState::Error, OnDisk::Unknown, "is joining a swarm"),
         (SwarmState::Pending, OnDisk::Nothing, "is joining a swarm"),
     ] {
         let mut situation = Situation { on_disk, has_unlock_key: true, ..situation() };
