@@ -39,8 +39,9 @@ use take::Taken;
 
 use crate::{
     config::{Config, Mode},
-    fault::Fault,
+    fault::{Fault, Rendered},
     host::{
+        absences::Absences,
         leftovers::{Note, RunNote, Stage},
         listing, space,
         unlock::RunningKey,
@@ -90,9 +91,10 @@ impl Backup<'_> {
         let recheck = self.recheck(request, &plan, &mut courier, &mut chain);
         let (taken, examined) = match precopy {
             Precopy::Sound(snapshot) => {
-                let taken = self.take(&plan, snapshot, unlock_key.as_ref(), &mut phases, &mut note, recheck).await?;
+                let taken = self.take(&plan, snapshot, unlock_key.as_ref(), &mut phases, &mut note, recheck).await;
+                let taken = self.or_in_vain(&plan, &note, taken)?;
                 phases.begin("examine");
-                taken.examine(state_key, &plan).await?
+                self.or_in_vain(&plan, &note, taken.examine(state_key, &plan).await)?
             }
             Precopy::Broken(broken) => {
                 self.shutdown.or_interrupted(recheck).await?;
@@ -109,8 +111,12 @@ impl Backup<'_> {
         phases.begin("pack");
         let draft = manifest::draft(&plan, &view, &examined, &inventory, downtime.as_ref(), &chain);
         let parts = self.parts(draft, &inventory, recipients, &key)?;
-        let sealed = self.pack(snapshot, parts, courier.spool.partial(plan.id)).await?.1;
+        let packed = self.pack(snapshot, parts, courier.spool.partial(plan.id)).await;
+        let sealed = self.or_in_vain(&plan, &note, packed)?.1;
         let spooled = courier.spool.admit(plan.id)?;
+        if let (Some(downtime), Mode::Cold) = (&downtime, plan.mode) {
+            Absences::note_good(&self.config.state_dir, downtime.since, downtime.stopping_ms);
+        }
 
         phases.begin("store");
         let patience = Duration::from_secs(self.config.spool.patience);
@@ -123,6 +129,17 @@ impl Backup<'_> {
         let report =
             BackupReport::new(plan, sealed, downtime, delivery.kept, phases.finish(), self.key_note(&key), attention);
         Ok(report.with_sent(sent))
+    }
+
+    /// Writes down an error that makes the engine's absence one for nothing; a person who interrupts it knows.
+    fn or_in_vain<T>(&self, plan: &BackupPlan, note: &RunNote, outcome: Result<T>) -> Result<T> {
+        outcome.inspect_err(|error| {
+            if plan.mode == Mode::Cold && note.was_away() && !self.shutdown.is_requested() {
+                let rendered = Rendered::of(error);
+                let why = rendered.because.first().unwrap_or(&rendered.what);
+                Absences::note_in_vain(&self.config.state_dir, self.now, why.clone());
+            }
+        })
     }
 
     /// What the archive is made of, beside the copy.

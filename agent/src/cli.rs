@@ -30,7 +30,7 @@ pub use config::ConfigArgs;
 pub use diff::DiffArgs;
 pub use doctor::DoctorArgs;
 pub use drill::DrillArgs;
-pub use hidden::{ManualArgs, SecondEngineArgs};
+pub use hidden::{BringBackArgs, ManualArgs, SecondEngineArgs};
 pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;
 pub use list::ListArgs;
@@ -118,6 +118,9 @@ pub enum Command {
     /// Keep a second engine, as the main process of its unit
     #[command(hide = true)]
     SecondEngine(SecondEngineArgs),
+    /// Start the containers that ran, behind an engine that the failsafe has started
+    #[command(hide = true)]
+    BringBack(BringBackArgs),
 }
 
 impl Command {
@@ -137,7 +140,7 @@ impl Command {
             Command::Doctor(args) => args.json,
             Command::Keygen(args) => args.json,
             Command::Config(args) => args.json,
-            Command::Completions(_) | Command::Manual(_) | Command::SecondEngine(_) => false,
+            Command::Completions(_) | Command::Manual(_) | Command::SecondEngine(_) | Command::BringBack(_) => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One file per verb: builds its context, calls the flow, prints the report.
 
 pub mod backup;
+pub mod bring_back;
 pub mod completions;
 pub mod config;
 pub mod diff;
@@ -26,6 +27,13 @@ use swarmdr_archive::{Identities, TrustedKeys};
 use crate::{
     cli::{Trust, Unlock},
     config::{Config, Loaded},
+    exit::Exit,
+    host::{
+        absences::Absences,
+        bring_back::{BroughtBack, finish},
+        engine_units::EngineControl,
+        stop_price::{self, Allowed},
+    },
     identities,
     inspection::{Looker, Subject},
     progress::Progress,
@@ -35,6 +43,27 @@ use crate::{
     swarm::UnlockKey,
     unlock_key::GivenKey,
 };
+
+/// After a run that may have stopped the engine, whatever became of it: what ran before runs again, or is told.
+async fn as_it_was_found(config: &Config, outcome: Result<Exit>) -> Result<Exit> {
+    let back = match finish(config).await {
+        Ok(back) => back,
+        Err(error) => BroughtBack { attention: vec![format!("{error:#}")], ..BroughtBack::default() },
+    };
+    back.log();
+    match outcome {
+        Ok(Exit::Done) if !back.attention.is_empty() => Ok(Exit::Attention),
+        outcome => outcome,
+    }
+}
+
+/// What a stop of the engine ends here, if it may be stopped at all: asked before anything is touched.
+async fn before_a_stop(config: &Config) -> Result<EngineControl> {
+    let control = EngineControl::connect(config).await?;
+    control.require_survivable().await?;
+    stop_price::require(&control, &Allowed::of_restore(config), &Absences::default()).await?;
+    Ok(control)
+}
 
 /// What every verb gets.
 #[derive(Debug)]

@@ -1,7 +1,12 @@
 //! This machine, one file per interface. Parsers are apart from calls.
 
+pub mod absences;
+pub mod as_found;
+pub mod bring_back;
+pub mod containers;
 pub mod copy;
 pub mod engine;
+pub mod engine_process;
 pub mod engine_units;
 pub mod failsafe;
 pub mod freeze;
@@ -11,6 +16,7 @@ pub mod key_file;
 pub mod leftovers;
 pub mod link;
 pub mod listing;
+pub mod log_lock;
 pub mod mirror;
 pub mod mounts;
 pub mod network;
@@ -20,6 +26,7 @@ pub mod quiesce;
 mod raw_call;
 pub mod second_engine;
 pub mod space;
+pub mod stop_price;
 pub mod systemd;
 pub mod unlock;
 pub mod view;

@@ -92,6 +92,7 @@ fn execute(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Completions(args) => return commands::completions::run(args),
         Command::Manual(args) => return commands::manual::run(args),
         Command::SecondEngine(args) => return commands::second_engine::run(args),
+        Command::BringBack(args) => return commands::bring_back::run(args),
         _ => {}
     }
     let installed = Sources::installed();
@@ -125,7 +126,7 @@ fn execute(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Doctor(_) => commands::doctor::run(&context).await,
             Command::Keygen(args) => commands::keygen::run(&context, args),
             Command::Config(_) => commands::config::run(&context),
-            Command::Completions(_) | Command::Manual(_) | Command::SecondEngine(_) => {
+            Command::Completions(_) | Command::Manual(_) | Command::SecondEngine(_) | Command::BringBack(_) => {
                 unreachable!("these ended above")
             }
         }

@@ -13,9 +13,10 @@ use crate::{
     exit::Exit,
     fault::Fault,
     host::{
+        as_found::AsFound,
         engine::{EngineFacts, SwarmState},
         engine_units::EngineControl,
-        failsafe::{Failsafe, Rescue},
+        failsafe::Failsafe,
         key_file,
         leftovers::{RunNote, Stage},
         network,
@@ -77,6 +78,8 @@ pub struct RecoveryPlan {
     /// Managers that the new cluster starts without.
     pub without: Vec<String>,
     pub units: Vec<String>,
+    /// What ends with the engine, and runs again after it.
+    pub found: AsFound,
     pub state_dir: PathBuf,
     /// Where the backup is sealed before anything changes.
     pub spool_file: PathBuf,
@@ -117,6 +120,7 @@ impl Recovery<'_> {
             engine: facts.version.clone(),
             without: others.iter().map(ToString::to_string).collect(),
             units: backup.units.clone(),
+            found: AsFound::default(),
             state_dir,
             spool_file: backup.spool_file.clone(),
         };
@@ -201,8 +205,7 @@ impl Recovery<'_> {
         let control = EngineControl::connect(self.restore.config).await?;
         let mut note = RunNote::write(self.restore.config, backup::note(&ready.backup))?;
         let delay = Duration::from_secs(self.restore.config.engine.stop_timeout) + SEALING;
-        let rescue = Rescue::Start(ready.backup.units.clone());
-        let failsafe = Failsafe::arm(control.systemd(), &ready.backup.id.to_string(), &rescue, delay).await?;
+        let failsafe = Failsafe::arm(control.systemd(), &ready.backup.id.to_string(), &control.rescue(), delay).await?;
         phases.begin("quiesce");
         note.advance(Stage::EngineAway);
         let until = (failsafe.fires_at(), delay);
@@ -323,7 +326,8 @@ impl fmt::Display for RecoveryPlan {
         writeln!(f, "  3. aside   {}", self.state_dir.display())?;
         writeln!(f, "  4. place   a copy of it, and start the engine")?;
         writeln!(f, "  5. init    force a new cluster of this manager alone")?;
-        writeln!(f, "  6. confirm cluster, node and every object")
+        writeln!(f, "  6. confirm cluster, node and every object")?;
+        self.found.lines().iter().try_for_each(|line| writeln!(f, "  note: {line}"))
     }
 }
 

@@ -13,6 +13,7 @@ use swarmdr_archive::{BackupId, manifest::Proof};
 use crate::{
     exit::Exit,
     history::{History, Made, Proved, Run},
+    host::absences::Absences,
     vault::Lock,
 };
 
@@ -31,6 +32,8 @@ pub struct Status {
     /// In the order of the configuration.
     pub vaults: Vec<VaultStatus>,
     pub spool: SpoolStatus,
+    /// What stopping the engine has cost this host.
+    pub absences: Absences,
     pub last_run: Option<Run>,
     pub last_backup: Option<Made>,
     pub last_proof: Option<Proved>,
@@ -169,6 +172,9 @@ impl Status {
     }
 
     fn judge_host(&self, say: &mut impl FnMut(Level, String)) {
+        if let Some(until) = self.absences.not_before(self.at) {
+            say(Level::Critical, self.absences.told(until));
+        }
         let spool = &self.spool;
         if spool.full {
             say(Level::Critical, format!("the spool is full ({} archives): no backup is made", spool.archives));

@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Mode},
     fault::Fault,
     host::{
+        as_found::AsFound,
         engine::{EngineFacts, SwarmState},
         network::LocalAddress,
         placement,
@@ -36,6 +37,8 @@ pub struct BackupPlan {
     pub mode: Mode,
     /// The engine's units that are stopped, or the one that is frozen.
     pub units: Vec<String>,
+    /// What ends with the engine in a cold backup, and runs again after it.
+    pub found: AsFound,
     pub state_dir: PathBuf,
     pub snapshot_dir: PathBuf,
     pub spool_file: PathBuf,
@@ -95,6 +98,7 @@ impl BackupPlan {
                 Mode::Cold => config.engine.units(),
                 Mode::Freeze => vec![config.engine.service.clone()],
             },
+            found: AsFound::default(),
             state_dir: seen.facts.data_root.join("swarm"),
             snapshot_dir: placement::work_dir(&seen.facts.data_root).join(format!("snapshot-{id}")),
             spool_file: config.spool_dir().join(format!("{id}.swarmdr")),
@@ -162,6 +166,9 @@ impl fmt::Display for BackupPlan {
         writeln!(f, "  1. copy    {} to {}", self.state_dir.display(), self.snapshot_dir.display())?;
         writeln!(f, "  2. {pause:7} {}, copy what changed since", self.units.join(", "))?;
         writeln!(f, "  3. {resume:7} {}", self.units.join(", "))?;
+        for line in self.found.lines() {
+            writeln!(f, "             {line}")?;
+        }
         let to = if self.recipients.is_empty() {
             "no encryption".to_owned()
         } else {

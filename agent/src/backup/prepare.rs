@@ -1,6 +1,6 @@
 //! Everything that can refuse a backup, asked before the engine is touched.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use swarmdr_archive::{BackupId, Recipient};
 
 use super::{
@@ -17,15 +17,18 @@ use crate::{
     exit::Exit,
     fault::{Fault, Rendered},
     host::{
+        absences::Absences,
         engine::{Engine, EngineFacts},
         engine_units::EngineControl,
         freeze::Freezer,
-        network,
+        log_lock, network,
+        stop_price::{self, Allowed},
         unlock::RunningKey,
         view::ManagerView,
     },
     restore::unfinished,
     schedule::Schedule,
+    swarm::{Identity, StateDir},
 };
 
 /// What a run comes to before it touches the engine.
@@ -57,6 +60,7 @@ impl Backup<'_> {
         let recipients = parse_recipients(config)?;
         let engine = Engine::at(&config.engine.socket);
         let facts = engine.facts().await?;
+        let control = EngineControl::connect(config).await?;
         plan::check_manager(&facts)?;
         let (own, cluster) = (&facts.swarm.node_id, &facts.swarm.cluster_id);
 
@@ -85,10 +89,32 @@ impl Backup<'_> {
         }
         courier.spool.require_room(&config.spool)?;
         let unlock_key = self.unlock_key(&plan).await?;
-        if plan.mode == Mode::Freeze {
-            Freezer::prepare(&EngineControl::connect(config).await?, &plan.state_dir).await?;
-        }
+        self.look_at_host(&control, &facts, &mut plan, request.if_due).await?;
         Ok(Step::Ready(Box::new(Prepared { plan, request, view, courier, recipients, chain, sent, unlock_key })))
+    }
+
+    /// Whether the engine that answered can be made to stand still here, and what that would end.
+    async fn look_at_host(
+        &self,
+        control: &EngineControl,
+        facts: &EngineFacts,
+        plan: &mut BackupPlan,
+        if_due: bool,
+    ) -> Result<()> {
+        require_writer(control, facts, plan)?;
+        if plan.mode == Mode::Freeze {
+            Freezer::prepare(control, &plan.state_dir).await?;
+            return Ok(());
+        }
+        control.require_survivable().await?;
+        let absences = Absences::read(&self.config.state_dir);
+        if if_due {
+            absences.require_distance(self.now)?;
+        }
+        stop_price::require(control, &Allowed::of_backup(self.config), &absences).await?;
+        plan.units = control.units().into_iter().map(str::to_owned).collect();
+        plan.found = control.found().clone();
+        Ok(())
     }
 
     /// A host that cannot see the vaults does not know how long a backup has been missing.
@@ -179,6 +205,33 @@ impl Backup<'_> {
                 .because(cause)
         })?;
         Ok(Some(key))
+    }
+}
+
+/// The engine that answered must be the one that writes the directory that is copied.
+fn require_writer(control: &EngineControl, facts: &EngineFacts, plan: &BackupPlan) -> Result<()> {
+    let state = &plan.state_dir;
+    let process = control.process().context("the engine stopped answering")?;
+    let elsewhere = |why: String| -> anyhow::Error {
+        Fault::refused(format!("{} is not what the engine writes: {why}; nothing was touched", state.display()))
+            .advice(format!(
+                "the engine calls {} its data root: it must be the same directory for the agent, without a mount in between",
+                facts.data_root.display()
+            ))
+            .into()
+    };
+    if !log_lock::is_held(state)? {
+        return Err(elsewhere("no process has the raft log there open".to_owned()));
+    }
+    if log_lock::is_open_in(process.pid, state)? == Some(false) {
+        return Err(elsewhere(format!("its process {} has no file of the raft log there open", process.pid)));
+    }
+    let here = StateDir::open(state).ok().and_then(|dir| Identity::read(&dir).ok());
+    match here {
+        Some(here) if here.cluster_id == facts.swarm.cluster_id && here.node_id == facts.swarm.node_id => Ok(()),
+        Some(here) => Err(elsewhere(format!("it holds node {} of swarm {}", here.node_id, here.cluster_id))),
+        // What is wrong with it is told by who reads it.
+        None => Ok(()),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     config::Mode,
     fault::Fault,
     host::{
+        as_found::AsFound,
         copy::Patience,
         engine::EngineFacts,
         mirror::Writer,
@@ -75,6 +76,7 @@ pub fn plan(
         autolock: identity.key.is_some_and(|key| key.autolocked),
         mode: Mode::Cold,
         units: config.engine.units(),
+        found: AsFound::default(),
         state_dir: facts.data_root.join("swarm"),
         snapshot_dir: placement::work_dir(&facts.data_root).join(format!("snapshot-{id}")),
         spool_file: config.spool_dir().join(format!("{id}.swarmdr")),

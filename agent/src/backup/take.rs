@@ -21,6 +21,7 @@ use crate::{
         freeze::Freezer,
         inhibitor::Inhibitor,
         leftovers::{RunNote, Stage},
+        log_lock,
         mirror::Writer,
         quiesce::{Downtime, Quiesced, overdue},
         unlock::RunningKey,
@@ -87,7 +88,7 @@ impl Backup<'_> {
                     tracing::warn!("the copy took too long; the engine was thawed, and one more try follows");
                     snapshot = again;
                 }
-                attempt => return self.conclude(plan, attempt, key, notes).await,
+                attempt => return self.conclude(plan, &control, attempt, key, notes).await,
             }
         }
         unreachable!("the last attempt returns")
@@ -155,6 +156,11 @@ impl Backup<'_> {
         quiesced: &Quiesced,
         mut snapshot: Snapshot,
     ) -> Copying {
+        if plan.mode == Mode::Cold
+            && let Err(error) = nobody_writes(plan)
+        {
+            return Copying::Ended(Some(snapshot), Err(error));
+        }
         let (until, limit) = (quiesced.until(), self.limit(plan));
         let shutdown = self.shutdown.clone();
         let mut copy = tokio::task::spawn_blocking(move || {
@@ -166,7 +172,9 @@ impl Backup<'_> {
         match tokio::time::timeout_at(until.into(), &mut copy).await {
             Ok(Ok((snapshot, Ok(())))) => {
                 faults::reach("copied");
-                Copying::Ended(Some(snapshot), quiesced.check_held().await)
+                let held = quiesced.check_held().await;
+                let held = held.and_then(|()| if plan.mode == Mode::Cold { nobody_writes(plan) } else { Ok(()) });
+                Copying::Ended(Some(snapshot), held)
             }
             Ok(Ok((snapshot, Err(error)))) => Copying::Ended(Some(snapshot), Err(error)),
             Ok(Err(panic)) => Copying::Ended(None, Err(panic).context("the copy ended unexpectedly")),
@@ -188,9 +196,10 @@ impl Backup<'_> {
     async fn conclude(
         &self,
         plan: &BackupPlan,
+        control: &EngineControl,
         attempt: Attempt,
         key: Option<&RunningKey>,
-        notes: Vec<String>,
+        mut notes: Vec<String>,
     ) -> Result<Taken> {
         let Attempt { snapshot, copied, resumed, overdue } = attempt;
         let copied = copied.and_then(|()| snapshot.context("the copy was lost"));
@@ -198,11 +207,19 @@ impl Backup<'_> {
             (Ok(snapshot), Ok(downtime)) => {
                 // The copy is good whatever becomes of the engine, so it is stored first and told after.
                 let late = self.await_engine(key).await.err();
-                let attention = late.iter().map(|error| format!("{error:#}")).collect();
+                let mut attention: Vec<String> = late.iter().map(|error| format!("{error:#}")).collect();
+                if plan.mode == Mode::Cold {
+                    let back = control.bring_back().await;
+                    notes.extend(back.notes);
+                    attention.extend(back.attention);
+                }
                 Ok(Taken { snapshot, downtime: Some(downtime), notes, attention })
             }
             (Err(error), Ok(_)) => {
                 let back = self.await_engine(key).await;
+                if plan.mode == Mode::Cold {
+                    control.bring_back().await.log();
+                }
                 let mut fault = Fault::failed("no backup was made; the engine runs again");
                 if overdue {
                     fault = fault.advice(advice_on_time(plan.mode));
@@ -235,6 +252,19 @@ impl Backup<'_> {
         }
         Ok(())
     }
+}
+
+/// The unit is stopped; this asks whether an engine elsewhere has the same state open.
+fn nobody_writes(plan: &BackupPlan) -> Result<()> {
+    if !log_lock::is_held(&plan.state_dir)? {
+        return Ok(());
+    }
+    Err(Fault::failed(format!(
+        "a process still has the raft log in {} open although the engine was stopped; the copy was thrown away",
+        plan.state_dir.display()
+    ))
+    .advice("find it with `fuser -v` on the files in raft/wal-v3-encrypted: two engines on one state destroy it")
+    .into())
 }
 
 /// What the pause was too short for.

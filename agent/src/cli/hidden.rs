@@ -25,3 +25,10 @@ pub struct SecondEngineArgs {
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub engine: Vec<String>,
 }
+
+#[derive(Debug, Args)]
+pub struct BringBackArgs {
+    /// The list of what ran before the engine was stopped
+    #[arg(long, value_name = "PATH")]
+    pub list: PathBuf,
+}

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use swarmdr_archive::{Identities, TrustedKeys};
 
-use super::Context;
+use super::{Context, as_it_was_found, before_a_stop};
 use crate::{
     backup::Backup,
     cli::RecoverArgs,
@@ -24,6 +24,12 @@ pub async fn run(context: &Context, args: &RecoverArgs) -> Result<Exit> {
     if !args.dry_run {
         leftovers::clean(config).await?;
     }
+    let outcome = settle_or_recover(context, args).await;
+    if args.dry_run { outcome } else { as_it_was_found(config, outcome).await }
+}
+
+async fn settle_or_recover(context: &Context, args: &RecoverArgs) -> Result<Exit> {
+    let config = &context.loaded.config;
     let (shutdown, progress, now) = (&context.shutdown, context.progress, context.now);
     let recovery = Recovery {
         restore: Restore {
@@ -44,13 +50,16 @@ pub async fn run(context: &Context, args: &RecoverArgs) -> Result<Exit> {
         context.output.print(&report)?;
         return Ok(report.exit());
     }
-    let ready = match shutdown.or_interrupted(recovery.prepare(!args.dry_run)).await? {
+    let mut ready = match shutdown.or_interrupted(recovery.prepare(!args.dry_run)).await? {
         Step::Ready(ready) => ready,
         Step::Works => {
             context.output.print(&Works { result: "nothing-to-recover" })?;
             return Ok(Exit::Done);
         }
     };
+    let control = before_a_stop(config).await?;
+    ready.plan.units = control.units().into_iter().map(str::to_owned).collect();
+    ready.plan.found = control.found().clone();
     if args.dry_run {
         context.output.print(&ready.plan)?;
         return Ok(Exit::Done);

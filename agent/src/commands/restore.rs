@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::BackupId;
 
-use super::Context;
+use super::{Context, as_it_was_found, before_a_stop};
 use crate::{
     cli::RestoreArgs,
     exit::Exit,
@@ -37,6 +37,12 @@ async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) ->
     if !args.dry_run {
         leftovers::clean(&context.loaded.config).await?;
     }
+    let outcome = settle_or_restore(context, args, watch).await;
+    if args.dry_run { outcome } else { as_it_was_found(config, outcome).await }
+}
+
+async fn settle_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {
+    let config = &context.loaded.config;
     let restore = Restore {
         config,
         keys: context.trusted(&args.trust)?,
@@ -85,6 +91,9 @@ async fn once(
             return already_there(context, prepared.id(), true);
         }
     };
+    let control = before_a_stop(&context.loaded.config).await?;
+    plan.units = control.units().into_iter().map(str::to_owned).collect();
+    plan.notes.extend(control.found().lines());
     if args.dry_run {
         restore.rehearse(&prepared).await?;
         plan.notes.extend_from_slice(prepared.findings());

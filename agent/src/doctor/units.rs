@@ -3,7 +3,13 @@
 use super::{Check, Diagnosis, engine::Manager};
 use crate::{
     config::{Config, Mode},
-    host::{engine_units::EngineControl, freeze::Freezer, systemd::Systemd},
+    host::{
+        absences::Absences,
+        engine_units::EngineControl,
+        freeze::Freezer,
+        stop_price::{self, Allowed},
+        systemd::Systemd,
+    },
 };
 
 /// The units are written for the systemd of Debian 12 and everything newer.
@@ -22,6 +28,9 @@ pub async fn check(config: &Config, manager: Option<&Manager>, diagnosis: &mut D
         Err(error) => diagnosis.add(Check::failed("systemd.version", &error)),
     }
     let Some(manager) = manager else { return };
+    for check in engine(config).await {
+        diagnosis.add(check);
+    }
     diagnosis.add(freeze(config, manager).await);
     diagnosis.add(timer(&systemd).await);
     diagnosis.add(last_run(&systemd).await);
@@ -34,6 +43,33 @@ fn judge_version(version: &str) -> Check {
         _ => Check::warn("systemd.version", format!("{version} is older than {OLDEST}, and not tested"))
             .fix("make a backup by hand and look at its report"),
     }
+}
+
+/// Whether the unit is the engine, what hangs on it, and whether it could be stopped in time.
+async fn engine(config: &Config) -> Vec<Check> {
+    let control = match EngineControl::connect(config).await {
+        Ok(control) => control,
+        Err(error) => return vec![Check::failed("engine.unit", &error)],
+    };
+    let unit =
+        Check::ok("engine.unit", format!("what answers on {} is {}", control.socket().display(), control.service()));
+    let survivable = control.require_survivable().await;
+    let absences = Absences::read(&config.state_dir);
+    let stop = match config.backup.mode {
+        Mode::Freeze => Check::ok("engine.stop", "not needed: backups freeze the engine"),
+        Mode::Cold => match survivable.and(stop_price::require(&control, &Allowed::of_backup(config), &absences).await)
+        {
+            Ok(()) => Check::ok("engine.stop", "every container can end in the time that a backup may take"),
+            Err(error) => Check::failed("engine.stop", &error),
+        },
+    };
+    let lines = control.found().lines();
+    let found = match (lines.is_empty(), config.backup.mode) {
+        (true, _) => "nothing hangs on the engine that a stop of it would end".to_owned(),
+        (false, Mode::Freeze) => format!("left alone by a freeze; a restore: {}", lines.join("; ")),
+        (false, Mode::Cold) => lines.join("; "),
+    };
+    vec![unit, stop, Check::ok("engine.found", found)]
 }
 
 /// Only the mode that is configured can fail.

@@ -2,7 +2,8 @@
 //!
 //! Armed before the engine is touched, removed when it is back. What it runs are systemd's own tools, so it
 //! needs nothing of this process, of the agent's files, or of the bus: `systemctl` run by root talks to PID 1
-//! directly. A kill, a panic within a panic, a hung disk or a lost bus leave the engine away for no longer than
+//! directly. (What has to come after that, the host's containers, is asked of the agent's binary, and owed by the next run
+//! if that cannot.) A kill, a panic within a panic, a hung disk or a lost bus leave the engine away for no longer than
 //! the delay. A reboot takes the timer with it, and starts the engine as every boot does.
 //!
 //! **An engine that does not stop.** Docker's unit may take 90 s to stop (`TimeoutStopSec`, the default), which
@@ -18,7 +19,7 @@
 //! the deadline, and looks afterwards whether the engine stayed away (`quiesce`).
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -36,8 +37,13 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What brings the engine back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rescue {
-    /// Start these units, whatever failed before.
-    Start(Vec<String>),
+    /// Start the engine's units, whatever failed before, then what hung on them.
+    Start {
+        engine: Vec<String>,
+        dependents: Vec<String>,
+        /// Where it is written down, if there is any.
+        list: Option<PathBuf>,
+    },
     /// Thaw this service.
     Thaw(String),
 }
@@ -123,13 +129,27 @@ fn commands(systemctl: &str, rescue: &Rescue) -> Vec<(String, Vec<String>, bool)
         (systemctl.to_owned(), arguments.collect(), ignore)
     };
     match rescue {
-        // The start limit would refuse a start after some failures; without a wait, the engine's own time
-        // to start is not this unit's.
-        Rescue::Start(units) => {
-            vec![command(&["reset-failed"], units, true), command(&["--no-block", "start"], units, false)]
+        Rescue::Start { engine, dependents, list } => {
+            let all = [engine.as_slice(), dependents].concat();
+            // The start limit would refuse a start after some failures. What hangs on the engine comes behind it, hence
+            // the wait; nothing of that may keep the engine away, so there its failure is ignored.
+            let mut commands = vec![command(&["reset-failed"], &all, true), command(&["start"], engine, false)];
+            if !dependents.is_empty() {
+                commands.push(command(&["--no-block", "start"], dependents, true));
+            }
+            commands.extend(list.as_deref().and_then(bring_back));
+            commands
         }
         Rescue::Thaw(service) => vec![command(&["thaw"], std::slice::from_ref(service), false)],
     }
+}
+
+/// Containers are the engine's, and systemd knows nothing of them; and somebody has to note what is back. If this program
+/// is gone by then, the next run does it.
+fn bring_back(list: &Path) -> Option<(String, Vec<String>, bool)> {
+    let (program, list) = (std::env::current_exe().ok()?.to_str()?.to_owned(), list.to_str()?);
+    let arguments = [program.as_str(), "bring-back", "--list", list].map(str::to_owned).to_vec();
+    Some((program, arguments, true))
 }
 
 fn systemctl() -> Result<&'static str> {
@@ -147,19 +167,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rescue_needs_nothing_but_systemds_own_tool() {
-        let units = ["docker.socket", "docker.service"].map(str::to_owned).to_vec();
-        let said: Vec<String> = commands("/usr/bin/systemctl", &Rescue::Start(units))
-            .into_iter()
-            .map(|(program, arguments, ignore)| format!("{program}: {} {ignore}", arguments.join(" ")))
-            .collect();
+    fn an_engine_is_rescued_by_systemds_own_tool_and_what_hangs_on_it_behind_it() {
+        let units = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let said = |rescue: &Rescue| -> Vec<String> {
+            let commands = commands("/usr/bin/systemctl", rescue).into_iter();
+            commands.map(|(program, words, ignore)| format!("{program}: {} {ignore}", words.join(" "))).collect()
+        };
+        let engine = || units(&["docker.socket", "docker.service"]);
+        let alone = Rescue::Start { engine: engine(), dependents: Vec::new(), list: None };
         assert_eq!(
-            said,
+            said(&alone),
             [
                 "/usr/bin/systemctl: /usr/bin/systemctl reset-failed docker.socket docker.service true",
-                "/usr/bin/systemctl: /usr/bin/systemctl --no-block start docker.socket docker.service false",
+                "/usr/bin/systemctl: /usr/bin/systemctl start docker.socket docker.service false",
             ]
         );
+        let list = Some("/var/lib/swarmdr/found.json".into());
+        let more = said(&Rescue::Start { engine: engine(), dependents: units(&["app.service"]), list });
+        assert_eq!(more.len(), 4, "{more:?}");
+        assert!(more[0].contains("docker.service app.service"), "{more:?}");
+        assert_eq!(more[2], "/usr/bin/systemctl: /usr/bin/systemctl --no-block start app.service true");
+        assert!(more[3].ends_with(" bring-back --list /var/lib/swarmdr/found.json true"), "{more:?}");
         let thaw = commands("/bin/systemctl", &Rescue::Thaw("docker.service".to_owned()));
         assert_eq!(thaw.len(), 1);
         assert_eq!(thaw[0].1, ["/bin/systemctl", "thaw", "docker.service"]);

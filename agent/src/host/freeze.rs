@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 
 use super::{
     engine_units::EngineControl,
+    log_lock,
     systemd::{Freezable, Systemd},
 };
 use crate::{fault::Fault, swarm::state_dir::WAL_DIR};
@@ -152,36 +153,17 @@ fn check_process(pid: u32, cgroup: &Path) -> Result<()> {
 }
 
 /// It must be the one that has the raft log open. Only who may trace it may see that: in the sandbox of
-/// `swarmdr-backup.service`, which has no capability, this is not looked at.
+/// `swarmdr-backup.service`, which has no capability, it must do that somebody has.
 fn check_writer(pid: u32, state_dir: &Path) -> Result<()> {
     let log = state_dir.join(WAL_DIR);
-    // A data root may be reached through links.
-    let log = log.canonicalize().unwrap_or(log);
-    match has_open_below(pid, &log) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(unsuitable(&format!(
+    match log_lock::is_open_in(pid, state_dir)? {
+        Some(true) => Ok(()),
+        None if log_lock::is_held(state_dir)? => Ok(()),
+        Some(false) | None => Err(unsuitable(&format!(
             "the engine's process {pid} has no file in {} open, so another one may write there",
             log.display()
         ))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
-            tracing::debug!(pid, %error, "may not see which files the engine has open");
-            Ok(())
-        }
-        Err(error) => Err(error).with_context(|| format!("failed to list the open files of process {pid}")),
     }
-}
-
-fn has_open_below(pid: u32, directory: &Path) -> io::Result<bool> {
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        match fs::read_link(entry?.path()) {
-            Ok(target) if target.starts_with(directory) => return Ok(true),
-            // Who may list them need not be one who may look at them (proc(5), ptrace access mode).
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-            // Files are closed at any time.
-            _ => {}
-        }
-    }
-    Ok(false)
 }
 
 /// One of the flags in `cgroup.events`.
@@ -265,7 +247,7 @@ mod tests {
         assert!(said(check_writer(own, dir.path())).contains("another one may write"));
         let _open = fs::File::create(dir.path().join(WAL_DIR).join("0.wal")).expect("creates");
         check_writer(own, dir.path()).expect("has it open");
-        // No process has this number: it cannot be looked at.
-        check_writer(u32::MAX, dir.path()).expect("is not refused");
+        // No process has this number: it cannot be looked at, and nobody has locked the file.
+        assert!(said(check_writer(u32::MAX, dir.path())).contains("another one may write"));
     }
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{engine_units::EngineControl, failsafe, systemd::Systemd};
+use super::{absences::Absences, bring_back, engine_units::EngineControl, failsafe, systemd::Systemd};
 use crate::{
     config::{Config, Mode},
     whole_file,
@@ -33,6 +33,8 @@ pub enum Stage {
     BeforePause,
     EngineAway,
     EngineBack,
+    /// The run has ended by itself, and the engine was not back.
+    NotBack,
 }
 
 /// What a run is about to do.
@@ -66,6 +68,11 @@ impl RunNote {
         Ok(written)
     }
 
+    /// The engine was taken away by this run.
+    pub fn was_away(&self) -> bool {
+        self.note.stage != Stage::BeforePause
+    }
+
     /// Makes the next run's words more precise, and nothing else.
     pub fn advance(&mut self, stage: Stage) {
         self.note.stage = stage;
@@ -81,8 +88,11 @@ impl RunNote {
 
 impl Drop for RunNote {
     fn drop(&mut self) {
-        if self.note.stage == Stage::EngineAway || std::thread::panicking() {
+        if std::thread::panicking() || self.note.stage == Stage::NotBack {
             return;
+        }
+        if self.note.stage == Stage::EngineAway {
+            return self.advance(Stage::NotBack);
         }
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(%error, "the note {} could not be removed", self.path.display());
@@ -98,7 +108,16 @@ pub async fn clean(config: &Config) -> Result<Vec<String>> {
     if let Some(note) = &note {
         said.push(describe(note));
     }
+    if let Some(Ok(killed)) = &note
+        && (killed.stage, killed.mode) == (Stage::EngineAway, Mode::Cold)
+    {
+        Absences::note_in_vain(&config.state_dir, killed.begun_at, "the run was ended by force".to_owned());
+    }
     said.extend(clean_units(config).await?);
+    match bring_back::finish(config).await {
+        Ok(back) => said.extend(back.notes.into_iter().chain(back.attention)),
+        Err(error) => said.push(format!("what an earlier run had found could not be brought back: {error:#}")),
+    }
     if let Some(Ok(note)) = &note {
         said.extend(remove_snapshots(&note.snapshot_dir)?);
     }
@@ -129,6 +148,12 @@ fn describe(found: &Found) -> String {
                 Stage::BeforePause => "before it paused the engine",
                 Stage::EngineAway => "while the engine was paused",
                 Stage::EngineBack => "after the engine was back",
+                Stage::NotBack => {
+                    return format!(
+                        "the backup run {} of {} failed, and the engine was not back when it ended: its own error says why",
+                        note.id, note.begun_at
+                    );
+                }
             };
             format!(
                 "the backup run {} of {} (process {}) was ended by force {when}: a kill, a crash or a power cut",
@@ -149,11 +174,13 @@ async fn clean_units(config: &Config) -> Result<Option<String>> {
     if left.is_empty() {
         return Ok(None);
     }
-    let control = EngineControl::connect(config).await?;
-    let frozen = systemd.freezable(control.service()).await.is_ok_and(|unit| unit.freezer_state != "running");
+    // First of all: one that is frozen answers no question.
+    let service = &config.engine.service;
+    let frozen = systemd.freezable(service).await.is_ok_and(|unit| unit.freezer_state != "running");
     if frozen {
-        systemd.thaw(control.service()).await?;
+        systemd.thaw(service).await?;
     }
+    let control = EngineControl::connect(config).await?;
     let away = !control.state().await?.is_active();
     if away {
         control.start().await.context("failed to start the engine that an earlier run had stopped")?;
@@ -228,7 +255,9 @@ mod tests {
         drop(run);
         let found = read(&config.state_dir.join(NOTE)).expect("reads").expect("is there");
         let said = describe(&found);
-        assert!(said.contains("while the engine was paused") && said.contains("4711"), "{said}");
+        assert!(said.contains("failed, and the engine was not back") && !said.contains("by force"), "{said}");
+        let killed = describe(&Ok(Note { stage: Stage::EngineAway, ..note(dir.path()) }));
+        assert!(killed.contains("while the engine was paused") && killed.contains("4711"), "{killed}");
         assert!(describe(&serde_json::from_str("{").map(|(): ()| note(dir.path()))).contains("cannot be read"));
     }
 

@@ -64,8 +64,7 @@ pub struct Downtime {
 impl Quiesced {
     /// Arms the failsafe that will start the engine; does not touch the engine yet.
     pub async fn arm_cold(control: EngineControl, tag: &str, limit: Duration) -> Result<Self> {
-        let rescue = Rescue::Start(control.units().into_iter().map(str::to_owned).collect());
-        let failsafe = Failsafe::arm(control.systemd(), tag, &rescue, limit).await?;
+        let failsafe = Failsafe::arm(control.systemd(), tag, &control.rescue(), limit).await?;
         Ok(Self::new(Way::Stop { control, stopped: None }, failsafe, limit))
     }
 
@@ -96,6 +95,9 @@ impl Quiesced {
         self.requested = (Instant::now(), Timestamp::now());
         match &mut self.way {
             Way::Stop { control, stopped } => {
+                control.process().with_context(|| {
+                    format!("no engine answers on {}: none could be seen to end", control.socket().display())
+                })?;
                 let left = self.until.saturating_duration_since(Instant::now());
                 let state = control.stop_within(left).await;
                 let overdue = Instant::now() >= self.until;
@@ -152,8 +154,8 @@ impl Quiesced {
         Err(thrown_away.into())
     }
 
-    /// Brings the engine back, waits until systemd says so, and removes the failsafe. On an error the failsafe
-    /// stays, and tries when its time has come.
+    /// Brings the engine back, waits until systemd says so, starts the units that hung on it, and removes the failsafe. On
+    /// an error the failsafe stays, and tries when its time has come.
     pub async fn resume(mut self) -> Result<Downtime> {
         let requested = Instant::now();
         match &self.way {
@@ -162,6 +164,10 @@ impl Quiesced {
         }
         let back = Instant::now();
         faults::reach("back");
+        if let Way::Stop { control, .. } = &self.way {
+            // What does not start is asked again, and told, when the swarm is back.
+            control.start_dependents().await;
+        }
         if let Some(failsafe) = self.failsafe.take()
             && let Err(error) = failsafe.disarm().await
         {
@@ -181,7 +187,7 @@ impl Quiesced {
 }
 
 async fn start(control: &EngineControl, failsafe: Option<&Failsafe>) -> Result<()> {
-    let Err(error) = control.start().await else {
+    let Err(error) = control.start_engine().await else {
         return Ok(());
     };
     if control.systemd().is_stopping().await {
@@ -228,7 +234,10 @@ impl Drop for Quiesced {
             return;
         }
         let (words, units) = match &self.way {
-            Way::Stop { control, .. } => (["start", "--no-block"].as_slice(), control.units()),
+            Way::Stop { control, .. } => {
+                let dependents = control.found().dependents.iter().map(String::as_str);
+                (["start", "--no-block"].as_slice(), control.units().into_iter().chain(dependents).collect())
+            }
             Way::Freeze(freezer) => (["thaw"].as_slice(), vec![freezer.service()]),
         };
         tracing::error!(?units, "bringing the engine back on an unplanned way out");

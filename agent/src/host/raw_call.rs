@@ -21,20 +21,29 @@ const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// One call on the engine's socket, without a limit in time; an answer other than 200 is an error in the engine's words.
 pub async fn call(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
-    exchange(socket, (method, path), body, ANSWER_LIMIT).await
+    success(ask(socket, method, path, body, ANSWER_LIMIT).await?)
 }
 
 /// Asks for a JSON document of whatever size.
 pub async fn get(socket: &Path, path: &str) -> Result<Value> {
     let asked = async {
-        let answer = exchange(socket, (Method::GET, path), Bytes::new(), LISTING_LIMIT).await?;
+        let answer = success(ask(socket, Method::GET, path, Bytes::new(), LISTING_LIMIT).await?)?;
         serde_json::from_slice(&answer).context("the engine's answer is no JSON")
     };
     let answered = tokio::time::timeout(CALL_LIMIT, asked).await;
     answered.with_context(|| format!("the engine did not answer within {} s", CALL_LIMIT.as_secs()))?
 }
 
-async fn exchange(socket: &Path, (method, path): (Method, &str), body: Bytes, limit: usize) -> Result<Bytes> {
+fn success((status, body): (StatusCode, Bytes)) -> Result<Bytes> {
+    if status != StatusCode::OK {
+        // An error message of the engine; a key is only in an answer with 200.
+        bail!("the engine answered {status}: {}", message(&body));
+    }
+    Ok(body)
+}
+
+/// One call with a limit of its own for the answer, whatever its status is.
+pub async fn ask(socket: &Path, method: Method, path: &str, body: Bytes, limit: usize) -> Result<(StatusCode, Bytes)> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
@@ -49,11 +58,7 @@ async fn exchange(socket: &Path, (method, path): (Method, &str), body: Bytes, li
     let body = Limited::new(answer.into_body(), limit).collect().await;
     let body = body.map_err(|error| anyhow::anyhow!("the engine's answer could not be read: {error}"))?.to_bytes();
     connection.abort();
-    if status != StatusCode::OK {
-        // An error message of the engine; a key is only in an answer with 200.
-        bail!("the engine answered {status}: {}", message(&body));
-    }
-    Ok(body)
+    Ok((status, body))
 }
 
 /// `{"message": "…"}`, or whatever it is.

@@ -4,6 +4,8 @@
 //! `JobRemoved` signal, which systemd sends only to clients that have called `Subscribe`. Every call
 //! has a limit: a bus that stops answering must not keep an engine away.
 
+mod relations;
+
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
@@ -36,6 +38,8 @@ trait Manager {
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    #[zbus(name = "GetUnitByPID")]
+    fn get_unit_by_pid(&self, pid: u32) -> zbus::Result<OwnedObjectPath>;
     fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
     fn start_transient_unit(
         &self,
@@ -59,6 +63,8 @@ trait Manager {
 
 #[proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
 trait Unit {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn id(&self) -> zbus::Result<String>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn load_state(&self) -> zbus::Result<String>;
     #[zbus(property(emits_changed_signal = "false"))]
@@ -100,6 +106,11 @@ pub struct UnitState {
 impl UnitState {
     pub fn is_active(&self) -> bool {
         self.active == "active"
+    }
+
+    /// It runs, or is about to: what a person calls on.
+    pub fn is_on(&self) -> bool {
+        matches!(self.active.as_str(), "active" | "reloading" | "refreshing" | "activating")
     }
 
     /// Nothing of it runs and nothing is about to: the state in which its files stand still.

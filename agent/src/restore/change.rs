@@ -25,7 +25,7 @@ use crate::{
     host::{
         engine::{Engine, EngineFacts, SwarmState},
         engine_units::EngineControl,
-        failsafe::{Failsafe, Rescue},
+        failsafe::Failsafe,
         key_file::{self, OpenKey},
         placement::Placement,
     },
@@ -160,11 +160,10 @@ impl<'a> Change<'a> {
 
     /// Arms a failsafe for a stop that comes next; one that is armed already is replaced by it.
     pub(super) async fn arm(&mut self) -> Result<()> {
-        let units = self.control.units().into_iter().map(str::to_owned).collect();
         let delay = Duration::from_secs(self.restore.config.engine.stop_timeout) + PLACING;
         self.armed += 1;
         let tag = format!("restore-{}-{}-{}", self.record().plan.id, std::process::id(), self.armed);
-        let armed = Failsafe::arm(self.control.systemd(), &tag, &Rescue::Start(units), delay).await?;
+        let armed = Failsafe::arm(self.control.systemd(), &tag, &self.control.rescue(), delay).await?;
         if let Some(before) = self.failsafe.replace(armed) {
             before.disarm().await?;
         }

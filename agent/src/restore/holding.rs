@@ -20,7 +20,7 @@ use crate::{
     host::{
         engine::{EngineFacts, LocalSwarm, SwarmState},
         engine_units::EngineControl,
-        failsafe::{Failsafe, Rescue},
+        failsafe::Failsafe,
     },
     swarm::{
         self, Examined, Identity, Proof, StateDir,
@@ -206,10 +206,9 @@ impl Restore<'_> {
     async fn restart_engine(&self, swarm: &LocalSwarm) -> Result<()> {
         tracing::warn!("the swarm on this host stays {}: restarting the engine", described(swarm));
         let control = EngineControl::connect(self.config).await?;
-        let units = control.units().into_iter().map(str::to_owned).collect();
         let delay = Duration::from_secs(self.config.engine.stop_timeout) + RESTARTING;
         let tag = format!("restart-{}", std::process::id());
-        let failsafe = Failsafe::arm(control.systemd(), &tag, &Rescue::Start(units), delay).await?;
+        let failsafe = Failsafe::arm(control.systemd(), &tag, &control.rescue(), delay).await?;
         let stopped = control.stop().await;
         control.start().await?;
         failsafe.disarm().await?;

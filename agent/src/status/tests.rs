@@ -4,6 +4,7 @@ use swarmdr_archive::BackupId;
 
 use super::*;
 use crate::{
+    host::absences::Absences,
     schedule::{Schedule, ScheduleConfig},
     vault::LockMode,
 };
@@ -42,6 +43,7 @@ pub(crate) fn fine() -> Status {
         schedule: None,
         vaults: vec![vault("s3://a/x", true), vault("s3://b/\"y\\", false)],
         spool: SpoolStatus::default(),
+        absences: Absences::default(),
         last_run: Some(Run {
             at: time("2026-11-21T03:30:00Z"),
             seconds: 4.5,
@@ -81,7 +83,7 @@ fn nothing_wrong_is_ok() {
 #[test]
 fn each_trouble_has_its_level_and_its_words() {
     type Spoil = fn(&mut Status);
-    let cases: [(Spoil, Level, &str); 14] = [
+    let cases: [(Spoil, Level, &str); 15] = [
         (|it| it.vaults.iter_mut().for_each(|vault| vault.newest = None), Level::Critical, "no backup that verifies"),
         (|it| it.vaults[0].error = Some("s3://a/x: no answer".to_owned()), Level::Critical, "no answer"),
         (|it| it.vaults[1].error = Some("s3://b/y: no answer".to_owned()), Level::Warning, "no answer"),
@@ -99,6 +101,13 @@ fn each_trouble_has_its_level_and_its_words() {
             "is full",
         ),
         (|it| it.spool.damaged = 1, Level::Warning, "1 damaged"),
+        (
+            |it| {
+                it.absences = Absences { in_vain: 2, last_in_vain: Some(it.at), ..Absences::default() };
+            },
+            Level::Critical,
+            "the engine was away 2 times and no backup came of it",
+        ),
         (|it| it.last_run.as_mut().expect("ran").exit = 4, Level::Warning, "the last backup run on this host"),
         (|it| it.last_proof.as_mut().expect("proved").good = false, Level::Critical, "did not verify"),
         (|it| it.at = time("2027-01-01T00:00:00Z"), Level::Warning, "has ended"),

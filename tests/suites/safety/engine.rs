@@ -125,7 +125,8 @@ fn refuses_to_start(manager: &Manager) -> Result<()> {
     manager.wait_until_back()?;
     manager.check_intact()?;
     let next = manager.backup("freeze", "", 0)?;
-    ensure!(super::manager::notes(&next).contains("ended by force"), "{next:#}");
+    let told = super::manager::notes(&next);
+    ensure!(told.contains("failed, and the engine was not back") && !told.contains("ended by force"), "{next:#}");
     manager.check_tidy()
 }
 

@@ -1,0 +1,140 @@
+//! What stopping the engine cost this host: how long the last stop took, and how often the engine was away for nothing.
+//!
+//! An engine that was away without a backup coming of it is not taken away again at the next look of the timer: what
+//! was in the way is most likely still there. Only a person's own command goes on at once.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{fault::Fault, whole_file};
+
+const FILE: &str = "absences.json";
+
+/// Hours until the next try, after one absence in vain, two, and so on.
+const DISTANCES: [i64; 4] = [1, 4, 12, 24];
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Absences {
+    /// The engine's own time to stop, when it last did.
+    pub last_stop: Option<Stop>,
+    /// Since the last backup that came of one.
+    pub in_vain: u32,
+    pub last_in_vain: Option<Timestamp>,
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    pub at: Timestamp,
+    pub ms: u64,
+}
+
+impl Absences {
+    fn path(state_dir: &Path) -> PathBuf {
+        state_dir.join(FILE)
+    }
+
+    /// What cannot be read is forgotten, and told.
+    pub fn read(state_dir: &Path) -> Self {
+        let path = Self::path(state_dir);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
+                tracing::warn!("{} cannot be understood, and is forgotten: {error}", path.display());
+                Self::default()
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
+            Err(error) => {
+                tracing::warn!("{} cannot be read: {error}", path.display());
+                Self::default()
+            }
+        }
+    }
+
+    /// The engine stopped, and a backup came of it.
+    pub fn note_good(state_dir: &Path, at: Timestamp, ms: u64) {
+        Self { last_stop: Some(Stop { at, ms }), ..Self::default() }.write(state_dir);
+    }
+
+    /// The engine was away, and nothing came of it.
+    pub fn note_in_vain(state_dir: &Path, at: Timestamp, why: String) {
+        let before = Self::read(state_dir);
+        let in_vain = before.in_vain.saturating_add(1);
+        Self { in_vain, last_in_vain: Some(at), why: Some(why), ..before }.write(state_dir);
+    }
+
+    /// Until when no look of the timer takes the engine away. A time that lies ahead is a clock that was wrong.
+    pub fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+        let last = self.last_in_vain.filter(|last| *last <= now)?;
+        let step = usize::try_from(self.in_vain.checked_sub(1)?).unwrap_or(usize::MAX).min(DISTANCES.len() - 1);
+        Some(last + SignedDuration::from_hours(DISTANCES[step])).filter(|until| now < *until)
+    }
+
+    /// Refuses what a timer asks for too soon.
+    pub fn require_distance(&self, now: Timestamp) -> Result<(), Fault> {
+        let Some(until) = self.not_before(now) else { return Ok(()) };
+        Err(Fault::refused(self.told(until))
+            .advice("find out what was in the way; then run `swarmdr-agent backup` by hand, which tries at once"))
+    }
+
+    pub fn told(&self, until: Timestamp) -> String {
+        let times = if self.in_vain == 1 { "once".to_owned() } else { format!("{} times", self.in_vain) };
+        let why = self.why.as_deref().unwrap_or("the reason is not known");
+        format!("the engine was away {times} and no backup came of it ({why}): no timer stops it again before {until}")
+    }
+
+    fn write(&self, state_dir: &Path) {
+        let path = Self::path(state_dir);
+        let write = || -> io::Result<()> {
+            DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+            whole_file::replace_json(&path, self)
+        };
+        if let Err(error) = write() {
+            tracing::error!("{} could not be written: {error}", path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + 3600 * hours).expect("is a time")
+    }
+
+    #[test]
+    fn the_distance_grows_until_a_backup_comes_of_it() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let state = dir.path().join("state");
+        Absences::read(&state).require_distance(at(0)).expect("nothing was in vain");
+        for (now, expected) in [(0, 1), (10, 4), (20, 12), (40, 24), (80, 24)] {
+            Absences::note_in_vain(&state, at(now), "it did not stop".to_owned());
+            let absences = Absences::read(&state);
+            assert_eq!(absences.not_before(at(now)), Some(at(now + expected)));
+            let refused = absences.require_distance(at(now)).expect_err("too soon").to_string();
+            assert!(refused.contains("it did not stop"), "{refused}");
+            absences.require_distance(at(now + expected)).expect("is far enough");
+        }
+        Absences::note_good(&state, at(90), 700);
+        let after = Absences::read(&state);
+        assert_eq!((after.in_vain, after.last_stop), (0, Some(Stop { at: at(90), ms: 700 })));
+        after.require_distance(at(90)).expect("is forgotten");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_and_a_damaged_file_stop_nothing() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        Absences::note_in_vain(dir.path(), at(1000), "x".to_owned());
+        Absences::read(dir.path()).require_distance(at(0)).expect("lies ahead");
+        fs::write(dir.path().join(FILE), "{").expect("writes");
+        assert_eq!(Absences::read(dir.path()), Absences::default());
+    }
+}

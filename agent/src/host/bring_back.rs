@@ -1,0 +1,219 @@
+//! What ran before the engine was stopped runs again, or is told.
+//!
+//! Done when the engine is back, and its swarm where it is awaited: a container on an overlay network needs that.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use super::{
+    as_found::{AsFound, Kept},
+    containers::{self, Container},
+    engine_process::EngineProcess,
+    engine_units::EngineControl,
+    systemd::Systemd,
+};
+use crate::{config::Config, faults};
+
+/// The engine starts those with a restart policy by itself, before it answers or soon after.
+const BY_ITSELF: Duration = Duration::from_secs(10);
+
+const POLL: Duration = Duration::from_millis(500);
+
+/// What became of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BroughtBack {
+    /// What was started by hand, as it had to be.
+    pub notes: Vec<String>,
+    /// What is not as it was.
+    pub attention: Vec<String>,
+}
+
+impl BroughtBack {
+    /// For who has another error to tell.
+    pub fn log(&self) {
+        for line in self.notes.iter().chain(&self.attention) {
+            tracing::warn!("{line}");
+        }
+    }
+}
+
+impl EngineControl {
+    /// Starts what ran and does not, waits for it, and compares. What is told here is owed no longer.
+    pub async fn bring_back(&self) -> BroughtBack {
+        faults::reach("bring-back");
+        let mut back = BroughtBack::default();
+        back.attention.extend(self.start_dependents().await);
+        start_containers(self.socket(), self.found(), self.start_limit(), &mut back).await;
+        back.attention.extend(self.compare().await);
+        if let Err(error) = Kept::remove(self.kept()) {
+            back.attention.push(format!("{error:#}"));
+        }
+        back
+    }
+
+    /// What is no longer as it was found, beside what could not be started.
+    async fn compare(&self) -> Vec<String> {
+        let mut different = Vec::new();
+        for unit in &self.found().engine {
+            match self.systemd().state(unit).await {
+                Ok(state) if state.is_on() => {}
+                Ok(state) => different.push(format!("{unit} was active before, and is {} now", state.active)),
+                Err(error) => different.push(format!("{error:#}")),
+            }
+        }
+        if let Some(why) = self.other_engine().await {
+            different.push(why);
+        }
+        different
+    }
+
+    /// Whether what answers now is what was started.
+    async fn other_engine(&self) -> Option<String> {
+        let same = async {
+            let (process, state) = (EngineProcess::answering(self.socket()).await?, self.state().await?);
+            let same = state.main_pid == process.pid
+                || self.systemd().unit_of(process.pid).await.as_deref() == Some(self.service());
+            Ok(same)
+        };
+        match same.await {
+            Ok(true) => None,
+            Ok(false) => Some(format!(
+                "another engine than that of {} answers on {} now",
+                self.service(),
+                self.socket().display()
+            )),
+            Err::<bool, anyhow::Error>(error) => Some(format!("{error:#}")),
+        }
+    }
+}
+
+/// Brings back what an earlier run found and left behind; nothing if that brought back everything. What somebody has
+/// stopped since stays so.
+pub async fn finish(config: &Config) -> Result<BroughtBack> {
+    let path = Kept::path(&config.state_dir);
+    if Kept::read(&path)?.is_none() {
+        // Of another boot, or of nothing.
+        Kept::remove(&path)?;
+        return Ok(BroughtBack::default());
+    }
+    let control = EngineControl::connect(config).await?;
+    let still_owed = still_owed(&control).await?;
+    Ok(control.owing(still_owed).bring_back().await)
+}
+
+/// Without what was stopped after the engine had come back: that was somebody's wish.
+async fn still_owed(control: &EngineControl) -> Result<AsFound> {
+    let (systemd, mut owed) = (control.systemd(), control.found().clone());
+    let engine = systemd.changes(control.service()).await?;
+    let mut units = Vec::new();
+    for unit in owed.dependents {
+        if systemd.changes(&unit).await?.inactive_since <= engine.active_since {
+            units.push(unit);
+        }
+    }
+    owed.dependents = units;
+    let mut kept = Vec::new();
+    for container in owed.containers {
+        let seen = containers::inspect(control.socket(), &container.id).await?;
+        if seen.is_none_or(|seen| containers::finished_at(&seen).is_none_or(|at| at <= engine.active_at)) {
+            kept.push(container);
+        }
+    }
+    owed.containers = kept;
+    Ok(owed)
+}
+
+/// What the failsafe has come to, which has started the engine and asked for the units: the containers are started, and
+/// what is back is struck off the list. Needs no configuration.
+pub async fn behind_the_failsafe(list: &Path, limit: Duration) -> Result<BroughtBack> {
+    let mut back = BroughtBack::default();
+    let Some(kept) = Kept::read(list)? else { return Ok(back) };
+    start_containers(&kept.socket, &kept.found, limit, &mut back).await;
+    let systemd = Systemd::connect().await?;
+    let mut owed = AsFound { engine: kept.found.engine.clone(), ..AsFound::default() };
+    for unit in &kept.found.dependents {
+        if !systemd.state(unit).await?.is_on() {
+            owed.dependents.push(unit.clone());
+        }
+    }
+    let running = containers::running_ids(&kept.socket).await?;
+    owed.containers = kept.found.containers.into_iter().filter(|container| !running.contains(&container.id)).collect();
+    Kept::reduce(list, |_| owed.clone());
+    Ok(back)
+}
+
+/// Again and again until all run or `limit` is over: one may need another, or a network of a swarm that is not up yet.
+async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back: &mut BroughtBack) {
+    let begun = Instant::now();
+    let mut waiting: Vec<&Container> = found.containers.iter().collect();
+    let mut refused: BTreeMap<&str, String> = BTreeMap::new();
+    loop {
+        match containers::running_ids(socket).await {
+            Ok(running) => waiting.retain(|container| !running.contains(&container.id)),
+            Err(error) => tracing::debug!("the engine does not list its containers yet: {error:#}"),
+        }
+        if waiting.is_empty() || begun.elapsed() >= limit {
+            break;
+        }
+        let mut gone = Vec::new();
+        for container in &waiting {
+            if container.restart != "no" && begun.elapsed() < BY_ITSELF {
+                continue;
+            }
+            match start(socket, container).await {
+                Ok(Started::Gone) => gone.push(container.id.clone()),
+                Ok(Started::Asked) => back.notes.push(format!(
+                    "the container {} did not come back with the engine, and was started again",
+                    container.name
+                )),
+                Err(error) => drop(refused.insert(&container.id, format!("{error:#}"))),
+            }
+        }
+        for container in waiting.extract_if(.., |container| gone.contains(&container.id)) {
+            back.attention.push(format!("the container {} is gone: it was removed when it ended", container.name));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    back.notes.sort();
+    back.notes.dedup();
+    back.attention.extend(waiting.iter().map(|container| {
+        let why = refused.get(container.id.as_str()).map_or("it does not stay up", String::as_str);
+        format!("the container {} ran before the engine was stopped, and does not now: {why}", container.name)
+    }));
+    pause_again(socket, found, back).await;
+}
+
+enum Started {
+    Asked,
+    Gone,
+}
+
+async fn start(socket: &Path, container: &Container) -> Result<Started> {
+    if containers::inspect(socket, &container.id).await?.is_none() {
+        return Ok(Started::Gone);
+    }
+    containers::start(socket, &container.id).await?;
+    Ok(Started::Asked)
+}
+
+async fn pause_again(socket: &Path, found: &AsFound, back: &mut BroughtBack) {
+    for container in found.containers.iter().filter(|container| container.paused) {
+        let pause = async {
+            match containers::inspect(socket, &container.id).await? {
+                Some(seen) if seen["State"]["Running"] == true && seen["State"]["Paused"] == false => {
+                    containers::pause(socket, &container.id).await
+                }
+                _ => Ok(()),
+            }
+        };
+        if let Err(error) = pause.await {
+            back.attention
+                .push(format!("the container {} was paused before, and is not now: {error:#}", container.name));
+        }
+    }
+}

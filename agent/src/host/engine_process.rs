@@ -1,0 +1,165 @@
+//! Which process answers on the engine's socket, and whether it has ended since.
+//!
+//! The peer of a connection is no answer: a socket that systemd listens on names systemd (`SO_PEERCRED` is who called
+//! `listen`). So the client asks the kernel to write down who *sends* each part of the answer (`SO_PASSCRED`, unix(7)):
+//! that is the engine, with socket activation and without, and asking needs no privilege.
+
+use std::{
+    fs, io,
+    io::{IoSliceMut, Write},
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    cmsg_space,
+    sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt},
+};
+
+/// For an engine that is busy starting containers.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The cheapest call of the engine (moby `api/server/router/system`).
+const PING: &[u8] = b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n";
+
+/// The words after the program's name in `/proc/PID/stat` that say what a process is doing, and when it began.
+const STATE: usize = 0;
+const STARTED: usize = 19;
+
+/// A process, told from a later one with the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineProcess {
+    pub pid: u32,
+    /// Clock ticks since the boot.
+    started: u64,
+}
+
+impl EngineProcess {
+    /// Asks on the socket. A call on a socket that is activated starts the engine behind it.
+    pub async fn answering(socket: &Path) -> Result<Self> {
+        let path = socket.to_owned();
+        let asked = tokio::task::spawn_blocking(move || ask(path)).await.context("the question ended unexpectedly")?;
+        let pid = asked.with_context(|| format!("failed to find out who answers on {}", socket.display()))?;
+        Self::of(pid)
+    }
+
+    /// What has this number now.
+    pub fn of(pid: u32) -> Result<Self> {
+        let stat = read_stat(pid)?.with_context(|| format!("there is no process {pid}"))?;
+        Ok(Self { pid, started: stat.started })
+    }
+
+    pub fn has_ended(&self) -> Result<bool> {
+        Ok(read_stat(self.pid)?.is_none_or(|stat| stat.is_dead || stat.started != self.started))
+    }
+}
+
+fn ask(socket: PathBuf) -> Result<u32> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    setsockopt(&stream, sockopt::PassCred, &true)?;
+    stream.write_all(PING)?;
+    let mut answer = [0; 16];
+    let mut parts = [IoSliceMut::new(&mut answer)];
+    let mut space = cmsg_space!(UnixCredentials);
+    let got = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty())?;
+    let sender = got.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::ScmCredentials(sender) => u32::try_from(sender.pid()).ok(),
+        _ => None,
+    });
+    match sender {
+        _ if got.bytes == 0 => bail!("it closed the connection without an answer"),
+        // 0 is a process of another PID namespace, which has no number here.
+        None | Some(0) => bail!("the kernel does not name the process that answers"),
+        Some(pid) => Ok(pid),
+    }
+}
+
+struct Stat {
+    started: u64,
+    /// It has ended, and nobody has asked how.
+    is_dead: bool,
+}
+
+/// `None` if there is no such process.
+fn read_stat(pid: u32) -> Result<Option<Stat>> {
+    let path = format!("/proc/{pid}/stat");
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(parse_stat(&text).with_context(|| format!("{path} says `{}`", text.trim_end()))?)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("failed to read {path}")),
+    }
+}
+
+/// ESRCH is a process that ended while its file was open.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ESRCH)
+}
+
+/// The name of the program is in parentheses, and may itself hold spaces and parentheses.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let words: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(Stat { started: words.get(STARTED)?.parse().ok()?, is_dead: matches!(*words.get(STATE)?, "Z" | "X") })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::unix::net::UnixListener, process::Command};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_writes_the_answer_is_found_whoever_listens() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let path = dir.path().join("socket");
+        // This process listens, as systemd does for the engine; another one answers.
+        let listener = UnixListener::bind(&path).expect("binds");
+        let serve = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().expect("accepts");
+            let mut request = [0; 16];
+            client.read_exact(&mut request).expect("reads");
+            let mut child = Command::new("sh")
+                .args(["-c", "echo HTTP/1.0 200 OK; exec sleep 100"])
+                .stdout(std::os::fd::OwnedFd::from(client))
+                .spawn()
+                .expect("starts");
+            let pid = child.id();
+            (pid, move || {
+                child.kill().expect("is there");
+                child.wait().expect("ends")
+            })
+        });
+        let found = EngineProcess::answering(&path).await.expect("is answered");
+        let (pid, mut end) = serve.join().expect("serves");
+        assert_eq!(found.pid, pid);
+        assert!(!found.has_ended().expect("looks"));
+        end();
+        assert!(found.has_ended().expect("looks"));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_an_error_that_names_the_socket() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let error = EngineProcess::answering(&dir.path().join("none")).await.expect_err("nobody answers");
+        assert!(error.to_string().contains("none"), "{error}");
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_process() {
+        let own = EngineProcess::of(std::process::id()).expect("is there");
+        assert!(!own.has_ended().expect("looks"));
+        assert!(EngineProcess { started: own.started + 1, ..own }.has_ended().expect("looks"));
+        assert!(EngineProcess::of(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_name_with_parentheses_is_passed_over() {
+        let text = "17 (a) S (b) Z 1 17 17 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        let stat = parse_stat(text).expect("parses");
+        assert!(stat.is_dead && stat.started == 4242);
+        assert!(parse_stat("17 (a) S 1").is_none() && parse_stat("").is_none());
+    }
+}

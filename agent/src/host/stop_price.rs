@@ -1,0 +1,175 @@
+//! What a stop of the engine may take, known before it is asked for.
+//!
+//! An engine that stops waits for each of its containers as long as that one's stop timeout says, then kills it (moby
+//! `daemon/daemon.go`, `Shutdown`). Its unit's own limit is systemd's: when that is over, the engine itself is killed.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{absences::Absences, containers, containers::Container, engine_units::EngineControl};
+use crate::{config::Config, fault::Fault};
+
+/// What the engine needs beside the slowest of its containers.
+const OWN: Duration = Duration::from_secs(2);
+
+/// For how long the engine may take to stop, and which setting says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowed {
+    pub time: Duration,
+    pub setting: &'static str,
+    /// Freeze mode would do as well.
+    pub or_freeze: bool,
+}
+
+impl Allowed {
+    /// Of a cold backup.
+    pub fn of_backup(config: &Config) -> Self {
+        let (pause, stop) = (config.backup.max_pause, config.engine.stop_timeout);
+        match pause <= stop {
+            true => Self { time: Duration::from_secs(pause), setting: "backup.max_pause", or_freeze: true },
+            false => Self { time: Duration::from_secs(stop), setting: "engine.stop_timeout", or_freeze: true },
+        }
+    }
+
+    /// Of a restore, which has no other way.
+    pub fn of_restore(config: &Config) -> Self {
+        let time = Duration::from_secs(config.engine.stop_timeout);
+        Self { time, setting: "engine.stop_timeout", or_freeze: false }
+    }
+}
+
+/// Refuses a stop that need not end in time.
+pub async fn require(control: &EngineControl, allowed: &Allowed, absences: &Absences) -> Result<()> {
+    if control.process().is_none() {
+        // Nothing answers, so nothing can be asked, and nothing of it is known to run.
+        return Ok(());
+    }
+    let running = containers::running(control.socket()).await?;
+    let unit = control.systemd().stopping(control.service()).await?.limit;
+    Ok(judge(&running, control.service(), unit, allowed, absences)?)
+}
+
+fn judge(
+    running: &[Container],
+    service: &str,
+    unit: Option<Duration>,
+    allowed: &Allowed,
+    absences: &Absences,
+) -> Result<(), Fault> {
+    let mut slowest: Vec<&Container> = running.iter().collect();
+    // For ever is longer than any time.
+    slowest.sort_by_key(|container| std::cmp::Reverse(container.stop_timeout.unwrap_or(Duration::MAX)));
+    let needed = |container: &Container| container.stop_timeout.map(|time| time + OWN);
+    let Allowed { time, setting, .. } = *allowed;
+    if let Some(container) = slowest.first().filter(|it| needed(it).is_none_or(|needed| needed > time)) {
+        let others = slowest.iter().filter(|it| needed(it).is_none_or(|needed| needed > time)).count() - 1;
+        let said = format!(
+            "the engine may not stop in time: it waits for the container {}{} {}, and may be away for {} s ({setting})",
+            container.label(),
+            if others > 0 { format!(" and {others} more") } else { String::new() },
+            seconds(container.stop_timeout),
+            time.as_secs()
+        );
+        return Err(with_fix(Fault::refused(said), container, allowed));
+    }
+    if let (Some(container), Some(limit)) = (slowest.first(), unit)
+        && needed(container).is_none_or(|needed| needed > limit)
+    {
+        return Err(Fault::refused(format!(
+            "systemd would kill the engine while it stops: {service} is given {} s (TimeoutStopSec=), and the container {} {}",
+            limit.as_secs(),
+            container.label(),
+            seconds(container.stop_timeout)
+        ))
+        .advice(format!("raise TimeoutStopSec= of {service} above that (`systemctl edit {service}`)")));
+    }
+    match absences.last_stop {
+        Some(stop) if Duration::from_millis(stop.ms) >= time => Err(Fault::refused(format!(
+            "the last stop of this engine took {} s ({}), and the next may take no more than {} s ({setting})",
+            stop.ms / 1000,
+            stop.at,
+            time.as_secs()
+        ))
+        .advice(format!("raise {setting} above that"))),
+        _ => Ok(()),
+    }
+}
+
+fn with_fix(fault: Fault, container: &Container, allowed: &Allowed) -> Fault {
+    let shorter = match &container.task {
+        Some(service) => format!("`docker service update --stop-grace-period 10s {service}`"),
+        None => format!("run {} again with a shorter --stop-timeout", container.name),
+    };
+    let fault = fault.advice(shorter);
+    let fault = match allowed.or_freeze {
+        true => fault.advice("or write `mode = \"freeze\"` below `[backup]`: containers run on then"),
+        false => fault,
+    };
+    match container.stop_timeout {
+        Some(time) => fault.advice(format!("or raise {} above {} s", allowed.setting, (time + OWN).as_secs())),
+        None => fault,
+    }
+}
+
+fn seconds(time: Option<Duration>) -> String {
+    time.map_or_else(|| "for as long as it takes".to_owned(), |time| format!("for up to {} s", time.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        exit::Exit,
+        fault::Rendered,
+        host::{absences::Stop, containers::tests::named},
+    };
+
+    const ALLOWED: Allowed = Allowed { time: Duration::from_secs(60), setting: "backup.max_pause", or_freeze: true };
+
+    fn taking(name: &str, seconds: Option<u64>) -> Container {
+        Container { stop_timeout: seconds.map(Duration::from_secs), ..named(name) }
+    }
+
+    fn refused(running: &[Container], unit: Option<u64>, absences: &Absences) -> String {
+        let unit = unit.map(Duration::from_secs);
+        let error = judge(running, "docker.service", unit, &ALLOWED, absences).expect_err("cannot end in time");
+        let rendered = Rendered::of(&error.into());
+        assert_eq!(rendered.exit, Exit::Refused);
+        rendered.to_string()
+    }
+
+    #[test]
+    fn usual_containers_are_no_reason() {
+        let usual = [named("a"), taking("b", Some(58))];
+        judge(&usual, "docker.service", Some(Duration::from_secs(90)), &ALLOWED, &Absences::default()).expect("fits");
+        judge(&[], "docker.service", None, &ALLOWED, &Absences::default()).expect("fits");
+    }
+
+    #[test]
+    fn the_slowest_is_named_with_every_way_out() {
+        let running = [named("a"), taking("slow", Some(300)), taking("b", Some(59))];
+        let said = refused(&running, None, &Absences::default());
+        for part in
+            ["container slow and 1 more", "300 s", "60 s (backup.max_pause)", "freeze", "--stop-timeout", "302 s"]
+        {
+            assert!(said.contains(part), "`{part}`: {said}");
+        }
+        let task = Container { task: Some("db".to_owned()), ..taking("db.1", None) };
+        let said = refused(&[task, taking("b", Some(300))], None, &Absences::default());
+        for part in ["for as long as it takes", "docker service update --stop-grace-period 10s db"] {
+            assert!(said.contains(part), "`{part}`: {said}");
+        }
+    }
+
+    #[test]
+    fn a_unit_that_would_be_killed_and_a_stop_that_took_longer_are_refused() {
+        let said = refused(&[taking("b", Some(30))], Some(20), &Absences::default());
+        assert!(said.contains("systemctl edit docker.service"), "{said}");
+        let stop = Some(Stop { at: Timestamp::UNIX_EPOCH, ms: 61_000 });
+        let said = refused(&[], None, &Absences { last_stop: stop, ..Absences::default() });
+        assert!(said.contains("took 61 s") && said.contains("raise backup.max_pause"), "{said}");
+    }
+}

@@ -1,0 +1,99 @@
+//! A stop that need not end in time is not asked for, and one that failed not again so soon.
+
+use anyhow::{Context, Result, ensure};
+use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab};
+
+use super::generations;
+use super::host::{LIMIT, MAX_PAUSE, configure, drop_in, manager, run};
+
+#[test]
+fn the_price_of_a_stop_is_known_before_it_is_paid() -> Result<()> {
+    for engine in generations() {
+        on(*engine).with_context(|| format!("{engine:?}"))?;
+    }
+    Ok(())
+}
+
+fn on(engine: Engine) -> Result<()> {
+    let lab = Lab::new()?;
+    let host = manager(&lab, engine, 31)?;
+    configure(&host, "\n[schedule]\ncron = \"* * * * *\"\n")?;
+    a_container_that_does_not_listen(&host)?;
+    a_task_that_may_take_long(&host)?;
+    a_unit_that_would_be_killed(&host)?;
+    not_twice_within_the_hour(&host)
+}
+
+fn a_container_that_does_not_listen(host: &Host) -> Result<()> {
+    host.sh(&format!(
+        "docker run -d --name deaf --stop-timeout 300 {IMAGE} sh -c 'trap \"\" TERM; while :; do sleep 1; done'"
+    ))?;
+    let there = engine(host)?;
+    for args in
+        [&["backup", "--dry-run"][..], &["backup"], &["backup", "--if-due"], &["restore", "--latest", "--force"]]
+    {
+        if args[0] == "restore" {
+            // Something to restore, made without a stop.
+            run(host, "freeze", "", &["backup"], 0)?;
+        }
+        let refused = run(host, "cold", "", args, 4)?;
+        for part in ["the container deaf", "300 s", "--stop-timeout"] {
+            ensure!(refused.stderr.contains(part), "`{part}` is not in {}", refused.stderr);
+        }
+        ensure!(args[0] == "restore" || refused.stderr.contains("mode = \"freeze\""), "{}", refused.stderr);
+    }
+    ensure!(engine(host)? == there, "the engine was touched");
+    host.sh("docker rm -f deaf; rm -rf /var/lib/swarmdr/*").map(drop)
+}
+
+/// What a service is given to stop is what the engine waits for, if it waits for it.
+fn a_task_that_may_take_long(host: &Host) -> Result<()> {
+    host.sh(&format!(
+        "docker service create --detach --no-resolve-image --init --name slow --stop-grace-period 200s {IMAGE} sleep 1000000"
+    ))?;
+    host.wait_containers("slow", 1)?;
+    let id = "docker ps -q --filter label=com.docker.swarm.service.name=slow";
+    let given = host.sh(&format!("docker inspect -f '{{{{.Config.StopTimeout}}}}' $({id})"))?;
+    println!("{:?}: a task with a grace of 200 s has a stop timeout of {given}", host.engine());
+    if given.contains("200") {
+        let refused = run(host, "cold", "", &["backup", "--dry-run"], 4)?;
+        ensure!(refused.stderr.contains("docker service update --stop-grace-period 10s slow"), "{}", refused.stderr);
+    }
+    host.sh("docker service rm slow")?;
+    host.wait_for("the service to be gone", LIMIT, || Ok(host.sh(id)?.is_empty().then_some(())))
+}
+
+fn a_unit_that_would_be_killed(host: &Host) -> Result<()> {
+    drop_in(host, "docker.service", "TimeoutStopSec=3")?;
+    let there = engine(host)?;
+    let refused = run(host, "cold", "", &["backup"], 4)?;
+    ensure!(refused.stderr.contains("TimeoutStopSec="), "{}", refused.stderr);
+    ensure!(engine(host)? == there, "the engine was touched");
+    drop_in(host, "docker.service", "")
+}
+
+fn not_twice_within_the_hour(host: &Host) -> Result<()> {
+    drop_in(host, "docker.service", &format!("KillSignal=SIGWINCH\nTimeoutStopSec={}", MAX_PAUSE + 5))?;
+    run(host, "cold", "", &["backup", "--if-due"], 1)?;
+    host.wait_manager()?;
+    drop_in(host, "docker.service", "")?;
+    let there = engine(host)?;
+    for args in [&["backup", "--if-due"][..], &["backup", "--if-due", "--dry-run"]] {
+        let refused = run(host, "cold", "", args, 4)?;
+        for part in ["away once and no backup came of it", "did not stop within", "no timer stops it again before"] {
+            ensure!(refused.stderr.contains(part), "`{part}` is not in {}", refused.stderr);
+        }
+    }
+    ensure!(engine(host)? == there, "the engine was touched");
+    let status = host.run(&["swarmdr-agent", "status"])?;
+    ensure!(status.stdout.contains("CRITICAL the engine was away once"), "{status:?}");
+    // A person who has put it right does not wait, and then the timer does not either.
+    run(host, "cold", "", &["backup"], 0)?;
+    let status = host.run(&["swarmdr-agent", "status"])?;
+    ensure!(!status.stdout.contains("the engine was away once"), "{status:?}");
+    Ok(())
+}
+
+fn engine(host: &Host) -> Result<String> {
+    host.sh("systemctl show --property=InvocationID,MainPID docker.service")
+}
