@@ -6,6 +6,7 @@
 mod chain;
 mod commit_mark;
 mod deliver;
+mod fitness;
 mod lag;
 pub mod managers;
 mod manifest;
@@ -28,6 +29,7 @@ use swarmdr_archive::{ManifestDraft, Recipient, writer::Sealed};
 
 pub(crate) use chain::Chain;
 pub use deliver::{Courier, Sent};
+use fitness::Fitness;
 use pack::Parts;
 pub use plan::BackupPlan;
 use precopy::Precopy;
@@ -80,7 +82,7 @@ impl Backup<'_> {
         let Prepared { mut plan, request, view, mut courier, recipients, mut chain, sent, unlock_key } = prepared;
         courier.spool.prepare()?;
         let key = signing::load_or_make(self.config)?;
-        check_space(&plan)?;
+        check_space(&plan, Fitness::of(&plan.state_dir)?.allocated)?;
         let mut phases = Phases::new();
 
         let mut note = RunNote::write(self.config, note(&plan))?;
@@ -105,6 +107,7 @@ impl Backup<'_> {
         plan.notes.extend(notes);
         attention.extend(examined.raft.as_ref().and_then(|raft| lag::behind(&view, raft)));
         attention.extend(view.unclear.iter().cloned());
+        attention.extend(snapshot.strays());
         // The log itself is exact; the engine's listing was made a moment before the stop.
         let inventory = examined.inventory.clone().unwrap_or_else(|| listing::inventory(&view));
 
@@ -223,11 +226,10 @@ pub fn note(plan: &BackupPlan) -> Note {
     }
 }
 
-/// The copy takes what the state's files have allocated; the archive is at most as large again.
-fn check_space(plan: &BackupPlan) -> Result<()> {
-    let state = space::allocated_bytes(&plan.state_dir)?;
+/// The copy takes what the files that are kept have allocated; the archive is at most as large again.
+fn check_space(plan: &BackupPlan, state: u64) -> Result<()> {
     let data_root = plan.state_dir.parent().context("the state directory has no parent")?;
-    let spool = plan.spool_file.parent().context("the spool has a parent")?;
+    let spool = plan.spool_file.ancestors().skip(1).find(|path| path.exists()).context("the spool has a parent")?;
     if space::same_filesystem(data_root, spool)? {
         return space::require(data_root, 2 * state, "a copy of the state and its archive");
     }

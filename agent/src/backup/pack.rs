@@ -12,10 +12,11 @@ use std::{
 use anyhow::{Context, Result};
 use swarmdr_archive::{
     EntryKind, EntryPath, LeftOut, ManifestDraft, Recipient, SecretKey,
+    limits::SIZE_MAX,
     writer::{self, Packing, Phase, Progress, Sealed, SourceEntry, SourceFile},
 };
 
-use super::snapshot::Snapshot;
+use super::{fitness, snapshot::Snapshot};
 use crate::{
     host::{copy::data_extents, mirror::CopiedEntry},
     progress::Progress as Bars,
@@ -40,7 +41,7 @@ pub fn pack(snapshot: &Snapshot, parts: Parts, out: &Path, bars: Bars, shutdown:
         .copied
         .left_out
         .iter()
-        .map(|left| LeftOut { path: left.path.to_string_lossy().into_owned(), why: left.why.to_owned() });
+        .map(|left| LeftOut { path: fitness::shown(&left.path), why: left.why.to_owned() });
     let packing = Packing {
         manifest: parts.manifest,
         entries,
@@ -80,6 +81,7 @@ fn word(phase: Phase) -> &'static str {
     }
 }
 
+/// A clock that was wrong makes times that no archive holds, before 1970 or after 2242.
 fn source_entry(copied: &CopiedEntry) -> Result<SourceEntry, swarmdr_archive::Error> {
     Ok(SourceEntry {
         path: EntryPath::in_state(&copied.path)?,
@@ -88,7 +90,7 @@ fn source_entry(copied: &CopiedEntry) -> Result<SourceEntry, swarmdr_archive::Er
         uid: copied.uid,
         gid: copied.gid,
         size: copied.size,
-        mtime: u64::try_from(copied.mtime).unwrap_or(0),
+        mtime: u64::try_from(copied.mtime).unwrap_or(0).min(SIZE_MAX),
     })
 }
 

@@ -6,7 +6,9 @@ use swarmdr_archive::{BackupId, Recipient};
 use super::{
     Backup, BackupPlan, Request,
     chain::Chain,
+    check_space,
     deliver::{Courier, Delivery},
+    fitness::Fitness,
     managers::Managers,
     plan::{self, Seen},
     report::SentReport,
@@ -84,8 +86,12 @@ impl Backup<'_> {
             Seen { facts: &facts, view: &view, managers: &managers, addresses: &addresses, now: self.now, random };
         let mut plan = BackupPlan::make(config, &seen, request.allow_quorum_loss)?;
         plan.notes.extend(turn);
+        let fitness = Fitness::of(&plan.state_dir)?;
+        check_space(&plan, fitness.allocated)?;
+        plan.notes.extend(fitness.mounted);
         if request.dry_run {
             plan.notes.extend(view.unclear.iter().cloned());
+            plan.notes.extend(fitness.notes);
         }
         courier.spool.require_room(&config.spool)?;
         let unlock_key = self.unlock_key(&plan).await?;

@@ -2,7 +2,7 @@
 //! still, gone when it is packed.
 
 use std::{
-    fs::{self, DirBuilder, FileType},
+    fs::{self, DirBuilder},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -10,12 +10,10 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{
-    host::{
-        copy::Patience,
-        mirror::{Copied, Handling, Mirror, Writer},
-    },
-    swarm::state_dir::{FileKind, Reason, Verdict, WAL_DIR, classify},
+use super::fitness;
+use crate::host::{
+    copy::Patience,
+    mirror::{Copied, Mirror, Writer},
 };
 
 /// A snapshot directory; removed when dropped.
@@ -43,7 +41,7 @@ impl Snapshot {
     /// of its bytes. After one that stood still call [`Snapshot::complete`]. What no restore needs is left out and
     /// listed. Blocking.
     pub fn copy(&mut self, writer: Writer, patience: &Patience<'_>) -> Result<()> {
-        self.copied = self.mirror.pass(&handling, writer, SystemTime::now(), patience)?;
+        self.copied = self.mirror.pass(&fitness::handling, writer, SystemTime::now(), patience)?;
         Ok(())
     }
 
@@ -56,6 +54,11 @@ impl Snapshot {
     pub fn keep(mut self) -> PathBuf {
         self.kept = true;
         self.dir.clone()
+    }
+
+    /// What was left out that no engine wrote, in words.
+    pub fn strays(&self) -> Vec<String> {
+        fitness::strays(&self.copied.left_out)
     }
 
     pub fn dir(&self) -> &Path {
@@ -75,20 +78,5 @@ impl Drop for Snapshot {
         if let Some(parent) = self.dir.parent() {
             let _ = fs::remove_dir(parent);
         }
-    }
-}
-
-fn handling(path: &Path, kind: FileType) -> Handling {
-    match classify(path, FileKind::of(kind)) {
-        Verdict::Keep if kind.is_file() && path.starts_with(WAL_DIR) => Handling::KeepLog,
-        Verdict::Keep => Handling::Keep,
-        Verdict::LeaveOut(Reason::RaftTemporary) => {
-            Handling::LeaveOut("preallocated or half-written: the engine would take it as its next log segment")
-        }
-        Verdict::LeaveOut(Reason::WorkerState) => {
-            Handling::LeaveOut("tasks of this node, some with credentials in clear; the engine makes it anew")
-        }
-        Verdict::LeaveOut(Reason::Socket) => Handling::LeaveOut("a socket exists only while its process does"),
-        Verdict::LeaveOut(Reason::NotAFile) => Handling::LeaveOut("neither a file nor a directory"),
     }
 }

@@ -14,7 +14,9 @@ use super::{
     chain::Chain,
     check_identity, check_space,
     deliver::{Courier, Sent},
-    examine, manifest,
+    examine,
+    fitness::Fitness,
+    manifest,
     prepare::parse_recipients,
     snapshot::Snapshot,
 };
@@ -62,6 +64,7 @@ pub fn plan(
     addresses: &[LocalAddress],
 ) -> Result<BackupPlan> {
     let config = backup.config;
+    Fitness::of(&facts.data_root.join("swarm"))?;
     let id = swarmdr_archive::BackupId::new(backup.now, crate::random::tag()?);
     let identity = &examined.identity;
     let raft_addr = examined.raft_address.context("no file of the state says at which address the manager is")?;
@@ -106,7 +109,7 @@ impl Backup<'_> {
         held: impl AsyncFn() -> Result<()>,
     ) -> Result<Stranded> {
         courier.spool.prepare()?;
-        check_space(plan)?;
+        check_space(plan, Fitness::of(&plan.state_dir)?.allocated)?;
         // Without a vault the chain is not known; its readers allow for a backup that was made on an island.
         let chain = courier.chain(&plan.cluster_id).await.unwrap_or_else(|error| {
             tracing::warn!("{error:#}");

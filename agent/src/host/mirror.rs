@@ -25,7 +25,7 @@ mod stamp;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, DirBuilder, File, FileType, Metadata, OpenOptions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -126,11 +126,11 @@ impl Mirror {
     }
 
     /// Makes the copy what the original is. `handling` gets each path relative to its root with its unfollowed
-    /// type; it must leave out whatever is neither a file nor a directory. `now` is what files were last written
+    /// attributes; it must leave out whatever is neither a file nor a directory. `now` is what files were last written
     /// before.
     pub fn pass(
         &mut self,
-        handling: &dyn Fn(&Path, FileType) -> Handling,
+        handling: &dyn Fn(&Path, &Metadata) -> Handling,
         writer: Writer,
         now: SystemTime,
         patience: &Patience<'_>,
@@ -149,7 +149,7 @@ impl Mirror {
                 let Some(metadata) = tolerate(writer, self.look_at(&path))? else {
                     continue;
                 };
-                let how = handling(&path, metadata.file_type());
+                let how = handling(&path, &metadata);
                 if let Handling::LeaveOut(why) = how {
                     copied.left_out.push(LeftOut { path, why });
                     continue;

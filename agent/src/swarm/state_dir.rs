@@ -213,6 +213,24 @@ pub fn classify(relative: &Path, kind: FileKind) -> Verdict {
     }
 }
 
+/// Whether an engine starts from this file or directory. Without it, or with a link in its place, the state is not whole.
+pub fn is_needed(relative: &Path) -> bool {
+    let files = [NODE_CERT, NODE_CERT_NEXT, NODE_KEY, ROOT_CA, ENGINE_STATE, KNOWN_MANAGERS];
+    let directories = ["certificates", "raft", WAL_DIR, SNAP_DIR];
+    let is_in = |dir: &str, ending: &str| {
+        relative.parent() == Some(Path::new(dir)) && relative.extension() == Some(OsStr::new(ending))
+    };
+    let named = files.into_iter().chain(directories).any(|path| relative == Path::new(path));
+    named || is_in(WAL_DIR, "wal") || is_in(SNAP_DIR, "snap")
+}
+
+/// Whether an engine may have written this file: what it starts from, and what its repairs and migrations left.
+pub fn is_engines(relative: &Path) -> bool {
+    let in_raft = relative.starts_with("raft");
+    let ending = |ending: &str| relative.extension() == Some(OsStr::new(ending));
+    is_needed(relative) || in_raft && ["wal", "snap", "broken"].into_iter().any(ending)
+}
+
 impl FileKind {
     /// The kind of an unfollowed path.
     pub fn of(file_type: fs::FileType) -> Self {

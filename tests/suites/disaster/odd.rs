@@ -29,6 +29,7 @@ async fn come_back(engine: Engine) -> Result<()> {
     assert_eq!(counts, (Some(2), Some(10)), "{made:#}");
     let rehearsed = agent_json(&host, 0, &["drill", text(&made, "/id")?, "--identity", IDENTITY])?;
     assert_eq!(rehearsed["outcome"], "proven", "{rehearsed:#}");
+    junk_of_every_type(&host)?;
     let (before, odd) = (describe_swarm(&host)?, listed(&host)?);
     host.destroy()?;
 
@@ -76,6 +77,40 @@ fn odd_swarm(host: &Host) -> Result<()> {
     })?;
     ensure!(host.docker(&["service", "ls", "--quiet"])?.lines().count() == 1, "the plugin service is listed");
     Ok(())
+}
+
+/// What no engine wrote is kept or left out, listed and told, and what an engine needs and no archive takes is refused
+/// before the engine is touched; a dry run says the same.
+fn junk_of_every_type(host: &Host) -> Result<()> {
+    let state = "/var/lib/docker/swarm";
+    host.sh(&format!(
+        "cd {state}; mkfifo pipe; mknod device c 1 3; ln -s /etc link; ln docker-state.json hard-link
+         touch \"$(printf 'latin-\\351')\"; truncate -s 9G raft/sparse"
+    ))?;
+    let planned = agent_json(host, 0, &["backup", "--dry-run"])?;
+    let made = agent_json(host, 6, &["backup"])?;
+    for junk in ["pipe", "device", "link", "latin-\\xe9", "raft/sparse"] {
+        let told = |list: &serde_json::Value| {
+            let lines = list.as_array().into_iter().flatten().filter_map(|line| line.as_str());
+            lines
+                .filter(|line| line.starts_with(&format!("{junk} in the state directory is not in the backup")))
+                .count()
+        };
+        ensure!((told(&planned["notes"]), told(&made["attention"])) == (1, 1), "{junk}: {planned:#} {made:#}");
+    }
+    ensure!(made["attention"].as_array().map(Vec::len) == Some(5), "{made:#}");
+    host.wait_manager()?;
+
+    let (needed, elsewhere) = (format!("{state}/certificates/swarm-root-ca.crt"), "/root/swarm-root-ca.crt");
+    host.sh(&format!("mv {needed} {elsewhere}; ln -s {elsewhere} {needed}"))?;
+    let run = "systemctl show --property=InvocationID docker.service";
+    let before = host.sh(run)?;
+    for args in [&["backup"][..], &["backup", "--dry-run"]] {
+        let refused = agent_json(host, 4, args)?;
+        ensure!(text(&refused, "/error")?.contains("swarm-root-ca.crt cannot be backed up"), "{refused:#}");
+    }
+    ensure!(host.sh(run)? == before, "the engine was touched");
+    host.sh(&format!("mv {elsewhere} {needed}")).map(drop)
 }
 
 /// What `describe_swarm` does not: all that is there by id, and what the engine says of the networks.

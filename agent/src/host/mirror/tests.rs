@@ -56,9 +56,9 @@ impl Site {
     }
 }
 
-fn handling(path: &Path, kind: FileType) -> Handling {
+fn handling(path: &Path, metadata: &Metadata) -> Handling {
     match path.extension().and_then(|extension| extension.to_str()) {
-        _ if kind.is_socket() => Handling::LeaveOut("not wanted"),
+        _ if metadata.file_type().is_socket() => Handling::LeaveOut("not wanted"),
         Some("tmp") => Handling::LeaveOut("not wanted"),
         Some("wal") => Handling::KeepLog,
         _ => Handling::Keep,
