@@ -271,7 +271,7 @@ impl Restore<'_> {
         let data_root = plan.state_dir.parent().context("the state directory has no parent")?.to_owned();
         let placement = Placement::new(&data_root, &plan.id.to_string())?;
 
-        let needed = prepared.head.archive_size + prepared.head.manifest.payload.tar_size + FORMING;
+        let needed = prepared.head.archive_size + prepared.head.manifest.payload.tar_size + FORMING + journal::START;
         space::require(
             &data_root,
             needed,

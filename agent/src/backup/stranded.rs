@@ -93,7 +93,7 @@ pub fn plan(
 impl Backup<'_> {
     /// What can be known to refuse it before the engine is stopped: space, and the recipients.
     pub fn check_stranded(&self, plan: &BackupPlan) -> Result<()> {
-        check_space(plan)?;
+        check_space(plan, Fitness::of(&plan.state_dir)?.allocated)?;
         parse_recipients(self.config)?;
         Ok(())
     }

@@ -26,9 +26,10 @@ const VERSION: u32 = 1;
 /// Reserved for notes beyond twice the record, in bytes: for the file's name, and filesystems that allocate in large units.
 const NOTES: u64 = 256 * 1024;
 
-/// Reserved for the old engine, in bytes, which writes to its disk when it starts. With none left it comes up without its
-/// swarm (seen on 26.1.5: `write …/worker/tasks.db: no space left on device`).
-const START: u64 = 16 * 1024 * 1024;
+/// Reserved for the old engine, in bytes, which writes to its disk when it starts: a log segment that it allocates in
+/// advance (64 MB, etcd `wal/file_pipeline.go`), and what is small beside that. With less it comes up without its swarm
+/// (seen on 26.1.5 with none and with 16 MiB: `write …/worker/tasks.db: no space left on device`).
+pub(super) const START: u64 = 80 * 1024 * 1024;
 
 /// Space that is kept for later, in files beside the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
