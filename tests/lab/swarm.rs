@@ -58,9 +58,8 @@ impl Service<'_> {
         };
         let own =
             [format!("--name={}", self.name), format!("--replicas={}", self.replicas), format!("--network={network}")];
-        // Without an init a PID 1 that sleeps ignores SIGTERM, and every stop takes ten seconds. A grace below the shortest
-        // pause of a test.
-        let fixed = ["--detach", "--no-resolve-image", "--init", "--restart-delay=200ms", "--stop-grace-period=5s"];
+        // Without an init a PID 1 that sleeps ignores SIGTERM, and every stop takes ten seconds.
+        let fixed = ["--detach", "--no-resolve-image", "--init", "--restart-delay=200ms"];
         let secrets = self.secrets.iter().map(|name| format!("--secret={name}"));
         let configs = self.configs.iter().map(|name| format!("--config={name}"));
         ["service", "create"]

@@ -53,6 +53,8 @@ impl AsFound {
     /// Adds what an earlier run had found and not brought back.
     pub fn join(&mut self, earlier: &AsFound) {
         join(&mut self.engine, &earlier.engine, |unit| unit.clone());
+        // A socket does not start beside the service that it would start.
+        self.engine.sort_by_key(|unit| !unit.ends_with(".socket"));
         join(&mut self.dependents, &earlier.dependents, |unit| unit.clone());
         join(&mut self.containers, &earlier.containers, |container| container.id.clone());
     }
@@ -229,9 +231,10 @@ mod tests {
     #[test]
     fn what_an_earlier_run_owes_is_added_once() {
         let mut now = AsFound { dependents: vec!["app.service".to_owned()], ..AsFound::default() };
+        now.engine.push("docker.service".to_owned());
         now.join(&found());
         now.join(&found());
-        assert_eq!(now, found());
+        assert_eq!(now, found(), "and sockets come first");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Container {
     pub task: Option<String>,
     /// For how long the engine waits for it to stop; `None` is for ever.
     pub stop_timeout: Option<Duration>,
+    /// Somebody said so; else it is what the engine takes by itself.
+    pub stop_timeout_given: bool,
 }
 
 impl Container {
@@ -139,6 +141,7 @@ fn parse(id: &str, container: &Value) -> Container {
             None => Some(DEFAULT_STOP),
             Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
         },
+        stop_timeout_given: config["StopTimeout"].is_i64(),
     }
 }
 
@@ -157,7 +160,7 @@ pub(crate) mod tests {
         let plain = named("web");
         assert_eq!((plain.name.as_str(), plain.restart.as_str()), ("web", "no"));
         assert_eq!(plain.stop_timeout, Some(Duration::from_secs(10)));
-        assert!(!plain.removed_at_end && !plain.paused && plain.task.is_none());
+        assert!(!plain.stop_timeout_given && !plain.removed_at_end && !plain.paused && plain.task.is_none());
         assert_eq!(parse("abc", &json!({ "Name": 7, "Config": [] })).name, "abc");
     }
 
@@ -171,7 +174,7 @@ pub(crate) mod tests {
             "HostConfig": { "RestartPolicy": { "Name": "unless-stopped" }, "AutoRemove": true },
         });
         let task = parse("1", &container);
-        assert_eq!(task.stop_timeout, Some(Duration::from_secs(300)));
+        assert!(task.stop_timeout_given && task.stop_timeout == Some(Duration::from_secs(300)));
         assert_eq!(task.label(), "db.1.x (a task of the service db)");
         assert!(task.removed_at_end && task.paused && task.restart == "unless-stopped");
         assert_eq!(parse("1", &json!({ "Config": { "StopTimeout": -1 } })).stop_timeout, None);

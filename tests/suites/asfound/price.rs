@@ -46,7 +46,7 @@ fn a_container_that_does_not_listen(host: &Host) -> Result<()> {
     host.sh("docker rm -f deaf; rm -rf /var/lib/swarmdr/*").map(drop)
 }
 
-/// What a service is given to stop is what the engine waits for, if it waits for it.
+/// An engine that stops waits for what a container says itself; the grace of a service may or may not be that.
 fn a_task_that_may_take_long(host: &Host) -> Result<()> {
     host.sh(&format!(
         "docker service create --detach --no-resolve-image --init --name slow --stop-grace-period 200s {IMAGE} sleep 1000000"
