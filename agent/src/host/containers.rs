@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::raw_call::ask;
 
-/// What a container is given to stop if nothing else is said (moby `container/container_unix.go`).
-const DEFAULT_STOP: Duration = Duration::from_secs(10);
+/// Seconds that a container is given to stop if nothing else is said (moby `container/container_unix.go`).
+const DEFAULT_STOP: u64 = 10;
 
 /// A thousand containers with long labels are a few megabytes.
 const ANSWER_LIMIT: usize = 64 << 20;
@@ -37,8 +37,8 @@ pub struct Container {
     pub paused: bool,
     /// One of a swarm's: the swarm brings it back.
     pub task: Option<String>,
-    /// For how long the engine waits for it to stop; `None` is for ever.
-    pub stop_timeout: Option<Duration>,
+    /// Seconds that the engine waits for it to stop; `None` is for ever.
+    pub stop_timeout: Option<u64>,
     /// Somebody said so; else it is what the engine takes by itself.
     pub stop_timeout_given: bool,
 }
@@ -139,7 +139,7 @@ fn parse(id: &str, container: &Value) -> Container {
         task: is_task.then(|| service.to_owned()),
         stop_timeout: match config["StopTimeout"].as_i64() {
             None => Some(DEFAULT_STOP),
-            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+            Some(seconds) => u64::try_from(seconds).ok(),
         },
         stop_timeout_given: config["StopTimeout"].is_i64(),
     }
@@ -159,7 +159,7 @@ pub(crate) mod tests {
     fn what_a_container_does_not_say_is_the_engines_default() {
         let plain = named("web");
         assert_eq!((plain.name.as_str(), plain.restart.as_str()), ("web", "no"));
-        assert_eq!(plain.stop_timeout, Some(Duration::from_secs(10)));
+        assert_eq!(plain.stop_timeout, Some(10));
         assert!(!plain.stop_timeout_given && !plain.removed_at_end && !plain.paused && plain.task.is_none());
         assert_eq!(parse("abc", &json!({ "Name": 7, "Config": [] })).name, "abc");
     }
@@ -174,7 +174,7 @@ pub(crate) mod tests {
             "HostConfig": { "RestartPolicy": { "Name": "unless-stopped" }, "AutoRemove": true },
         });
         let task = parse("1", &container);
-        assert!(task.stop_timeout_given && task.stop_timeout == Some(Duration::from_secs(300)));
+        assert!(task.stop_timeout_given && task.stop_timeout == Some(300));
         assert_eq!(task.label(), "db.1.x (a task of the service db)");
         assert!(task.removed_at_end && task.paused && task.restart == "unless-stopped");
         assert_eq!(parse("1", &json!({ "Config": { "StopTimeout": -1 } })).stop_timeout, None);

@@ -60,8 +60,7 @@ fn judge(
 ) -> Result<(), Fault> {
     let mut slowest: Vec<&Container> = running.iter().collect();
     // For ever is longer than any time.
-    slowest.sort_by_key(|container| std::cmp::Reverse(container.stop_timeout.unwrap_or(Duration::MAX)));
-    let needed = |container: &Container| container.stop_timeout.map(|time| time + OWN);
+    slowest.sort_by_key(|container| std::cmp::Reverse(container.stop_timeout.unwrap_or(u64::MAX)));
     let Allowed { time, setting, .. } = *allowed;
     // Who allows less than the engine's usual time knows containers that end sooner.
     let is_late = |it: &&&Container| it.stop_timeout_given && needed(it).is_none_or(|needed| needed > time);
@@ -71,7 +70,7 @@ fn judge(
             "the engine may not stop in time: it waits for the container {}{} {}, and may be away for {} s ({setting})",
             container.label(),
             if others > 0 { format!(" and {others} more") } else { String::new() },
-            seconds(container.stop_timeout),
+            waits(container),
             time.as_secs()
         );
         return Err(with_fix(Fault::refused(said), container, allowed));
@@ -83,7 +82,7 @@ fn judge(
             "systemd would kill the engine while it stops: {service} is given {} s (TimeoutStopSec=), and the container {} {}",
             limit.as_secs(),
             container.label(),
-            seconds(container.stop_timeout)
+            waits(container)
         ))
         .advice(format!("raise TimeoutStopSec= of {service} above that (`systemctl edit {service}`)")));
     }
@@ -109,14 +108,22 @@ fn with_fix(fault: Fault, container: &Container, allowed: &Allowed) -> Fault {
         true => fault.advice("or write `mode = \"freeze\"` below `[backup]`: containers run on then"),
         false => fault,
     };
-    match container.stop_timeout {
-        Some(time) => fault.advice(format!("or raise {} above {} s", allowed.setting, (time + OWN).as_secs())),
+    match needed(container) {
+        Some(time) => fault.advice(format!("or raise {} above {} s", allowed.setting, time.as_secs())),
         None => fault,
     }
 }
 
-fn seconds(time: Option<Duration>) -> String {
-    time.map_or_else(|| "for as long as it takes".to_owned(), |time| format!("for up to {} s", time.as_secs()))
+/// `None` is for ever.
+fn needed(container: &Container) -> Option<Duration> {
+    container.stop_timeout.map(|seconds| Duration::from_secs(seconds).saturating_add(OWN))
+}
+
+fn waits(container: &Container) -> String {
+    match container.stop_timeout {
+        Some(seconds) => format!("for up to {seconds} s"),
+        None => "for as long as it takes".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -133,7 +140,7 @@ mod tests {
     const ALLOWED: Allowed = Allowed { time: Duration::from_secs(60), setting: "backup.max_pause", or_freeze: true };
 
     fn taking(name: &str, seconds: Option<u64>) -> Container {
-        Container { stop_timeout: seconds.map(Duration::from_secs), stop_timeout_given: true, ..named(name) }
+        Container { stop_timeout: seconds, stop_timeout_given: true, ..named(name) }
     }
 
     fn refused(running: &[Container], unit: Option<u64>, absences: &Absences) -> String {
