@@ -124,6 +124,20 @@ pub enum Command {
 }
 
 impl Command {
+    /// True where a state may lie unpacked meanwhile, or is copied.
+    pub fn reads_states(&self) -> bool {
+        matches!(
+            self,
+            Command::Backup(_)
+                | Command::Restore(_)
+                | Command::RecoverQuorum(_)
+                | Command::Inspect(_)
+                | Command::Diff(_)
+                | Command::Verify(_)
+                | Command::Drill(_)
+        )
+    }
+
     /// True where standard output is meant for a script, so that nothing else is drawn around it.
     pub fn is_json(&self) -> bool {
         match self {

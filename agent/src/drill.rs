@@ -40,8 +40,9 @@ use crate::{
         self,
         plan::{checks, old_addresses},
     },
+    scratch::Scratch,
     shutdown::Shutdown,
-    source::{self, Source},
+    source::Source,
     stage::{self, Staged},
     swarm::{self, Inventory},
     unlock_key::GivenKey,
@@ -85,8 +86,8 @@ impl Drill<'_> {
         space::require(existing(&self.config.state_dir), needed, "the state that is booted")?;
         let id = BackupId::new(self.now, random::tag()?);
         phases.begin("fetch");
-        let scratch = source::scratch_dir();
-        let archive = source.fetch(head.archive_size, &scratch, self.progress);
+        let scratch = Scratch::make(self.config, source.room(head))?;
+        let archive = source.fetch(head.archive_size, scratch.path(), self.progress);
         let archive = self.shutdown.or_interrupted(archive).await?;
         let mut seen = Seen::default();
         let result = self.boot(archive, manifest, id, &mut seen, &mut phases).await;

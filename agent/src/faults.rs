@@ -1,9 +1,9 @@
 //! Faults on purpose, at named points of a run, so that tests can end it exactly there.
 //!
-//! `SWARMDRTEST_FAULT=ACTION@POINT`, several with commas. Actions: `kill`, `term` and `int` (the signals, sent to
-//! this process), `panic`, `hang` (this thread stands still for good), `pause5` (for five seconds), `run` (the program that
-//! `SWARMDRTEST_RUN` names, to its end: a test fills the disk with it, or mounts it read-only). Points are the phases of a
-//! run, at their beginning, and those that are named where [`reach`] is called.
+//! `SWARMDRTEST_FAULT=ACTION@POINT`, several with commas. Actions: `kill`, `term`, `int`, `hup` and `quit` (the
+//! signals, sent to this process), `panic`, `hang` (this thread stands still for good), `pause5` (for five seconds), `run`
+//! (the program that `SWARMDRTEST_RUN` names, to its end: a test fills the disk with it, or mounts it read-only). Points
+//! are the phases of a run, at their beginning, and those that are named where [`reach`] is called.
 //!
 //! Where [`fail`] is called, the actions are errors of the kernel: `enospc`, `eio` and `erofs`.
 //!
@@ -58,7 +58,7 @@ fn act(action: &str, point: &str) {
     // A test waits for this line.
     eprintln!("fault: {action} at {point}");
     match action {
-        "kill" | "term" | "int" => {
+        "kill" | "term" | "int" | "hup" | "quit" => {
             let command = format!("kill -s {} {}", action.to_uppercase(), std::process::id());
             let sent = Command::new("sh").args(["-c", &command]).status();
             assert!(sent.is_ok_and(|status| status.success()), "`{command}` failed");

@@ -35,6 +35,7 @@ pub mod recover;
 pub mod report;
 pub mod restore;
 pub mod schedule;
+pub mod scratch;
 pub mod shutdown;
 pub mod signing;
 pub mod source;
@@ -112,6 +113,10 @@ fn execute(cli: &Cli) -> anyhow::Result<Exit> {
             shutdown: Shutdown::listen()?,
             now: Timestamp::now(),
         };
+        // What lies in clear does not wait for somebody to look again: backups come by themselves.
+        if cli.command.reads_states() {
+            scratch::sweep(&context.loaded.config);
+        }
         match &cli.command {
             Command::Backup(args) => commands::backup::run(&context, args).await,
             Command::Restore(args) => commands::restore::run(&context, args).await,

@@ -11,6 +11,7 @@ use swarmdr_archive::{
 };
 
 use crate::{
+    faults,
     progress::Progress,
     shutdown::Shutdown,
     stage,
@@ -93,6 +94,7 @@ impl Opened {
     ) -> Result<Self> {
         let bar = Progress::hidden().bytes("unpack", 0);
         let unpacked = stage::unpack(archive, keys, identities, scratch, bar, shutdown)?;
+        unpacked_in_clear(shutdown)?;
         Ok(Self { contents: unpacked.contents, looked: Looked::at(scratch, unlock_key)? })
     }
 
@@ -100,6 +102,12 @@ impl Opened {
     pub fn recorded(&self) -> Result<Inventory> {
         recorded(&self.contents)
     }
+}
+
+/// A stop that came while it was unpacked ends the look here, and what lies in clear is removed.
+fn unpacked_in_clear(shutdown: &Shutdown) -> Result<()> {
+    faults::reach("in-clear");
+    shutdown.check()
 }
 
 fn recorded(contents: &Contents) -> Result<Inventory> {
@@ -132,6 +140,7 @@ pub fn reprove(
     shutdown: &Shutdown,
 ) -> Result<Reproved> {
     let unpacked = stage::unpack(archive, keys, identities, scratch, Progress::hidden().bytes("unpack", 0), shutdown)?;
+    unpacked_in_clear(shutdown)?;
     let Looked { examined, wrong_unlock_key } = Looked::at(scratch, unlock_key)?;
     let manifest = &unpacked.head.manifest;
     let stated = state(&examined);

@@ -58,8 +58,9 @@ use crate::{
     identities,
     progress::Progress,
     report::Phases,
+    scratch::Scratch,
     shutdown::Shutdown,
-    source::{self, Choice, Source},
+    source::{Choice, Source},
     stage,
     unlock_key::GivenKey,
     vault::catalog::Filter,
@@ -254,7 +255,8 @@ impl Restore<'_> {
 
     /// Brings the whole archive here and checks every byte of it, unpacking nothing.
     pub async fn rehearse(&self, prepared: &Prepared) -> Result<()> {
-        let archive = self.fetch(prepared, &source::scratch_dir()).await?;
+        let scratch = Scratch::make(self.config, prepared.source.room(&prepared.head))?;
+        let archive = self.fetch(prepared, scratch.path()).await?;
         let (keys, identities) = (self.keys.clone(), Arc::clone(&self.identities));
         let check =
             move || reader::unpack(io::BufReader::new(archive), &keys, &identities, &Limits::default(), &mut ());

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM as a request that every phase can see.
+//! SIGINT, SIGTERM, SIGHUP and SIGQUIT as a request that every phase can see.
 //!
 //! A signal never ends the process by itself: the running phase stops at its next safe point, and
 //! what was begun is undone on the way out (the engine started, temporary files removed).
@@ -18,6 +18,13 @@ use crate::fault::Fault;
 
 fn interrupted() -> anyhow::Error {
     Fault::failed("interrupted by a signal").into()
+}
+
+/// The set of ignored signals, bit n - 1 for signal n; none if it cannot be read.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    set.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default()
 }
 
 /// Cheap to clone; all clones see the same request.
@@ -41,10 +48,15 @@ impl Shared {
 }
 
 impl Shutdown {
-    /// Starts to listen; from here on the two signals no longer kill the process.
+    /// Starts to listen; from here on these signals no longer kill the process. One that whoever started it had it
+    /// ignore, as `nohup` does with SIGHUP, stays ignored.
     pub fn listen() -> Result<Self> {
         let shutdown = Self::default();
-        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let ignored = ignored();
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()] {
+            if ignored & (1 << (kind.as_raw_value() - 1)) != 0 {
+                continue;
+            }
             let mut stream = signal(kind).context("failed to listen for signals")?;
             let shared = Arc::clone(&shutdown.shared);
             tokio::spawn(async move {

@@ -29,12 +29,6 @@ use crate::{
     vaults,
 };
 
-/// Where a whole archive may lie for the time of a check: `TMPDIR`, or else what is made for large files
-/// (`/tmp` is often in memory).
-pub fn scratch_dir() -> PathBuf {
-    std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from)
-}
-
 /// Which backup is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
@@ -107,6 +101,14 @@ impl Source {
             Source::Vault { vault, at } => {
                 Lied { vault: vault.address().to_owned(), at: at.clone(), why: why.to_string() }.into()
             }
+        }
+    }
+
+    /// Bytes that [`Source::fetch`] writes.
+    pub fn room(&self, head: &Head) -> u64 {
+        match self {
+            Source::File(_) => 0,
+            Source::Vault { .. } => head.archive_size,
         }
     }
 

@@ -6,6 +6,8 @@ mod api;
 mod broken;
 #[path = "swarm/damage.rs"]
 mod damage;
+#[path = "swarm/endings.rs"]
+mod endings;
 #[path = "swarm/fixture.rs"]
 mod fixture;
 #[path = "swarm/grown.rs"]

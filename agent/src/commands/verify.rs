@@ -4,7 +4,6 @@ use std::{
     fmt,
     fs::File,
     io::{BufReader, Seek},
-    path::PathBuf,
     sync::Arc,
 };
 
@@ -23,7 +22,8 @@ use crate::{
     history::Proved,
     inspection::plain,
     proof::{self, Reproved},
-    source::{Choice, Source, admitted, scratch_dir},
+    scratch::Scratch,
+    source::{Choice, Source, admitted},
     swarm::UnlockKey,
     vault::catalog::{Filter, Survey},
     vaults,
@@ -94,8 +94,9 @@ impl Verifier<'_> {
     }
 
     async fn check(&self, source: &Source, head: &Head) -> Result<Checked> {
-        let scratch = scratch_dir();
-        let fetch = source.fetch(head.archive_size, &scratch, self.context.progress);
+        let unpacked = if self.opens(head) { head.manifest.payload.tar_size } else { 0 };
+        let scratch = Scratch::make(&self.context.loaded.config, source.room(head).saturating_add(unpacked))?;
+        let fetch = source.fetch(head.archive_size, scratch.path(), self.context.progress);
         let archive = self.context.shutdown.or_interrupted(fetch).await;
         let outcome = match archive {
             Ok(archive) => self.check_archive(archive, head, scratch).await,
@@ -116,16 +117,20 @@ impl Verifier<'_> {
         })
     }
 
+    fn opens(&self, head: &Head) -> bool {
+        !head.manifest.is_encrypted() || !self.identities.is_empty()
+    }
+
     /// Answers with how far the check went, and with what it met.
     async fn check_archive(
         &self,
         mut archive: File,
         head: &Head,
-        scratch: PathBuf,
+        scratch: Scratch,
     ) -> Result<(Verdict, Option<String>)> {
         let (keys, identities) = (self.keys.clone(), Arc::clone(&self.identities));
         let (unlock_key, shutdown) = (self.unlock_key.clone(), self.context.shutdown.clone());
-        let opens = !head.manifest.is_encrypted() || !identities.is_empty();
+        let opens = self.opens(head);
         let check = tokio::task::spawn_blocking(move || -> Result<(Verdict, Option<String>)> {
             archive.rewind()?;
             let archive = BufReader::new(archive);
@@ -133,8 +138,8 @@ impl Verifier<'_> {
                 reader::verify_stored(archive, &keys)?;
                 return Ok((Verdict::Stored, None));
             }
-            let dir = tempfile::tempdir_in(scratch).context("failed to make a scratch directory")?;
-            let reproved = proof::reprove(archive, &keys, &identities, dir.path(), unlock_key.as_ref(), &shutdown)?;
+            let state = scratch.state()?;
+            let reproved = proof::reprove(archive, &keys, &identities, &state, unlock_key.as_ref(), &shutdown)?;
             Ok(Verdict::of(reproved))
         });
         check.await.context("the check ended unexpectedly")?

@@ -102,7 +102,7 @@ fn is_locked(path: &Path) -> Result<bool> {
 }
 
 /// Best effort: a filesystem that never writes in place keeps the old blocks until it reuses them.
-fn overwrite(file: &File) -> io::Result<()> {
+pub fn overwrite(file: &File) -> io::Result<()> {
     let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
     file.write_all_at(&vec![0; length], 0)?;
     file.sync_all()

@@ -18,6 +18,7 @@ use crate::{
     fault::Fault,
     progress::Progress,
     proof::{Looked, Opened},
+    scratch::Scratch,
     shutdown::Shutdown,
     source::{Choice, Source},
     swarm::{Error, Examined, Inventory, Proof, UnlockKey},
@@ -141,16 +142,15 @@ impl Looker<'_> {
 
     /// Into scratch space that is gone when this returns.
     async fn open(&self, source: &Source, head: &Head) -> Result<Opened> {
-        let scratch = std::env::temp_dir();
-        let fetch = source.fetch(head.archive_size, &scratch, self.progress);
+        let scratch = Scratch::make(self.config, source.room(head).saturating_add(head.manifest.payload.tar_size))?;
+        let fetch = source.fetch(head.archive_size, scratch.path(), self.progress);
         let mut archive: File = self.shutdown.or_interrupted(fetch).await?;
         let (keys, identities) = (self.keys.clone(), Arc::clone(&self.identities));
         let (unlock_key, shutdown) = (self.unlock_key.clone(), self.shutdown.clone());
         let open = tokio::task::spawn_blocking(move || {
             archive.rewind()?;
-            let dir = tempfile::tempdir_in(scratch).context("failed to make a scratch directory")?;
             let input = BufReader::new(archive);
-            Opened::open(input, &keys, &identities, dir.path(), unlock_key.as_ref(), &shutdown)
+            Opened::open(input, &keys, &identities, &scratch.state()?, unlock_key.as_ref(), &shutdown)
         });
         let opened = open.await.context("the look ended unexpectedly")?;
         opened.with_context(|| format!("failed to look into {source}"))

@@ -22,11 +22,13 @@ enum End {
     Kill,
     Term,
     Int,
+    /// The terminal is closed.
+    Hup,
     Panic,
     PowerCut,
 }
 
-const ENDS: [End; 5] = [End::Kill, End::Term, End::Int, End::Panic, End::PowerCut];
+const ENDS: [End; 6] = [End::Kill, End::Term, End::Int, End::Hup, End::Panic, End::PowerCut];
 
 impl End {
     /// The agent's own word for it. A power cut finds it standing still.
@@ -35,6 +37,7 @@ impl End {
             End::Kill => "kill",
             End::Term => "term",
             End::Int => "int",
+            End::Hup => "hup",
             End::Panic => "panic",
             End::PowerCut => "hang",
         }
@@ -45,6 +48,7 @@ impl End {
             End::Kill => Some("KILL"),
             End::Term => Some("TERM"),
             End::Int => Some("INT"),
+            End::Hup => Some("HUP"),
             // No signal makes it panic.
             End::Panic | End::PowerCut => None,
         }
@@ -75,8 +79,8 @@ struct Case {
 fn cases(engine: usize) -> Vec<Case> {
     let mut random = Seeded(SEED + engine as u64);
     let mut instant = |mode| {
-        let ends = [End::Kill, End::Term, End::Int, End::PowerCut];
-        let end = ends[usize::try_from(random.below(4)).expect("is small")];
+        let ends = [End::Kill, End::Term, End::Int, End::Hup, End::PowerCut];
+        let end = ends[usize::try_from(random.below(5)).expect("is small")];
         Case { mode, end, when: When::Permille(random.below(1000)) }
     };
     let mut cases = Vec::new();
@@ -89,9 +93,9 @@ fn cases(engine: usize) -> Vec<Case> {
         }
         return cases;
     }
-    // The two engines differ in the mode at each point, and meet each end about twice.
+    // The two engines differ in the mode at each point, and meet each end about twice, in both modes together.
     for (n, point) in POINTS.into_iter().enumerate() {
-        let (mode, end) = (MODES[(n + engine) % 2], ENDS[(n * (engine + 1)) % 5]);
+        let (mode, end) = (MODES[(n + engine) % 2], ENDS[(n * (4 * engine + 1)) % 6]);
         cases.push(Case { mode, end, when: When::At(point) });
     }
     cases.extend(MODES.map(&mut instant));
@@ -165,7 +169,7 @@ impl Campaign {
         if let When::At(_) = case.when {
             let expected = case.end.is_by_force();
             ensure!(!expected || told.contains("ended by force"), "the next run says nothing of it: {told}");
-            ensure!(!matches!(case.end, End::Term | End::Int) || !told.contains("ended by force"), "{told}");
+            ensure!(!matches!(case.end, End::Term | End::Int | End::Hup) || !told.contains("ended by force"), "{told}");
         }
         self.manager.check_tidy()?;
         let litter = ["snapshot-", ".timer"].into_iter().filter(|kind| told.contains(kind)).collect::<Vec<_>>();

@@ -1,0 +1,302 @@
+//! Room for what lies in clear while somebody looks at it: an unpacked state with its keys, and an archive being read.
+//!
+//! A place is one directory with mode 0700. In it each run has a directory of its own, and a lock on that which ends with
+//! the process, however it ends. Whoever begins removes what nobody holds, so a run that was killed leaves nothing behind
+//! the next one.
+//!
+//! Root's places are `/run/swarmdr/scratch` and `scratch` in the state directory; anybody else's are below
+//! `XDG_RUNTIME_DIR`, and below `TMPDIR` or `/var/tmp`. The first of each is usually in memory, from where nothing can be
+//! recovered. What is large goes to disk: a filesystem in memory counts against the memory of the unit that writes there.
+//!
+//! On a disk, small files are overwritten before they are removed. The keys of a state are such files, and without them
+//! its raft log and its snapshots are closed.
+
+use std::{
+    env,
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg, OFlag},
+    sys::statfs::{TMPFS_MAGIC, fstatfs},
+    unistd::Uid,
+};
+
+use crate::{
+    config::Config,
+    fault::Fault,
+    host::{key_file, space},
+    random,
+};
+
+/// As much as may be in memory at a time: units of the agent may use 512 MB.
+const IN_MEMORY: u64 = 64 * 1024 * 1024;
+/// Larger files are raft logs and snapshots, which are encrypted under a key that lies in a small one.
+const OVERWRITTEN: u64 = 64 * 1024;
+/// How names of the directories of runs begin.
+const RUN: &str = "run-";
+
+/// The directory of one run. Dropping it clears and removes it.
+#[derive(Debug)]
+pub struct Scratch {
+    dir: PathBuf,
+    _held: Flock<File>,
+}
+
+impl Scratch {
+    /// Where `needed` bytes fit, after removing what killed runs left in clear.
+    pub fn make(config: &Config, needed: u64) -> Result<Self> {
+        Self::make_in(&places(&config.state_dir), Uid::effective(), needed)
+    }
+
+    fn make_in(places: &[PathBuf], owner: Uid, needed: u64) -> Result<Self> {
+        let mut reasons = Vec::new();
+        for path in places {
+            match Place::make(path, owner).and_then(|place| place.enter(needed)) {
+                Ok(scratch) => return Ok(scratch),
+                Err(error) => reasons.push(format!("{}: {error:#}", path.display())),
+            }
+        }
+        Err(Fault::failed(format!("there is no place to unpack to: {}", reasons.join("; ")))
+            .advice("free some space there; the second place of root is below `state_dir`, of others below TMPDIR")
+            .into())
+    }
+
+    /// For files of the run.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A new, empty directory to unpack a state into. One for each run.
+    pub fn state(&self) -> Result<PathBuf> {
+        let dir = self.dir.join("state");
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .with_context(|| format!("failed to make the directory {}", dir.display()))?;
+        Ok(dir)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = discard(&self.dir) {
+            tracing::warn!("{} could not be removed, the next run will: {error}", self.dir.display());
+        }
+    }
+}
+
+/// Removes what killed runs left in clear. Makes nothing, and fails at nothing: it is not what the run is for.
+pub fn sweep(config: &Config) {
+    for path in places(&config.state_dir) {
+        let Ok(place) = Place::open(&path, Uid::effective()) else { continue };
+        // Whoever is in there sweeps.
+        if let Ok(_alone) = place.lock(FlockArg::LockExclusiveNonblock) {
+            place.sweep();
+        }
+    }
+}
+
+/// In the order in which they are tried.
+fn places(state_dir: &Path) -> Vec<PathBuf> {
+    let user = Uid::effective();
+    if user.is_root() {
+        return vec!["/run/swarmdr/scratch".into(), state_dir.join("scratch")];
+    }
+    let named = |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let large = named("TMPDIR").unwrap_or_else(|| "/var/tmp".into()).join(format!("swarmdr-{user}"));
+    named("XDG_RUNTIME_DIR").map(|dir| dir.join("swarmdr")).into_iter().chain([large]).collect()
+}
+
+/// A directory that is this user's and closed to others.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    file: File,
+}
+
+impl Place {
+    fn make(path: &Path, owner: Uid) -> Result<Self> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
+            _ => Self::open(path, owner),
+        }
+    }
+
+    /// In a directory that all may write, somebody else may have made it, or a link in its place.
+    fn open(path: &Path, owner: Uid) -> Result<Self> {
+        let file = open_directory(path)?;
+        let metadata = file.metadata()?;
+        ensure!(metadata.uid() == owner.as_raw(), "it belongs to user {}, not to this one", metadata.uid());
+        if metadata.mode() & 0o077 != 0 {
+            file.set_permissions(Permissions::from_mode(0o700))?;
+        }
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Held while directories of runs come and go, so that none is taken for abandoned before its run has locked it.
+    fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
+        let mut file = open_directory(&self.path)?;
+        loop {
+            match Flock::lock(file, how) {
+                Ok(locked) => return Ok(locked),
+                Err((again, Errno::EINTR)) => file = again,
+                Err((_, errno)) => return Err(io::Error::from(errno).into()),
+            }
+        }
+    }
+
+    fn enter(&self, needed: u64) -> Result<Scratch> {
+        let _alone = self.lock(FlockArg::LockExclusive)?;
+        self.sweep();
+        if fstatfs(&self.file)?.filesystem_type() == TMPFS_MAGIC && needed > IN_MEMORY {
+            bail!("{} are too much to keep in memory", space::human_bytes(needed));
+        }
+        space::require(&self.path, needed, "what is looked at")?;
+        let tag = data_encoding::HEXLOWER.encode(&random::tag()?);
+        let dir = self.path.join(format!("{RUN}{}-{tag}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&dir)?;
+        let held = Flock::lock(open_directory(&dir)?, FlockArg::LockExclusiveNonblock);
+        Ok(Scratch { dir, _held: held.map_err(|(_, errno)| io::Error::from(errno))? })
+    }
+
+    /// The place is locked by the caller.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if !entry.file_name().to_string_lossy().starts_with(RUN) {
+                continue;
+            }
+            let Ok(run) = open_directory(&path) else { continue };
+            let Ok(_abandoned) = Flock::lock(run, FlockArg::LockExclusiveNonblock) else { continue };
+            match discard(&path) {
+                Ok(()) => tracing::info!("removed {}, which an earlier run left in clear", path.display()),
+                Err(error) => tracing::warn!("{} of an earlier run could not be removed: {error}", path.display()),
+            }
+        }
+    }
+}
+
+fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits()).open(path)
+}
+
+/// Overwrites keys, then removes all of it.
+fn discard(dir: &Path) -> io::Result<()> {
+    if fstatfs(open_directory(dir)?)?.filesystem_type() != TMPFS_MAGIC {
+        overwrite_small_files(dir)?;
+    }
+    fs::remove_dir_all(dir)
+}
+
+fn overwrite_small_files(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let (entry, path) = entry.map(|entry| (entry.metadata(), entry.path()))?;
+        let metadata = entry?;
+        if metadata.is_dir() {
+            overwrite_small_files(&path)?;
+        } else if metadata.is_file() && metadata.len() <= OVERWRITTEN {
+            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            key_file::overwrite(&OpenOptions::new().write(true).open(&path)?)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn at(place: &Path) -> Scratch {
+        Scratch::make_in(&[place.to_owned()], Uid::effective(), 1).expect("there is room")
+    }
+
+    fn runs(place: &Path) -> usize {
+        fs::read_dir(place).expect("lists").count()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("is there").mode() & 0o7777
+    }
+
+    #[test]
+    fn nobody_else_can_look_and_nothing_is_left() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = dir.path().join("new/place");
+        let scratch = at(&place);
+        let state = scratch.state().expect("is made");
+        fs::write(state.join("swarm-node.key"), "a key").expect("writes");
+        assert_eq!([&place, &scratch.dir, &state].map(|path| mode(path)), [0o700; 3]);
+        drop(scratch);
+        assert_eq!(runs(&place), 0);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_swept_and_what_a_living_one_holds_is_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (one, another) = (at(dir.path()), at(dir.path()));
+        fs::write(one.path().join("key"), "in use").expect("writes");
+        let dead = dir.path().join("run-1-00000000");
+        fs::create_dir_all(dead.join("state/certificates")).expect("makes");
+        fs::write(dead.join("state/certificates/swarm-node.key"), "a key").expect("writes");
+        fs::write(dir.path().join("not-a-run"), "somebody's").expect("writes");
+        let third = at(dir.path());
+        assert!(!dead.exists());
+        assert!([&one, &another, &third].iter().all(|run| run.path().is_dir()));
+        assert_eq!(fs::read_to_string(one.path().join("key")).expect("is kept"), "in use");
+        assert!(dir.path().join("not-a-run").exists());
+    }
+
+    #[test]
+    fn small_files_are_overwritten_whoever_may_write_them() {
+        let dir = tempfile::tempdir_in("/var/tmp").expect("a directory on a disk");
+        let key = dir.path().join("state/key");
+        fs::create_dir(dir.path().join("state")).expect("makes");
+        fs::write(&key, "a key").expect("writes");
+        fs::set_permissions(&key, Permissions::from_mode(0o400)).expect("closes");
+        symlink("/nowhere", dir.path().join("link")).expect("links");
+        let held = File::open(&key).expect("opens");
+        overwrite_small_files(dir.path()).expect("overwrites");
+        assert_eq!(io::read_to_string(&held).expect("reads"), "\0".repeat(5));
+    }
+
+    #[test]
+    fn a_place_of_somebody_else_and_a_link_are_refused_and_an_open_one_is_closed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let stranger = Uid::from_raw(Uid::effective().as_raw() + 1);
+        let place = dir.path().join("place");
+        fs::create_dir(&place).expect("makes");
+        fs::set_permissions(&place, Permissions::from_mode(0o777)).expect("opens");
+        let error = Scratch::make_in(std::slice::from_ref(&place), stranger, 1).expect_err("is another's");
+        assert!(format!("{error:#}").contains("belongs to user"), "{error:#}");
+        assert_eq!(mode(&place), 0o777, "it is not touched");
+        let link = dir.path().join("link");
+        symlink(&place, &link).expect("links");
+        Scratch::make_in(&[link], Uid::effective(), 1).expect_err("is a link");
+        drop(at(&place));
+        assert_eq!(mode(&place), 0o700);
+    }
+
+    #[test]
+    fn what_is_large_goes_to_the_next_place() {
+        let memory = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
+        let disk = tempfile::tempdir_in("/var/tmp").expect("a directory on a disk");
+        let places = [memory.path().join("place"), disk.path().join("place")];
+        let large = Scratch::make_in(&places, Uid::effective(), IN_MEMORY + 1).expect("the disk has room");
+        assert!(large.path().starts_with(disk.path()));
+        let small = Scratch::make_in(&places, Uid::effective(), 1).expect("there is room");
+        assert!(small.path().starts_with(memory.path()));
+        let error = Scratch::make_in(&places, Uid::effective(), u64::MAX / 2).expect_err("nothing is so large");
+        assert!(format!("{error:#}").contains("not enough space"), "{error:#}");
+    }
+}
