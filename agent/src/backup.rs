@@ -125,8 +125,9 @@ impl Backup<'_> {
         let patience = Duration::from_secs(self.config.spool.patience);
         let delivery = courier.deliver(&Archive::sealed(&spooled.path, &sealed), patience).await?;
         let delivery = delivery.require_stored(&spooled)?;
-        let stored = Remembered { id: plan.id, cluster: plan.cluster_id.clone(), sequence: sealed.manifest.sequence };
-        Witness::of(self.config).note(stored);
+        let (cluster, sequence) = (plan.cluster_id.clone(), sealed.manifest.sequence);
+        let locked_until = delivery.kept.iter().filter_map(|kept| kept.lock).map(|lock| lock.until).max();
+        Witness::of(self.config).note(Remembered { id: plan.id, cluster, sequence, locked_until });
         attention.extend(delivery.complaints());
         attention.append(&mut courier.attention);
         let report =

@@ -6,6 +6,7 @@
 //! manager: a directory vault below the state directory and a key made on first use.
 
 mod layers;
+mod trusted_key;
 mod watch;
 
 use std::{
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub use layers::{Loaded, Origin, Sources};
+pub use trusted_key::{EndedKey, TrustedKey};
 pub use watch::WatchConfig;
 
 /// Levels above need more memory than the agent promises to take (zstd 1.5.4: 55 MiB at 12, 92 MiB at 19).
@@ -44,9 +46,9 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// minisign secret key; default `keys/signing.key` below `state_dir`.
     pub signing_key: Option<PathBuf>,
-    /// minisign public keys (`RW…`) or paths of `.pub` files whose signatures are believed; default:
-    /// the public half of `signing_key`.
-    pub trusted_keys: Vec<String>,
+    /// minisign public keys (`RW…`) or paths of `.pub` files whose signatures are believed, each for ever or for what
+    /// was stored before a time; default: the public half of `signing_key`.
+    pub trusted_keys: Vec<TrustedKey>,
     /// Must be written down as `none` for an S3 vault without recipients.
     pub encryption: Option<Encryption>,
     /// age recipients (`age1…`) that can open the archives.

@@ -78,7 +78,7 @@ fn of_vaults(status: &Status, page: &mut Page) {
             Some(it.findings.len() as f64)
         }),
         ("swarmdr_newest_backup_timestamp_seconds", "When the newest good backup in the vault was made.", |it| {
-            Some(seconds(it.newest.as_ref()?.created_at))
+            Some(seconds(it.freshest?.created_at()))
         }),
         ("swarmdr_newest_backup_size_bytes", "Bytes of the newest good backup in the vault.", |it| {
             Some(it.newest.as_ref()?.size as f64)

@@ -22,7 +22,7 @@ use crate::{
     shutdown::Shutdown,
     vault::{
         Lock, VersionRef,
-        catalog::{Filter, Verdict, Walk, clusters_of},
+        catalog::{Filter, Place, Timing, Verdict, Walk, clusters_of, order},
     },
     vaults::Connected,
 };
@@ -32,17 +32,28 @@ pub use policy::Policy;
 /// A good backup in a vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    pub id: BackupId,
+    pub place: Place,
     pub at: VersionRef,
     pub size: u64,
     pub proven: bool,
     pub lock: Option<Lock>,
 }
 
+impl Held {
+    /// The vault's clock bears its time out, and that time has come.
+    fn is_regular(&self, now: Timestamp) -> bool {
+        self.place.timing() == Timing::Prompt && self.place.is_past(now)
+    }
+}
+
 /// What becomes of one backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fate {
     pub id: BackupId,
+    /// By the vault's clock.
+    pub stored_at: Timestamp,
+    /// Not stored when it was made, as its id says.
+    pub late: bool,
     pub size: u64,
     pub act: Act,
     /// Why it is kept; empty if it is removed.
@@ -74,25 +85,40 @@ pub struct VaultPlan {
 }
 
 /// Decides about the backups of one cluster, newest first.
+///
+/// One whose time the vault's clock does not bear out displaces none that it does: such ones are kept by the same rules
+/// among themselves, besides.
 pub fn plan(held: &[Held], policy: &Policy, now: Timestamp) -> Vec<Fate> {
-    let ids: Vec<BackupId> = held.iter().map(|held| held.id).collect();
-    let mut kept = policy.kept(&ids);
-    let mut always = |held: Option<&Held>, why: &str| {
-        if let Some(held) = held {
-            kept.entry(held.id).or_default().push(why.to_owned());
+    let mut kept: BTreeMap<BackupId, Vec<String>> = BTreeMap::new();
+    for regular in [true, false] {
+        let group: Vec<&Held> = held.iter().filter(|held| held.is_regular(now) == regular).collect();
+        let mut ids: Vec<BackupId> = group.iter().map(|held| held.place.id).collect();
+        ids.sort_by(|a, b| b.cmp(a));
+        for (id, reasons) in policy.kept(&ids) {
+            let told = reasons.into_iter().map(|reason| if regular { reason } else { format!("late: {reason}") });
+            kept.entry(id).or_default().extend(told);
         }
-    };
-    always(held.first(), "newest");
-    always(held.iter().find(|held| held.proven), "newest proven");
+        let mut always = |held: Option<&&Held>, why: &str| {
+            let reasons = held.map(|held| kept.entry(held.place.id).or_default());
+            reasons
+                .into_iter()
+                .filter(|reasons| !reasons.iter().any(|it| it == why))
+                .for_each(|it| it.push(why.into()));
+        };
+        always(group.first(), if regular { "newest" } else { "newest late" });
+        always(group.iter().find(|held| held.proven), if regular { "newest proven" } else { "newest late proven" });
+    }
     let fate = |held: &Held| {
-        let because = kept.get(&held.id).cloned().unwrap_or_default();
+        let because = kept.get(&held.place.id).cloned().unwrap_or_default();
         let locked = held.lock.filter(|lock| lock.until > now);
         let (act, because) = match (because.is_empty(), locked) {
             (false, _) => (Act::Keep, because),
             (true, Some(lock)) => (Act::Locked, vec![format!("locked until {}", lock.until)]),
             (true, None) => (Act::Remove, because),
         };
-        Fate { id: held.id, size: held.size, act, because, at: held.at.clone() }
+        let late = !held.is_regular(now);
+        let (id, stored_at) = (held.place.id, held.place.stored);
+        Fate { id, stored_at, late, size: held.size, act, because, at: held.at.clone() }
     };
     held.iter().map(fate).collect()
 }
@@ -118,12 +144,14 @@ pub async fn list(
             let lock = vault.head(&entry.at).await.context("failed to read a lock, so nothing is planned")?.lock;
             let manifest = &head.manifest;
             let proven = manifest.proof == Proof::Proven;
-            let held = Held { id: manifest.id, at: entry.at.clone(), size: entry.size, proven, lock };
+            let place = Place::of(head, entry.modified);
+            let held = Held { place, at: entry.at.clone(), size: entry.size, proven, lock };
             clusters.entry(manifest.cluster_id.clone()).or_default().push(held);
         }
     }
     for held in clusters.values_mut() {
-        held.sort_by_key(|held| std::cmp::Reverse(held.id));
+        let places: Vec<Place> = held.iter().map(|held| held.place.clone()).collect();
+        *held = order::ranked(&places).into_iter().map(|index| held[index].clone()).collect();
     }
     Ok(clusters)
 }
@@ -182,7 +210,9 @@ impl fmt::Display for PruneReport {
                     Act::Remove => "REMOVE",
                     Act::Locked => "locked",
                 };
-                writeln!(f, "  {act:6}  {}  {:>10}  {}", fate.id, human_bytes(fate.size), fate.because.join(", "))?;
+                let late = fate.late.then(|| format!("stored {}", fate.stored_at.strftime("%Y-%m-%d %H:%M")));
+                let why: Vec<String> = fate.because.iter().cloned().chain(late).collect();
+                writeln!(f, "  {act:6}  {}  {:>10}  {}", fate.id, human_bytes(fate.size), why.join(", "))?;
             }
             if let Some(rule) = &plan.lifecycle {
                 writeln!(f, "  a lifecycle rule does this best, set once by the bucket's owner:")?;

@@ -4,11 +4,12 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use ring::rand::SystemRandom;
 use swarmdr_archive::{PublicKey, SecretKey, TrustedKeys};
 
@@ -60,11 +61,59 @@ pub fn make(secret_path: &Path, public_path: &Path) -> Result<SecretKey> {
     Ok(key)
 }
 
+/// A new key in the place of one that is kept aside.
+#[derive(Debug)]
+pub struct Rotated {
+    pub new: PublicKey,
+    pub old: PublicKey,
+    /// Where the old secret key lies now, with its public half beside it.
+    pub kept: PathBuf,
+}
+
+/// Makes a new key pair and puts it into the place of the old one, which is kept. At each moment there is a whole key in
+/// that place; what was cut off is taken up by the next call.
+pub fn rotate(config: &Config) -> Result<Rotated> {
+    let (secret, public) = (config.signing_key_path(), config.public_key_path());
+    let old = read(&secret)?.public();
+    let next = secret.with_extension("next.key");
+    let next_public = next.with_extension("pub");
+    let new = match read(&next) {
+        Ok(begun) => begun.public(),
+        Err(error) if is_missing(&error) => {
+            // Its public half is of one that was never used.
+            let _ = fs::remove_file(&next_public);
+            make(&next, &next_public)?.public()
+        }
+        Err(error) => return Err(error),
+    };
+    let kept = secret.with_extension(format!("{}.key", old.key_id()));
+    let swap = || -> io::Result<()> {
+        for (from, to) in [(&secret, &kept), (&public, &kept.with_extension("pub"))] {
+            match fs::hard_link(from, to) {
+                Err(error) if !matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        if !next_public.exists() {
+            fs::write(&next_public, new.to_minisign_string())?;
+        }
+        fs::rename(&next, &secret)?;
+        fs::rename(&next_public, &public)?;
+        secret.parent().map_or(Ok(()), sync_directory)
+    };
+    swap().with_context(|| format!("failed to put a new key into the place of {}", secret.display()))?;
+    Ok(Rotated { new, old, kept })
+}
+
 fn write_new(path: &Path, mode: u32, text: &str) -> Result<()> {
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()
+        file.sync_all()?;
+        // What it signs must not outlive it.
+        path.parent().map_or(Ok(()), sync_directory)
     };
     write().map_err(|cause| {
         let exists = cause.kind() == io::ErrorKind::AlreadyExists;
@@ -77,19 +126,31 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<()> {
     })
 }
 
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    fs::File::open(directory)?.sync_all()
+}
+
 /// The configured keys, those named by flags, and the public half of this host's own key.
 ///
-/// A host that has none of them believes nobody: that is an error, since nothing could verify.
+/// A host that has none of them believes nobody: that is an error, since nothing could verify. What a flag names is
+/// believed whatever the configuration says of its end: a person has decided so, for this run.
 pub fn trusted(config: &Config, flags: &[String]) -> Result<TrustedKeys> {
-    let mut keys = Vec::new();
-    for named in config.trusted_keys.iter().chain(flags) {
-        keys.push(parse_public(named)?);
+    let mut keys = TrustedKeys::new();
+    for named in flags {
+        keys.insert(parse_public(named)?);
     }
-    if config.trusted_keys.is_empty() && flags.is_empty() {
+    let flags = keys.clone();
+    for configured in &config.trusted_keys {
+        let key = parse_public(configured.named())?;
+        if !flags.iter().any(|flag| *flag == key) {
+            keys.insert_until(key, configured.until());
+        }
+    }
+    if keys.is_empty() {
         let own = config.public_key_path();
         match fs::read_to_string(&own) {
             Ok(text) => {
-                keys.push(text.parse().with_context(|| format!("failed to read the public key {}", own.display()))?)
+                keys.insert(text.parse().with_context(|| format!("failed to read the public key {}", own.display()))?);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Fault::usage("no key is trusted on this host, so no backup could be believed")
@@ -102,17 +163,51 @@ pub fn trusted(config: &Config, flags: &[String]) -> Result<TrustedKeys> {
             }
         }
     }
-    Ok(keys.into_iter().collect())
+    Ok(keys)
 }
 
-/// Whose earlier backups count as this cluster's history: this host's own key, if there is one yet,
-/// and the configured ones.
-pub fn own_and_trusted(config: &Config) -> Result<TrustedKeys> {
-    let mut keys = config.trusted_keys.iter().map(|named| parse_public(named)).collect::<Result<Vec<_>>>()?;
-    if config.signing_key_path().exists() {
-        keys.push(read(&config.signing_key_path())?.public());
+/// Whose backups count where this host makes and watches them: those that a restore with this configuration believes;
+/// without any configured, this host's own key, if there is one yet.
+pub fn believed(config: &Config) -> Result<TrustedKeys> {
+    if !config.trusted_keys.is_empty() {
+        return trusted(config, &[]);
     }
-    Ok(keys.into_iter().collect())
+    match read(&config.signing_key_path()) {
+        Ok(own) => Ok(own.public().into()),
+        Err(error) if is_missing(&error) => Ok(TrustedKeys::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses to make backups that nobody would believe who restores by this configuration. Comes before the engine is
+/// touched.
+pub fn require_believed(config: &Config, now: Timestamp) -> Result<()> {
+    if config.trusted_keys.is_empty() {
+        return Ok(());
+    }
+    let path = config.signing_key_path();
+    let trusted = trusted(config, &[])?;
+    let own = match read(&path) {
+        Ok(key) => key.public(),
+        Err(error) if is_missing(&error) => {
+            return Err(Fault::usage(format!("trusted_keys are configured, and there is no signing key in {}", path.display()))
+                .advice("copy it from another manager, or out of your safe; no new one is made beside them, since nobody would trust it")
+                .advice("or make one with `swarmdr-agent keygen`, and write its public half into trusted_keys here and wherever backups are restored")
+                .into());
+        }
+        Err(error) => return Err(error),
+    };
+    if trusted.at(now).iter().any(|key| *key == own) {
+        return Ok(());
+    }
+    let why = match trusted.until(&own) {
+        Some(until) => format!("the signing key {own} of this host is trusted until {until} only"),
+        None => format!("the signing key {own} of this host is not among trusted_keys"),
+    };
+    Err(Fault::usage(format!("{why}, so nobody would believe a backup that it signs"))
+        .advice(format!("give this host the key that is trusted, as {}", path.display()))
+        .advice("or write its public half into trusted_keys, here and wherever backups are restored")
+        .into())
 }
 
 /// A key as `RW…`, or the path of a `.pub` file. A key is tried first: base64 has slashes too.
@@ -136,7 +231,11 @@ fn parse_public(named: &str) -> Result<PublicKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Rendered;
+    use crate::{
+        config::{EndedKey, TrustedKey},
+        exit::Exit,
+        fault::Rendered,
+    };
 
     /// With a slash in its base64.
     const KEY: &str = "RWT3gRjtdFgGn/+LWOWSfj/3VhQgHy1tT+mOyS9zgLk/DZYTMpPY9y4d";
@@ -153,6 +252,74 @@ mod tests {
             let error = parse_public(wrong).expect_err(wrong);
             assert!(Rendered::of(&error).what.contains(wrong));
         }
+    }
+
+    fn host(trusted_keys: Vec<TrustedKey>) -> (tempfile::TempDir, Config) {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let config = Config { state_dir: dir.path().to_owned(), trusted_keys, ..Config::default() };
+        (dir, config)
+    }
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().expect("is a time")
+    }
+
+    #[test]
+    fn a_host_signs_only_what_its_own_configuration_would_believe() {
+        let now = time("2026-11-21T10:00:00Z");
+        let refused = |config: &Config, now| {
+            let error = require_believed(config, now).expect_err("is refused");
+            assert_eq!(Rendered::of(&error).exit, Exit::Usage);
+            Rendered::of(&error).to_string()
+        };
+        let (_dir, config) = host(Vec::new());
+        require_believed(&config, now).expect("it trusts itself, and may make a key");
+        let (_dir, mut config) = host(vec![TrustedKey::Always(KEY.into())]);
+        assert!(refused(&config, now).contains("there is no signing key in"));
+        let own = load_or_make(&config).expect("makes it").key.public().to_string();
+        assert!(refused(&config, now).contains("is not among trusted_keys"));
+        let until = time("2026-11-21T10:15Z");
+        config.trusted_keys.push(TrustedKey::Until(EndedKey { key: own.clone(), until }));
+        require_believed(&config, now).expect("it has not ended");
+        assert!(refused(&config, until).contains("is trusted until 2026-11-21T10:15:00Z only"));
+        // Named twice, it ends when the first says so.
+        config.trusted_keys.push(TrustedKey::Always(own.clone()));
+        assert!(refused(&config, until).contains("is trusted until"));
+        // A person who names it for this run has decided.
+        let named = trusted(&config, &[own]).expect("reads");
+        assert_eq!(named.at(until).iter().count(), 2);
+    }
+
+    #[test]
+    fn who_watches_believes_whom_a_restore_would() {
+        let (_dir, mut config) = host(Vec::new());
+        assert!(believed(&config).expect("reads").is_empty(), "no key yet");
+        let own = load_or_make(&config).expect("makes it").key.public();
+        assert_eq!(believed(&config).expect("reads").iter().collect::<Vec<_>>(), [&own]);
+        config.trusted_keys.push(TrustedKey::Always(KEY.into()));
+        let believed = believed(&config).expect("reads");
+        assert_eq!(believed.iter().map(ToString::to_string).collect::<Vec<_>>(), [KEY]);
+    }
+
+    #[test]
+    fn a_rotation_keeps_the_old_key_and_can_be_cut_off() {
+        let (dir, config) = host(Vec::new());
+        rotate(&config).expect_err("there is none yet");
+        let first = load_or_make(&config).expect("makes it").key.public();
+        let rotated = rotate(&config).expect("rotates");
+        assert_eq!((rotated.old, read(&rotated.kept).expect("is kept").public()), (first, first));
+        let own = read(&config.signing_key_path()).expect("is there").public();
+        assert_eq!(own, rotated.new);
+        assert_eq!(
+            fs::read_to_string(config.public_key_path()).expect("reads").parse::<PublicKey>().expect("is a key"),
+            own
+        );
+        // Cut off after the new one was made, before it was in its place.
+        let next = dir.path().join("keys/signing.next.key");
+        let begun = make(&next, &next.with_extension("pub")).expect("makes it").public();
+        assert_eq!(rotate(&config).expect("goes on").new, begun);
+        let left = fs::read_dir(dir.path().join("keys")).expect("lists").count();
+        assert_eq!(left, 6, "three pairs");
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Source {
     /// Reads heads only. Nothing usable is exit 5.
     pub async fn find(config: &Config, choice: &Choice, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
         match choice {
-            Choice::File(path) => find_file(path, keys),
+            Choice::File(path) => find_file(path, keys, now),
             Choice::Vaults(filter) => find_in_vaults(config, filter, keys, now).await,
         }
     }
@@ -131,11 +131,19 @@ impl Source {
     }
 }
 
-fn find_file(path: &Path, keys: &TrustedKeys) -> Result<Found> {
+/// No vault says when a file was stored, so of keys that end only those count that have not ended now.
+fn find_file(path: &Path, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
     let head = || -> Result<Head> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         let head = reader::read_head(io::BufReader::new(file))?.verify(keys)?;
+        if let Some(until) = keys.until(&head.signer).filter(|until| now >= *until) {
+            let key = head.signer;
+            anyhow::bail!(
+                "its signing key {key} has ended at {until}, and nothing tells when a file was made; if you know it to \
+                 be from before that, name the key with --trust {key}"
+            );
+        }
         if head.archive_size != size {
             anyhow::bail!("it has {size} bytes and should have {}; copy it again", head.archive_size);
         }
@@ -181,6 +189,19 @@ async fn not_found(
             .advice(format!("the newest is {id}: leave --max-age out, or name its id, to take it all the same"))
             .advice("find out why no backup was taken since: `swarmdr-agent doctor` on the managers")
             .because(cause);
+    }
+    if let Some(before) = filter.before {
+        // Named for the time before, and stored later: in a copied bucket all are.
+        let named = Filter { before: None, named_before: Some(before), ..filter.clone() };
+        if let Ok(late) = catalog::find_latest(vaults, &named, keys, now).await {
+            let (id, stored) = (late.head.manifest.id, late.place.stored);
+            return Fault::new(Exit::NothingUsable, format!("no backup was made and stored before {before}"))
+                .advice(format!(
+                    "{id} bears a time before then and was stored at {stored}: if the vault was copied, or a spool was \
+                     late, name its id; whoever had the signing key could have made that time up"
+                ))
+                .because(cause);
+        }
     }
     let what = match filter.except.as_slice() {
         [] => "no usable backup was found".to_owned(),

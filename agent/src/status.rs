@@ -14,7 +14,10 @@ use crate::{
     exit::Exit,
     history::{History, Made, Proved, Run},
     host::absences::Absences,
-    vault::Lock,
+    vault::{
+        Lock,
+        catalog::{Place, order},
+    },
 };
 
 pub use drilled::{Drill, Drilled};
@@ -77,6 +80,9 @@ pub struct VaultStatus {
     /// Why it could not be looked into.
     pub error: Option<String>,
     pub newest: Option<Newest>,
+    /// The one whose age counts: no backup from the future.
+    #[serde(skip)]
+    pub freshest: Option<BackupId>,
     /// Objects with the name of a newer backup that are none: forged, damaged, misplaced.
     pub findings: Vec<String>,
 }
@@ -86,6 +92,8 @@ pub struct VaultStatus {
 pub struct Newest {
     pub id: String,
     pub created_at: Timestamp,
+    /// By the vault's clock.
+    pub stored_at: Timestamp,
     pub cluster_id: String,
     pub hostname: String,
     pub size: u64,
@@ -93,7 +101,7 @@ pub struct Newest {
     /// Absent where the vault cannot lock.
     pub lock: Option<Lock>,
     #[serde(skip)]
-    pub backup: BackupId,
+    pub place: Place,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -108,7 +116,14 @@ pub struct SpoolStatus {
 impl Status {
     /// The newest backup over all vaults.
     pub fn newest(&self) -> Option<&Newest> {
-        self.vaults.iter().filter_map(|vault| vault.newest.as_ref()).max_by_key(|newest| newest.backup)
+        let all: Vec<&Newest> = self.vaults.iter().filter_map(|vault| vault.newest.as_ref()).collect();
+        let places: Vec<Place> = all.iter().map(|newest| newest.place.clone()).collect();
+        order::newest(&places, |_| true, self.at).map(|index| all[index])
+    }
+
+    /// The one whose age counts, over all vaults.
+    pub fn freshest(&self) -> Option<BackupId> {
+        self.vaults.iter().filter_map(|vault| vault.freshest).max()
     }
 
     /// For `status` itself; see [`Status::nagios`] for the other convention.
@@ -143,6 +158,10 @@ impl Status {
             let next = due.next.map_or_else(String::new, |next| format!(": one was due at {next}"));
             say(Level::Critical, format!("the newest backup is too old ({}){next}", newest.created_at));
         }
+        if !newest.place.is_past(self.at) {
+            let why = "the clock of its manager or of this host is wrong; its age counts for nothing";
+            say(Level::Warning, format!("the newest backup {} is from the future: {why}", newest.id));
+        }
         if newest.proof == Proof::Unproven {
             say(Level::Critical, format!("the newest backup {} cannot be relied on: its raft log breaks", newest.id));
         }
@@ -155,12 +174,12 @@ impl Status {
     }
 
     fn judge_vaults(&self, say: &mut impl FnMut(Level, String)) {
-        let newest = self.newest().map(|newest| newest.backup);
+        let newest = self.newest().map(|newest| newest.place.digest);
         for vault in &self.vaults {
             let level = if vault.required { Level::Critical } else { Level::Warning };
             match (&vault.error, &vault.newest) {
                 (Some(error), _) => say(level, error.clone()),
-                (None, held) if held.as_ref().map(|held| held.backup) < newest => {
+                (None, held) if held.as_ref().map(|held| held.place.digest) != newest => {
                     say(Level::Warning, format!("{} lacks the newest backup", vault.url));
                 }
                 _ => {}

@@ -23,10 +23,11 @@ impl Witness {
         self.all().remove(cluster)
     }
 
-    /// Keeps the newer of this one and the one that is known. A host that cannot write says so and goes on.
+    /// Keeps this one instead of the one that is known. Which of them is newer is for the caller to say: names are
+    /// claims. A host that cannot write says so and goes on.
     pub fn note(&self, seen: Remembered) {
         let mut all = self.all();
-        if all.get(&seen.cluster).is_some_and(|known| known.id >= seen.id) {
+        if all.get(&seen.cluster) == Some(&seen) {
             return;
         }
         all.insert(seen.cluster.clone(), seen);
@@ -53,10 +54,11 @@ mod tests {
             cluster: cluster.to_owned(),
             id: format!("20261121T{hour:02}0000Z-00000001").parse().expect("is an id"),
             sequence: hour.into(),
+            locked_until: None,
         };
         let witness = Witness::of(&config);
         assert_eq!(witness.read("a"), None);
-        for (cluster, hour) in [("a", 2), ("b", 1), ("a", 1)] {
+        for (cluster, hour) in [("a", 1), ("b", 1), ("a", 2)] {
             witness.note(seen(cluster, hour));
         }
         let again = Witness::of(&config);

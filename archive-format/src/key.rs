@@ -8,6 +8,7 @@ mod secret;
 
 use std::fmt;
 
+use jiff::Timestamp;
 pub use public::PublicKey;
 pub use secret::SecretKey;
 
@@ -34,9 +35,17 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// The public keys whose signatures count.
+/// The public keys whose signatures count, and until when.
 #[derive(Clone, Debug, Default)]
-pub struct TrustedKeys(Vec<PublicKey>);
+pub struct TrustedKeys(Vec<Trusted>);
+
+/// A key that has an end counts for what was there before it. Nothing here knows when that was: whoever stored the
+/// bytes does, and compares with [`TrustedKeys::until`], or takes [`TrustedKeys::at`] that time.
+#[derive(Clone, Copy, Debug)]
+struct Trusted {
+    key: PublicKey,
+    until: Option<Timestamp>,
+}
 
 impl TrustedKeys {
     /// Trusts nobody yet.
@@ -46,19 +55,36 @@ impl TrustedKeys {
 
     /// Trusts one more key. Two keys may have one id; a signature counts if either made it.
     pub fn insert(&mut self, key: PublicKey) {
-        if !self.0.contains(&key) {
-            self.0.push(key);
+        self.insert_until(key, None);
+    }
+
+    /// Trusts one more key for what is older than `until`. Of a key that is named twice the earlier end counts.
+    pub fn insert_until(&mut self, key: PublicKey, until: Option<Timestamp>) {
+        match self.0.iter_mut().find(|known| known.key == key) {
+            Some(known) => known.until = known.until.into_iter().chain(until).min(),
+            None => self.0.push(Trusted { key, until }),
         }
+    }
+
+    /// When the trust in this key ends; `None` if it does not, or if there is none.
+    pub fn until(&self, key: &PublicKey) -> Option<Timestamp> {
+        self.0.iter().find(|known| known.key == *key)?.until
+    }
+
+    /// Those whose signatures count on what came at this time.
+    #[must_use]
+    pub fn at(&self, time: Timestamp) -> Self {
+        Self(self.0.iter().filter(|known| known.until.is_none_or(|until| time < until)).copied().collect())
     }
 
     /// The keys of this id.
     pub fn with_id(&self, key_id: KeyId) -> impl Iterator<Item = &PublicKey> {
-        self.0.iter().filter(move |key| key.key_id == key_id)
+        self.iter().filter(move |key| key.key_id == key_id)
     }
 
     /// All keys, in the order in which they were inserted.
     pub fn iter(&self) -> impl Iterator<Item = &PublicKey> {
-        self.0.iter()
+        self.0.iter().map(|known| &known.key)
     }
 
     /// Whether no signature can count.
@@ -67,7 +93,7 @@ impl TrustedKeys {
     }
 
     pub(crate) fn unknown(&self, key_id: KeyId) -> Error {
-        let ids: Vec<_> = self.0.iter().map(|key| key.key_id.to_string()).collect();
+        let ids: Vec<_> = self.iter().map(|key| key.key_id.to_string()).collect();
         let trusted = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
         Error::UnknownKey { key_id, trusted }
     }
@@ -83,7 +109,7 @@ impl FromIterator<PublicKey> for TrustedKeys {
 
 impl From<PublicKey> for TrustedKeys {
     fn from(key: PublicKey) -> Self {
-        Self(vec![key])
+        Self(vec![Trusted { key, until: None }])
     }
 }
 

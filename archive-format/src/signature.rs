@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 
 use crate::backup_id::BackupId;
 use crate::error::{Error, Result};
-use crate::key::{KeyId, SecretKey, TrustedKeys, array};
+use crate::key::{KeyId, PublicKey, SecretKey, TrustedKeys, array};
 use crate::limits::SIGNATURE_MAX;
 
 const UNTRUSTED: &str = "untrusted comment: ";
@@ -92,6 +92,11 @@ impl Signature {
 
     /// Checks both signatures against the trusted keys.
     pub fn verify(&self, message: &[u8], trusted: &TrustedKeys) -> Result<()> {
+        self.signer(message, trusted).map(drop)
+    }
+
+    /// The same, and which of the keys it was.
+    pub(crate) fn signer(&self, message: &[u8], trusted: &TrustedKeys) -> Result<PublicKey> {
         let hash = self.prehashed.then(|| Blake2b512::digest(message));
         let message = hash.as_deref().unwrap_or(message);
         let mut keys = trusted.with_id(self.key_id).peekable();
@@ -102,7 +107,7 @@ impl Signature {
             .find(|key| key.verifies(message, &self.signature))
             .ok_or(bad("the manifest is not what this key signed"))?;
         let global = [&self.signature, self.trusted_comment.as_bytes()].concat();
-        if key.verifies(&global, &self.global) { Ok(()) } else { Err(bad("its trusted comment was altered")) }
+        if key.verifies(&global, &self.global) { Ok(*key) } else { Err(bad("its trusted comment was altered")) }
     }
 
     /// Refuses a comment of the agent's own form that names another backup; any other comment is the signer's affair.

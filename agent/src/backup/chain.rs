@@ -1,28 +1,20 @@
 //! The newest backups of the cluster: what the next one follows, and what says whether one is due.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use swarmdr_archive::{BackupId, Digest, TrustedKeys};
 
 use crate::vault::{
     Vault, VaultError,
-    catalog::{Filter, Verdict, Walk, age},
+    catalog::{self, Bounds, Filter, Place, Strays, order},
 };
 
-/// Clocks of managers differ by seconds; more is a wrong clock.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-
-/// The newest backup of the cluster over all vaults.
+/// The newest backups of the cluster over all vaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
-    newest: Option<Link>,
+    places: Vec<Place>,
+    newest: Option<Place>,
     /// The newest that is not from the future.
     believable: Option<BackupId>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Link {
-    age: (Timestamp, u64, BackupId),
-    manifest: Digest,
 }
 
 impl Chain {
@@ -34,23 +26,22 @@ impl Chain {
         keys: &TrustedKeys,
         now: Timestamp,
     ) -> Result<(), VaultError> {
-        let mut walk = Walk::new(vault, cluster, &Filter::default(), keys, now);
-        while let Some(entry) = walk.next().await? {
-            let Verdict::Good(head) = &entry.verdict else {
-                tracing::warn!(vault = vault.address(), "{entry}");
-                continue;
-            };
-            let id = head.manifest.id;
-            let link = Link { age: age(&head.manifest), manifest: head.manifest_digest };
-            if self.newest.is_none_or(|newest| newest.age < link.age) {
-                self.newest = Some(link);
-            }
-            if id.created_at() <= now + CLOCK_TOLERANCE {
-                self.believable = self.believable.max(Some(id));
-                return Ok(());
-            }
-            tracing::warn!(vault = vault.address(), "backup {id} is from the future: check the managers' clocks");
+        let beside = |entry| {
+            tracing::warn!(vault = vault.address(), "{entry}");
+            Ok(())
+        };
+        let (filter, found) = (Filter::default(), (Bounds::default(), &mut Strays::default()));
+        let view = catalog::view(vault, cluster, &filter, keys, now, found, beside).await?;
+        for place in view.places.iter().filter(|place| !place.is_past(now)) {
+            tracing::warn!(
+                vault = vault.address(),
+                "backup {} is from the future: check the managers' clocks",
+                place.id
+            );
         }
+        self.believable = self.believable.max(view.freshest(now).map(|place| place.id));
+        self.places.extend(view.places);
+        self.newest = order::newest(&self.places, |_| true, now).map(|index| self.places[index].clone());
         Ok(())
     }
 
@@ -62,17 +53,20 @@ impl Chain {
 
     /// The number of the next backup.
     pub fn next_sequence(&self) -> u64 {
-        self.newest.map_or(1, |newest| newest.age.1 + 1)
+        // A number is its writer's claim: the highest must not begin anew from none.
+        self.newest.as_ref().map_or(1, |newest| newest.sequence.saturating_add(1))
     }
 
     /// Digest of the manifest that the next one follows.
     pub fn previous(&self) -> Option<Digest> {
-        self.newest.map(|newest| newest.manifest)
+        self.newest.as_ref().map(|newest| newest.digest)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::vault::catalog::testing::{CLUSTER, archive, key, put, tagged, vault};
 

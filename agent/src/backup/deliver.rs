@@ -19,7 +19,7 @@ use crate::{
     shutdown::Shutdown,
     signing,
     spool::{self, Spool, Spooled},
-    vault::VaultError,
+    vault::{VaultError, catalog::order::SKEW},
     vaults::{self, Archive, Connected, Kept},
 };
 
@@ -94,7 +94,7 @@ impl Courier {
         Ok(Self {
             spool: Spool::at(&config.spool_dir()),
             routes,
-            keys: signing::own_and_trusted(config)?,
+            keys: signing::believed(config)?,
             limits: config.spool,
             now: run.now,
             progress: run.progress,
@@ -114,6 +114,16 @@ impl Courier {
             }
             None => Ok(()),
         }
+    }
+
+    /// Refuses a run whose backup would bear a time after the vault got it: nothing that chooses would believe it.
+    pub async fn require_clock(&mut self) -> Result<()> {
+        for route in self.routes.iter().filter(|route| route.trouble.is_none()) {
+            let Ok(Some(theirs)) = route.to.vault.clock().await else { continue };
+            let judged = judge_clock(Timestamp::now(), theirs, &route.to.settings.url)?;
+            self.attention.extend(judged);
+        }
+        Ok(())
     }
 
     /// The newest backups of the cluster over all vaults that answer.
@@ -257,6 +267,21 @@ impl Courier {
     }
 }
 
+/// Answers with what should be looked at.
+fn judge_clock(here: Timestamp, there: Timestamp, vault: &str) -> Result<Option<String>> {
+    let ahead = here.duration_since(there);
+    if ahead > SKEW {
+        let what = format!("the clock of this host is {} min ahead of that of {vault}", ahead.as_mins());
+        return Err(Fault::failed(format!(
+            "{what}, so a backup would bear a time that has not come; the engine was not touched"
+        ))
+        .advice("set the clock of this host (chrony, systemd-timesyncd)")
+        .into());
+    }
+    let behind = format!("the clock of this host is {} min behind that of {vault}: set it", (-ahead).as_mins());
+    Ok((-ahead > SKEW).then_some(behind))
+}
+
 impl Delivery {
     /// True if every required vault has it, and at least one.
     pub fn is_stored(&self) -> bool {
@@ -303,5 +328,25 @@ impl Delivery {
 
     pub fn into_sent(self) -> Sent {
         Sent { id: self.id, missing: self.complaints(), kept: self.kept }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::{exit::Exit, fault::Rendered};
+
+    #[test]
+    fn a_clock_that_is_ahead_stops_a_backup_before_the_engine_is_touched() {
+        let there: Timestamp = "2026-11-21T10:00:00Z".parse().expect("is a time");
+        let judge = |minutes| judge_clock(there + SignedDuration::from_mins(minutes), there, "s3://a/b");
+        for fine in [0, 15, -15] {
+            assert_eq!(judge(fine).expect("is fine"), None);
+        }
+        assert!(judge(-16).expect("is late, no more").expect("is told").contains("16 min behind that of s3://a/b"));
+        let error = Rendered::of(&judge(300 * 24 * 60).expect_err("is ahead"));
+        assert!(error.exit == Exit::Failed && error.what.contains("the engine was not touched"), "{error}");
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     },
     restore::unfinished,
     schedule::Schedule,
+    signing,
     swarm::{Identity, StateDir},
 };
 
@@ -60,6 +61,7 @@ impl Backup<'_> {
     pub async fn prepare(&self, request: Request) -> Result<Step> {
         let config = self.config;
         let recipients = parse_recipients(config)?;
+        signing::require_believed(config, self.now)?;
         let engine = Engine::at(&config.engine.socket);
         let facts = engine.facts().await?;
         let control = EngineControl::connect(config).await?;
@@ -127,6 +129,7 @@ impl Backup<'_> {
     async fn look_into_vaults(&self, courier: &mut Courier, cluster: &str) -> Result<Chain> {
         let look = async {
             courier.require_vaults()?;
+            courier.require_clock().await?;
             courier.chain(cluster).await
         };
         look.await.inspect_err(|_| Memory::installed().forget())

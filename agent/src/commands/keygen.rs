@@ -3,13 +3,29 @@
 use std::{fmt, path::PathBuf};
 
 use anyhow::Result;
+use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
 use serde::Serialize;
 
 use super::Context;
-use crate::{cli::KeygenArgs, exit::Exit, signing};
+use crate::{
+    cli::KeygenArgs,
+    config::{Config, EndedKey, TrustedKey},
+    exit::Exit,
+    lock::HostLock,
+    signing,
+    spool::Spool,
+    vault::catalog::order::SKEW,
+};
 
 pub fn run(context: &Context, args: &KeygenArgs) -> Result<Exit> {
-    let secret = args.out.clone().unwrap_or_else(|| context.loaded.config.signing_key_path());
+    let config = &context.loaded.config;
+    if args.rotate {
+        // A backup that runs meanwhile would be stored after the end of the key that signs it.
+        let _lock = HostLock::acquire(&HostLock::default_path())?;
+        context.output.print(&rotate(config, args.until, context.now)?)?;
+        return Ok(Exit::Done);
+    }
+    let secret = args.out.clone().unwrap_or_else(|| config.signing_key_path());
     let public_path = secret.with_extension("pub");
     let exists = args.out.is_none() && secret.exists();
     let key = if exists { signing::read(&secret)? } else { signing::make(&secret, &public_path)? };
@@ -21,6 +37,33 @@ pub fn run(context: &Context, args: &KeygenArgs) -> Result<Exit> {
         public: key.public().to_string(),
     })?;
     Ok(Exit::Done)
+}
+
+/// The clocks of this host and of the vault may differ by so much: the last backup of the old key must stay before its end.
+fn default_end(now: Timestamp) -> Timestamp {
+    let end = now.checked_add(SKEW + SignedDuration::from_secs(59)).unwrap_or(now);
+    end.round(TimestampRound::new().smallest(Unit::Minute)).unwrap_or(end)
+}
+
+fn rotate(config: &Config, until: Option<Timestamp>, now: Timestamp) -> Result<RotatedReport> {
+    let until = until.unwrap_or_else(|| default_end(now));
+    let rotated = signing::rotate(config)?;
+    let (new, old) = (rotated.new.to_string(), rotated.old.to_string());
+    let others = config.trusted_keys.iter().filter(|it| ![&new, &old].contains(&&it.named().to_owned())).cloned();
+    let ended = config.trusted_keys.iter().find(|it| it.named() == old).and_then(TrustedKey::until);
+    let until = ended.map_or(until, |ended| ended.min(until));
+    let mut trusted_keys = vec![TrustedKey::Always(new.clone())];
+    trusted_keys.extend(others);
+    trusted_keys.push(TrustedKey::Until(EndedKey { key: old.clone(), until }));
+    Ok(RotatedReport {
+        secret: config.signing_key_path(),
+        public: new,
+        ended: old,
+        kept: rotated.kept,
+        until,
+        trusted_keys,
+        waiting: Spool::at(&config.spool_dir()).waiting()?.len(),
+    })
 }
 
 #[derive(Serialize)]
@@ -39,5 +82,83 @@ impl fmt::Display for Report {
         writeln!(f, "  public  {}", self.public)?;
         writeln!(f, "Trust it where you restore, in agent.toml there:")?;
         writeln!(f, "  trusted_keys = [\"{}\"]", self.public)
+    }
+}
+
+/// The stable JSON form of `keygen --rotate --json`.
+#[derive(Debug, Serialize)]
+struct RotatedReport {
+    secret: PathBuf,
+    public: String,
+    /// The key that signed until now.
+    ended: String,
+    /// Where its secret half lies.
+    kept: PathBuf,
+    until: Timestamp,
+    /// What belongs into the configuration of every host.
+    trusted_keys: Vec<TrustedKey>,
+    /// Archives in the spool that the old key has signed.
+    waiting: usize,
+}
+
+impl fmt::Display for RotatedReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (secret, kept, until) = (self.secret.display(), self.kept.display(), self.until);
+        writeln!(f, "A new signing key is in {secret}; the old one is kept in {kept}.")?;
+        writeln!(f, "What the vault stored before {until} under the old key stays usable; nothing later does.")?;
+        writeln!(f, "1. On the hosts that restore, then on this one, in agent.toml:")?;
+        writeln!(f, "   trusted_keys = [")?;
+        for key in &self.trusted_keys {
+            writeln!(f, "     {key},")?;
+        }
+        writeln!(f, "   ]")?;
+        writeln!(f, "   Until this host has them, `backup` refuses (exit 2) and touches nothing.")?;
+        writeln!(f, "2. On the other managers: the same lines, and this key in the place of theirs:")?;
+        writeln!(f, "   {secret} and {}", self.secret.with_extension("pub").display())?;
+        writeln!(f, "3. If the old key was stolen, so were the credentials of the vault: give the managers new ones,")?;
+        writeln!(
+            f,
+            "   and abort unfinished uploads, which keep the time at which they were begun (`doctor` lists them)."
+        )?;
+        writeln!(f, "4. swarmdr-agent backup && swarmdr-agent status && swarmdr-agent list")?;
+        if self.waiting > 0 {
+            writeln!(
+                f,
+                "! {} archives in the spool are signed by the old key: those that are stored after {until} will not be \
+                 believed",
+                self.waiting
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_what_the_configuration_reads() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let stranger = "RWT3gRjtdFgGn/+LWOWSfj/3VhQgHy1tT+mOyS9zgLk/DZYTMpPY9y4d";
+        let trusted_keys = vec![TrustedKey::Always(stranger.into())];
+        let mut config = Config { state_dir: dir.path().to_owned(), trusted_keys, ..Config::default() };
+        let old = signing::load_or_make(&config).expect("makes it").key.public().to_string();
+        let now: Timestamp = "2026-11-21T10:00:01Z".parse().expect("is a time");
+        let report = rotate(&config, None, now).expect("rotates");
+        assert_eq!(report.until, "2026-11-21T10:16:00Z".parse().expect("is a time"));
+        let said = report.to_string();
+        let lines =
+            said.split_once("   trusted_keys = [").and_then(|(_, rest)| rest.split_once("   ]")).expect("is told");
+        let text = format!("trusted_keys = [{}]", lines.0);
+        config.trusted_keys = toml::from_str::<Config>(&text).expect("is a configuration").trusted_keys;
+        let trusted = signing::believed(&config).expect("reads");
+        assert_eq!(trusted.iter().map(ToString::to_string).collect::<Vec<_>>(), [&report.public, stranger, &old]);
+        signing::require_believed(&config, now).expect("signs with a key that counts");
+        assert_eq!(trusted.at(report.until).iter().count(), 2);
+        // Once more, with the time of a break-in: an end never moves back.
+        let again = rotate(&config, "2026-11-21T09:00Z".parse().ok(), now).expect("rotates");
+        assert_eq!((&again.ended, again.trusted_keys.len()), (&report.public, 4));
+        assert!(again.trusted_keys.iter().any(|it| it.named() == old && it.until() == Some(report.until)));
     }
 }

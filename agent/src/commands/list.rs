@@ -7,9 +7,8 @@ use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::{
-    BackupId, Digest, TrustedKeys,
+    BackupId, TrustedKeys,
     manifest::{Counts, Proof},
-    reader::Head,
 };
 
 use super::Context;
@@ -21,7 +20,10 @@ use crate::{
     report::{count, human_ms},
     source::admitted,
     status::Drill,
-    vault::{Lock, Vault, catalog::Survey},
+    vault::{
+        Lock, Vault,
+        catalog::{Found, Place, Survey, Timing, order},
+    },
     vaults,
 };
 
@@ -36,15 +38,14 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         let work = async {
             let mut visit = survey.vault(vault).await;
             while let Some(found) = visit.next().await {
-                backups.push(Row::new(vault, &found.head, found.size, found.lock));
+                backups.push(Row::new(vault, &found));
             }
             drop(visit);
             add_drills(vault, &keys, &mut backups).await
         };
         context.shutdown.or_interrupted(work).await?;
     }
-    let age = |row: &Row| (row.created_at, row.sequence, row.id.clone());
-    backups.sort_by(|a, b| age(b).cmp(&age(a)).then_with(|| a.vault.cmp(&b.vault)));
+    let backups = newest_first(backups);
     let surveyed = survey.end();
     let report = Report { backups, findings: surveyed.findings, notes: surveyed.notes };
     context.output.print(&report)?;
@@ -53,6 +54,13 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         (false, false) => Exit::Attention,
         (false, true) => Exit::Done,
     })
+}
+
+fn newest_first(mut rows: Vec<Row>) -> Vec<Row> {
+    rows.sort_by(|a, b| a.vault.cmp(&b.vault));
+    let places: Vec<Place> = rows.iter().map(|row| row.place.clone()).collect();
+    let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+    order::ranked(&places).into_iter().filter_map(|index| rows[index].take()).collect()
 }
 
 /// Of all clusters that have a backup in the list.
@@ -65,7 +73,8 @@ async fn add_drills(vault: &dyn Vault, keys: &TrustedKeys, rows: &mut [Row]) -> 
         let found = receipts::by_backup(vault, &cluster, keys, &wanted).await?;
         for (backup, receipt) in found {
             let id = backup.to_string();
-            let about = |row: &Row| row.cluster_id == cluster && row.id == id && row.digest == receipt.manifest_digest;
+            let about =
+                |row: &Row| row.cluster_id == cluster && row.id == id && row.place.digest == receipt.manifest_digest;
             if let Some(row) = own.iter_mut().find(|row| about(row)) {
                 row.drill = Some(Drill::of(&receipt));
             }
@@ -94,6 +103,10 @@ struct Report {
 struct Row {
     id: String,
     created_at: Timestamp,
+    /// By the vault's clock.
+    stored_at: Timestamp,
+    /// Stored long after the time that it bears: it waited in a spool, or that time is wrong.
+    late: bool,
     vault: String,
     hostname: String,
     cluster_id: String,
@@ -112,15 +125,18 @@ struct Row {
     /// The newest drill of it that left a receipt in this vault.
     drill: Option<Drill>,
     #[serde(skip)]
-    digest: Digest,
+    place: Place,
 }
 
 impl Row {
-    fn new(vault: &dyn Vault, head: &Head, size: u64, lock: Option<Lock>) -> Self {
-        let manifest = &head.manifest;
+    fn new(vault: &dyn Vault, found: &Found) -> Self {
+        let manifest = &found.head.manifest;
+        let place = Place::of(&found.head, found.stored);
         Self {
             id: manifest.id.to_string(),
             created_at: manifest.created_at,
+            stored_at: found.stored,
+            late: place.timing() == Timing::Late,
             vault: vault.address().to_owned(),
             hostname: manifest.hostname.clone(),
             cluster_id: manifest.cluster_id.clone(),
@@ -128,15 +144,15 @@ impl Row {
             raft_addr: manifest.raft_addr.to_string(),
             engine_version: manifest.engine_version.clone(),
             sequence: manifest.sequence,
-            size,
+            size: found.size,
             encrypted: manifest.is_encrypted(),
             autolock: manifest.autolock,
             proof: manifest.proof,
             engine_down_ms: manifest.snapshot.engine_down_ms,
             counts: manifest.counts,
-            lock,
+            lock: found.lock,
             drill: None,
-            digest: head.manifest_digest,
+            place,
         }
     }
 }
@@ -183,6 +199,7 @@ fn table(rows: &[Row]) -> Table {
             (Proof::Sealed, _) => "autolocked",
             (Proof::Unchecked, _) => "unchecked",
         };
+        let late = row.late.then(|| format!(", stored {}", row.stored_at.strftime("%Y-%m-%d %H:%M")));
         table.add_row([
             row.id.clone(),
             row.hostname.clone(),
@@ -191,7 +208,7 @@ fn table(rows: &[Row]) -> Table {
             format!("{}, {}", count(counts.services, "service"), count(counts.secrets, "secret")),
             human_bytes(row.size),
             human_ms(row.engine_down_ms),
-            state.to_owned(),
+            state.to_owned() + &late.unwrap_or_default(),
             row.drill.as_ref().map_or_else(|| "-".to_owned(), drilled),
             row.lock.map_or_else(|| "not locked".to_owned(), |lock| lock.until.strftime("%Y-%m-%d").to_string()),
             row.vault.clone(),

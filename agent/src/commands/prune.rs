@@ -17,7 +17,7 @@ use crate::{
 pub async fn run(context: &Context, args: &PruneArgs) -> Result<Exit> {
     let policy = policy(args, &context.loaded.config.retention).require_some()?;
     let _lock = HostLock::acquire(&HostLock::default_path())?;
-    let keys = signing::own_and_trusted(&context.loaded.config)?;
+    let keys = signing::believed(&context.loaded.config)?;
     let mut report =
         PruneReport { result: "", dry_run: args.dry_run, policy, plans: Vec::new(), removed: 0, attention: Vec::new() };
     for connected in vaults::connect(&context.loaded.config).await? {

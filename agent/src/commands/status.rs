@@ -8,7 +8,7 @@ use crate::{cli::StatusArgs, exit::Exit, metrics, signing, status};
 /// See [`status::Status::exit`]; with `--nagios` the codes are those of a plugin.
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     let found = async {
-        let keys = signing::own_and_trusted(&context.loaded.config)?;
+        let keys = signing::believed(&context.loaded.config)?;
         let cluster = args.cluster.as_deref();
         let gather = status::gather(&context.loaded.config, &keys, cluster, context.now);
         context.shutdown.or_interrupted(gather).await

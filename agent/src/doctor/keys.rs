@@ -63,11 +63,17 @@ fn pinned(config: &Config, own: Option<&PublicKey>, diagnosis: &mut Diagnosis) {
         Ok(trusted) => trusted,
         Err(error) => return diagnosis.add(Check::failed("keys.pinned", &error)),
     };
+    if let Some((own, until)) = own.and_then(|own| Some((own, trusted.until(own)?))) {
+        return diagnosis.add(
+            Check::fail("keys.pinned", format!("this host's own key {own} is trusted until {until} only"))
+                .fix("give this host the key that replaces it; `backup` refuses once this one has ended"),
+        );
+    }
     let count = trusted.iter().count();
     match own {
         Some(own) if !trusted.iter().any(|key| key == own) => diagnosis.add(
             Check::fail("keys.pinned", format!("none of the {count} trusted_keys is this host's own key {own}"))
-                .fix("add it to trusted_keys here and wherever backups are restored, or they are called forged"),
+                .fix("add it to trusted_keys here and wherever backups are restored: `backup` refuses until then"),
         ),
         _ if config.trusted_keys.is_empty() => diagnosis.add(
             Check::warn("keys.pinned", "no trusted_keys are named: only this host's own key counts")

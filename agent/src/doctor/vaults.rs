@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use swarmdr_archive::manifest::Manifest;
 use swarmdr_archive::{BackupId, TrustedKeys};
 
 use super::{Check, Diagnosis, engine::Manager, tamper};
@@ -11,11 +10,13 @@ use crate::{
     config::Config,
     signing,
     vault::{
-        LockMode, LockPolicy, Vault,
+        LockMode, LockPolicy, Vault, VaultError,
         catalog::{
-            self, CatalogError, Filter,
-            chain::{Remembered, rolled_back},
+            self, CatalogError, Filter, Place, Verdict, Walk,
+            chain::{Gone, Remembered},
+            order,
         },
+        object_name::ObjectName,
     },
     witness::Witness,
 };
@@ -33,8 +34,8 @@ pub async fn check(
 ) -> Option<BackupId> {
     let cluster = manager.map(|manager| manager.facts.swarm.cluster_id.clone());
     let filter = Filter { cluster, ..Filter::default() };
-    let keys = signing::own_and_trusted(config).unwrap_or_default();
-    let (mut newest, mut whole) = (None, true);
+    let keys = signing::believed(config).unwrap_or_default();
+    let (mut ready_vaults, mut newest, mut whole) = (Vec::new(), Vec::new(), true);
     for settings in config.vaults() {
         let of = settings.url.as_str();
         let ready = async {
@@ -58,31 +59,106 @@ pub async fn check(
         }
         diagnosis.add(unfinished(vault.as_ref()).await.of(of));
         let (found, check) = newest_in(&vault, &filter, &keys, now).await;
-        newest = newest.max(found);
+        newest.extend(found);
         diagnosis.add(check.of(of));
+        ready_vaults.push(vault);
     }
+    let newest = order::newest(&newest, |_| true, now).map(|index| newest.swap_remove(index));
     if let Some(cluster) = filter.cluster.filter(|_| whole) {
-        diagnosis.add(rollback(config, &cluster, newest.as_ref()));
+        let witness = Witness::of(config);
+        diagnosis.add(rollback(&witness, &cluster, &ready_vaults, newest.as_ref(), &keys, now).await);
     }
     newest.map(|newest| newest.id)
 }
 
 /// Whether what this host knows to have been stored is still there.
-fn rollback(config: &Config, cluster: &str, newest: Option<&Remembered>) -> Check {
+async fn rollback(
+    witness: &Witness,
+    cluster: &str,
+    vaults: &[Arc<dyn Vault>],
+    newest: Option<&Place>,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Check {
     const NAME: &str = "vault.rollback";
-    let witness = Witness::of(config);
-    let known = witness.read(cluster);
-    if let Some(newest) = newest {
-        witness.note(newest.clone());
-    }
-    match known {
-        Some(known) if rolled_back(&known, newest.map(|newest| newest.id)) => {
-            Check::fail(NAME, format!("backup {} was stored and is in no vault: the newest was taken away", known.id))
-                .fix("find out who can delete in the vaults; look for it in copies of them")
+    let Some(known) = witness.read(cluster) else {
+        note(witness, cluster, vaults, newest).await;
+        return Check::ok(NAME, "this host remembers no backup to compare with");
+    };
+    let check = match is_there(vaults, &known, keys, now).await {
+        Err(error) => return Check::failed(NAME, &error.into()),
+        Ok(true) => Check::ok(NAME, format!("the vaults have what this host knows to be stored ({})", known.id)),
+        Ok(false) => match known.gone(newest.map(|newest| newest.sequence), now) {
+            Gone::Pruned => {
+                Check::ok(NAME, format!("backup {} is gone, as pruning leaves it; newer ones are there", known.id))
+            }
+            Gone::Unlocked => Check::warn(
+                NAME,
+                format!(
+                    "backup {} was stored and is in no vault any more; its lock has ended, and none is newer",
+                    known.id
+                ),
+            )
+            .fix("make backups again, and see what removes old ones: a lifecycle rule, `prune`"),
+            // Kept in mind: the next run says so again.
+            Gone::TakenAway => {
+                return Check::fail(
+                    NAME,
+                    format!(
+                        "backup {} was stored and is in no vault that is configured here: it was taken away",
+                        known.id
+                    ),
+                )
+                .fix("find out who can delete in the vaults; look for it in copies of them");
+            }
+        },
+    };
+    note(witness, cluster, vaults, newest).await;
+    check
+}
+
+/// Unproven, late, by a key that has ended: it was not taken away.
+async fn is_there(
+    vaults: &[Arc<dyn Vault>],
+    known: &Remembered,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Result<bool, VaultError> {
+    let filter = Filter { id: Some(known.id), ..Filter::cluster(&known.cluster) };
+    for vault in vaults {
+        let mut walk = Walk::new(vault.as_ref(), &known.cluster, &filter, keys, now);
+        while let Some(entry) = walk.next().await? {
+            match entry.verdict {
+                Verdict::Good(_) | Verdict::Impossible(_) | Verdict::KeyEnded { .. } => return Ok(true),
+                Verdict::Unread(error) => return Err(error),
+                // Whoever took it away may have left something in its place.
+                Verdict::Forged(_) | Verdict::Damaged(_) | Verdict::WrongSize { .. } | Verdict::Misplaced { .. } => {}
+            }
         }
-        Some(known) => Check::ok(NAME, format!("the vaults have what this host knows to be stored ({})", known.id)),
-        None => Check::ok(NAME, "this host remembers no backup to compare with"),
     }
+    Ok(false)
+}
+
+/// Remembers the newest one from now on, and how long it must stay.
+async fn note(witness: &Witness, cluster: &str, vaults: &[Arc<dyn Vault>], newest: Option<&Place>) {
+    let Some(newest) = newest else { return };
+    let Ok(name) = ObjectName::new(cluster, newest.id) else { return };
+    let mut locked_until = None;
+    for vault in vaults {
+        locked_until = locked_until.max(longest_lock(vault.as_ref(), &name).await);
+    }
+    witness.note(Remembered { id: newest.id, cluster: cluster.to_owned(), sequence: newest.sequence, locked_until });
+}
+
+async fn longest_lock(vault: &dyn Vault, name: &ObjectName) -> Option<Timestamp> {
+    let page = vault.list_versions(&name.key(), None).await.ok()?;
+    let mut longest = None;
+    // A key of ours has one version; a thousand strange ones are not worth a question each.
+    for version in page.versions.iter().rev().filter(|version| !version.is_delete_marker).take(4) {
+        let lock = vault.head(&version.at).await.ok().and_then(|head| head.lock);
+        longest = longest.max(lock.map(|lock| lock.until));
+    }
+    longest
 }
 
 fn what_is_ready(policy: Option<LockPolicy>) -> &'static str {
@@ -145,7 +221,7 @@ async fn newest_in(
     filter: &Filter,
     keys: &TrustedKeys,
     now: Timestamp,
-) -> (Option<Remembered>, Check) {
+) -> (Option<Place>, Check) {
     const NAME: &str = "vault.newest";
     match catalog::find_latest(std::slice::from_ref(vault), filter, keys, now).await {
         Ok(latest) => {
@@ -153,10 +229,9 @@ async fn newest_in(
             let check = match latest.findings.lines().as_slice() {
                 [] => Check::ok(NAME, format!("{id} verifies, and its history holds together")),
                 [first, ..] => Check::warn(NAME, format!("{id} verifies, but: {first}"))
-                    .fix("see `swarmdr-agent list`: somebody may have been at the vault"),
+                    .fix("see what `swarmdr-agent list` says of it, and the section on findings in the runbook"),
             };
-            let Manifest { cluster_id: cluster, sequence, .. } = latest.head.manifest;
-            (Some(Remembered { cluster, id, sequence }), check)
+            (Some(latest.place), check)
         }
         Err(error @ CatalogError::SeveralClusters { .. }) => {
             (None, Check::warn(NAME, error.to_string()).fix("run this on a manager of the swarm that is meant"))

@@ -67,6 +67,13 @@ pub async fn store_in(vault: &dyn Vault, config: &Config, receipt: &Receipt) -> 
     Ok(place)
 }
 
+/// A version that may be a receipt, and when the vault got it.
+#[derive(Debug)]
+struct Stored {
+    at: VersionRef,
+    modified: Timestamp,
+}
+
 /// The newest good receipt of each of these backups that has one.
 pub async fn by_backup(
     vault: &dyn Vault,
@@ -74,7 +81,7 @@ pub async fn by_backup(
     keys: &TrustedKeys,
     wanted: &BTreeSet<BackupId>,
 ) -> Result<BTreeMap<BackupId, Receipt>> {
-    let mut named: BTreeMap<BackupId, Vec<(Name, VersionRef)>> = BTreeMap::new();
+    let mut named: BTreeMap<BackupId, Vec<(Name, Stored)>> = BTreeMap::new();
     let Some(oldest) = wanted.first() else { return Ok(BTreeMap::new()) };
     for (name, at) in list(vault, cluster, Some(oldest.created_at() - CLOCKS_DIFFER)).await? {
         if wanted.contains(&name.backup) {
@@ -89,7 +96,7 @@ pub async fn by_backup(
                     found.insert(backup, receipt);
                     break;
                 }
-                Err(error) => tracing::debug!("{} holds no receipt that counts: {error:#}", at.key),
+                Err(error) => tracing::debug!("{} holds no receipt that counts: {error:#}", at.at.key),
             }
         }
     }
@@ -120,7 +127,7 @@ pub async fn newest(vault: &dyn Vault, cluster: &str, keys: &TrustedKeys, now: T
                     break;
                 }
             }
-            Err(error) => newest.others.push(format!("{} is no receipt that counts: {error:#}", at.key)),
+            Err(error) => newest.others.push(format!("{} is no receipt that counts: {error:#}", at.at.key)),
         }
     }
     Ok(newest)
@@ -128,17 +135,17 @@ pub async fn newest(vault: &dyn Vault, cluster: &str, keys: &TrustedKeys, now: T
 
 /// In the order of the drills, of those held after `since`; of a key with several versions the oldest, which nobody can
 /// have laid on top.
-async fn list(vault: &dyn Vault, cluster: &str, since: Option<Timestamp>) -> Result<Vec<(Name, VersionRef)>> {
+async fn list(vault: &dyn Vault, cluster: &str, since: Option<Timestamp>) -> Result<Vec<(Name, Stored)>> {
     let under = format!("{}{cluster}/", object_name::DRILLS);
     let mut after = since.map(|since| Marker::after_key(format!("{under}{}", BackupId::new(since, [0; 4]))));
-    let mut found: BTreeMap<Name, VersionRef> = BTreeMap::new();
+    let mut found: BTreeMap<Name, Stored> = BTreeMap::new();
     for _ in 0..MOST_PAGES {
         let page = vault.list_versions(&under, after.as_ref()).await?;
         for version in page.versions.into_iter().filter(|version| !version.is_delete_marker) {
             if version.size <= RECEIPT_MAX
                 && let Some(name) = Name::parse(&version.at.key, cluster)
             {
-                found.insert(name, version.at);
+                found.insert(name, Stored { at: version.at, modified: version.modified });
             }
         }
         after = page.next;
@@ -149,11 +156,12 @@ async fn list(vault: &dyn Vault, cluster: &str, since: Option<Timestamp>) -> Res
     Ok(found.into_iter().collect())
 }
 
-async fn read(vault: &dyn Vault, cluster: &str, name: &Name, at: &VersionRef, keys: &TrustedKeys) -> Result<Receipt> {
+async fn read(vault: &dyn Vault, cluster: &str, name: &Name, stored: &Stored, keys: &TrustedKeys) -> Result<Receipt> {
+    let at = &stored.at;
     let size = vault.head(at).await?.size;
     ensure!(size <= RECEIPT_MAX, "it has {size} bytes");
     let packed = read_range(vault, at, 0..size).await?;
-    let receipt: Receipt = serde_json::from_slice(&receipt::open(&packed, keys)?.document)?;
+    let receipt: Receipt = serde_json::from_slice(&receipt::open(&packed, &keys.at(stored.modified))?.document)?;
     ensure!(receipt.version == VERSION, "it is of version {}", receipt.version);
     ensure!(
         receipt.id == name.drill && receipt.backup == name.backup && receipt.cluster_id == cluster,

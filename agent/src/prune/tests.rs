@@ -1,13 +1,20 @@
 //! What is kept and what goes, and what never goes.
 
+use jiff::SignedDuration;
 use proptest::prelude::*;
+use swarmdr_archive::Digest;
 
 use super::*;
 use crate::vault::LockMode;
 
 fn held(id: &str) -> Held {
     let id: BackupId = format!("{id}-00000001").parse().expect("is an id");
-    Held { id, at: VersionRef::new(format!("c/{id}.swarmdr"), "v"), size: 1, proven: true, lock: None }
+    stored(id, id.created_at())
+}
+
+fn stored(id: BackupId, stored: Timestamp) -> Held {
+    let place = Place { id, sequence: 1, previous: None, digest: Digest::of(id.to_string().as_bytes()), stored };
+    Held { place, at: VersionRef::new(format!("c/{id}.swarmdr"), "v"), size: 1, proven: true, lock: None }
 }
 
 fn now() -> Timestamp {
@@ -45,7 +52,7 @@ fn each_rule_keeps_the_newest_of_its_periods() {
         (policy(99, 0, 0, 0), &[0, 1, 2, 3, 4, 5, 6, 7]),
     ] {
         let fates = plan(&all, &policy, now());
-        let expected: Vec<BackupId> = kept.iter().map(|n| all[*n].id).collect();
+        let expected: Vec<BackupId> = kept.iter().map(|n| all[*n].place.id).collect();
         let found: Vec<BackupId> = fates.iter().filter(|fate| fate.act == Act::Keep).map(|fate| fate.id).collect();
         assert_eq!(found, expected, "{policy:?}");
     }
@@ -79,20 +86,63 @@ fn an_empty_policy_is_refused() {
     Policy { keep_monthly: 1, ..Policy::default() }.require_some().expect("keeps something");
 }
 
+/// For each past day a forged one that bears an hour after the genuine one, all stored on one later day.
+#[test]
+fn what_was_stored_late_displaces_nothing() {
+    let genuine: Vec<Held> = (1..=9).rev().map(|day| held(&format!("2026111{day}T033000Z"))).collect();
+    let late = |day: u32, hour: u32| {
+        let id = format!("2026111{day}T{hour:02}3000Z-00000002").parse().expect("is an id");
+        stored(id, "2026-11-20T12:00:00Z".parse().expect("is a time"))
+    };
+    let mut all = genuine.clone();
+    all.extend((1..=9).flat_map(|day| [late(day, 4), late(day, 5), late(day, 6)]));
+    for policy in [
+        Policy { keep_daily: 7, ..Policy::default() },
+        Policy { keep_last: 3, ..Policy::default() },
+        Policy { keep_weekly: 2, keep_monthly: 1, ..Policy::default() },
+    ] {
+        let kept = |fates: Vec<Fate>| -> Vec<BackupId> {
+            fates.iter().filter(|fate| fate.act == Act::Keep && !fate.late).map(|fate| fate.id).collect()
+        };
+        assert_eq!(kept(plan(&all, &policy, now())), kept(plan(&genuine, &policy, now())), "{policy:?}");
+        // And a bucket that was copied, where all are late, keeps what it would have kept.
+        let copied: Vec<Held> = genuine.iter().map(|it| stored(it.place.id, now())).collect();
+        let fates = plan(&copied, &policy, now());
+        let left: Vec<BackupId> = fates.iter().filter(|fate| fate.act == Act::Keep).map(|fate| fate.id).collect();
+        assert_eq!(left, kept(plan(&genuine, &policy, now())), "{policy:?}");
+    }
+    all.sort_by_key(|it| std::cmp::Reverse(it.place.id));
+    let fates = plan(&all, &Policy { keep_daily: 2, ..Policy::default() }, now());
+    let late: Vec<_> = fates.iter().filter(|fate| fate.late && fate.act == Act::Keep).collect();
+    assert_eq!(late.len(), 2, "they are bounded as well: {late:?}");
+}
+
+/// A directory believes the clock of its host: what bears a time that has not come takes nobody's place.
+#[test]
+fn one_from_the_future_displaces_nothing() {
+    let mut all = [0, 1, 2].map(|day| held(&format!("2026112{}T033000Z", 1 - day.min(1)))).to_vec();
+    all.dedup_by_key(|it| it.place.id);
+    let future =
+        stored("20271121T033000Z-00000009".parse().expect("is an id"), now() + SignedDuration::from_hours(9000));
+    all.insert(0, future);
+    let fates = plan(&all, &Policy { keep_last: 2, ..Policy::default() }, now());
+    assert!(fates.iter().all(|fate| fate.act == Act::Keep), "{fates:?}");
+}
+
 proptest! {
     #[test]
     fn never_removes_the_newest_proven_nor_more_than_the_policy_says(
-        seconds in prop::collection::btree_set(1_700_000_000_i64..1_800_000_000, 1..60),
+        seconds in prop::collection::btree_set(1_700_000_000_i64..1_795_000_000, 1..60),
         proven in prop::collection::vec(any::<bool>(), 60),
         counts in (0_u32..5, 0_u32..5, 0_u32..5, 0_u32..5),
     ) {
         let all: Vec<Held> = seconds.iter().rev().zip(&proven).map(|(second, proven)| {
             let id = BackupId::new(Timestamp::from_second(*second).expect("is a time"), [1; 4]);
-            Held { id, at: VersionRef::new("k", "v"), size: 1, proven: *proven, lock: None }
+            Held { proven: *proven, ..stored(id, id.created_at()) }
         }).collect();
         let policy = Policy { keep_last: counts.0, keep_daily: counts.1, keep_weekly: counts.2, keep_monthly: counts.3 };
         let fates = plan(&all, &policy, now());
-        let kept = |held: &Held| fates.iter().any(|fate| fate.id == held.id && fate.act == Act::Keep);
+        let kept = |held: &Held| fates.iter().any(|fate| fate.id == held.place.id && fate.act == Act::Keep);
         prop_assert!(kept(&all[0]));
         prop_assert!(all.iter().find(|held| held.proven).is_none_or(kept));
         let number = fates.iter().filter(|fate| fate.act == Act::Keep).count() as u32;

@@ -18,7 +18,7 @@ use crate::{
     spool::{self, Spool},
     vault::{
         Vault,
-        catalog::{Filter, Verdict, Walk, clusters_of},
+        catalog::{self, Bounds, Filter, Strays, clusters_of, order},
     },
     vaults::{self, Connected},
 };
@@ -53,7 +53,7 @@ pub async fn gather(config: &Config, keys: &TrustedKeys, cluster: Option<&str>, 
         history,
     };
     if let Some(schedule) = Schedule::from_config(&config.schedule)? {
-        let newest = status.newest().map(|newest| newest.backup);
+        let newest = status.freshest();
         status.schedule = Some(Due::new(&schedule, newest, grace(config, &schedule, now), now));
     }
     status.judge();
@@ -80,6 +80,7 @@ async fn look(
         required: settings.required,
         error: None,
         newest: None,
+        freshest: None,
         findings: Vec::new(),
     };
     let mut receipts = Vec::new();
@@ -101,8 +102,7 @@ async fn walk(
     (status, receipts): (&mut VaultStatus, &mut Vec<Receipt>),
 ) -> Result<()> {
     for cluster in clusters_of(connected.vault.as_ref(), filter).await?.names {
-        let walk = Walk::new(connected.vault.as_ref(), &cluster, filter, keys, now);
-        newest(connected.vault.as_ref(), walk, status).await?;
+        newest(connected.vault.as_ref(), &cluster, filter, (keys, now), status).await?;
         let drills = receipts::newest(connected.vault.as_ref(), &cluster, keys, now).await?;
         receipts.extend(drills.receipts);
         let room = FINDINGS_TOLD.saturating_sub(status.findings.len());
@@ -112,31 +112,42 @@ async fn walk(
 }
 
 /// The newest of a cluster, if it is newer than that of the clusters before.
-async fn newest(vault: &dyn Vault, mut walk: Walk<'_>, status: &mut VaultStatus) -> Result<()> {
-    while let Some(entry) = walk.next().await? {
-        let Verdict::Good(head) = &entry.verdict else {
-            if status.findings.len() < FINDINGS_TOLD {
-                status.findings.push(entry.to_string());
-            }
-            continue;
-        };
-        let manifest = &head.manifest;
-        if status.newest.as_ref().is_some_and(|known| known.backup >= manifest.id) {
-            return Ok(());
+async fn newest(
+    vault: &dyn Vault,
+    cluster: &str,
+    filter: &Filter,
+    (keys, now): (&TrustedKeys, Timestamp),
+    status: &mut VaultStatus,
+) -> Result<()> {
+    let findings = &mut status.findings;
+    let beside = |entry: catalog::Entry| {
+        if findings.len() < FINDINGS_TOLD {
+            findings.push(entry.to_string());
         }
-        let lock = vault.head(&entry.at).await.context("failed to read the lock of the newest backup")?.lock;
-        status.newest = Some(Newest {
-            id: manifest.id.to_string(),
-            backup: manifest.id,
-            created_at: manifest.created_at,
-            cluster_id: manifest.cluster_id.clone(),
-            hostname: manifest.hostname.clone(),
-            size: entry.size,
-            proof: manifest.proof,
-            lock,
-        });
+        Ok(())
+    };
+    let mut view =
+        catalog::view(vault, cluster, filter, keys, now, (Bounds::default(), &mut Strays::default()), beside).await?;
+    status.freshest = status.freshest.max(view.freshest(now).map(|place| place.id));
+    let Some(index) = view.newest(now) else { return Ok(()) };
+    let ((entry, head), place) = (view.entries.swap_remove(index), view.places.swap_remove(index));
+    let manifest = head.manifest;
+    let known = status.newest.as_ref().map(|known| known.place.clone());
+    if order::newest(&[place.clone()].into_iter().chain(known).collect::<Vec<_>>(), |_| true, now) != Some(0) {
         return Ok(());
     }
+    let lock = vault.head(&entry.at).await.context("failed to read the lock of the newest backup")?.lock;
+    status.newest = Some(Newest {
+        id: manifest.id.to_string(),
+        created_at: manifest.created_at,
+        stored_at: entry.modified,
+        cluster_id: manifest.cluster_id,
+        hostname: manifest.hostname,
+        size: entry.size,
+        proof: manifest.proof,
+        lock,
+        place,
+    });
     Ok(())
 }
 

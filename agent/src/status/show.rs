@@ -37,7 +37,7 @@ impl Status {
         };
         let more = self.reasons.len().saturating_sub(1);
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-        let age = newest.map(|newest| format!("age={}s ", self.at.duration_since(newest.created_at).as_secs()));
+        let age = self.freshest().map(|id| format!("age={}s ", self.at.duration_since(id.created_at()).as_secs()));
         format!(
             "SWARMDR {} - {what}{more} | {}spool={} spool_bytes={}B",
             self.level.word(),

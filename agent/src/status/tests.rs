@@ -1,6 +1,6 @@
 //! Each thing that can be wrong, by itself.
 
-use swarmdr_archive::BackupId;
+use swarmdr_archive::{BackupId, Digest};
 
 use super::*;
 use crate::{
@@ -15,10 +15,12 @@ fn time(text: &str) -> Timestamp {
 
 fn newest(id: &str) -> Newest {
     let backup: BackupId = id.parse().expect("is an id");
+    let (digest, stored) = (Digest::of(id.as_bytes()), backup.created_at());
     Newest {
         id: id.to_owned(),
-        backup,
+        place: Place { id: backup, sequence: 1, previous: None, digest, stored },
         created_at: backup.created_at(),
+        stored_at: stored,
         cluster_id: "c".to_owned(),
         hostname: "m1".to_owned(),
         size: 30_000,
@@ -34,6 +36,7 @@ pub(crate) fn fine() -> Status {
         required,
         error: None,
         newest: Some(newest("20261121T033000Z-00000001")),
+        freshest: "20261121T033000Z-00000001".parse().ok(),
         findings: Vec::new(),
     };
     let mut status = Status {
@@ -130,7 +133,7 @@ fn each_trouble_has_its_level_and_its_words() {
 
 #[test]
 fn too_old_is_later_than_the_schedule_and_its_grace() {
-    let newest = Some(newest("20261121T033000Z-00000001").backup);
+    let newest = Some(newest("20261121T033000Z-00000001").place.id);
     let grace = SignedDuration::from_mins(105);
     for (now, stale) in [
         ("2026-11-21T12:00:00Z", false),

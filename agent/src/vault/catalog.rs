@@ -1,7 +1,8 @@
 //! The verified view of vaults: what is there, what is forged, damaged or hidden, and the newest backup that is good.
 //!
 //! Nothing that a vault says is believed, but for the time at which it stored an object. An object counts if the head of
-//! its bytes is signed by a trusted key, names the very key that it lies under, and fits its size. Delete markers and
+//! its bytes is signed by a key that was trusted when it was stored, names the very key that it lies under, and fits its
+//! size, and if it was not stored before the time that it bears. Which of them is the newest, [`order`] says. Delete markers and
 //! versions on top hide nothing; neither does a flood of junk or of forged backups: memory and requests are bounded, see
 //! [`Bounds`].
 
@@ -12,42 +13,49 @@ mod examine;
 mod finding;
 mod history;
 mod latest;
+pub mod order;
 mod pass;
 mod strays;
 mod survey;
+mod view;
 mod walk;
 mod window;
 
 use std::fmt;
 
 use jiff::Timestamp;
-use swarmdr_archive::manifest::Manifest;
 use swarmdr_archive::reader::Head;
-use swarmdr_archive::{BackupId, Error as ArchiveError};
+use swarmdr_archive::{BackupId, Error as ArchiveError, KeyId};
 use thiserror::Error;
 
-use super::object_name::ObjectName;
-use super::{VaultError, VersionRef};
+use super::{VaultError, VersionRef, object_name::ObjectName};
 pub use bounds::Bounds;
 pub use clusters::{Clusters, of_filter as clusters_of};
 pub use finding::{About, Finding, Findings};
 pub use history::Gathered;
 pub use latest::{CatalogError, Latest, find_latest};
+pub use order::{Place, Timing};
+use pass::Candidate;
 pub use strays::Strays;
 pub use survey::{Found, Survey, Surveyed, Visit};
+pub use view::{View, view};
 pub use walk::Walk;
 
 /// Which backups are looked for. The default is all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub cluster: Option<String>,
-    /// Taken before this time.
+    /// Taken before this time, and stored before it: the time that a backup bears is its writer's claim.
     pub before: Option<Timestamp>,
     /// Taken at this time or later.
     pub after: Option<Timestamp>,
     pub id: Option<BackupId>,
     /// Versions that turned out to lie.
     pub except: Vec<Lied>,
+    /// Named for a time before this one, whenever it was stored.
+    pub named_before: Option<Timestamp>,
+    /// Stored later than this by the vault's clock, whatever time it bears.
+    pub stored_after: Option<Timestamp>,
 }
 
 /// A version whose signed head is good and whose bytes are not the ones that were signed. Only reading all of it shows
@@ -66,22 +74,24 @@ impl Filter {
         Filter { cluster: Some(cluster.into()), ..Filter::default() }
     }
 
-    fn admits(&self, name: &ObjectName) -> bool {
-        self.cluster.as_deref().is_none_or(|cluster| name.cluster() == cluster)
-            && self.before.is_none_or(|before| name.id().created_at() < before)
-            && self.after.is_none_or(|after| name.id().created_at() >= after)
-            && self.id.is_none_or(|id| name.id() == id)
+    fn admits(&self, candidate: &Candidate) -> bool {
+        let made = candidate.id.created_at();
+        self.cluster.as_deref().is_none_or(|cluster| candidate.name.cluster() == cluster)
+            && self.before.is_none_or(|before| made.max(candidate.modified) < before)
+            && self.after.is_none_or(|after| made >= after)
+            && self.id.is_none_or(|id| candidate.id == id)
+            && self.named_before.is_none_or(|before| made < before)
+            && self.stored_after.is_none_or(|after| candidate.modified > after)
+    }
+
+    /// The time before which all names lie that this admits.
+    fn names_end(&self) -> Option<Timestamp> {
+        self.before.into_iter().chain(self.named_before).min()
     }
 
     fn excepts(&self, vault: &str, at: &VersionRef) -> bool {
         self.except.iter().any(|lied| lied.vault == vault && lied.at == *at)
     }
-}
-
-/// Orders backups from old to new. An id has whole seconds and then chance, so of two from one second the signed number
-/// says which came later.
-pub fn age(manifest: &Manifest) -> (Timestamp, u64, BackupId) {
-    (manifest.id.created_at(), manifest.sequence, manifest.id)
 }
 
 /// One version of an object that has the name of a backup.
@@ -118,8 +128,26 @@ pub enum Verdict {
     WrongSize { expected: u64 },
     /// A good backup under the name of another one: a copy laid where it does not belong.
     Misplaced { belongs: String },
+    /// Signed by a key that had ended when the vault stored this.
+    KeyEnded { key: KeyId, until: Timestamp },
+    /// Good in all else, and stored before the time that it bears. Only who names its id gets it.
+    Impossible(Box<Head>),
     /// It could not be read.
     Unread(VaultError),
+}
+
+impl Entry {
+    /// Its head, if it is signed by whom it should be and lies where it should.
+    pub fn head(&self) -> Option<&Head> {
+        match &self.verdict {
+            Verdict::Good(head) | Verdict::Impossible(head) => Some(head),
+            _ => None,
+        }
+    }
+
+    pub fn timing(&self) -> Timing {
+        Timing::of(self.name.id().created_at(), self.modified)
+    }
 }
 
 impl fmt::Display for Entry {
@@ -133,6 +161,17 @@ impl fmt::Display for Entry {
                 write!(f, "is damaged: it has {} bytes and should have {expected}", self.size)?;
             }
             Verdict::Misplaced { belongs } => write!(f, "is a copy of `{belongs}` under a false name")?,
+            Verdict::KeyEnded { key, until } => write!(
+                f,
+                "was stored at {}, and its signing key {key} is trusted for what was stored before {until} only",
+                self.modified
+            )?,
+            Verdict::Impossible(head) => write!(
+                f,
+                "bears a time after {}, when it was stored: the clock of {} was ahead, or somebody made the time up; it \
+                 counts for nothing, and only who names its id gets it",
+                self.modified, head.manifest.hostname
+            )?,
             Verdict::Unread(error) => write!(f, "could not be read: {error}")?,
         }
         f.write_str(match self.visibility {

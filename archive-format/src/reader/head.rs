@@ -6,7 +6,7 @@ use tar::{EntryType, Header};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::key::{KeyId, TrustedKeys};
+use crate::key::{KeyId, PublicKey, TrustedKeys};
 use crate::limits::{MANIFEST_MAX, SIGNATURE_MAX, SIZE_MAX};
 use crate::manifest::{ENCRYPTED_PAYLOAD, Manifest, PLAIN_PAYLOAD};
 use crate::signature::Signature;
@@ -37,6 +37,8 @@ pub struct Head {
     pub manifest_digest: Digest,
     /// The key that signed.
     pub key_id: KeyId,
+    /// The same with all of it: two keys may have one id.
+    pub signer: PublicKey,
     /// Where the stored payload starts, in bytes.
     pub payload_offset: u64,
     /// Size of the whole archive, in bytes. An object of another size is damaged.
@@ -73,7 +75,7 @@ impl UnverifiedHead {
 
     /// Checks the signature, then reads the manifest and checks that it is the one of this archive.
     pub fn verify(self, trusted: &TrustedKeys) -> Result<Head> {
-        self.signature.verify(&self.manifest, trusted)?;
+        let signer = self.signature.signer(&self.manifest, trusted)?;
         let manifest = Manifest::parse(&self.manifest)?;
         self.signature.check_comment(manifest.id, &manifest.cluster_id)?;
         let payload = &manifest.payload;
@@ -87,7 +89,8 @@ impl UnverifiedHead {
         let stored = payload.size + tar_header::padding(payload.size) as u64;
         Ok(Head {
             manifest_digest: Digest::of(&self.manifest),
-            key_id: self.signature.key_id(),
+            key_id: signer.key_id(),
+            signer,
             payload_offset: self.payload_offset,
             archive_size: self.payload_offset + stored + 2 * BLOCK as u64,
             manifest,

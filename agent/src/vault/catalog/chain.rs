@@ -4,7 +4,7 @@
 //! Each manifest has a number and the digest of the manifest before it, and the signature covers both. What is there
 //! can so show what is not. Plain data in, findings out; nothing here reads a vault.
 //!
-//! A writer takes as "before" the newest backup, by id, in the vaults that answer it. So histories are no lines: two
+//! A writer takes as "before" the newest backup in the vaults that answer it, see [`super::order`]. So histories are no lines: two
 //! managers at once, or an archive that waited in the spool while others were stored, follow the same one and have the
 //! same number. An alarm needs proof that it is none of that:
 //!
@@ -23,6 +23,8 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use swarmdr_archive::{BackupId, Digest};
+
+use super::{Place, Timing};
 
 /// Clocks of managers and vaults differ, and a backup is stored some minutes after its copy was taken.
 const MARGIN: SignedDuration = SignedDuration::from_hours(1);
@@ -86,6 +88,10 @@ pub struct Verdict {
 }
 
 impl History {
+    pub fn has(&self, digest: Digest) -> bool {
+        self.links.contains_key(&digest)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.links.is_empty()
     }
@@ -109,7 +115,8 @@ impl History {
                 None => breaks.extend(misnumbered(link, 1)),
                 Some(Some(parent)) => {
                     breaks.extend(misnumbered(link, parent.sequence.saturating_add(1)));
-                    if parent.id.created_at() > link.id.created_at() + MARGIN {
+                    let is_behind = parent.id.created_at() > link.id.created_at() + MARGIN;
+                    if is_behind && !parent.is_impossible() {
                         breaks.push(Break::ClockBehind { child: link.id, parent: parent.id });
                     }
                 }
@@ -118,7 +125,7 @@ impl History {
                     None => drop(absent.insert(link.previous)),
                 },
             }
-            breaks.extend(seen.and_then(|seen| unseen(link, parent, &seen)));
+            breaks.extend(seen.and_then(|seen| self.unseen(link, parent, &seen)));
         }
         verdict.absent = absent.len() as u64;
         verdict.breaks.sort();
@@ -129,7 +136,7 @@ impl History {
     /// Each backup with the newest one that its writer must have seen.
     fn with_newest_seen(&self) -> Vec<(&Link, Option<Seen<'_>>)> {
         let mut by_vault: BTreeMap<&str, Vec<(&Link, &Copy)>> = BTreeMap::new();
-        for link in self.links.values() {
+        for link in self.links.values().filter(|link| !link.is_impossible()) {
             for copy in &link.copies {
                 by_vault.entry(&copy.vault).or_default().push((link, copy));
             }
@@ -156,6 +163,35 @@ impl History {
         }
         self.links.values().map(|link| (link, newest.remove(&link.digest))).collect()
     }
+
+    fn unseen(&self, link: &Link, parent: Option<Option<&Link>>, seen: &Seen<'_>) -> Option<Break> {
+        let follows = match parent {
+            None => false,
+            // By its name, or, where clocks were wrong, by what it follows.
+            Some(Some(parent)) => parent.id >= seen.link.id || self.descends(parent, seen.link.digest),
+            // Pruned, or missed already. Its number proves nothing: a vault that was behind counts from less.
+            Some(None) => true,
+        };
+        let (older, vault) = (seen.link.id, seen.vault.to_owned());
+        (!follows).then_some(Break::Unseen { newer: link.id, older, vault })
+    }
+
+    /// Whether `link` follows that one over others. A gap proves nothing, so it counts as yes.
+    fn descends(&self, link: &Link, from: Digest) -> bool {
+        const FAR_ENOUGH: usize = 1000;
+        let mut at = link;
+        for _ in 0..FAR_ENOUGH {
+            match at.previous {
+                None => return false,
+                Some(digest) if digest == from => return true,
+                Some(digest) => match self.links.get(&digest) {
+                    Some(parent) => at = parent,
+                    None => return true,
+                },
+            }
+        }
+        false
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -165,6 +201,16 @@ struct Seen<'a> {
 }
 
 impl Link {
+    pub fn new(place: &Place, copies: Vec<Copy>) -> Link {
+        let Place { id, sequence, previous, digest, .. } = *place;
+        Link { id, sequence, previous, digest, copies }
+    }
+
+    /// Some vault got it before the time that it bears. No manager follows such a one.
+    fn is_impossible(&self) -> bool {
+        self.copies.iter().any(|copy| Timing::of(self.id.created_at(), copy.stored) == Timing::Impossible)
+    }
+
     /// Stored when it was made, and there first: a vault that got it later may have been away until then.
     fn was_made_with(&self, copy: &Copy) -> bool {
         let is_first = self.copies.iter().all(|other| copy.stored <= other.stored);
@@ -195,28 +241,39 @@ fn missing(link: &Link, seen: Option<&Seen<'_>>, view: &View) -> Option<Break> {
     (view.now < locked_until).then_some(Break::Missing { child: link.id, sequence, locked_until })
 }
 
-fn unseen(link: &Link, parent: Option<Option<&Link>>, seen: &Seen<'_>) -> Option<Break> {
-    let follows = match parent {
-        None => false,
-        Some(Some(parent)) => parent.id >= seen.link.id,
-        // Pruned, or missed already. Its number proves nothing: a vault that was behind counts from less.
-        Some(None) => true,
-    };
-    let (older, vault) = (seen.link.id, seen.vault.to_owned());
-    (!follows).then_some(Break::Unseen { newer: link.id, older, vault })
-}
-
-/// The newest backup that somebody knows to have been stored. Ordered by its id first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// The newest backup that somebody knows to have been stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
     pub id: BackupId,
     pub cluster: String,
     pub sequence: u64,
+    /// The longest of its locks, if it has one and it is known.
+    #[serde(default)]
+    pub locked_until: Option<Timestamp>,
 }
 
-/// Whether the newest backup that the vaults have is older than one that was stored: somebody took the end away.
-pub fn rolled_back(remembered: &Remembered, newest: Option<BackupId>) -> bool {
-    newest.is_none_or(|newest| newest < remembered.id)
+/// What it means that a backup that was stored is in no vault any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// Its lock has ended, or nothing held it, and newer ones came: it may have been pruned.
+    Pruned,
+    /// Its lock has ended, and nothing came after it.
+    Unlocked,
+    /// Its lock must hold, or nothing came after it that would let it go: somebody took the end away.
+    TakenAway,
+}
+
+impl Remembered {
+    /// For one that none of the vaults has, whose newest has this number.
+    pub fn gone(&self, newest: Option<u64>, now: Timestamp) -> Gone {
+        let newer = newest.is_some_and(|newest| newest > self.sequence);
+        match self.locked_until {
+            Some(until) if until > now => Gone::TakenAway,
+            _ if newer => Gone::Pruned,
+            Some(_) => Gone::Unlocked,
+            None => Gone::TakenAway,
+        }
+    }
 }
 
 impl fmt::Display for Break {
@@ -237,8 +294,8 @@ impl fmt::Display for Break {
             }
             Break::ClockBehind { child, parent } => write!(
                 f,
-                "backup {child} follows {parent} but bears an earlier time: its manager's clock was behind, so the \
-                 newest by name is not the newest"
+                "backup {child} follows {parent} but bears an earlier time: the clock of a manager was wrong, so their \
+                 order is told by what they follow"
             ),
         }
     }

@@ -1,5 +1,6 @@
 //! What one stored object is worth, from the head of its bytes.
 
+use jiff::Timestamp;
 use swarmdr_archive::reader::{self, Head};
 use swarmdr_archive::{Error as ArchiveError, HEAD_LIMIT, TrustedKeys};
 
@@ -10,7 +11,15 @@ use crate::vault::{Vault, VaultError, VersionRef, read_range};
 /// Holds the head of an ordinary backup; a longer one is read again up to its limit.
 const FIRST_READ: u64 = 16 * 1024;
 
-pub async fn verdict(vault: &dyn Vault, at: &VersionRef, size: u64, name: &ObjectName, keys: &TrustedKeys) -> Verdict {
+/// `stored` is when the vault got it: a key that has ended counts for what is older.
+pub async fn verdict(
+    vault: &dyn Vault,
+    at: &VersionRef,
+    size: u64,
+    stored: Timestamp,
+    name: &ObjectName,
+    keys: &TrustedKeys,
+) -> Verdict {
     let head = match read_head(vault, at, size, keys).await {
         Ok(Ok(head)) => head,
         Ok(Err(why @ (ArchiveError::UnknownKey { .. } | ArchiveError::BadSignature { .. }))) => {
@@ -25,6 +34,9 @@ pub async fn verdict(vault: &dyn Vault, at: &VersionRef, size: u64, name: &Objec
             let belongs = own.map_or_else(|_| head.manifest.id.to_string(), |own| own.key());
             return Verdict::Misplaced { belongs };
         }
+    }
+    if let Some(until) = keys.until(&head.signer).filter(|until| stored >= *until) {
+        return Verdict::KeyEnded { key: head.key_id, until };
     }
     if head.archive_size != size {
         return Verdict::WrongSize { expected: head.archive_size };

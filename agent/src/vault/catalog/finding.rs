@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use swarmdr_archive::BackupId;
+
 use super::chain::Break;
 use super::{Entry, Strays};
 use crate::vault::{Vault, VaultError};
@@ -29,6 +31,11 @@ pub enum About {
     Entry(Box<Entry>),
     /// A good one that was stored unproven, and passed over for an older one that an engine comes up with.
     Unproven(Box<Entry>),
+    /// One that bears a later time than a newer one: a clock was wrong.
+    Outrun {
+        entry: Box<Entry>,
+        by: BackupId,
+    },
     /// The vault could not be searched, or not to its end.
     Vault(VaultError),
     Strays(Strays),
@@ -94,6 +101,11 @@ impl fmt::Display for Finding {
                     self.vault, at.key, at.id
                 )?;
                 f.write_str(" when it was made, so an older one was taken")
+            }
+            About::Outrun { entry, by } => {
+                let at = &entry.at;
+                write!(f, "{}: `{}` (version {}) bears a later time than {by}, which was", self.vault, at.key, at.id)?;
+                f.write_str(" made after it by what both say of their order: the clock of a manager was wrong")
             }
             // Names its vault itself.
             About::Vault(error) => write!(f, "{error}"),

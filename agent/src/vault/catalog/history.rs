@@ -7,7 +7,7 @@ use swarmdr_archive::TrustedKeys;
 use swarmdr_archive::reader::Head;
 
 use super::chain::{Break, Copy, History, Link, View};
-use super::{Bounds, Entry, Filter, Verdict, Walk};
+use super::{Bounds, Entry, Filter, Place, Walk};
 use crate::vault::{Vault, VaultError};
 
 /// Good backups that are read, per vault, to find the one that the newest follows. It is nearly always the next.
@@ -25,14 +25,20 @@ pub struct Gathered {
 impl Gathered {
     /// `locked_until` is the retention in effect, if it is known.
     pub fn add(&mut self, vault: &dyn Vault, entry: &Entry, head: &Head, locked_until: Option<Timestamp>) {
+        // A lock that was renewed says nothing of those of its neighbours.
+        let first = vault.lock_policy().map(|policy| policy.lock_from(entry.modified).until);
+        let locked_until = locked_until.map(|until| first.map_or(until, |first| until.min(first)));
         let copy = Copy { vault: vault.address().to_owned(), stored: entry.modified, locked_until };
-        self.history.add(Link {
-            id: head.manifest.id,
-            sequence: head.manifest.sequence,
-            previous: head.manifest.previous,
-            digest: head.manifest_digest,
-            copies: vec![copy],
-        });
+        self.history.add(Link::new(&Place::of(head, entry.modified), vec![copy]));
+    }
+
+    /// One that was met elsewhere, if it is not known: its lock was not asked for.
+    fn add_seen(&mut self, vault: &dyn Vault, place: &Place) {
+        if self.history.has(place.digest) {
+            return;
+        }
+        let copy = Copy { vault: vault.address().to_owned(), stored: place.stored, locked_until: None };
+        self.history.add(Link::new(place, vec![copy]));
     }
 
     /// `whole` says that every vault was read to its end.
@@ -48,21 +54,25 @@ pub async fn of_newest(
     keys: &TrustedKeys,
     now: Timestamp,
     newest: &Head,
+    (of_vault, places): &(Vec<usize>, Vec<Place>),
 ) -> Vec<Break> {
     let id = newest.manifest.id;
-    let before = id.created_at().checked_add(AHEAD).ok();
-    let filter = Filter { id: None, after: None, before, ..filter.clone() };
+    let named_before = id.created_at().checked_add(AHEAD).ok();
+    let filter = Filter { id: None, after: None, named_before, ..filter.clone() };
     let mut gathered = Gathered::default();
     let mut complete_from = Some(Timestamp::UNIX_EPOCH);
     for vault in vaults {
         let read = look_back(vault.as_ref(), &filter, keys, now, newest, &mut gathered).await;
         complete_from = complete_from.zip(read.ok()).map(|(a, b)| a.max(b));
     }
+    for (vault, place) in of_vault.iter().zip(places) {
+        gathered.add_seen(vaults[*vault].as_ref(), place);
+    }
     let verdict = gathered.history.check(&View { now, complete_from });
     let of_newest = |it: &Break| match it {
-        Break::Missing { child, .. } | Break::Misnumbered { child, .. } | Break::ClockBehind { child, .. } => {
-            *child == id
-        }
+        Break::Missing { child, .. } | Break::Misnumbered { child, .. } => *child == id,
+        // That a clock was wrong is told by whoever saw it.
+        Break::ClockBehind { .. } => false,
         Break::Unseen { newer, .. } => *newer == id,
     };
     verdict.breaks.into_iter().filter(of_newest).collect()
@@ -84,7 +94,7 @@ async fn look_back(
     for _ in 0..=LOOK_BACK {
         let entry = loop {
             match walk.next().await? {
-                Some(entry) if !matches!(entry.verdict, Verdict::Good(_)) => {}
+                Some(entry) if entry.head().is_none() => {}
                 entry => break entry,
             }
         };
@@ -93,7 +103,7 @@ async fn look_back(
             let whole = walk.strays().given_up.is_empty();
             return Ok(if whole { Timestamp::UNIX_EPOCH } else { Timestamp::MAX });
         };
-        let Verdict::Good(head) = &entry.verdict else { continue };
+        let Some(head) = entry.head() else { continue };
         // Its lock matters only if what the newest follows is not found; one request each.
         let lock = vault.head(&entry.at).await?.lock;
         gathered.add(vault, &entry, head, lock.map(|lock| lock.until));

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use swarmdr_archive::manifest::Proof;
+use swarmdr_archive::TrustedKeys;
 use swarmdr_archive::reader::Head;
-use swarmdr_archive::{BackupId, TrustedKeys};
 use thiserror::Error;
 
-use super::{About, Bounds, Entry, Filter, Findings, Strays, Verdict, Visibility, Walk, age, clusters, history};
-use crate::vault::{Vault, VaultError, VersionRef};
+use super::view::{View, is_usable, view};
+use super::{
+    About, Bounds, Entry, Filter, Findings, Place, Strays, Timing, Verdict, Visibility, clusters, history, order,
+};
+use crate::vault::{Vault, VersionRef};
 
 /// The newest good backup that an engine comes up with, and all that was met on the way to it.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Latest {
     pub at: VersionRef,
     pub size: u64,
     pub head: Head,
+    /// Where it comes in the order of all.
+    pub place: Place,
     pub findings: Findings,
 }
 
@@ -43,53 +47,77 @@ pub async fn find_latest(
     now: Timestamp,
 ) -> Result<Latest, CatalogError> {
     let mut findings = Findings::default();
-    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut seen = Seen::default();
     for (index, vault) in vaults.iter().enumerate() {
-        let found = newest_of_each_cluster(vault.as_ref(), filter, keys, now, &mut findings).await;
-        candidates.extend(found.into_iter().map(|(entry, head)| Candidate { vault: index, entry, head }));
+        for view in newest_of_each_cluster(vault.as_ref(), filter, keys, now, &mut findings).await {
+            seen.add(index, view);
+        }
     }
-    let mut clusters: Vec<_> = candidates.iter().map(|it| it.head.manifest.cluster_id.clone()).collect();
-    clusters.sort();
-    clusters.dedup();
+    let clusters = seen.clusters();
     if clusters.len() > 1 {
         return Err(CatalogError::SeveralClusters { clusters });
     }
-    // Of equal ones the first: vaults are configured in the order of preference.
-    candidates.sort_by_key(|it| std::cmp::Reverse(it.rank()));
-    let mut candidates = candidates.into_iter();
-    let Some(Candidate { vault, entry, head }) = candidates.next() else {
+    let Some((best, newest)) = seen.choose(now) else {
         let vaults = vaults.iter().map(|vault| vault.address().to_owned()).collect::<Vec<_>>().join(", ");
         return Err(CatalogError::NothingGood { vaults, findings });
     };
-    let newer = |it: &Candidate| age(&it.head.manifest) > age(&head.manifest);
-    for passed in candidates.filter(|it| !is_usable(&it.head) && newer(it)) {
-        findings.add(vaults[passed.vault].as_ref(), About::Unproven(Box::new(passed.entry)));
+    let Seen { vaults: of_vault, mut entries, places } = seen;
+    let last_named = (0..places.len()).max_by_key(|&index| places[index].id).unwrap_or(best);
+    let (entry, head) = entries.remove(best);
+    let mut tell = |index: usize, about: &dyn Fn(Box<Entry>) -> About| {
+        let (entry, _) = entries.remove(if index > best { index - 1 } else { index });
+        findings.add(vaults[of_vault[index]].as_ref(), about(Box::new(entry)));
+    };
+    if newest != best {
+        tell(newest, &About::Unproven);
+    } else if places[last_named].made() > places[best].made() + order::GRACE {
+        let chosen = head.manifest.id;
+        tell(last_named, &|entry| About::Outrun { entry, by: chosen });
     }
-    for broken in history::of_newest(vaults, filter, keys, now, &head).await {
+    for broken in history::of_newest(vaults, filter, keys, now, &head, &(of_vault.clone(), places)).await {
         findings.add_break(broken);
     }
-    let (at, size) = (entry.at.clone(), entry.size);
+    let (vault, at, size) = (of_vault[best], entry.at.clone(), entry.size);
+    let place = Place::of(&head, entry.modified);
     if entry.visibility != Visibility::Plain {
         findings.add(vaults[vault].as_ref(), About::Entry(Box::new(entry)));
+    } else if entry.timing() == Timing::Impossible {
+        let verdict = Verdict::Impossible(Box::new(head.clone()));
+        findings.add(vaults[vault].as_ref(), About::Entry(Box::new(Entry { verdict, ..entry })));
     }
-    Ok(Latest { vault, at, size, head, findings })
+    Ok(Latest { vault, at, size, head, place, findings })
 }
 
-/// A good backup of one vault.
-struct Candidate {
-    vault: usize,
-    entry: Entry,
-    head: Head,
+/// The newest good backups of all vaults.
+#[derive(Default)]
+struct Seen {
+    /// Where each of them is.
+    vaults: Vec<usize>,
+    entries: Vec<(Entry, Head)>,
+    places: Vec<Place>,
 }
 
-impl Candidate {
-    fn rank(&self) -> (bool, (Timestamp, u64, BackupId)) {
-        (is_usable(&self.head), age(&self.head.manifest))
+impl Seen {
+    fn add(&mut self, vault: usize, view: View) {
+        self.vaults.extend(view.places.iter().map(|_| vault));
+        self.entries.extend(view.entries);
+        self.places.extend(view.places);
     }
-}
 
-fn is_usable(head: &Head) -> bool {
-    head.manifest.proof != Proof::Unproven
+    fn clusters(&self) -> Vec<String> {
+        let mut clusters: Vec<_> = self.entries.iter().map(|(_, head)| head.manifest.cluster_id.clone()).collect();
+        clusters.sort();
+        clusters.dedup();
+        clusters
+    }
+
+    /// The newest that an engine comes up with, if there is one, and the newest of all. Of equal ones the first: vaults
+    /// are configured in the order of preference.
+    fn choose(&self, now: Timestamp) -> Option<(usize, usize)> {
+        let newest = order::newest(&self.places, |_| true, now)?;
+        let usable = |index: usize| is_usable(&self.entries[index].1);
+        Some((order::newest(&self.places, usable, now).unwrap_or(newest), newest))
+    }
 }
 
 async fn newest_of_each_cluster(
@@ -98,7 +126,7 @@ async fn newest_of_each_cluster(
     keys: &TrustedKeys,
     now: Timestamp,
     findings: &mut Findings,
-) -> Vec<(Entry, Head)> {
+) -> Vec<View> {
     let clusters = match clusters::of_filter(vault, filter).await {
         Ok(clusters) => clusters,
         Err(error) => {
@@ -110,12 +138,18 @@ async fn newest_of_each_cluster(
     let mut strays = Strays { junk: clusters.junk, ..Strays::default() };
     let mut found = Vec::new();
     for cluster in &clusters.names {
-        let mut walk = Walk::new(vault, cluster, filter, keys, now).within(bounds);
-        match newest_of_cluster(&mut walk, vault, findings).await {
-            Ok(good) => found.extend(good),
+        // A broken connection ends the search: an older backup must not be taken for the newest because of it.
+        let beside = |entry: Entry| match entry.verdict {
+            Verdict::Unread(error) if error.is_transient() => Err(error),
+            _ => {
+                findings.add(vault, About::Entry(Box::new(entry)));
+                Ok(())
+            }
+        };
+        match view(vault, cluster, filter, keys, now, (bounds, &mut strays), beside).await {
+            Ok(view) => found.push(view),
             Err(error) => findings.add(vault, About::Vault(error)),
         }
-        strays.extend(walk.strays());
     }
     if !strays.is_empty() {
         findings.add(vault, About::Strays(strays));
@@ -124,32 +158,4 @@ async fn newest_of_each_cluster(
         findings.add(vault, About::Clusters(clusters.passed_over));
     }
     found
-}
-
-/// The newest one that is usable, and before it the newest of all if that was stored unproven.
-///
-/// A broken connection ends the search: an older backup must not be taken for the newest because of it.
-async fn newest_of_cluster(
-    walk: &mut Walk<'_>,
-    vault: &dyn Vault,
-    findings: &mut Findings,
-) -> Result<Vec<(Entry, Head)>, VaultError> {
-    let mut found: Vec<(Entry, Head)> = Vec::new();
-    while let Some(entry) = walk.next().await? {
-        match entry.verdict {
-            Verdict::Good(ref head) => {
-                let head = Head::clone(head);
-                let usable = is_usable(&head);
-                if usable || found.is_empty() {
-                    found.push((entry, head));
-                }
-                if usable {
-                    break;
-                }
-            }
-            Verdict::Unread(error) if error.is_transient() => return Err(error),
-            _ => findings.add(vault, About::Entry(Box::new(entry))),
-        }
-    }
-    Ok(found)
 }

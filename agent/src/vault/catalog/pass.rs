@@ -2,19 +2,16 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use swarmdr_archive::BackupId;
 
-use super::Visibility;
+use super::{Timing, Visibility};
 use crate::vault::object_name::ObjectName;
 use crate::vault::{Version, VersionRef};
 
 /// Versions of one key that are looked at: this many of the oldest, and of the newest. A key of ours has one; where
 /// servers ignore `If-None-Match` an original may lie on top of somebody's earlier version.
 const EDGE: usize = 4;
-
-/// A backup is stored minutes after it was made.
-const PROMPT: SignedDuration = SignedDuration::from_hours(1);
 
 /// A version that has the name of a backup. Greater comes earlier in the walk: the newer backup, and of one key the
 /// older version, which is more likely the original.
@@ -34,7 +31,7 @@ impl Candidate {
     /// Stored at about the time that its name says. The vault's clock is nobody's to set, so whoever comes later cannot
     /// lay such names into the past.
     pub fn is_prompt(&self) -> bool {
-        self.modified.duration_since(self.id.created_at()).abs() <= PROMPT
+        Timing::of(self.id.created_at(), self.modified) == Timing::Prompt
     }
 }
 

@@ -77,6 +77,8 @@ pub struct Found {
     pub at: VersionRef,
     pub size: u64,
     pub head: Head,
+    /// By the vault's clock.
+    pub stored: Timestamp,
     /// The lock in effect, if the vault says.
     pub lock: Option<Lock>,
 }
@@ -132,11 +134,13 @@ impl Visit<'_, '_> {
 
     async fn take(&mut self, entry: Entry) -> Option<Found> {
         let mut found = None;
-        if let Verdict::Good(head) = &entry.verdict {
+        let good = matches!(entry.verdict, Verdict::Good(_));
+        if let Some(head) = entry.head() {
             let lock = self.vault.head(&entry.at).await.ok().and_then(|stored| stored.lock);
             let history = self.survey.histories.entry(head.manifest.cluster_id.clone()).or_default();
             history.add(self.vault, &entry, head, lock.map(|lock| lock.until));
-            found = Some(Found { at: entry.at.clone(), size: entry.size, head: (**head).clone(), lock });
+            let (head, stored) = (head.clone(), entry.modified);
+            found = good.then(|| Found { at: entry.at.clone(), size: entry.size, head, stored, lock });
         }
         self.survey.whole &= !matches!(entry.verdict, Verdict::Unread(_));
         if found.is_none() || entry.visibility != Visibility::Plain {

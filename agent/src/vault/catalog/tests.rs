@@ -10,6 +10,7 @@ use super::*;
 use crate::vault::Vault;
 use crate::vault::faulty::{Call, Fault, FaultyVault, broken};
 
+mod clocks;
 mod flood;
 
 /// The clock of the host that looks; right, unless a test says otherwise.

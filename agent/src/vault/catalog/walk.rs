@@ -17,7 +17,7 @@ use swarmdr_archive::{Digest, TrustedKeys};
 
 use super::pass::{Candidate, Keep, Pass};
 use super::window::{Window, Windows};
-use super::{Bounds, Entry, Filter, Strays, Verdict, examine};
+use super::{Bounds, Entry, Filter, Strays, Timing, Verdict, examine};
 use crate::vault::object_name::ObjectName;
 use crate::vault::{Marker, Vault, VaultError};
 
@@ -94,7 +94,7 @@ impl<'a> Walk<'a> {
         let windows = match filter.id {
             // Ids have whole seconds.
             Some(id) => Windows::new(now, Some(id.created_at()), id.created_at().checked_add(SECOND).ok()),
-            None => Windows::new(now, filter.after, filter.before),
+            None => Windows::new(now, filter.after, filter.names_end()),
         };
         Walk {
             vault,
@@ -159,6 +159,10 @@ impl<'a> Walk<'a> {
         }
         let (vault, keys) = (self.vault, self.keys);
         let mut entries = join_all(chosen.into_iter().map(|candidate| look_at(candidate, vault, keys))).await;
+        // Who names one has seen what is said of it.
+        if self.filter.id.is_none() {
+            entries.iter_mut().for_each(bound_by_clock);
+        }
         entries.sort_by_key(|entry| Reverse(newness(entry)));
         let bad = entries.iter().filter(|entry| !matches!(entry.verdict, Verdict::Good(_))).count();
         self.found_good |= bad < entries.len();
@@ -238,7 +242,7 @@ impl<'a> Walk<'a> {
             return None;
         }
         self.tried_all = true;
-        let window = Windows::new(Timestamp::UNIX_EPOCH, self.filter.after, self.filter.before).next()?;
+        let window = Windows::new(Timestamp::UNIX_EPOCH, self.filter.after, self.filter.names_end()).next()?;
         let window = window.as_one(self.bounds.pages / 4);
         Some(Current { window, stage: Stage::StoredFirst, below: None, more: false, bad: 0 })
     }
@@ -278,7 +282,7 @@ impl<'a> Walk<'a> {
     }
 
     fn wants(&self, part: &Current, candidate: &Candidate) -> bool {
-        self.filter.admits(&candidate.name)
+        self.filter.admits(candidate)
             && !self.filter.excepts(self.vault.address(), &candidate.at)
             && part.below.as_ref().is_none_or(|below| candidate < below)
             && (part.stage != Stage::Prompt || candidate.is_prompt())
@@ -314,6 +318,15 @@ fn newness(entry: &Entry) -> (Timestamp, bool, u64) {
 
 async fn look_at(candidate: Candidate, vault: &dyn Vault, keys: &TrustedKeys) -> Entry {
     let Candidate { name, at, size, modified, visibility, .. } = candidate;
-    let verdict = examine::verdict(vault, &at, size, &name, keys).await;
+    let verdict = examine::verdict(vault, &at, size, modified, &name, keys).await;
     Entry { name, at, size, modified, visibility, verdict }
+}
+
+/// Nothing is made after it was stored.
+fn bound_by_clock(entry: &mut Entry) {
+    if entry.timing() == Timing::Impossible
+        && let Verdict::Good(head) = &entry.verdict
+    {
+        entry.verdict = Verdict::Impossible(head.clone());
+    }
 }

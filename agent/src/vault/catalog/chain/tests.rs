@@ -217,11 +217,45 @@ fn managers_that_do_not_trust_each_other_are_told_so() {
 }
 
 #[test]
-fn the_end_taken_away_shows_against_what_is_remembered() {
-    let world = straight(5, DAY);
-    let ids: Vec<_> = world.links.iter().map(|link| link.id).collect();
-    let remembered = Remembered { cluster: "c".into(), id: ids[4], sequence: 5 };
-    assert!(!rolled_back(&remembered, Some(ids[4])));
-    assert!(rolled_back(&remembered, Some(ids[3])));
-    assert!(rolled_back(&remembered, None));
+fn what_is_gone_was_taken_away_only_while_something_must_hold_it() {
+    let remembered = |locked_until: Option<i64>| Remembered {
+        cluster: "c".into(),
+        id: straight(5, DAY).links[4].id,
+        sequence: 5,
+        locked_until: locked_until.map(at),
+    };
+    let now = at(40 * DAY);
+    for (locked_until, newest, gone) in [
+        (Some(41 * DAY), Some(9), Gone::TakenAway),
+        (Some(41 * DAY), Some(4), Gone::TakenAway),
+        (Some(39 * DAY), Some(9), Gone::Pruned),
+        (Some(39 * DAY), Some(4), Gone::Unlocked),
+        (Some(39 * DAY), None, Gone::Unlocked),
+        // A directory, or a note of an earlier version.
+        (None, Some(9), Gone::Pruned),
+        (None, Some(4), Gone::TakenAway),
+        (None, None, Gone::TakenAway),
+    ] {
+        assert_eq!(remembered(locked_until).gone(newest, now), gone, "{locked_until:?} {newest:?}");
+    }
+}
+
+#[test]
+fn a_wrong_clock_is_no_alarm_for_those_that_come_after_it() {
+    for (skew, told) in [(-3 * DAY, true), (300 * DAY, false)] {
+        let mut world = straight(5, DAY);
+        world.play(&Run { manager: 0, pause: DAY, skew, up: [true, true], prune: false });
+        let wrong = world.links.len() - 1;
+        for manager in 0..3 {
+            world.play(&Run { manager, pause: DAY, skew: 0, up: [true, true], prune: false });
+            // They follow as the agent does: one that is impossible is passed over, one that is late is not.
+            let parent = if skew > 0 && manager == 0 { wrong - 1 } else { world.links.len() - 2 };
+            let parent = world.links[parent].clone();
+            let last = world.links.last_mut().unwrap();
+            (last.previous, last.sequence) = (Some(parent.digest), parent.sequence + 1);
+        }
+        let (child, parent) = (world.links[wrong].id, world.links[wrong - 1].id);
+        let expected = if told { vec![Break::ClockBehind { child, parent }] } else { Vec::new() };
+        assert_eq!(world.check().breaks, expected, "{skew}");
+    }
 }

@@ -1,0 +1,177 @@
+//! Wrong clocks, late spools, and writers with the managers' own signing key.
+
+use jiff::SignedDuration;
+use swarmdr_archive::SecretKey;
+
+use super::*;
+use crate::vault::memory::MemoryVault;
+
+const DAY: i64 = 24 * 60;
+
+/// Stores an archive at another time than it bears.
+async fn put_at(vault: &dyn Vault, archive: &Archive, at: i64) {
+    crate::vault::store_bytes(vault, archive.name.key(), &archive.bytes, minute(at)).await.unwrap();
+}
+
+async fn line(vault: &dyn Vault, key: &SecretKey, days: std::ops::Range<i64>) -> Vec<Archive> {
+    let mut line: Vec<Archive> = Vec::new();
+    for day in days {
+        line.push(following(line.last(), CLUSTER, day * DAY, key));
+        put(vault, line.last().unwrap()).await;
+    }
+    line
+}
+
+async fn latest(vault: &Arc<MemoryVault>, key: &SecretKey, filter: &Filter, now: i64) -> (BackupId, Vec<String>) {
+    let vaults: [Arc<dyn Vault>; 1] = [vault.clone()];
+    let latest = find_latest(&vaults, filter, &key.public().into(), minute(now)).await.unwrap();
+    (latest.head.manifest.id, latest.findings.lines())
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_for_one_backup() {
+    for (fooled, days_after) in [(false, 3), (true, 3), (true, 12), (true, 320)] {
+        let (key, vault) = (key(), Arc::new(vault("v")));
+        let genuine = line(vault.as_ref(), &key, 0..5).await;
+        let ahead = following(genuine.last(), CLUSTER, 305 * DAY + 7, &key);
+        put_at(vault.as_ref(), &ahead, if fooled { 305 * DAY + 7 } else { 5 * DAY }).await;
+        let (now_newest, said) = latest(&vault, &key, &Filter::default(), 5 * DAY).await;
+        let expected = if fooled { &ahead } else { &genuine[4] };
+        assert_eq!(now_newest, expected.name.id(), "{said:?}");
+        if !fooled {
+            assert!(said[0].contains("counts for nothing"), "{said:?}");
+            // Who has seen what is said of it and names it gets it.
+            let named = Filter { id: Some(ahead.name.id()), ..Filter::default() };
+            let (named, said) = latest(&vault, &key, &named, 5 * DAY).await;
+            assert!(named == ahead.name.id() && said[0].contains("counts for nothing"), "{said:?}");
+        }
+        // Right again: what comes next follows the newest that is possible.
+        let mut last = following(Some(expected), CLUSTER, 6 * DAY, &key);
+        for day in 7..7 + days_after {
+            put(vault.as_ref(), &last).await;
+            last = following(Some(&last), CLUSTER, day * DAY, &key);
+        }
+        put(vault.as_ref(), &last).await;
+        let (newest, said) = latest(&vault, &key, &Filter::default(), (7 + days_after) * DAY).await;
+        assert_eq!(newest, last.name.id(), "{fooled} {days_after} {said:?}");
+        assert_eq!(said.is_empty(), days_after == 320, "it is told while it bears the latest name: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_behind_for_one_backup() {
+    // A vault with a clock of its own, and a directory.
+    for stored in [5 * DAY, 3 * DAY + 5] {
+        let (key, vault) = (key(), Arc::new(vault("v")));
+        let genuine = line(vault.as_ref(), &key, 0..5).await;
+        let behind = following(genuine.last(), CLUSTER, 3 * DAY + 5, &key);
+        put_at(vault.as_ref(), &behind, stored).await;
+        let (newest, said) = latest(&vault, &key, &Filter::default(), 5 * DAY).await;
+        if stored == 5 * DAY {
+            assert_eq!(newest, behind.name.id(), "{said:?}");
+            assert!(said.len() == 1 && said[0].contains("the clock of a manager was wrong"), "{said:?}");
+        }
+        let next = following(Some(&behind), CLUSTER, 6 * DAY, &key);
+        put(vault.as_ref(), &next).await;
+        let (newest, said) = latest(&vault, &key, &Filter::default(), 6 * DAY).await;
+        assert_eq!((newest, said), (next.name.id(), Vec::new()));
+    }
+}
+
+#[tokio::test]
+async fn a_late_spool_is_honest_and_does_not_win() {
+    let (key, vault) = (key(), Arc::new(vault("v")));
+    let genuine = line(vault.as_ref(), &key, 0..5).await;
+    let spooled = following(Some(&genuine[1]), CLUSTER, 2 * DAY + 5, &key);
+    put_at(vault.as_ref(), &spooled, 4 * DAY + 60).await;
+    let (newest, said) = latest(&vault, &key, &Filter::default(), 5 * DAY).await;
+    assert_eq!((newest, said), (genuine[4].name.id(), Vec::new()));
+    // Where it is the last one, it is what there is.
+    let last = following(genuine.last(), CLUSTER, 5 * DAY, &key);
+    put_at(vault.as_ref(), &last, 6 * DAY).await;
+    let (newest, said) = latest(&vault, &key, &Filter::default(), 6 * DAY).await;
+    assert_eq!((newest, said), (last.name.id(), Vec::new()));
+    // Before it was stored nobody could have taken it.
+    let before = Filter { before: Some(minute(5 * DAY + 60)), ..Filter::default() };
+    assert_eq!(latest(&vault, &key, &before, 6 * DAY).await.0, genuine[4].name.id());
+}
+
+#[tokio::test]
+async fn with_the_signing_key_nobody_gets_before_the_break_in() {
+    let (key, vault) = (key(), Arc::new(vault("v")));
+    let genuine = line(vault.as_ref(), &key, 0..5).await;
+    let break_in = 4 * DAY + 400;
+    for n in 0..60_i64 {
+        // Between the genuine ones, just before the break-in, and far in the future; each follows the newest.
+        for made in [n * 90, break_in - n, break_in + (n + 1) * 10 * DAY] {
+            let mut lie = tagged(genuine.last(), made, 0xee, &key);
+            lie.sequence = u64::MAX;
+            put_at(vault.as_ref(), &lie, break_in + 2 * DAY).await;
+        }
+    }
+    let before = Filter { before: Some(minute(break_in)), ..Filter::default() };
+    let (chosen, said) = latest(&vault, &key, &before, break_in + 3 * DAY).await;
+    assert_eq!((chosen, said), (genuine[4].name.id(), Vec::new()));
+    // What bears a time that had not come when it was stored does not win without it either.
+    let (chosen, said) = latest(&vault, &key, &Filter::default(), break_in + 3 * DAY).await;
+    assert!(chosen.created_at() <= minute(break_in + 2 * DAY), "{chosen} {said:?}");
+    let young = Filter { after: Some(minute(break_in + DAY)), ..Filter::default() };
+    let vaults: [Arc<dyn Vault>; 1] = [vault.clone()];
+    let error = find_latest(&vaults, &young, &key.public().into(), minute(break_in + 3 * DAY)).await.unwrap_err();
+    assert!(error.to_string().contains("counts for nothing"), "no forged age is young enough: {error}");
+}
+
+#[tokio::test]
+async fn a_key_that_has_ended_counts_for_what_was_stored_before() {
+    let (stolen, new, vault) = (key(), key(), Arc::new(vault("v")));
+    let genuine = line(vault.as_ref(), &stolen, 0..5).await;
+    let until = minute(4 * DAY + 400);
+    let mut keys = TrustedKeys::from(new.public());
+    keys.insert_until(stolen.public(), Some(until));
+    let vaults: [Arc<dyn Vault>; 1] = [vault.clone()];
+    let find = async || find_latest(&vaults, &Filter::default(), &keys, minute(7 * DAY)).await.unwrap();
+    assert_eq!(find().await.head.manifest.id, genuine[4].name.id());
+    for (made, stored) in [(4 * DAY + 300, 5 * DAY), (5 * DAY, 5 * DAY), (4 * DAY + 399, 4 * DAY + 400)] {
+        put_at(vault.as_ref(), &tagged(genuine.last(), made, 0xee, &stolen), stored).await;
+    }
+    let latest = find().await;
+    assert_eq!(latest.head.manifest.id, genuine[4].name.id());
+    let said = latest.findings.lines();
+    assert!(said.len() == 3 && said.iter().all(|it| it.contains("is trusted for what was stored before")), "{said:?}");
+    // What the managers sign from now on follows what was genuine.
+    let next = following(genuine.last(), CLUSTER, 6 * DAY, &new);
+    put(vault.as_ref(), &next).await;
+    let latest = find().await;
+    assert_eq!((latest.head.manifest.id, latest.findings.lines().len()), (next.name.id(), 0));
+}
+
+#[tokio::test]
+async fn a_survey_accuses_nobody_of_what_clocks_and_spools_do() {
+    let (key, vault) = (key(), vault("v"));
+    let keys = TrustedKeys::from(key.public());
+    let genuine = line(&vault, &key, 0..5).await;
+    let ahead = following(genuine.last(), CLUSTER, 305 * DAY, &key);
+    put_at(&vault, &ahead, 5 * DAY).await;
+    let behind = following(genuine.last(), CLUSTER, 3 * DAY + 5, &key);
+    put_at(&vault, &behind, 6 * DAY).await;
+    put_at(&vault, &following(Some(&genuine[1]), CLUSTER, 2 * DAY + 5, &key), 6 * DAY + 300).await;
+    let mut last = following(Some(&behind), CLUSTER, 7 * DAY, &key);
+    for day in 8..12 {
+        put(&vault, &last).await;
+        last = following(Some(&last), CLUSTER, day * DAY, &key);
+    }
+    let filter = Filter::default();
+    let mut survey = Survey::new(&filter, &keys, minute(12 * DAY));
+    let mut visit = survey.vault(&vault).await;
+    let mut found = 0;
+    while visit.next().await.is_some() {
+        found += 1;
+    }
+    drop(visit);
+    assert_eq!(found, 11, "all but the impossible one");
+    let said = survey.end().findings;
+    let clocks = said.iter().filter(|it| it.contains("the clock of")).count();
+    assert!(said.len() == 2 && clocks == 2, "{said:?}");
+    let grace = SignedDuration::from_hours(1);
+    assert_eq!(order::GRACE, grace, "the times above are beyond it");
+}
