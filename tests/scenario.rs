@@ -17,7 +17,7 @@ pub const VAULT: &str = "s3://vault/prod";
 const BUCKET: &str = "vault";
 
 /// Where the agent's things are on a host.
-const CONFIG: &str = "/etc/swarmdr/agent.toml";
+pub const CONFIG: &str = "/etc/swarmdr/agent.toml";
 pub const CREDENTIALS: &str = "/etc/swarmdr/credentials";
 const SIGNING_KEY: &str = "/var/lib/swarmdr/keys/signing.key";
 /// Not on the managers: what opens the archives.

@@ -3,7 +3,7 @@
 //! Of each cluster in each vault the policy keeps some; the newest backup and the newest that was proven are kept
 //! whatever it says. Only good backups are removed: what is forged or damaged is for a person to look at. A version
 //! that is locked stays until its lock ends, and no credentials of an agent should be able to delete in a bucket at
-//! all, so there the plan is a lifecycle rule to be set once by the bucket's owner.
+//! all, so there the plan is only shown unless the owner asks for more.
 
 pub mod lifecycle;
 pub mod policy;
@@ -78,7 +78,7 @@ pub struct VaultPlan {
     pub cluster: String,
     /// Newest first.
     pub backups: Vec<Fate>,
-    /// The rule that does nearly the same, where the vault is a bucket.
+    /// The rule that clears up behind it, where the vault is a bucket.
     pub lifecycle: Option<serde_json::Value>,
     /// False where the plan is only shown: a bucket, unless versions are to be deleted one by one.
     pub acts: bool,
@@ -215,7 +215,7 @@ impl fmt::Display for PruneReport {
                 writeln!(f, "  {act:6}  {}  {:>10}  {}", fate.id, human_bytes(fate.size), why.join(", "))?;
             }
             if let Some(rule) = &plan.lifecycle {
-                writeln!(f, "  a lifecycle rule does this best, set once by the bucket's owner:")?;
+                writeln!(f, "  a lifecycle rule for the bucket, set once by its owner:")?;
                 writeln!(f, "{rule:#}")?;
                 writeln!(f, "  {}", lifecycle::CAVEAT)?;
             }

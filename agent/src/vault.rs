@@ -19,6 +19,7 @@ mod fetch;
 pub mod memory;
 mod object;
 pub mod object_name;
+mod renew;
 pub mod s3;
 pub mod settings;
 mod store;
@@ -35,6 +36,7 @@ pub use fetch::{Fetched, fetch, read_range};
 pub use object::{
     Checksum, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Placed, Tampering, Upload, Version, VersionRef,
 };
+pub use renew::{Renewed, renew};
 pub use settings::{SettingsError, Target, VaultSettings};
 pub use store::{Proof, Stored, store, store_bytes};
 
@@ -79,6 +81,9 @@ pub trait Vault: fmt::Debug + Send + Sync {
 
     /// Removes one version for good. A locked one is refused with [`VaultError::AccessDenied`].
     async fn delete_version(&self, version: &VersionRef) -> Result<(), VaultError>;
+
+    /// Lets the lock of one version hold until then; one that holds for longer already is an error, and stays.
+    async fn extend_lock(&self, version: &VersionRef, lock: Lock) -> Result<(), VaultError>;
 
     /// Tries to take the protection of one version away, as whoever has these credentials could. `Ok` means that it
     /// worked: only ever for an object that nobody needs.

@@ -5,10 +5,12 @@ client.py ENDPOINT user-data LAUNCH_TEMPLATE                   as an instance wo
 client.py ENDPOINT network                                     ids of a VPC and a subnet that are there
 client.py ENDPOINT create-secret NAME FILE                     its ARN
 client.py ENDPOINT parameter NAME                              its value
+client.py ENDPOINT metric-sum NAMESPACE NAME DIMENSION=VALUE      of the last day
 client.py ENDPOINT put-user-policy USER FILE                   with the keys of the environment
 """
 
 import base64
+import datetime
 import json
 import os
 import sys
@@ -69,6 +71,21 @@ def parameter(endpoint, name):
     return client("ssm", endpoint).get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
 
 
+def metric_sum(endpoint, namespace, name, dimension):
+    key, value = dimension.split("=", 1)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    points = client("cloudwatch", endpoint).get_metric_statistics(
+        Namespace=namespace,
+        MetricName=name,
+        Dimensions=[{"Name": key, "Value": value}],
+        StartTime=now - datetime.timedelta(days=1),
+        EndTime=now + datetime.timedelta(minutes=5),
+        Period=86400,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return sum(point["Sum"] for point in points)
+
+
 def put_user_policy(endpoint, user, path):
     with open(path, encoding="utf-8") as file:
         client("iam", endpoint).put_user_policy(UserName=user, PolicyName="tests", PolicyDocument=file.read())
@@ -76,7 +93,7 @@ def put_user_policy(endpoint, user, path):
 
 def main():
     endpoint, verb, *arguments = sys.argv[1:]
-    verbs = [create_stack, user_data, network, create_secret, parameter, put_user_policy]
+    verbs = [create_stack, user_data, network, create_secret, parameter, metric_sum, put_user_policy]
     answer = {verb.__name__.replace("_", "-"): verb for verb in verbs}[verb](endpoint, *arguments)
     print(answer if isinstance(answer, str) else json.dumps(answer))
 

@@ -153,6 +153,8 @@ async fn the_user_data_of_the_recovery_stack_brings_the_swarm_back() -> Result<(
     let left = manager.sh("ls /run/swarmdr-identity.* 2>/dev/null | wc -l; grep -rl AGE-SECRET-KEY /etc /root /var/lib/swarmdr /run 2>/dev/null | wc -l")?;
     assert_eq!(left, "0\n0", "the identity is still there");
 
+    sign_of_life(&moto, &manager)?;
+
     // Again, as after a reboot: nothing happens to a day of work.
     manager.create_secret("made-after-the-restore", b"x")?;
     let today = describe_swarm(&manager)?;
@@ -167,6 +169,32 @@ async fn the_user_data_of_the_recovery_stack_brings_the_swarm_back() -> Result<(
         let nodes = manager.docker(&["node", "ls", "--format", "{{.Hostname}} {{.Status}}"])?;
         Ok(nodes.lines().any(|line| line == "worker Ready").then_some(()))
     })
+}
+
+/// The alarm hears of backups whose signature was verified, and of nothing else.
+fn sign_of_life(moto: &Moto, host: &Host) -> Result<()> {
+    // The emulator makes no alarm of the template's.
+    let template = fs::read_to_string(shipped("vault.yaml"))?;
+    let alarm = template.split("Type: AWS::CloudWatch::Alarm").nth(1).context("no alarm")?;
+    for listens in
+        ["Namespace: swarmdr\n", "MetricName: SignedBackup\n", "- Name: Bucket\n", "TreatMissingData: breaching\n"]
+    {
+        ensure!(alarm.contains(listens), "the alarm does not hear: {listens}");
+    }
+    let heard = || moto.ask(&["metric-sum", "swarmdr", "SignedBackup", "Bucket=swarmdr-vault"]);
+    host.write_file("/root/sign-of-life", fs::read(shipped("sign-of-life"))?)?;
+    let wrapper = format!("#!/bin/sh\nexec /usr/bin/aws --endpoint-url {} \"$@\"\n", moto.endpoint());
+    host.write_file("/usr/local/bin/aws", wrapper)?;
+    host.sh("chmod 755 /usr/local/bin/aws")?;
+    let run = |age: &str| {
+        let environment = "AWS_ACCESS_KEY_ID=tests AWS_SECRET_ACCESS_KEY=tests AWS_DEFAULT_REGION=us-east-1";
+        host.run(&["sh", "-c", &format!("{environment} sh /root/sign-of-life swarmdr-vault {age}")])
+    };
+    let none = run("1s")?;
+    ensure!(!none.status.success() && heard()?.trim() == "0", "{none:?}: {}", heard()?);
+    let said = run("26h")?;
+    ensure!(said.status.success() && heard()?.trim() == "1.0", "{said:?}: {}", heard()?);
+    host.sh("rm /usr/local/bin/aws").map(drop)
 }
 
 fn create_recovery(moto: &Moto, site: &Site, secret: &str, restore_policy: &str) -> Result<Value> {

@@ -512,6 +512,7 @@ impl Faults {
         let plans = planned["plans"].as_array().context("a plan for each vault")?;
         let rule = plans.iter().find_map(|plan| plan["lifecycle"].as_object()).context("a rule for the bucket")?;
         assert_eq!(rule["Rules"][0]["Filter"]["Prefix"], "prod/");
+        assert!(!serde_json::to_string(rule)?.contains("\"Days\""), "nothing goes by its own age");
 
         let done = agent_json(&self.host, 0, &["prune", "--keep-last", "2"])?;
         assert_eq!((done["removed"].as_u64(), count()?.as_str()), (Some(1), "2"), "{done:#}");
@@ -535,10 +536,9 @@ fn lifecycle(rule: &serde_json::Map<String, Value>) -> Result<aws_sdk_s3::types:
     let number = |value: &Value| value.as_i64().and_then(|number| i32::try_from(number).ok());
     let mut configuration = BucketLifecycleConfiguration::builder();
     for rule in rule["Rules"].as_array().context("rules")? {
-        let expiration = &rule["Expiration"];
-        let expiration = LifecycleExpiration::builder()
-            .set_days(number(&expiration["Days"]))
-            .set_expired_object_delete_marker(expiration["ExpiredObjectDeleteMarker"].as_bool());
+        let marker = rule["Expiration"]["ExpiredObjectDeleteMarker"].as_bool();
+        let expiration =
+            marker.map(|marker| LifecycleExpiration::builder().expired_object_delete_marker(marker).build());
         let hidden = number(&rule["NoncurrentVersionExpiration"]["NoncurrentDays"]);
         let hidden = hidden.map(|days| NoncurrentVersionExpiration::builder().noncurrent_days(days).build());
         let parts = number(&rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]);
@@ -548,7 +548,7 @@ fn lifecycle(rule: &serde_json::Map<String, Value>) -> Result<aws_sdk_s3::types:
             .id(rule["ID"].as_str().context("an id")?)
             .status(ExpirationStatus::Enabled)
             .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
-            .expiration(expiration.build())
+            .set_expiration(expiration)
             .set_noncurrent_version_expiration(hidden)
             .set_abort_incomplete_multipart_upload(parts);
         configuration = configuration.rules(rule.build()?);

@@ -12,6 +12,8 @@ mod agent;
 mod attacks;
 #[path = "hostile/forge.rs"]
 mod forge;
+#[path = "hostile/signed.rs"]
+mod signed;
 
 use std::time::Instant;
 
@@ -252,13 +254,19 @@ async fn time_and_age_narrow_the_choice() -> Result<()> {
     let site = Site::new(Release::V20).await?;
     let genuine = forge::made_up(&site, 3)?;
     let agent = LocalAgent::new(&site)?;
-    scene(&site, "vault2", &genuine, 3).await?;
+    let two = scene(&site, "vault2", &genuine, 2).await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let before = jiff::Timestamp::now().to_string();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    two.writer.put_locked(&format!("prod/{}", genuine[2].key), &genuine[2].bytes, two.lock).await?;
     let run = |args: &[&str]| agent.run(&site, "s3://vault2/prod", args);
-    let before = genuine[2].created_at();
     let ran = run(&["verify", "--latest", "--before", &before])?;
     ensure!(ran.exit == 0 && ran.stdout.contains(&genuine[1].id()), "{ran:?}");
     let ran = run(&["list", "--before", &before])?;
     ensure!(count(&serde_json::from_str(&ran.stdout)?, "/backups") == 2, "{ran:?}");
+    // A time that a name bears is a claim: what was stored later is not from before it.
+    let ran = run(&["verify", "--latest", "--before", &genuine[2].created_at()])?;
+    ensure!(ran.exit == 5 && ran.stderr.contains("name its id"), "{ran:?}");
     // They were made three, two and one hours ago.
     let ran = run(&["verify", "--latest", "--max-age", "2h"])?;
     ensure!(ran.exit == 0 && ran.stdout.contains(&genuine[2].id()), "{ran:?}");

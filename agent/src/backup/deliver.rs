@@ -19,7 +19,7 @@ use crate::{
     shutdown::Shutdown,
     signing,
     spool::{self, Spool, Spooled},
-    vault::{VaultError, catalog::order::SKEW},
+    vault::{VaultError, catalog::order::SKEW, renew},
     vaults::{self, Archive, Connected, Kept},
 };
 
@@ -124,6 +124,20 @@ impl Courier {
             self.attention.extend(judged);
         }
         Ok(())
+    }
+
+    /// Keeps the newest good backup of each vault locked, whether or not a new one comes now. Answers with what was done;
+    /// what failed is no reason to make no backup.
+    pub async fn renew_locks(&mut self, cluster: &str) -> Vec<String> {
+        let mut done = Vec::new();
+        for route in self.routes.iter().filter(|route| route.trouble.is_none()) {
+            match renew(route.to.vault.as_ref(), Some(cluster), &self.keys, self.now).await {
+                Ok(renewed) => done.extend(renewed.iter().map(ToString::to_string)),
+                Err(error) => self.attention.push(format!("the lock of the newest backup was not renewed: {error}")),
+            }
+        }
+        done.iter().for_each(|line| tracing::info!("{line}"));
+        done
     }
 
     /// The newest backups of the cluster over all vaults that answer.

@@ -61,17 +61,18 @@ impl Backup<'_> {
     pub async fn prepare(&self, request: Request) -> Result<Step> {
         let config = self.config;
         let recipients = parse_recipients(config)?;
-        signing::require_believed(config, self.now)?;
         let engine = Engine::at(&config.engine.socket);
         let facts = engine.facts().await?;
         let control = EngineControl::connect(config).await?;
         plan::check_manager(&facts)?;
+        signing::require_believed(config, self.now)?;
         let (own, cluster) = (&facts.swarm.node_id, &facts.swarm.cluster_id);
 
         let mut courier = Courier::open(self).await?;
         courier.attention.extend(unfinished::in_data_root(&facts.data_root));
         let sent = if request.dry_run { Vec::new() } else { courier.send_waiting().await? };
         let chain = self.look_into_vaults(&mut courier, cluster).await?;
+        let renewed = if request.dry_run { Vec::new() } else { courier.renew_locks(cluster).await };
         let view = engine.manager_witness().await?;
         let mut managers = Managers::of(&view.nodes);
         managers.probe(own).await;
@@ -88,6 +89,7 @@ impl Backup<'_> {
             Seen { facts: &facts, view: &view, managers: &managers, addresses: &addresses, now: self.now, random };
         let mut plan = BackupPlan::make(config, &seen, request.allow_quorum_loss)?;
         plan.notes.extend(turn);
+        plan.notes.extend(renewed);
         let fitness = Fitness::of(&plan.state_dir)?;
         check_space(&plan, fitness.allocated)?;
         plan.notes.extend(fitness.mounted);

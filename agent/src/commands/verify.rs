@@ -25,7 +25,11 @@ use crate::{
     scratch::Scratch,
     source::{Choice, Source, admitted},
     swarm::UnlockKey,
-    vault::catalog::{Filter, Survey},
+    vault::{
+        Renewed,
+        catalog::{Filter, Survey},
+        renew,
+    },
     vaults,
     watch::{Ended, Watch},
 };
@@ -59,11 +63,15 @@ async fn verify(context: &Context, args: &VerifyArgs) -> Result<Report> {
         unlock_key: args.unlock.read(&context.loaded.config)?,
     };
     let one = args.choice.file.is_some() || args.choice.latest || args.choice.id.is_some();
-    if one {
-        verifier.one(&Choice::of(&args.choice, context.now)).await
+    let mut report = if one {
+        verifier.one(&Choice::of(&args.choice, context.now)).await?
     } else {
-        verifier.all(&admitted(&args.choice.among, context.now)).await
+        verifier.all(&admitted(&args.choice.among, context.now)).await?
+    };
+    if args.choice.file.is_none() {
+        verifier.renew(args.choice.among.cluster.as_deref(), &mut report).await?;
     }
+    Ok(report)
 }
 
 struct Verifier<'a> {
@@ -77,7 +85,7 @@ impl Verifier<'_> {
     async fn one(&self, choice: &Choice) -> Result<Report> {
         let found = Source::find(&self.context.loaded.config, choice, &self.keys, self.context.now).await?;
         let result = self.check(&found.source, &found.head).await?;
-        Ok(Report { results: vec![result], findings: found.findings })
+        Ok(Report { results: vec![result], findings: found.findings, renewed: Vec::new() })
     }
 
     async fn all(&self, filter: &Filter) -> Result<Report> {
@@ -90,7 +98,21 @@ impl Verifier<'_> {
                 results.push(self.check(&source, &found.head).await?);
             }
         }
-        Ok(Report { results, findings: survey.end().findings })
+        Ok(Report { results, findings: survey.end().findings, renewed: Vec::new() })
+    }
+
+    /// The weekly look keeps the last backup locked, also when nobody makes new ones. Who may only read is told when a
+    /// lock needs it.
+    async fn renew(&self, cluster: Option<&str>, report: &mut Report) -> Result<()> {
+        for connected in vaults::connect(&self.context.loaded.config).await? {
+            match renew(connected.vault.as_ref(), cluster, &self.keys, self.context.now).await {
+                Ok(renewed) => report.renewed.extend(renewed),
+                // That it does not answer was told above.
+                Err(error) if error.is_transient() => {}
+                Err(error) => report.findings.push(format!("the lock of the newest backup was not renewed: {error}")),
+            }
+        }
+        Ok(())
     }
 
     async fn check(&self, source: &Source, head: &Head) -> Result<Checked> {
@@ -151,6 +173,8 @@ impl Verifier<'_> {
 struct Report {
     results: Vec<Checked>,
     findings: Vec<String>,
+    /// Locks of the newest good backups that hold for longer now.
+    renewed: Vec<Renewed>,
 }
 
 #[derive(Debug, Serialize)]
@@ -259,6 +283,9 @@ impl fmt::Display for Report {
         }
         if self.results.is_empty() {
             writeln!(f, "No backup to verify.")?;
+        }
+        for renewed in &self.renewed {
+            writeln!(f, "  {}", plain(&renewed.to_string()))?;
         }
         for finding in &self.findings {
             writeln!(f, "! {}", plain(finding))?;

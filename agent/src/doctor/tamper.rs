@@ -18,7 +18,9 @@ const SHORTER: SignedDuration = SignedDuration::from_mins(1);
 const CONTENT: &[u8] = b"swarmdr-agent doctor tries on this object what must not be possible. It holds nothing.\n";
 
 /// Nothing for a vault that does not lock: that is told elsewhere.
-pub async fn check(vault: &dyn Vault, now: Timestamp) -> Vec<Check> {
+///
+/// `can_deny` says that the server knows the condition with which a policy forbids to cover a key: AWS does.
+pub async fn check(vault: &dyn Vault, now: Timestamp, can_deny: bool) -> Vec<Check> {
     if vault.lock_policy().is_none() {
         return Vec::new();
     }
@@ -37,6 +39,7 @@ pub async fn check(vault: &dyn Vault, now: Timestamp) -> Vec<Check> {
         checks.push(judge(name, what, vault.tamper(&at, how).await));
     }
     checks.push(hide(vault.tamper(&at, Tampering::Hide).await));
+    checks.push(overlay(vault, &at, can_deny).await);
     checks.insert(0, held(vault, &at, lock).await);
     checks
 }
@@ -81,6 +84,33 @@ fn hide(answer: Result<(), VaultError>) -> Check {
     }
 }
 
+const COVERED: &str = "these credentials can put versions on top of backups; a restore sees through them";
+
+/// Nothing is lost below a version on top, until a rule of the bucket removes what has been covered for long enough.
+async fn overlay(vault: &dyn Vault, at: &VersionRef, can_deny: bool) -> Check {
+    const NAME: &str = "vault.overlay";
+    let laid_before = vault.list_versions(&at.key, None).await.map(|page| {
+        let versions = page.versions.iter().filter(|version| version.at.key == at.key && !version.is_delete_marker);
+        versions.count() > 1
+    });
+    // What an earlier run could do needs no further version.
+    let answer = match laid_before {
+        Ok(true) => Ok(()),
+        Ok(false) => vault.tamper(at, Tampering::Overlay).await,
+        Err(error) => Err(error),
+    };
+    match answer {
+        Ok(()) if can_deny => Check::warn(NAME, COVERED).fix(
+            "let the bucket's policy deny s3:PutObject without If-None-Match (policy-bucket.json), and let no lifecycle \
+             rule remove covered versions sooner than the backups themselves",
+        ),
+        // Nothing to be done about it there, but to know what a rule would do.
+        Ok(()) => Check::ok(NAME, format!("{COVERED}; no lifecycle rule may remove covered versions")),
+        Err(error) if error.is_transient() => Check::failed(NAME, &error.into()),
+        Err(_) => Check::ok(NAME, "cannot put versions on top of backups"),
+    }
+}
+
 /// Last, although it is told first: the object is still there and as well locked as before.
 async fn held(vault: &dyn Vault, at: &VersionRef, before: Lock) -> Check {
     const NAME: &str = "vault.lock";
@@ -118,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn one_object_serves_until_its_lock_ends() {
         let vault = Arc::new(MemoryVault::new("v", Some(LockPolicy { mode: LockMode::Compliance, days: 2 })));
-        let checks = check(vault.as_ref(), now()).await;
+        let checks = check(vault.as_ref(), now(), true).await;
         let expected = [
             ("vault.lock", Level::Ok),
             ("vault.delete", Level::Ok),
@@ -127,22 +157,24 @@ mod tests {
             ("vault.shorten-bypass", Level::Ok),
             // Memory lets everybody hide.
             ("vault.hide", Level::Warn),
+            ("vault.overlay", Level::Warn),
         ];
         assert_eq!(levels(&checks), expected, "{checks:#?}");
         let objects = async || {
             let page = vault.list_versions(DOCTOR, None).await.expect("lists");
             page.versions.iter().filter(|version| !version.is_delete_marker).count()
         };
-        check(vault.as_ref(), now() + SignedDuration::from_hours(24)).await;
-        assert_eq!(objects().await, 1);
-        check(vault.as_ref(), now() + SignedDuration::from_hours(47)).await;
+        check(vault.as_ref(), now() + SignedDuration::from_hours(24), true).await;
+        // It, and what was laid on top of it once.
         assert_eq!(objects().await, 2);
+        check(vault.as_ref(), now() + SignedDuration::from_hours(47), true).await;
+        assert_eq!(objects().await, 4);
     }
 
     #[tokio::test]
     async fn a_vault_that_gives_way_is_told_in_red() {
         let vault = MemoryVault::new("v", Some(LockPolicy { mode: LockMode::Governance, days: 2 })).with_bypass();
-        let checks = check(&vault, now()).await;
+        let checks = check(&vault, now(), false).await;
         let failed: Vec<_> = checks.iter().filter(|check| check.level == Level::Fail).map(|it| &*it.name).collect();
         assert_eq!(failed, ["vault.lock", "vault.bypass"], "{checks:#?}");
         assert!(checks[2].found.contains("these credentials can delete a locked version"), "{checks:#?}");
@@ -150,6 +182,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_vault_without_locks_is_not_tried() {
-        assert_eq!(check(&MemoryVault::new("v", None), now()).await, []);
+        assert_eq!(check(&MemoryVault::new("v", None), now(), true).await, []);
     }
 }

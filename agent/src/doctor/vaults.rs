@@ -54,7 +54,7 @@ pub async fn check(
         diagnosis.add(Check::ok("vault.ready", what_is_ready(vault.lock_policy())).of(of));
         diagnosis.add(mode(vault.lock_policy()).of(of));
         diagnosis.add(clock(vault.as_ref()).await.of(of));
-        for found in tamper::check(vault.as_ref(), now).await {
+        for found in tamper::check(vault.as_ref(), now, settings.endpoint.is_none()).await {
             diagnosis.add(found.of(of));
         }
         diagnosis.add(unfinished(vault.as_ref()).await.of(of));

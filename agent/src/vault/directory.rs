@@ -17,8 +17,8 @@ use nix::unistd::{AccessFlags, access};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::{
-    Checksum, Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError,
-    Version, VersionRef,
+    Checksum, Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault,
+    VaultError, Version, VersionRef,
 };
 
 /// What every object of a vault without versions has as its version id.
@@ -154,11 +154,19 @@ impl Vault for DirectoryVault {
         publish::sync_directory(path.parent().unwrap_or(&self.root)).map_err(failed)
     }
 
+    async fn extend_lock(&self, version: &VersionRef, _: Lock) -> Result<(), VaultError> {
+        Err(VaultError::Other {
+            vault: self.address.clone(),
+            action: format!("extend the lock of `{}`", version.key),
+            detail: "a directory has no locks".into(),
+        })
+    }
+
     /// A file has no lock to shorten and no version to hide it below.
     async fn tamper(&self, version: &VersionRef, how: Tampering) -> Result<(), VaultError> {
         match how {
             Tampering::Delete { .. } => self.delete_version(version).await,
-            Tampering::Shorten { .. } | Tampering::Hide => Err(VaultError::Other {
+            Tampering::Shorten { .. } | Tampering::Hide | Tampering::Overlay => Err(VaultError::Other {
                 vault: self.address.clone(),
                 action: format!("change the lock of `{}`", version.key),
                 detail: "a directory has no locks".into(),

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError, VersionRef,
+    Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError,
+    VersionRef,
 };
 
 /// A call about to be made, as the deciding function sees it.
@@ -20,6 +21,7 @@ pub enum Call {
     List { under: String },
     Open { at: VersionRef, range: Range<u64> },
     Delete { at: VersionRef },
+    ExtendLock { at: VersionRef },
     Tamper { at: VersionRef, how: Tampering },
     Clock,
     Unfinished,
@@ -111,6 +113,11 @@ impl Vault for FaultyVault {
 
     async fn delete_version(&self, version: &VersionRef) -> Result<(), VaultError> {
         under!((self.decide)(&Call::Delete { at: version.clone() }), self.inner.delete_version(version).await)
+    }
+
+    async fn extend_lock(&self, version: &VersionRef, lock: Lock) -> Result<(), VaultError> {
+        let call = Call::ExtendLock { at: version.clone() };
+        under!((self.decide)(&call), self.inner.extend_lock(version, lock).await)
     }
 
     async fn tamper(&self, version: &VersionRef, how: Tampering) -> Result<(), VaultError> {

@@ -25,6 +25,8 @@ pub struct MemoryVault {
     policy: Option<LockPolicy>,
     /// Whoever asks may bypass a governance lock.
     lets_bypass: bool,
+    /// Whoever asks may change no lock.
+    is_read_only: bool,
     state: Mutex<State>,
 }
 
@@ -46,13 +48,25 @@ struct Entry {
 
 impl MemoryVault {
     pub fn new(name: &str, policy: Option<LockPolicy>) -> MemoryVault {
-        MemoryVault { address: format!("memory://{name}"), policy, lets_bypass: false, state: Mutex::default() }
+        MemoryVault {
+            address: format!("memory://{name}"),
+            policy,
+            lets_bypass: false,
+            is_read_only: false,
+            state: Mutex::default(),
+        }
     }
 
     /// One whose users may bypass governance locks.
     #[must_use]
     pub fn with_bypass(self) -> MemoryVault {
         MemoryVault { lets_bypass: true, ..self }
+    }
+
+    /// One whose users may only read.
+    #[must_use]
+    pub fn read_only(self) -> MemoryVault {
+        MemoryVault { is_read_only: true, ..self }
     }
 
     /// Takes the lock of a version off if `may` says so.
@@ -231,11 +245,31 @@ impl Vault for MemoryVault {
         Ok(())
     }
 
+    async fn extend_lock(&self, version: &VersionRef, lock: Lock) -> Result<(), VaultError> {
+        let mut state = self.state();
+        let entry =
+            state.keys.get_mut(&version.key).and_then(|entries| entries.iter_mut().find(|it| it.id == version.id));
+        let entry = entry.ok_or_else(|| self.not_found(&version.key))?;
+        if self.is_read_only || entry.lock.is_some_and(|held| !lock.covers(&held)) {
+            return Err(VaultError::AccessDenied {
+                vault: self.address.clone(),
+                action: format!("extend the lock of `{}`", version.key),
+                detail: "it holds for longer, or these credentials only read".into(),
+            });
+        }
+        entry.lock = Some(lock);
+        Ok(())
+    }
+
     async fn tamper(&self, version: &VersionRef, how: Tampering) -> Result<(), VaultError> {
         let bypasses = |bypass, lock: &Lock| bypass && self.lets_bypass && lock.mode == LockMode::Governance;
         match how {
             Tampering::Hide => {
                 self.hide(&version.key);
+                Ok(())
+            }
+            Tampering::Overlay => {
+                self.overlay(&version.key, "laid on top");
                 Ok(())
             }
             Tampering::Delete { bypass } => {

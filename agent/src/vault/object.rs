@@ -151,6 +151,8 @@ pub enum Tampering {
     Shorten { until: Timestamp, bypass: bool },
     /// Lay a delete marker on its key.
     Hide,
+    /// Lay another version on its key.
+    Overlay,
 }
 
 /// One line of a listing.

@@ -25,7 +25,8 @@ use jiff::Timestamp;
 
 use super::settings::S3Target;
 use super::{
-    Content, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError, VersionRef,
+    Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError,
+    VersionRef,
 };
 
 #[derive(Debug)]
@@ -94,6 +95,10 @@ impl Vault for S3Vault {
 
     async fn delete_version(&self, version: &VersionRef) -> Result<(), VaultError> {
         self.delete(version).await
+    }
+
+    async fn extend_lock(&self, version: &VersionRef, lock: Lock) -> Result<(), VaultError> {
+        self.put_retention(version, lock, false, "extend the lock of").await
     }
 
     async fn tamper(&self, version: &VersionRef, how: Tampering) -> Result<(), VaultError> {

@@ -17,6 +17,8 @@ pub struct LocalAgent {
     dir: TempDir,
     proxy: LossyProxy,
     pub identity: String,
+    /// As the configuration has it.
+    pub trusted_keys: String,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,8 @@ impl LocalAgent {
             format!("[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"),
         )?;
         let identity = identity.to_str().context("a temporary path is UTF-8")?.to_owned();
-        Ok(Self { dir, proxy: LossyProxy::start(site.rgw.reach())?, identity })
+        let trusted_keys = format!("[\"{}\"]", site.public_key);
+        Ok(Self { dir, proxy: LossyProxy::start(site.rgw.reach())?, identity, trusted_keys })
     }
 
     /// With `--json`, on one vault.
@@ -48,8 +51,17 @@ impl LocalAgent {
         self.run_with(site, &[url.to_owned()], args)
     }
 
+    /// As a program reads it, on one vault.
+    pub fn plain(&self, site: &Site, url: &str, args: &[&str]) -> Result<Ran> {
+        self.spawn(site, &[url.to_owned()], args)
+    }
+
     /// With `--json`, on several vaults.
     pub fn run_with(&self, site: &Site, urls: &[String], args: &[&str]) -> Result<Ran> {
+        self.spawn(site, urls, &[args, &["--json"]].concat())
+    }
+
+    fn spawn(&self, site: &Site, urls: &[String], args: &[&str]) -> Result<Ran> {
         let config = self.dir.path().join("agent.toml");
         fs::write(&config, self.config(site, urls))?;
         let before = self.proxy.seen().len();
@@ -57,7 +69,6 @@ impl LocalAgent {
             .arg("--config")
             .arg(&config)
             .args(args)
-            .arg("--json")
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("TMPDIR", self.dir.path())
@@ -93,8 +104,8 @@ impl LocalAgent {
     fn config(&self, site: &Site, urls: &[String]) -> String {
         let dir = self.dir.path().display();
         let mut text = format!(
-            "state_dir = \"{dir}/state\"\nrecipients = [\"{}\"]\ntrusted_keys = [\"{}\"]\n",
-            site.recipient, site.public_key
+            "state_dir = \"{dir}/state\"\nrecipients = [\"{}\"]\ntrusted_keys = {}\n",
+            site.recipient, self.trusted_keys
         );
         for url in urls {
             text += &format!(

@@ -104,6 +104,7 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/by-hand.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/aws/vault.yaml"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/aws/recovery.yaml"),
+    ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/aws/sign-of-life"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/monitoring/swarmdr-alerts.yml"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/monitoring/swarmdr-dashboard.json"),
     ("-rw-r--r--", "/usr/share/fish/vendor_completions.d/swarmdr-agent.fish"),

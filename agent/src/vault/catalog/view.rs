@@ -49,6 +49,11 @@ impl View {
         order::newest(&self.places, |_| true, now)
     }
 
+    /// The newest that an engine comes up with, or of all if it comes up with none.
+    pub fn newest_usable(&self, now: Timestamp) -> Option<usize> {
+        order::newest(&self.places, |index| is_usable(&self.entries[index].1), now).or_else(|| self.newest(now))
+    }
+
     /// The one whose age counts: that it is the newest of them is claimed by nobody from the future.
     pub fn freshest(&self, now: Timestamp) -> Option<&Place> {
         self.places.iter().filter(|place| place.is_past(now)).max_by_key(|place| place.id)

@@ -5,19 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
-use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockRetention, ObjectLockRetentionMode};
 use jiff::Timestamp;
 
 use super::{S3Vault, client};
-use crate::vault::{LockMode, Tampering, VaultError, VersionRef};
+use crate::vault::{Lock, LockMode, Tampering, VaultError, VersionRef};
 
 impl S3Vault {
     pub(super) async fn try_tampering(&self, version: &VersionRef, how: Tampering) -> Result<(), VaultError> {
         match how {
             Tampering::Delete { bypass } => self.try_delete(version, Some(&version.id), bypass).await,
             Tampering::Hide => self.try_delete(version, None, false).await,
-            Tampering::Shorten { until, bypass } => self.try_shorten(version, until, bypass).await,
+            Tampering::Shorten { until, bypass } => {
+                let lock = Lock { mode: self.target.lock.mode, until };
+                self.put_retention(version, lock, bypass, "shorten the lock of").await
+            }
+            Tampering::Overlay => self.try_overlay(&version.key).await,
         }
     }
 
@@ -36,13 +40,37 @@ impl S3Vault {
         Ok(())
     }
 
-    async fn try_shorten(&self, version: &VersionRef, until: Timestamp, bypass: bool) -> Result<(), VaultError> {
-        let mode = match self.target.lock.mode {
+    /// As a put of the agent, without its condition that the key is free.
+    async fn try_overlay(&self, key: &str) -> Result<(), VaultError> {
+        self.client
+            .put_object()
+            .bucket(&self.target.bucket)
+            .key(self.full_key(key))
+            .body(ByteStream::from_static(b"laid on top by swarmdr-agent doctor\n"))
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.target.kms_key_id.clone())
+            .customize()
+            .config_override(client::one_attempt())
+            .send()
+            .await
+            .map_err(|error| self.error("lay a version on", key, error))?;
+        Ok(())
+    }
+
+    pub(super) async fn put_retention(
+        &self,
+        version: &VersionRef,
+        lock: Lock,
+        bypass: bool,
+        action: &str,
+    ) -> Result<(), VaultError> {
+        let mode = match lock.mode {
             LockMode::Compliance => ObjectLockRetentionMode::Compliance,
             LockMode::Governance => ObjectLockRetentionMode::Governance,
         };
-        let retention =
-            ObjectLockRetention::builder().mode(mode).retain_until_date(DateTime::from_secs(until.as_second())).build();
+        let until = DateTime::from_secs(lock.until.as_second());
+        let retention = ObjectLockRetention::builder().mode(mode).retain_until_date(until).build();
         self.client
             .put_object_retention()
             .bucket(&self.target.bucket)
@@ -55,7 +83,7 @@ impl S3Vault {
             .config_override(client::one_attempt())
             .send()
             .await
-            .map_err(|error| self.error("shorten the lock of", &version.key, error))?;
+            .map_err(|error| self.error(action, &version.key, error))?;
         Ok(())
     }
 

@@ -1,0 +1,140 @@
+//! Keeps the last good backup locked when no new ones come: locks end, and silence must not end a history.
+//!
+//! Of each cluster in a vault the newest backup that an engine comes up with has its lock extended to the full length
+//! when less than half of it is left. Nothing else is renewed, so that old ones can go as the policy says. Whoever can
+//! make backups may do it; nobody can undo it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use swarmdr_archive::{BackupId, TrustedKeys};
+
+use super::catalog::{self, Bounds, Filter, Strays, clusters_of};
+use super::{Lock, Vault, VaultError, VersionRef};
+
+/// A lock that holds for longer now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Renewed {
+    pub vault: String,
+    pub id: BackupId,
+    pub lock: Lock,
+}
+
+impl fmt::Display for Renewed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Renewed { vault, id, lock } = self;
+        write!(f, "{vault}: the lock of {id}, the newest good backup there, was renewed until {}", lock.until)
+    }
+}
+
+/// Renews what needs it, of each cluster that the filter admits.
+pub async fn renew(
+    vault: &dyn Vault,
+    cluster: Option<&str>,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Result<Vec<Renewed>, VaultError> {
+    let mut renewed = Vec::new();
+    if vault.lock_policy().is_none() {
+        return Ok(renewed);
+    }
+    let filter = Filter { cluster: cluster.map(str::to_owned), ..Filter::default() };
+    for cluster in clusters_of(vault, &filter).await?.names {
+        let found = (Bounds::default(), &mut Strays::default());
+        // What else lies there is told by whoever looks for it.
+        let view = catalog::view(vault, &cluster, &Filter::default(), keys, now, found, |_| Ok(())).await?;
+        let Some(index) = view.newest_usable(now) else { continue };
+        let (entry, head) = &view.entries[index];
+        let lock = renew_version(vault, &entry.at, now).await?;
+        renewed.extend(lock.map(|lock| Renewed { vault: vault.address().to_owned(), id: head.manifest.id, lock }));
+    }
+    Ok(renewed)
+}
+
+/// Answers with the new lock, if the old one was nearer to its end than to its beginning.
+async fn renew_version(vault: &dyn Vault, at: &VersionRef, now: Timestamp) -> Result<Option<Lock>, VaultError> {
+    let Some(policy) = vault.lock_policy() else { return Ok(None) };
+    let whole = policy.lock_from(now);
+    let half = whole.until.duration_since(now) / 2;
+    let held = vault.head(at).await?.lock;
+    if held.is_some_and(|held| held.until.duration_since(now) >= half) {
+        return Ok(None);
+    }
+    // The mode stays: it is for whoever put the object to say.
+    let wanted = Lock { mode: held.map_or(whole.mode, |held| held.mode), ..whole };
+    let answer = vault.extend_lock(at, wanted).await;
+    // Another manager may have done it at the same moment, or the answer was lost: what holds now counts.
+    match vault.head(at).await?.lock {
+        Some(now_held) if now_held.until.duration_since(now) >= half => Ok(Some(now_held)),
+        found => Err(answer.err().unwrap_or_else(|| VaultError::LockDropped {
+            vault: vault.address().into(),
+            key: at.key.clone(),
+            asked: wanted,
+            found,
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::SignedDuration;
+    use swarmdr_archive::manifest::Proof;
+
+    use super::*;
+    use crate::vault::catalog::find_latest;
+    use crate::vault::catalog::testing::{CLUSTER, archive, archive_with, key, minute, put, vault};
+
+    fn day(day: i64) -> Timestamp {
+        minute(day * 24 * 60)
+    }
+
+    #[tokio::test]
+    async fn a_vault_without_backups_for_a_hundred_days_still_restores() {
+        let (key, vault) = (key(), Arc::new(vault("v")));
+        let keys = TrustedKeys::from(key.public());
+        let (old, newest) = (archive(CLUSTER, -24 * 60, &key), archive(CLUSTER, 0, &key));
+        for archive in [&old, &newest] {
+            put(vault.as_ref(), archive).await;
+        }
+        let mut renewed = 0;
+        // The weekly verify.
+        for week in 1..=15 {
+            renewed += renew(vault.as_ref(), None, &keys, day(7 * week)).await.unwrap().len();
+        }
+        assert_eq!(renewed, 5, "a lock of thirty days, each time when less than half of it was left");
+        let vaults: [Arc<dyn Vault>; 1] = [vault.clone()];
+        let latest = find_latest(&vaults, &Filter::default(), &keys, day(105)).await.unwrap();
+        assert_eq!(latest.head.manifest.id, newest.name.id());
+        let lock = vault.head(&latest.at).await.unwrap().lock.unwrap();
+        assert!(lock.until >= day(105) + SignedDuration::from_hours(15 * 24), "{lock:?}");
+        // Older ones go as they should.
+        let page = vault.list_versions(&old.name.key(), None).await.unwrap();
+        assert!(vault.head(&page.versions[0].at).await.unwrap().lock.unwrap().until < day(31));
+    }
+
+    #[tokio::test]
+    async fn the_newest_that_works_is_renewed_and_none_that_holds_for_long() {
+        let (key, vault) = (key(), vault("v"));
+        let keys = TrustedKeys::from(key.public());
+        let works = archive_with(CLUSTER, 0, &key, Proof::Proven);
+        put(&vault, &works).await;
+        put(&vault, &archive_with(CLUSTER, 24 * 60, &key, Proof::Unproven)).await;
+        assert_eq!(renew(&vault, Some(CLUSTER), &keys, day(15)).await.unwrap(), []);
+        let renewed = renew(&vault, Some(CLUSTER), &keys, day(16)).await.unwrap();
+        assert_eq!((renewed.len(), renewed[0].id, renewed[0].lock.until), (1, works.name.id(), day(46)));
+        assert_eq!(renew(&vault, Some(CLUSTER), &keys, day(16)).await.unwrap(), [], "once is enough");
+    }
+
+    #[tokio::test]
+    async fn who_may_only_read_is_told_when_it_matters() {
+        let (key, vault) = (key(), vault("v").read_only());
+        let keys = TrustedKeys::from(key.public());
+        put(&vault, &archive(CLUSTER, 0, &key)).await;
+        assert_eq!(renew(&vault, None, &keys, day(14)).await.unwrap(), []);
+        let error = renew(&vault, None, &keys, day(16)).await.unwrap_err();
+        assert!(error.to_string().contains("extend the lock"), "{error}");
+    }
+}
