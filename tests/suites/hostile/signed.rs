@@ -132,7 +132,7 @@ fn told_apart(
     let rows = report(&listed.stdout)?["backups"].clone();
     ensure!(listed.exit == 0 && rows.as_array().map(Vec::len) == Some(3) && rows[0]["id"] == newest, "{listed:?}");
     for verb in ["verify", "inspect"] {
-        let ran = run(&[verb, "--latest", "--before", &before, "--identity", &agent.identity])?;
+        let ran = run(&[verb, "--latest", "--before", &before])?;
         ensure!(ran.exit == 0 && ran.stdout.contains(&newest), "{ran:?}");
     }
     // What was stored late, or bears a time that has not come, keeps no policy from what is genuine.
@@ -143,7 +143,7 @@ fn told_apart(
             let fate = fates.iter().find(|fate| fate["id"] == backup.id()).context("is planned for")?;
             ensure!(fate["act"] == "keep", "{fate:#}");
         }
-        let ran = run(&["verify", "--latest", "--identity", &agent.identity])?;
+        let ran = run(&["verify", "--latest"])?;
         ensure!(ran.stdout.contains(&newest) && ran.stdout.contains(lie.said), "{ran:?}");
         // Nor does it make anything younger than it is: not for a range, nor for who watches.
         let young = run(&["list", "--max-age", "20m"])?;
@@ -178,7 +178,7 @@ async fn a_late_spool_is_told_and_accuses_nobody() -> Result<()> {
     ensure!(rows.iter().any(|row| row["id"] == late.id() && row["late"] == true), "{listed:?}");
     let accused = ["in no vault", "does not follow"].iter().any(|it| found["findings"].to_string().contains(it));
     ensure!(!accused, "{found:#}");
-    let ran = run(&["verify", "--latest", "--identity", &agent.identity])?;
+    let ran = run(&["verify", "--latest"])?;
     ensure!(ran.exit == 0 && ran.stdout.contains(&genuine[2].id()), "{ran:?}");
     let before = run(&["list", "--before", &then])?;
     ensure!(report(&before.stdout)?["backups"].as_array().map(Vec::len) == Some(3), "{before:?}");
