@@ -248,8 +248,111 @@ async fn newest_in(
 
 #[cfg(test)]
 mod tests {
+    use swarmdr_archive::manifest::Proof;
+
     use super::*;
-    use crate::doctor::Level;
+    use crate::{
+        doctor::Level,
+        vault::{
+            catalog::testing::{Archive, CLUSTER, archive_with, key, minute, put, vault},
+            memory::MemoryVault,
+        },
+    };
+
+    const DAY: i64 = 24 * 60;
+
+    /// A host that made some backups, and the vaults that it looks into.
+    struct Scene {
+        dir: tempfile::TempDir,
+        key: swarmdr_archive::SecretKey,
+        vaults: Vec<Arc<MemoryVault>>,
+    }
+
+    impl Scene {
+        fn new(names: &[&str]) -> Self {
+            let vaults = names.iter().map(|name| Arc::new(vault(name))).collect();
+            Self { dir: tempfile::tempdir().expect("a scratch directory"), key: key(), vaults }
+        }
+
+        fn witness(&self) -> Witness {
+            Witness::of(&Config { state_dir: self.dir.path().to_owned(), ..Config::default() })
+        }
+
+        /// As `backup` does it.
+        async fn backup(&self, at: i64, proof: Proof, into: &[usize]) -> Archive {
+            let archive = archive_with(CLUSTER, at, &self.key, proof);
+            for index in into {
+                put(self.vaults[*index].as_ref(), &archive).await;
+            }
+            let locked_until = Some(minute(at + 30 * DAY));
+            let (id, cluster) = (archive.name.id(), CLUSTER.to_owned());
+            self.witness().note(Remembered { id, cluster, sequence: archive.sequence, locked_until });
+            archive
+        }
+
+        /// What `doctor` says of it.
+        async fn looked_at(&self, now: i64) -> Check {
+            let vaults: Vec<Arc<dyn Vault>> = self.vaults.iter().map(|it| Arc::clone(it) as Arc<dyn Vault>).collect();
+            let keys = TrustedKeys::from(self.key.public());
+            let filter = Filter::cluster(CLUSTER);
+            let latest = catalog::find_latest(&vaults, &filter, &keys, minute(now)).await.ok();
+            let newest = latest.map(|latest| latest.place);
+            rollback(&self.witness(), CLUSTER, &vaults, newest.as_ref(), &keys, minute(now)).await
+        }
+    }
+
+    #[tokio::test]
+    async fn honest_lives_accuse_nobody() {
+        // The newest was stored unproven, so an older one is what a restore takes.
+        let scene = Scene::new(&["one"]);
+        scene.backup(0, Proof::Proven, &[0]).await;
+        scene.backup(DAY, Proof::Unproven, &[0]).await;
+        for _ in 0..2 {
+            assert_eq!(scene.looked_at(2 * DAY).await.level, Level::Ok);
+        }
+        // Two vaults, and the newest reached only one of them.
+        let scene = Scene::new(&["one", "two"]);
+        scene.backup(0, Proof::Proven, &[0, 1]).await;
+        scene.backup(DAY, Proof::Proven, &[1]).await;
+        assert_eq!(scene.looked_at(2 * DAY).await.level, Level::Ok);
+        // Other managers went on, and what this host made was pruned when its lock had ended.
+        let scene = Scene::new(&["one"]);
+        let old = scene.backup(0, Proof::Proven, &[0]).await;
+        put(&*scene.vaults[0], &crate::vault::catalog::testing::following(Some(&old), CLUSTER, 40 * DAY, &scene.key))
+            .await;
+        scene.vaults[0].remove(&old.name.key());
+        let check = scene.looked_at(41 * DAY).await;
+        assert!(check.level == Level::Ok && check.found.contains("as pruning leaves it"), "{check:?}");
+        // Its own clock was behind when it made the newest.
+        let scene = Scene::new(&["one"]);
+        scene.backup(5 * DAY, Proof::Proven, &[0]).await;
+        scene.backup(3 * DAY, Proof::Proven, &[0]).await;
+        assert_eq!(scene.looked_at(6 * DAY).await.level, Level::Ok);
+        // It outlived its lock, and nobody made another.
+        let scene = Scene::new(&["one"]);
+        let last = scene.backup(0, Proof::Proven, &[0]).await;
+        scene.vaults[0].remove(&last.name.key());
+        let check = scene.looked_at(41 * DAY).await;
+        assert!(check.level == Level::Warn && check.found.contains("its lock has ended"), "{check:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_away_while_its_lock_must_hold_is_told_until_it_is_back() {
+        let scene = Scene::new(&["one"]);
+        scene.backup(0, Proof::Proven, &[0]).await;
+        let taken = scene.backup(DAY, Proof::Proven, &[0]).await;
+        scene.vaults[0].remove(&taken.name.key());
+        for _ in 0..2 {
+            let check = scene.looked_at(2 * DAY).await;
+            assert!(check.level == Level::Fail && check.found.contains("taken away"), "{check:?}");
+        }
+        // Something else in its place is not it.
+        scene.vaults[0].overlay(&taken.name.key(), "junk");
+        assert_eq!(scene.looked_at(2 * DAY).await.level, Level::Fail);
+        scene.vaults[0].remove(&taken.name.key());
+        put(&*scene.vaults[0], &taken).await;
+        assert_eq!(scene.looked_at(2 * DAY).await.level, Level::Ok);
+    }
 
     #[test]
     fn a_clock_is_judged_by_how_far_it_is_off() {

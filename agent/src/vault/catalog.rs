@@ -25,7 +25,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use swarmdr_archive::reader::Head;
-use swarmdr_archive::{BackupId, Error as ArchiveError, KeyId};
+use swarmdr_archive::{BackupId, Error as ArchiveError};
 use thiserror::Error;
 
 use super::{VaultError, VersionRef, object_name::ObjectName};
@@ -129,7 +129,7 @@ pub enum Verdict {
     /// A good backup under the name of another one: a copy laid where it does not belong.
     Misplaced { belongs: String },
     /// Signed by a key that had ended when the vault stored this.
-    KeyEnded { key: KeyId, until: Timestamp },
+    KeyEnded { head: Box<Head>, until: Timestamp },
     /// Good in all else, and stored before the time that it bears. Only who names its id gets it.
     Impossible(Box<Head>),
     /// It could not be read.
@@ -137,10 +137,11 @@ pub enum Verdict {
 }
 
 impl Entry {
-    /// Its head, if it is signed by whom it should be and lies where it should.
+    /// Its head, if it is signed by whom it was to be and lies where it should: a place in the history, not a backup that
+    /// counts.
     pub fn head(&self) -> Option<&Head> {
         match &self.verdict {
-            Verdict::Good(head) | Verdict::Impossible(head) => Some(head),
+            Verdict::Good(head) | Verdict::Impossible(head) | Verdict::KeyEnded { head, .. } => Some(head),
             _ => None,
         }
     }
@@ -161,10 +162,10 @@ impl fmt::Display for Entry {
                 write!(f, "is damaged: it has {} bytes and should have {expected}", self.size)?;
             }
             Verdict::Misplaced { belongs } => write!(f, "is a copy of `{belongs}` under a false name")?,
-            Verdict::KeyEnded { key, until } => write!(
+            Verdict::KeyEnded { head, until } => write!(
                 f,
-                "was stored at {}, and its signing key {key} is trusted for what was stored before {until} only",
-                self.modified
+                "was stored at {}, and its signing key {} is trusted for what was stored before {until} only",
+                self.modified, head.key_id
             )?,
             Verdict::Impossible(head) => write!(
                 f,

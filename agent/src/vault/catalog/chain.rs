@@ -36,6 +36,8 @@ pub struct Link {
     pub sequence: u64,
     pub previous: Option<Digest>,
     pub digest: Digest,
+    /// Somebody believes it: its key had not ended. A manager need not follow any other.
+    pub believed: bool,
     pub copies: Vec<Copy>,
 }
 
@@ -99,7 +101,10 @@ impl History {
     /// Adds a backup, or another copy of one.
     pub fn add(&mut self, link: Link) {
         match self.links.get_mut(&link.digest) {
-            Some(known) => known.copies.extend(link.copies),
+            Some(known) => {
+                known.believed |= link.believed;
+                known.copies.extend(link.copies);
+            }
             None => drop(self.links.insert(link.digest, link)),
         }
     }
@@ -109,6 +114,10 @@ impl History {
         let mut verdict = Verdict::default();
         let mut absent = HashSet::new();
         for (link, seen) in self.with_newest_seen() {
+            // What does not count is told by itself; it is here so that those that follow it miss nothing.
+            if link.counts_for_nothing() {
+                continue;
+            }
             let parent = link.previous.as_ref().map(|digest| self.links.get(digest));
             let breaks = &mut verdict.breaks;
             match parent {
@@ -136,7 +145,7 @@ impl History {
     /// Each backup with the newest one that its writer must have seen.
     fn with_newest_seen(&self) -> Vec<(&Link, Option<Seen<'_>>)> {
         let mut by_vault: BTreeMap<&str, Vec<(&Link, &Copy)>> = BTreeMap::new();
-        for link in self.links.values().filter(|link| !link.is_impossible()) {
+        for link in self.links.values().filter(|link| !link.counts_for_nothing()) {
             for copy in &link.copies {
                 by_vault.entry(&copy.vault).or_default().push((link, copy));
             }
@@ -203,10 +212,15 @@ struct Seen<'a> {
 impl Link {
     pub fn new(place: &Place, copies: Vec<Copy>) -> Link {
         let Place { id, sequence, previous, digest, .. } = *place;
-        Link { id, sequence, previous, digest, copies }
+        Link { id, sequence, previous, digest, believed: true, copies }
     }
 
-    /// Some vault got it before the time that it bears. No manager follows such a one.
+    /// No manager has to follow it.
+    fn counts_for_nothing(&self) -> bool {
+        !self.believed || self.is_impossible()
+    }
+
+    /// Some vault got it before the time that it bears.
     fn is_impossible(&self) -> bool {
         self.copies.iter().any(|copy| Timing::of(self.id.created_at(), copy.stored) == Timing::Impossible)
     }

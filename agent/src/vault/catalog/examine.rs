@@ -35,13 +35,13 @@ pub async fn verdict(
             return Verdict::Misplaced { belongs };
         }
     }
-    if let Some(until) = keys.until(&head.signer).filter(|until| stored >= *until) {
-        return Verdict::KeyEnded { key: head.key_id, until };
-    }
     if head.archive_size != size {
         return Verdict::WrongSize { expected: head.archive_size };
     }
-    Verdict::Good(Box::new(head))
+    match keys.until(&head.signer).filter(|until| stored >= *until) {
+        Some(until) => Verdict::KeyEnded { head: Box::new(head), until },
+        None => Verdict::Good(Box::new(head)),
+    }
 }
 
 /// Outer error: could not be read. Inner error: was read and is bad.

@@ -7,7 +7,7 @@ use swarmdr_archive::TrustedKeys;
 use swarmdr_archive::reader::Head;
 
 use super::chain::{Break, Copy, History, Link, View};
-use super::{Bounds, Entry, Filter, Place, Walk};
+use super::{Bounds, Entry, Filter, Place, Verdict, Walk};
 use crate::vault::{Vault, VaultError};
 
 /// Good backups that are read, per vault, to find the one that the newest follows. It is nearly always the next.
@@ -29,7 +29,8 @@ impl Gathered {
         let first = vault.lock_policy().map(|policy| policy.lock_from(entry.modified).until);
         let locked_until = locked_until.map(|until| first.map_or(until, |first| until.min(first)));
         let copy = Copy { vault: vault.address().to_owned(), stored: entry.modified, locked_until };
-        self.history.add(Link::new(&Place::of(head, entry.modified), vec![copy]));
+        let believed = !matches!(entry.verdict, Verdict::KeyEnded { .. });
+        self.history.add(Link { believed, ..Link::new(&Place::of(head, entry.modified), vec![copy]) });
     }
 
     /// One that was met elsewhere, if it is not known: its lock was not asked for.

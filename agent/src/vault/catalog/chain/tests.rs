@@ -64,6 +64,7 @@ impl World {
             sequence: previous.map_or(1, |previous| previous.sequence + 1),
             previous: previous.map(|previous| previous.digest),
             digest: digest(serial),
+            believed: true,
             copies: Vec::new(),
         };
         self.links.push(link);

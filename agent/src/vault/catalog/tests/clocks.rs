@@ -175,3 +175,30 @@ async fn a_survey_accuses_nobody_of_what_clocks_and_spools_do() {
     let grace = SignedDuration::from_hours(1);
     assert_eq!(order::GRACE, grace, "the times above are beyond it");
 }
+
+/// The break-in is noticed late, and the key's end is moved to before what others follow already.
+#[tokio::test]
+async fn an_end_in_the_past_makes_nobody_a_thief_of_what_lies_there() {
+    let (old, new, vault) = (key(), key(), vault("v"));
+    let genuine = line(&vault, &old, 0..5).await;
+    let doubted = following(genuine.last(), CLUSTER, 5 * DAY, &old);
+    put(&vault, &doubted).await;
+    let mut last = following(Some(&doubted), CLUSTER, 6 * DAY, &new);
+    put(&vault, &last).await;
+    last = following(Some(&last), CLUSTER, 7 * DAY, &new);
+    put(&vault, &last).await;
+    // And the thief goes on beside them.
+    put_at(&vault, &tagged(Some(&doubted), 6 * DAY + 300, 0xee, &old), 6 * DAY + 300).await;
+    let mut keys = TrustedKeys::from(new.public());
+    keys.insert_until(old.public(), Some(minute(4 * DAY + 400)));
+    let filter = Filter::default();
+    let mut survey = Survey::new(&filter, &keys, minute(8 * DAY));
+    let mut visit = survey.vault(&vault).await;
+    while visit.next().await.is_some() {}
+    drop(visit);
+    let said = survey.end().findings;
+    assert!(said.len() == 2 && said.iter().all(|it| it.contains("is trusted for what was stored before")), "{said:?}");
+    let vaults: [Arc<dyn Vault>; 1] = [Arc::new(vault)];
+    let latest = find_latest(&vaults, &filter, &keys, minute(8 * DAY)).await.unwrap();
+    assert_eq!((latest.head.manifest.id, latest.findings.lines()), (last.name.id(), Vec::new()));
+}
