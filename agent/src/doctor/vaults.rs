@@ -66,6 +66,11 @@ pub async fn check(
     let newest = order::newest(&newest, |_| true, now).map(|index| newest.swap_remove(index));
     if let Some(cluster) = filter.cluster.filter(|_| whole) {
         let witness = Witness::of(config);
+        // What this host signed is there, whomever its configuration believes.
+        let mut keys = keys;
+        if let Ok(own) = signing::read(&config.signing_key_path()) {
+            keys.insert(own.public());
+        }
         diagnosis.add(rollback(&witness, &cluster, &ready_vaults, newest.as_ref(), &keys, now).await);
     }
     newest.map(|newest| newest.id)
