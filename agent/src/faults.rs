@@ -1,9 +1,10 @@
 //! Faults on purpose, at named points of a run, so that tests can end it exactly there.
 //!
 //! `SWARMDRTEST_FAULT=ACTION@POINT`, several with commas. Actions: `kill`, `term`, `int`, `hup` and `quit` (the
-//! signals, sent to this process), `panic`, `hang` (this thread stands still for good), `pause5` (for five seconds), `run`
-//! (the program that `SWARMDRTEST_RUN` names, to its end: a test fills the disk with it, or mounts it read-only). Points
-//! are the phases of a run, at their beginning, and those that are named where [`reach`] is called.
+//! signals, sent to this process), `panic`, `hang` (this thread stands still for good), `pause5` (for five seconds), `gate`
+//! (until the file that `SWARMDRTEST_GATE` names is there), `run` (the program that `SWARMDRTEST_RUN` names, to its end: a
+//! test fills the disk with it, or mounts it read-only). Points are the phases of a run, at their beginning, and those that
+//! are named where [`reach`] is called.
 //!
 //! Where [`fail`] is called, the actions are errors of the kernel: `enospc`, `eio` and `erofs`.
 //!
@@ -72,6 +73,12 @@ fn act(action: &str, point: &str) {
         "hang" => loop {
             thread::sleep(Duration::from_secs(3600));
         },
+        "gate" => {
+            let gate = std::env::var_os("SWARMDRTEST_GATE").expect("a gate is named");
+            while !std::path::Path::new(&gate).exists() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
         pause => match pause.strip_prefix("pause").and_then(|seconds| seconds.parse().ok()) {
             Some(seconds) => thread::sleep(Duration::from_secs(seconds)),
             None => panic!("there is no fault `{pause}`"),

@@ -25,8 +25,7 @@ use crate::fixture::{Fixture, PLANTED};
 use crate::overheard::Overheard;
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// Longer than it takes to send a signal to whoever stands still there.
-const PAUSE: &str = "pause10@in-clear";
+const GATE: &str = "gate@in-clear";
 const NODE_KEY: &str = "certificates/swarm-node.key";
 
 /// An archive of a real state, what opens it, and directories of its own for an agent on this machine.
@@ -51,15 +50,19 @@ fn however_a_look_ends_nothing_of_the_state_stays_in_clear() -> Result<()> {
     let held = desk.start("hang@in-clear", &["diff", &archive, &archive], "exec")?;
     held.wait_in_clear()?;
     // All at once, and each begins with sweeping: what others hold stays.
-    let hung_up = desk.start(PAUSE, &inspect, "exec")?;
-    let quit = desk.start(PAUSE, &verify, "exec")?;
-    let detached = desk.start(PAUSE, &inspect, "trap '' HUP; exec")?;
-    for (running, signal) in [(&hung_up, "HUP"), (&quit, "QUIT"), (&detached, "HUP")] {
+    let hung_up = desk.start(GATE, &inspect, "exec")?;
+    let quit = desk.start(GATE, &verify, "exec")?;
+    let detached = desk.start(GATE, &inspect, "trap '' HUP; exec")?;
+    for (running, signal) in [(&detached, "HUP"), (&hung_up, "HUP"), (&quit, "QUIT")] {
         running.wait_in_clear()?;
         running.signal(signal)?;
     }
+    for running in [&hung_up, &quit] {
+        running.wait_for("stop requested")?;
+    }
     ensure!(desk.runs()? == 4, "four agents are at work, and there are {} directories", desk.runs()?);
     desk.planted.would_notice(&desk.everything()?)?;
+    fs::write(desk.path("gate"), "")?;
     for running in [hung_up, quit] {
         let (code, said) = running.end()?;
         ensure!(code == Some(1) && said.contains("interrupted by a signal"), "{code:?}: {said}");
@@ -124,6 +127,7 @@ impl Desk {
         }
         let agent = command
             .env("SWARMDRTEST_FAULT", fault)
+            .env("SWARMDRTEST_GATE", self.path("gate"))
             .env("TMPDIR", self.path("tmp"))
             .stdout(Stdio::null())
             .stderr(File::create(&said)?)
@@ -146,8 +150,12 @@ impl Desk {
 
 impl Running {
     fn wait_in_clear(&self) -> Result<()> {
-        wait_for("the agent to have unpacked", LIMIT, || {
-            Ok(fs::read_to_string(&self.said)?.contains("at in-clear").then_some(()))
+        self.wait_for("at in-clear")
+    }
+
+    fn wait_for(&self, words: &str) -> Result<()> {
+        wait_for(&format!("the agent to say `{words}`"), LIMIT, || {
+            Ok(fs::read_to_string(&self.said)?.contains(words).then_some(()))
         })
         .with_context(|| fs::read_to_string(&self.said).unwrap_or_default())
     }
