@@ -52,7 +52,7 @@ use crate::{
     report::Phases,
     shutdown::Shutdown,
     signing::{self, SigningKey},
-    swarm::{self, Examined, Identity, Inventory, Proof, UnlockKey},
+    swarm::{self, Examined, Identity, Inventory, Proof, UnlockKey, Warning},
     vault::catalog::chain::Remembered,
     vaults::Archive,
     witness::Witness,
@@ -108,6 +108,8 @@ impl Backup<'_> {
         attention.extend(examined.raft.as_ref().and_then(|raft| lag::behind(&view, raft)));
         attention.extend(view.unclear.iter().cloned());
         attention.extend(snapshot.strays());
+        let of_disk = |warning: &&Warning| matches!(warning, Warning::SnapshotPassedOver { .. });
+        attention.extend(examined.warnings.iter().filter(of_disk).map(Warning::to_string));
         // The log itself is exact; the engine's listing was made a moment before the stop.
         let inventory = examined.inventory.clone().unwrap_or_else(|| listing::inventory(&view));
 

@@ -14,6 +14,8 @@ mod fixture;
 mod grown;
 #[path = "swarm/overheard.rs"]
 mod overheard;
+#[path = "swarm/repair.rs"]
+mod repair;
 #[path = "swarm/rotten.rs"]
 mod rotten;
 

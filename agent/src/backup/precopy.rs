@@ -17,7 +17,7 @@ use crate::{
     config::Mode,
     fault::Fault,
     host::{copy::Patience, mirror::Writer},
-    swarm::{self, Damage, Examined, Proof, UnlockKey, state_dir::SNAP_DIR},
+    swarm::{self, Damage, DamageKind, Examined, Proof, UnlockKey, state_dir::SNAP_DIR},
 };
 
 /// A busy engine moves on between two of them.
@@ -114,10 +114,14 @@ fn place(damage: &Damage) -> String {
 
 /// What to tell the operator of a manager that lives in memory only.
 fn attention(damage: &Damage, hostname: &str) -> [String; 2] {
+    let then = match damage.kind {
+        DamageKind::TornTail => "at its next start it cuts the log off there, and what follows is lost",
+        _ => "it may not come back as a manager",
+    };
     [
         format!(
-            "THE ENGINE WAS NOT STOPPED: its disk is damaged at {damage}. It runs on from memory, and may not come back as \
-             a manager. What is stored was copied beside it and cannot be relied on"
+            "THE ENGINE WAS NOT STOPPED: its disk is damaged at {damage}. It runs on from memory; {then}. What is stored was \
+             copied beside it and cannot be relied on"
         ),
         advice(hostname, damage.file.starts_with(SNAP_DIR)),
     ]

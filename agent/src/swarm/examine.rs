@@ -103,6 +103,8 @@ struct Reading {
 /// Snapshot and log before anything is opened.
 pub(super) struct Log {
     snapshot: Option<SnapshotFile>,
+    /// A newer snapshot that is damaged.
+    passed_over: Option<Damage>,
     start: SnapshotMark,
     pub(super) segments: Vec<Segment>,
     pub(super) scan: Scan,
@@ -128,8 +130,12 @@ fn read(
         let why = format!("the log is that of node {}, not of this one", log.scan.member.node_id);
         return Err(Damage::incomplete(&log.segments[0].file, 0, why).into());
     }
+    warnings.extend(log.warnings());
     match keys {
-        Some(keys) => log.open(dir, identity, &keys, warnings),
+        Some(keys) => {
+            let passed_over = log.passed_over.clone();
+            log.open(dir, identity, &keys, warnings).map_err(|error| blame(passed_over.as_ref(), error))
+        }
         None => Ok(log.sealed()),
     }
 }
@@ -149,12 +155,24 @@ fn match_certificate(dir: &StateDir, identity: &mut Identity, keys: &RaftKeys) -
 }
 
 impl Log {
+    /// A snapshot that is passed over is what is wrong where the log does not make up for it.
     pub(super) fn read(dir: &StateDir) -> Result<Self, Error> {
-        let snapshot = snapshot_file::newest(dir)?;
+        let (snapshot, passed_over) = snapshot_file::readable(dir)?;
         let start = snapshot.as_ref().map_or(SnapshotMark { index: 0, term: 0 }, |s| s.mark);
-        let segments = wal::segments(dir, start.index)?;
-        let scan = Scan::run(dir, &segments, start)?;
-        Ok(Self { snapshot, start, segments, scan })
+        let scan = || -> Result<_, Error> {
+            let segments = wal::segments(dir, start.index)?;
+            let scan = Scan::run(dir, &segments, start)?;
+            Ok((segments, scan))
+        };
+        let (segments, scan) = scan().map_err(|error| blame(passed_over.as_ref(), error))?;
+        Ok(Self { snapshot, passed_over, start, segments, scan })
+    }
+
+    /// What an engine would make of the files by itself.
+    fn warnings(&self) -> impl Iterator<Item = Warning> {
+        let passed_over = self.passed_over.clone().map(|first| Warning::SnapshotPassedOver { first });
+        let short = self.scan.short_end.clone().map(|(file, offset)| Warning::ShortTail { file, offset });
+        passed_over.into_iter().chain(short)
     }
 
     fn sealed(self) -> Reading {
@@ -214,6 +232,14 @@ impl Log {
             members,
             removed,
         }
+    }
+}
+
+/// Damage that an engine would not have met, had it not passed over a damaged snapshot, is that of the snapshot.
+fn blame(passed_over: Option<&Damage>, error: Error) -> Error {
+    match (passed_over, error) {
+        (Some(first), Error::Damaged(_)) => Error::Damaged(first.clone()),
+        (_, error) => error,
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Scan {
     pub(crate) last_term: u64,
     /// Where the log could go on.
     pub(crate) end: Option<End>,
+    /// See [`Reader::short_end`].
+    pub(crate) short_end: Option<(String, u64)>,
     /// Entries behind the snapshot, replaced ones too.
     pub(crate) entries: u64,
     /// Bytes of all records that were checked.
@@ -64,6 +66,7 @@ impl Scan {
             last_index: start.index,
             last_term: 0,
             end: None,
+            short_end: None,
             entries: 0,
             bytes: 0,
             replacements: Replacements::default(),
@@ -77,6 +80,7 @@ impl Scan {
         }
         scanner.scan.bytes = reader.bytes();
         scanner.scan.end = reader.end();
+        scanner.scan.short_end = reader.short_end().map(|(file, offset)| (file.to_owned(), offset));
         Ok(scanner.finish(end)?)
     }
 }
@@ -467,10 +471,9 @@ mod tests {
         whole(&begin().finish());
         whole(&begin().finish_with_len(end + 8));
 
-        let (cut, torn) = (DamageKind::Incomplete, DamageKind::TornTail);
+        let torn = DamageKind::TornTail;
         let second = || begin().entry(1, 2, &[0x12; 2000]);
         let cases = [
-            ("at a record's end", begin().finish_with_len(end), cut, "it was cut off here"),
             ("within a length", begin().finish_with_len(end + 3), torn, "3 bytes into a length"),
             ("within a record", second().drop_last(200).finish_with_len(end + 1900), torn, "beyond the end"),
             ("a sector of zeros", second().drop_last(1200).finish(), torn, "the checksum"),
@@ -488,13 +491,20 @@ mod tests {
         }
     }
 
+    /// What an engine left beside it when it did so may be gone.
     #[test]
-    fn a_segment_that_an_engine_repaired_may_be_short() {
+    fn a_log_that_was_cut_off_behind_a_record_ends_there() {
         let log = LogWriter::new().entry(1, 1, &create("a")).state(1, 1);
         let end = log.len();
-        let log = log.finish_with_len(end);
-        std::fs::write(log.path(&format!("{}.broken", segment(0, 0))), b"as it was").unwrap();
-        assert_eq!(replay_all(&log).0, ["a"]);
+        for (len, short) in [(end, Some((segment(0, 0), end))), (end + 8, None)] {
+            let log = LogWriter::new().entry(1, 1, &create("a")).state(1, 1).finish_with_len(len);
+            let (secrets, scan, _) = replay_all(&log);
+            assert_eq!((secrets, scan.short_end), (vec!["a".to_owned()], short));
+        }
+        // What is known to have been agreed on must still be there.
+        let log = LogWriter::new().entry(1, 1, &create("a")).state(1, 2);
+        let end = log.len();
+        assert!(damage(&log.finish_with_len(end)).why.contains("entries up to 2 are committed"));
     }
 
     #[test]

@@ -38,14 +38,26 @@ pub(crate) struct SnapshotFile {
     layout: Layout,
 }
 
-/// Opens the newest snapshot; `None` if there is none, which is normal for a young swarm.
-///
-/// Only the newest: an engine that cannot read it renames it and silently goes back to an older one, which is not the
-/// state that was to be kept.
-pub(crate) fn newest(dir: &StateDir) -> Result<Option<SnapshotFile>, Error> {
+/// The newest snapshot that an engine would start from (`None` in a young swarm), and what is wrong with the newest of all, if that is another one:
+/// an engine renames what it cannot read and goes on to the next older (etcd `snap/snapshotter.go`, `loadMatching`).
+pub(crate) fn readable(dir: &StateDir) -> Result<(Option<SnapshotFile>, Option<Damage>), Error> {
+    let mut passed_over = None;
+    for name in names(dir)? {
+        match SnapshotFile::open(dir, &name) {
+            Ok(snapshot) => return Ok((Some(snapshot), passed_over)),
+            Err(Error::Damaged(damage)) => {
+                passed_over.get_or_insert(damage);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((None, passed_over))
+}
+
+/// Newest first.
+fn names(dir: &StateDir) -> Result<Vec<String>, Error> {
     let names = dir.names(SNAP_DIR)?;
-    let name = names.into_iter().rev().find(|name| name.ends_with(".snap"));
-    name.map(|name| SnapshotFile::open(dir, &name)).transpose()
+    Ok(names.into_iter().rev().filter(|name| name.ends_with(".snap")).collect())
 }
 
 impl SnapshotFile {

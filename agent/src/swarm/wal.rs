@@ -62,6 +62,8 @@ pub(crate) struct Reader<'d> {
     checksum: u32,
     /// Behind the last record of the segment that was read to its end last.
     end: Option<Position>,
+    /// The last segment ends right behind its last record.
+    is_short: bool,
     /// Bytes of all records so far.
     bytes: u64,
     buffer: Vec<u8>,
@@ -100,12 +102,19 @@ impl Segment {
 impl<'d> Reader<'d> {
     pub(crate) fn new(dir: &'d StateDir, segments: &'d [Segment]) -> Self {
         let buffer = Vec::new();
-        Self { dir, segments, at: 0, frames: None, count: 0, checksum: 0, end: None, bytes: 0, buffer }
+        Self { dir, segments, at: 0, frames: None, count: 0, checksum: 0, end: None, is_short: false, bytes: 0, buffer }
     }
 
     /// Bytes of all records read so far, without frames and padding.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Where the log ends without the zeros that an engine allocates ahead, if it does: somebody cut it off there, or an
+    /// engine did when it repaired it. An engine takes either for the end and goes on from there.
+    pub(crate) fn short_end(&self) -> Option<(&str, u64)> {
+        let end = self.end().filter(|_| self.is_short)?;
+        Some((&self.segments[end.at.segment].file, end.at.offset))
     }
 
     /// Behind the last record, once [`Reader::next`] has returned `None`.
@@ -206,7 +215,7 @@ impl<'d> Reader<'d> {
     }
 
     /// Looks at what is behind the last record of a segment.
-    fn check_end(&self, position: Position, end: Frame) -> Result<(), Error> {
+    fn check_end(&mut self, position: Position, end: Frame) -> Result<(), Error> {
         let file = &self.segments[position.segment].file;
         if self.count < 2 {
             let why = "the segment ends before its first records";
@@ -232,18 +241,11 @@ impl<'d> Reader<'d> {
                 );
                 Err(Damage::new(DamageKind::TornTail, file, position.offset, why).into())
             }
-            _ if self.was_repaired(file)? => Ok(()),
             _ => {
-                let why = "the file ends where a record could follow, without the zeros that the engine \
-                           allocates ahead: it was cut off here";
-                Err(Damage::incomplete(file, position.offset, why).into())
+                self.is_short = true;
+                Ok(())
             }
         }
-    }
-
-    /// When an engine repairs a segment it keeps a copy and cuts the original off behind its last whole record.
-    fn was_repaired(&self, file: &str) -> Result<bool, Error> {
-        Ok(self.dir.open_file(&format!("{file}.broken"))?.is_some())
     }
 
     fn bad_frame(&self, position: Position, bad: Bad) -> Error {

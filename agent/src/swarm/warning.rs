@@ -43,6 +43,20 @@ pub enum Warning {
         /// In bytes.
         size: u64,
     },
+    /// The log ends right behind a record, without the space that an engine allocates ahead: an engine repaired it, or
+    /// somebody cut it off there. What may have been behind it is gone, and nothing tells.
+    ShortTail {
+        /// The segment, below the state directory.
+        file: String,
+        /// Its length.
+        offset: u64,
+    },
+    /// The newest snapshot is damaged. An engine passes over it when it starts, and comes to the same from an older one or
+    /// from the whole log.
+    SnapshotPassedOver {
+        /// What is wrong with it.
+        first: Damage,
+    },
     /// Entries at the end that no majority had confirmed; force-new-cluster drops them.
     UncommittedEntries {
         /// How many.
@@ -194,6 +208,18 @@ impl fmt::Display for Warning {
             Self::NotAMember => f.write_str("this node is no member of the raft cluster any more"),
             Self::Leftover { path, size } => {
                 write!(f, "{} ({size} bytes) was left behind by a crash, a repair or an old engine", path.display())
+            }
+            Self::ShortTail { file, offset } => {
+                write!(
+                    f,
+                    "{file} ends at byte {offset} without space ahead: it was repaired by an engine, or cut off there"
+                )
+            }
+            Self::SnapshotPassedOver { first } => {
+                write!(
+                    f,
+                    "the newest raft snapshot is damaged ({first}); an engine passes over it, and the log makes up for it"
+                )
             }
             Self::UncommittedEntries { count } => {
                 write!(f, "{count} log entries at the end had not been confirmed by a majority")

@@ -170,7 +170,7 @@ impl Campaign {
     /// Where the reader places the damage without opening anything.
     fn glance(&self, what: &str) -> Result<Option<Damage>> {
         match swarm::examine(self.sealed.path(), None) {
-            Ok(Examined { proof: Proof::Sealed(_), .. }) => Ok(None),
+            Ok(Examined { proof: Proof::Sealed(_), warnings, .. }) => Ok(passed_over(&warnings)),
             Ok(Examined { proof: Proof::Unproven(place), .. }) => {
                 self.must_be_discreet(&place, what);
                 Ok(Some(place))
@@ -187,10 +187,13 @@ impl Campaign {
             Ok(examined) if examined.warnings.contains(&Warning::RootCaDiffers) => {
                 Damage { file: CERTIFICATES[2].to_owned(), offset: 0, why: String::new(), kind: KIND }
             }
-            Ok(examined) => {
-                assert_eq!(self.comparable(&examined), self.comparable(&self.whole), "{what}");
-                return Ok(None);
-            }
+            Ok(examined) => match passed_over(&examined.warnings) {
+                Some(place) => place,
+                None => {
+                    assert_eq!(self.comparable(&examined), self.comparable(&self.whole), "{what}");
+                    return Ok(None);
+                }
+            },
             // A role that is no manager's is as good as a place: nothing is taken for a backup.
             Err(error @ (Error::NotAManager { .. } | Error::WrongUnlockKey { .. })) => {
                 Damage { file: "certificates/".to_owned(), offset: 0, why: error.to_string(), kind: KIND }
@@ -223,6 +226,18 @@ impl Campaign {
         }
         examined
     }
+}
+
+/// What an engine starts from all the same, and the reader tells: a damaged snapshot where the log makes up for it, and a
+/// log that ends right behind a record.
+fn passed_over(warnings: &[Warning]) -> Option<Damage> {
+    warnings.iter().find_map(|warning| match warning {
+        Warning::SnapshotPassedOver { first } => Some(first.clone()),
+        Warning::ShortTail { file, offset } => {
+            Some(Damage { file: file.clone(), offset: *offset, why: warning.to_string(), kind: KIND })
+        }
+        _ => None,
+    })
 }
 
 /// A directory in which the files of a state can be looked at without its key.

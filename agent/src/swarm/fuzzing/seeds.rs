@@ -51,7 +51,7 @@ fn log(dir: &StateDir) -> Result<Vec<u8>, Error> {
 
 /// Entries that are alike in their first bytes are taken once. Those before the snapshot may be of an older key.
 fn entries(dir: &StateDir, keys: &[DataKey]) -> Result<Vec<Vec<u8>>, Error> {
-    let start = snapshot_file::newest(dir)?.map_or(0, |snapshot| snapshot.mark.index);
+    let start = snapshot_file::readable(dir)?.0.map_or(0, |snapshot| snapshot.mark.index);
     let segments = wal::segments(dir, start)?;
     let mut reader = wal::Reader::new(dir, &segments);
     let (mut known, mut all) = (BTreeSet::new(), Vec::new());
@@ -74,7 +74,7 @@ fn entries(dir: &StateDir, keys: &[DataKey]) -> Result<Vec<Vec<u8>>, Error> {
 }
 
 fn snapshot_text(dir: &StateDir, keys: &[DataKey]) -> Result<Option<Vec<u8>>, Error> {
-    let Some(snapshot) = snapshot_file::newest(dir)? else { return Ok(None) };
+    let Some(snapshot) = snapshot_file::readable(dir)?.0 else { return Ok(None) };
     let mut text = snapshot.open_text(dir, keys)?;
     let (mut members, mut store, mut counts) = (Vec::new(), Vec::new(), [0; 64]);
     while let Ok(Some(part)) = text.next() {

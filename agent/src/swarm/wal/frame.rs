@@ -68,7 +68,10 @@ impl<R: Read> Frames<R> {
         let record_len = record_len(head)?;
         let padded_len = record_len.next_multiple_of(8);
         if padded_len as u64 > left - HEAD_LEN {
-            let why = format!("a record of {record_len} bytes reaches beyond the end of the file");
+            // etcd 3.5.0 to 3.5.15 calls that irreparable, its other releases cut the record off (`wal/decoder.go`).
+            let why = format!(
+                "a record of {record_len} bytes reaches beyond the end of the file, and engines 23 to 27 do not start with that"
+            );
             return Err(Bad::CutOff(why));
         }
         if record_len > RECORD_MAX {
