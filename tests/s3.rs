@@ -21,6 +21,7 @@ mod bucket;
 mod client;
 mod cluster;
 mod fault;
+mod forward;
 mod identity;
 mod listener;
 mod proxy;
@@ -29,6 +30,7 @@ mod sandbox;
 mod tls;
 
 pub use bucket::{Bucket, Lock, Mode, Refusal, Retention, Version};
+pub use forward::{ForwardProxy, PASSWORD as PROXY_PASSWORD};
 pub use identity::Identity;
 pub use proxy::{Fault, LossyProxy};
 pub use rgw::{Release, Rgw, RgwOptions};

@@ -82,6 +82,11 @@ impl Site {
     pub fn set_up_restorer(&self, host: &Host) -> Result<()> {
         host.install(&agent_binary()?)?;
         self.set_up(host)?;
+        self.write_identity(host)
+    }
+
+    /// What opens the archives, where tests name it.
+    pub fn write_identity(&self, host: &Host) -> Result<()> {
         write_private(host, IDENTITY, &self.identity)
     }
 

@@ -108,6 +108,6 @@ impl Context {
 impl Unlock {
     /// The key, if one is named by the flag, by the configuration, or by a credential that stands for it.
     fn read(&self, config: &Config) -> Result<Option<UnlockKey>> {
-        Ok(GivenKey::find(self.key_file.as_deref(), &config.restore)?.map(|key| key.for_state().clone()))
+        Ok(GivenKey::find(self.key_file.as_deref(), config)?.map(|key| key.for_state().clone()))
     }
 }

@@ -6,6 +6,7 @@
 //! manager: a directory vault below the state directory and a key made on first use.
 
 mod layers;
+mod network;
 mod trusted_key;
 mod watch;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fault::Fault,
+    http::Proxies,
     ping::Ping,
     prune::policy::Policy,
     schedule::{Schedule, ScheduleConfig},
@@ -26,6 +28,7 @@ use crate::{
 };
 
 pub use layers::{Loaded, Origin, Sources};
+pub use network::NetworkConfig;
 pub use trusted_key::{EndedKey, TrustedKey};
 pub use watch::WatchConfig;
 
@@ -66,6 +69,10 @@ pub struct Config {
     /// What `prune` keeps.
     pub retention: Policy,
     pub watch: WatchConfig,
+    pub network: NetworkConfig,
+    /// What the variables say of proxies: no setting, and taken from the same environment as those.
+    #[serde(skip)]
+    pub inherited_proxies: Proxies,
     /// Where archives go; default: the directory `vault` below `state_dir`.
     pub vault: Vec<VaultSettings>,
 }
@@ -176,6 +183,8 @@ impl Default for Config {
             spool: SpoolConfig::default(),
             retention: Policy::default(),
             watch: WatchConfig::default(),
+            network: NetworkConfig::default(),
+            inherited_proxies: Proxies::none(),
             vault: Vec::new(),
         }
     }
@@ -273,6 +282,7 @@ impl Config {
         for path in self.watch.textfile_dir.iter().chain([&self.watch.hooks_dir]) {
             require_absolute(path)?;
         }
+        self.validate_network()?;
         self.watch.ping_url.as_deref().map(Ping::parse).transpose()?;
         Schedule::from_config(&self.schedule)?;
         Ok(())

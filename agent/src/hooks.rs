@@ -28,6 +28,8 @@ pub struct Hooks {
     pub dir: PathBuf,
     /// For each program.
     pub limit: Duration,
+    /// The way out of this host, as programs look for it.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// One program that did not do its work.
@@ -81,6 +83,7 @@ impl Hooks {
     async fn one(&self, hook: &str, program: &Path, facts: &[(&str, String)]) -> Result<(), String> {
         fs::metadata(program).map_err(|error| error.to_string()).and_then(|it| check_owner(&it))?;
         let mut command = Command::new(program);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("SWARMDR_HOOK_NAME", hook);
         for (name, value) in facts {
             command.env(format!("SWARMDR_HOOK_{name}"), value);
@@ -143,7 +146,7 @@ mod tests {
     }
 
     fn hooks(dir: &Path) -> Hooks {
-        Hooks { dir: dir.to_owned(), limit: Duration::from_secs(60) }
+        Hooks { dir: dir.to_owned(), limit: Duration::from_secs(60), environment: Vec::new() }
     }
 
     #[tokio::test]
@@ -158,6 +161,16 @@ mod tests {
         let said = fs::read_to_string(out).expect("was written");
         assert_eq!(said, "10-first post-backup done\n20-second post-backup done\n");
         assert_eq!(hooks(dir.path()).run("pre-backup", &[]).await, [], "none is there");
+    }
+
+    #[tokio::test]
+    async fn programs_find_the_way_out() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let out = dir.path().join("out");
+        hook(dir.path(), "post-backup", 0o755, &format!("echo $HTTPS_PROXY >> {}", out.display()));
+        let environment = vec![("HTTPS_PROXY", "http://proxy:3128".to_owned())];
+        assert_eq!(Hooks { environment, ..hooks(dir.path()) }.run("post-backup", &[]).await, []);
+        assert_eq!(fs::read_to_string(out).expect("was written"), "http://proxy:3128\n");
     }
 
     #[tokio::test]

@@ -29,7 +29,7 @@ pub fn configured(config: &Config) -> Result<Identities> {
         identities.extend(from_file(path)?);
     }
     if !config.identity_command.is_empty() {
-        identities.extend(from_command(&config.identity_command)?);
+        identities.extend(from_command(&config.identity_command, config.proxies_for_children()?)?);
     }
     Ok(identities)
 }
@@ -52,10 +52,10 @@ fn from_file(path: &Path) -> Result<Identities> {
 }
 
 /// What the command prints is secret, so only its standard error is ever shown.
-fn from_command(words: &[String]) -> Result<Identities> {
+fn from_command(words: &[String], environment: Vec<(&'static str, String)>) -> Result<Identities> {
     let run = || -> Result<Identities> {
         let (program, arguments) = words.split_first().context("it is empty")?;
-        let output = Command::new(program).args(arguments).output().context("failed to run it")?;
+        let output = Command::new(program).args(arguments).envs(environment).output().context("failed to run it")?;
         let stdout = Zeroizing::new(output.stdout);
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "it ended with {}: {}", output.status, said.trim_end());

@@ -18,6 +18,7 @@ pub mod faults;
 pub mod history;
 pub mod hooks;
 pub mod host;
+pub mod http;
 pub mod identities;
 pub mod inspection;
 pub mod journal;

@@ -4,21 +4,17 @@
 //! the body is one line. A run does not fail because nobody listens. The path is what identifies the switch,
 //! so it is never logged.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use http_body_util::Full;
-use hyper::{Method, Request, body::Bytes, client::conn::http1, header};
-use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+use anyhow::{Context, Result, anyhow, bail};
+use aws_smithy_runtime_api::{
+    client::{http::HttpConnector, orchestrator::HttpRequest},
+    http::Request,
 };
-use tokio_rustls::TlsConnector;
+use aws_smithy_types::{body::SdkBody, error::display::DisplayErrorContext};
 use url::Url;
 
-use crate::fault::Fault;
+use crate::{fault::Fault, http, http::Proxies};
 
 /// For one call, name resolution and TLS included.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -57,68 +53,39 @@ impl Ping {
     }
 
     /// One call; an answer other than 2xx is an error.
-    pub async fn send(&self, signal: Signal, line: &str) -> Result<()> {
-        let call = tokio::time::timeout(LIMIT, self.call(signal, line.to_owned()));
-        let answered = call.await.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {} s", LIMIT.as_secs())));
-        answered.with_context(|| format!("failed to ping {}", self.host()))
+    pub async fn send(&self, signal: Signal, line: &str, proxies: &Proxies) -> Result<()> {
+        let call = tokio::time::timeout(LIMIT, self.call(signal, line, proxies));
+        let answered = call.await.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", LIMIT.as_secs())));
+        let through = proxies.before(self.0.as_str()).ok().flatten();
+        let through = through.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+        answered.with_context(|| format!("failed to ping {}{through}", self.host()))
     }
 
-    async fn call(&self, signal: Signal, line: String) -> Result<()> {
-        let port = self.0.port_or_known_default().context("the address has no port")?;
-        // Brackets of an IPv6 address belong to the URL only.
-        let host = self.host().trim_matches(['[', ']']).to_owned();
-        let stream = TcpStream::connect((host.as_str(), port)).await?;
+    async fn call(&self, signal: Signal, line: &str, proxies: &Proxies) -> Result<()> {
         let request = self.request(signal, line)?;
-        if self.0.scheme() == "http" {
-            return exchange(stream, request).await;
+        let connector = http::connector(request.uri(), proxies, LIMIT).map_err(anyhow::Error::msg)?;
+        // Its own chain of causes, without the address.
+        let answer = connector.call(request).await.map_err(|error| anyhow!("{}", DisplayErrorContext(&error)))?;
+        match answer.status().as_u16() {
+            200..=299 => Ok(()),
+            status => bail!("it answered {status}"),
         }
-        let stream = tls()?.connect(ServerName::try_from(host)?, stream).await?;
-        exchange(stream, request).await
     }
 
-    fn request(&self, signal: Signal, line: String) -> Result<Request<Full<Bytes>>> {
+    fn request(&self, signal: Signal, line: &str) -> Result<HttpRequest> {
         let path = self.0.path().trim_end_matches('/');
-        let path = match signal {
+        let mut url = self.0.clone();
+        url.set_path(&match signal {
             Signal::Start => format!("{path}/start"),
             Signal::Fail => format!("{path}/fail"),
-            Signal::Success if path.is_empty() => "/".to_owned(),
             Signal::Success => path.to_owned(),
-        };
-        let authority = match self.0.port() {
-            Some(port) => format!("{}:{port}", self.host()),
-            None => self.host().to_owned(),
-        };
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(path)
-            .header(header::HOST, authority)
-            .header(header::USER_AGENT, concat!("swarmdr-agent/", env!("CARGO_PKG_VERSION")))
-            .header(header::CONNECTION, "close");
-        Ok(request.body(Full::from(line))?)
+        });
+        let mut request = Request::new(SdkBody::from(line));
+        request.set_method("POST")?;
+        request.set_uri(url.as_str())?;
+        request.headers_mut().insert("user-agent", concat!("swarmdr-agent/", env!("CARGO_PKG_VERSION")));
+        Ok(request)
     }
-}
-
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: Request<Full<Bytes>>,
-) -> Result<()> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let answer = sender.send_request(request).await;
-    connection.abort();
-    let status = answer?.status();
-    if !status.is_success() {
-        bail!("it answered {status}");
-    }
-    Ok(())
-}
-
-fn tls() -> Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
 }
 
 #[cfg(test)]
@@ -153,8 +120,9 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
             let address = listener.local_addr().expect("has an address");
             let base = path.trim_end_matches("/start");
+            let direct = Proxies::none();
             let ping = Ping::parse(&format!("http://{address}{base}")).expect("is valid");
-            let (sent, seen) = tokio::join!(ping.send(signal, "one line of body"), answer(listener, "200 OK"));
+            let (sent, seen) = tokio::join!(ping.send(signal, "one line of body", &direct), answer(listener, "200 OK"));
             sent.expect("is answered");
             assert!(seen.starts_with(line), "{seen}");
             assert!(seen.to_lowercase().contains(&format!("host: {address}")), "{seen}");
@@ -166,10 +134,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("has an address");
         let ping = Ping::parse(&format!("http://{address}/the-secret")).expect("is valid");
-        let (sent, _) = tokio::join!(ping.send(Signal::Success, "body"), answer(listener, "404 Not Found"));
+        let direct = Proxies::none();
+        let (sent, _) = tokio::join!(ping.send(Signal::Success, "body", &direct), answer(listener, "404 Not Found"));
         let refused = format!("{:#}", sent.expect_err("is refused"));
         assert!(refused.contains("404") && !refused.contains("the-secret"), "{refused}");
-        let gone = format!("{:#}", ping.send(Signal::Start, "body").await.expect_err("nobody listens"));
+        let gone = format!("{:#}", ping.send(Signal::Start, "body", &direct).await.expect_err("nobody listens"));
         assert!(gone.contains("failed to ping 127.0.0.1") && !gone.contains("the-secret"), "{gone}");
         assert!(!format!("{ping:?}").contains("the-secret"));
     }
@@ -179,10 +148,5 @@ mod tests {
         for wrong in ["ftp://x/y", "https://", "nonsense", "https://x/y?z=1"] {
             assert!(Ping::parse(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn tls_can_be_set_up() {
-        tls().expect("has a provider and roots");
     }
 }

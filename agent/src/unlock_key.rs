@@ -10,7 +10,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use zeroize::Zeroizing;
 
-use crate::{config::RestoreConfig, fault::Fault, host::unlock::RunningKey, swarm::UnlockKey};
+use crate::{
+    config::{Config, RestoreConfig},
+    fault::Fault,
+    host::unlock::RunningKey,
+    swarm::UnlockKey,
+};
 
 /// An unlock key that was given for this run. Never shown.
 #[derive(Clone)]
@@ -29,8 +34,9 @@ enum Place {
 impl GivenKey {
     /// The first of: the file of the flag, the configured file, the configured command. `None` if none of them is
     /// named; a place that is named and gives no key is an error.
-    pub fn find(flag: Option<&Path>, config: &RestoreConfig) -> Result<Option<Self>> {
-        place(flag, config).map(|place| place.read()).transpose()
+    pub fn find(flag: Option<&Path>, config: &Config) -> Result<Option<Self>> {
+        let Some(place) = place(flag, &config.restore) else { return Ok(None) };
+        place.read(config.proxies_for_children()?).map(Some)
     }
 
     /// The form that opens a state on disk.
@@ -57,10 +63,11 @@ fn place(flag: Option<&Path>, config: &RestoreConfig) -> Option<Place> {
 }
 
 impl Place {
-    fn read(&self) -> Result<GivenKey> {
+    /// `environment` is for the command, beside what this process has.
+    fn read(&self, environment: Vec<(&'static str, String)>) -> Result<GivenKey> {
         let text = match self {
             Place::File(path) => fs::read_to_string(path).map(Zeroizing::new).map_err(anyhow::Error::new),
-            Place::Command(words) => run(words),
+            Place::Command(words) => run(words, environment),
         };
         let key =
             text.and_then(|text| Ok(GivenKey { key: text.parse()?, text: Zeroizing::new(text.trim().to_owned()) }));
@@ -76,9 +83,10 @@ impl Place {
 }
 
 /// What the command prints is the key, so only its standard error is ever shown.
-fn run(words: &[String]) -> Result<Zeroizing<String>> {
+fn run(words: &[String], environment: Vec<(&'static str, String)>) -> Result<Zeroizing<String>> {
     let (program, arguments) = words.split_first().context("it is empty")?;
-    let output = Command::new(program).args(arguments).output().with_context(|| format!("failed to run {program}"))?;
+    let output = Command::new(program).args(arguments).envs(environment).output();
+    let output = output.with_context(|| format!("failed to run {program}"))?;
     let stdout = Zeroizing::new(output.stdout);
     ensure!(
         output.status.success(),
@@ -121,7 +129,7 @@ mod tests {
         fs::write(&path, format!("{UNLOCK_KEY}\n")).expect("writes");
         let words = |script: &str| Place::Command(["sh", "-c", script].map(str::to_owned).to_vec());
         for good in [Place::File(path.clone()), words(&format!("cat {}", path.display()))] {
-            let key = good.read().expect("gives the key");
+            let key = good.read(Vec::new()).expect("gives the key");
             assert!(!format!("{key:?}{:?}", key.for_engine()).contains("Bwc"), "{key:?}");
         }
         fs::write(&path, "SWMKEY-1-planted").expect("writes");
@@ -132,7 +140,7 @@ mod tests {
             words("echo SWMKEY-1-planted; echo no >&2; exit 3"),
             Place::Command(vec!["/no/such/program".to_owned()]),
         ] {
-            let rendered = Rendered::of(&bad.read().expect_err("gives none"));
+            let rendered = Rendered::of(&bad.read(Vec::new()).expect_err("gives none"));
             assert_eq!(rendered.exit, Exit::Usage, "{rendered}");
             assert!(!rendered.to_string().contains("planted"), "{rendered}");
         }

@@ -42,10 +42,11 @@ pub struct Kept {
 /// Sets the clients up; sends nothing.
 pub async fn connect(config: &Config) -> Result<Vec<Connected>> {
     let mut connected = Vec::new();
+    let proxies = config.proxies()?;
     for settings in config.vaults() {
         let vault = settings
             .target()?
-            .connect()
+            .connect(&proxies)
             .await
             .with_context(|| format!("failed to set up the vault {}", settings.url))?;
         connected.push(Connected { settings, vault });

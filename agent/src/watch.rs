@@ -13,6 +13,7 @@ use crate::{
     fault::{Fault, Rendered},
     history::{History, Made, Proved, Run},
     hooks::Hooks,
+    http::Proxies,
     journal, metrics,
     ping::{Ping, Signal},
     signing, status,
@@ -25,6 +26,7 @@ pub struct Watch<'a> {
     verb: &'static str,
     hooks: Hooks,
     ping: Option<Ping>,
+    proxies: Proxies,
     since: Instant,
     /// What hooks are told of the run, from when it began to do something.
     begun: RefCell<Option<Vec<Fact>>>,
@@ -71,10 +73,12 @@ impl<'a> Watch<'a> {
     /// Before anything is done; nothing is told yet.
     pub fn over(config: &'a Config, verb: &'static str) -> Result<Self> {
         let watch = &config.watch;
+        let (limit, environment) = (Duration::from_secs(watch.hook_timeout), config.proxies_for_children()?);
         Ok(Self {
             config,
             verb,
-            hooks: Hooks { dir: watch.hooks_dir.clone(), limit: Duration::from_secs(watch.hook_timeout) },
+            hooks: Hooks { dir: watch.hooks_dir.clone(), limit, environment },
+            proxies: config.proxies()?,
             // One switch for one thing: backups come.
             ping: watch.ping_url.as_deref().filter(|_| verb == "backup").map(Ping::parse).transpose()?,
             since: Instant::now(),
@@ -142,7 +146,7 @@ impl<'a> Watch<'a> {
 
     async fn ping(&self, signal: Signal, line: &str) {
         let Some(ping) = &self.ping else { return };
-        if let Err(error) = ping.send(signal, line).await {
+        if let Err(error) = ping.send(signal, line, &self.proxies).await {
             tracing::warn!("{error:#}");
             self.failures.borrow_mut().pings += 1;
         }

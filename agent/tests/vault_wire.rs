@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use jiff::Timestamp;
+use swarmdr_agent::http::Proxies;
 use swarmdr_agent::vault::settings::{LockSettings, Sse};
 use swarmdr_agent::vault::{LockMode, NO_PROGRESS, Upload, VaultSettings};
 
@@ -146,7 +147,7 @@ fn check_from(environment: &[(&str, &str)], home: &Path, server: &Server) -> Req
 async fn child_checks_its_vault() {
     let mut settings = VaultSettings::new("s3://backups");
     settings.endpoint = Some(std::env::var("VAULT_ENDPOINT").unwrap());
-    settings.target().unwrap().connect().await.unwrap().check().await.unwrap();
+    settings.target().unwrap().connect(&Proxies::none()).await.unwrap().check().await.unwrap();
 }
 
 #[test]
@@ -215,7 +216,7 @@ async fn a_put_carries_lock_checksum_condition_and_encryption() {
         lock: Some(LockSettings { mode: LockMode::Governance, days: 2 }),
         ..VaultSettings::new("s3://backups/prod")
     };
-    let vault = settings.target().unwrap().connect().await.unwrap();
+    let vault = settings.target().unwrap().connect(&Proxies::none()).await.unwrap();
     let file = directory.path().join("sealed");
     fs::write(&file, "archive").unwrap();
     let upload = Upload::of_file("c/a", &file, "2026-11-21T10:00:00Z".parse::<Timestamp>().unwrap()).unwrap();

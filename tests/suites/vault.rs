@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+#[path = "vault/network.rs"]
+mod network;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use swarmdr_agent::http::Proxies;
 use swarmdr_agent::vault::catalog::{Filter, Strays, Verdict, Visibility, Walk, clusters_of};
 use swarmdr_agent::vault::conformance::{self, Abilities};
 use swarmdr_agent::vault::{
@@ -74,7 +78,7 @@ fn upload(directory: &Path, key: &str, size: usize) -> Upload {
 async fn connect(settings: &VaultSettings) -> Arc<dyn Vault> {
     let target = settings.target().unwrap();
     assert!(matches!(target, Target::S3(_)));
-    target.connect().await.unwrap()
+    target.connect(&Proxies::none()).await.unwrap()
 }
 
 fn abilities(release: Release) -> Abilities {
@@ -123,7 +127,7 @@ async fn a_private_authority_is_trusted_from_its_file_only() {
     assert_eq!(stored.proof, Proof::Vault);
 
     fs::write(&authority, "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n").unwrap();
-    let error = settings.target().unwrap().connect().await.unwrap_err();
+    let error = settings.target().unwrap().connect(&Proxies::none()).await.unwrap_err();
     assert!(error.to_string().contains("ca.pem"), "{error}");
 }
 

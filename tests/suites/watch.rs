@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use swarmdr_agent::journal;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, Lab, addr};
-use swarmdr_tests::s3::Release;
+use swarmdr_tests::s3::{ForwardProxy, PROXY_PASSWORD, Release};
 use swarmdr_tests::scenario::{IDENTITY, Site, VAULT, agent, agent_json};
 
 const HOOKS: &str = "/etc/swarmdr/hooks.d";
@@ -62,14 +62,66 @@ async fn the_outside_learns_how_things_stand() -> Result<()> {
     let switch = Switch::listen(&site.lab)?;
     host.sh("mkdir -p /var/lib/prometheus")?;
     let watch = format!("\n[watch]\ntextfile_dir = \"/var/lib/prometheus\"\nping_url = \"{}\"\n", switch.url);
-    let config = site.config(VAULT) + "\n[schedule]\ncron = \"0 0 1 1 *\"\n" + &watch;
+    let proxy = ForwardProxy::in_lab(&site.lab)?;
+    let config = site.config(VAULT) + "\n[schedule]\ncron = \"0 0 1 1 *\"\n" + &watch + &only_way_out(&host, &proxy)?;
     site.configure(&host, &config)?;
 
     nothing_is_stored_yet(&host)?;
     a_backup_is_told_to_everybody(&host, &switch)?;
     a_hook_can_forbid_a_backup(&host, &switch)?;
     the_journal_can_be_searched(&host)?;
-    what_is_wrong_is_said(&site, &host, &config)
+    what_is_wrong_is_said(&site, &host, &config)?;
+    all_of_it_went_through_the_proxy(&site, &host, &config, proxy)
+}
+
+/// From here on everything in this file goes through a proxy that wants a login; answers with the settings for it.
+fn only_way_out(host: &Host, proxy: &ForwardProxy) -> Result<String> {
+    let (_, port) =
+        proxy.url().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).context("a port")?;
+    host.sh(&format!("iptables -A OUTPUT -o host0 -p tcp ! --dport {port} --syn -j REJECT"))?;
+    host.write_file("/etc/swarmdr/proxy-login", ForwardProxy::login())?;
+    host.sh("chmod 600 /etc/swarmdr/proxy-login")?;
+    Ok(format!("\n[network]\nproxy = \"{}\"\nproxy_login_file = \"/etc/swarmdr/proxy-login\"\n", proxy.url()))
+}
+
+fn all_of_it_went_through_the_proxy(site: &Site, host: &Host, config: &str, proxy: ForwardProxy) -> Result<()> {
+    let url = proxy.url();
+    site.write_identity(host)?;
+    for (verb, exits) in [
+        (&["list"][..], &[0][..]),
+        (&["verify", "--latest", "--identity", IDENTITY], &[0]),
+        (&["inspect", "--latest", "--identity", IDENTITY], &[0]),
+        (&["prune", "--keep-last", "1", "--dry-run"], &[0]),
+        (&["status"], &[0, 6]),
+        // The host has what it would restore, or is refused it: either way it was found and read.
+        (&["restore", "--latest", "--identity", IDENTITY, "--dry-run"], &[0, 4]),
+    ] {
+        let output = agent(host, verb)?;
+        let code = output.status.code().context("an exit code")?;
+        ensure!(exits.contains(&code), "{verb:?} exited {code}: {}{}", output.stdout, output.stderr);
+    }
+    let doctor = agent(host, &["doctor"])?.stdout;
+    ensure!(doctor.contains(&format!("reached through the proxy {url} (`proxy`), with a login")), "{doctor}");
+    let log = proxy.log();
+    for way in [format!("{}/vault", site.rgw.endpoint()), "/4711/start".to_owned()] {
+        ensure!(log.contains(&way), "{way} did not go through the proxy: {log}");
+    }
+
+    // The variables alone do as well.
+    site.configure(host, config.split("\n[network]").next().context("the settings before")?)?;
+    host.sh(&format!("HTTP_PROXY={} swarmdr-agent list", proxy.url_with_login()))?;
+
+    // It breaks: each verb names it, and no password of it is anywhere.
+    site.configure(host, config)?;
+    drop(proxy);
+    for verb in [&["list"][..], &["backup"], &["verify", "--latest"], &["doctor"]] {
+        let output = agent(host, verb)?;
+        let said = format!("{}{}", output.stdout, output.stderr);
+        ensure!(!output.status.success() && said.contains(&url), "{verb:?}: {said}");
+        ensure!(!said.contains(PROXY_PASSWORD), "{verb:?}: {said}");
+    }
+    ensure!(!host.sh("cat /var/lib/swarmdr/history.json")?.contains(PROXY_PASSWORD));
+    Ok(())
 }
 
 fn nothing_is_stored_yet(host: &Host) -> Result<()> {

@@ -93,7 +93,7 @@ fn make<'a>(context: &'a Context, trust: &Trust, unlock: &Unlock) -> Result<Dril
         config,
         keys: context.trusted(trust)?,
         identities: Arc::new(context.identities(trust)?),
-        unlock_key: GivenKey::find(unlock.key_file.as_deref(), &config.restore)?,
+        unlock_key: GivenKey::find(unlock.key_file.as_deref(), config)?,
         shutdown: &context.shutdown,
         progress: context.progress,
         now: context.now,

@@ -37,7 +37,7 @@ async fn settle_or_recover(context: &Context, args: &RecoverArgs) -> Result<Exit
             // Nothing is fetched: the state is this host's own.
             keys: TrustedKeys::new(),
             identities: Arc::new(Identities::none()),
-            unlock_key: GivenKey::find(args.unlock.key_file.as_deref(), &config.restore)?,
+            unlock_key: GivenKey::find(args.unlock.key_file.as_deref(), config)?,
             prune_dead: args.prune_dead,
             shutdown,
             progress,

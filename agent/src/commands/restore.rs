@@ -47,7 +47,7 @@ async fn settle_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<
         config,
         keys: context.trusted(&args.trust)?,
         identities: Arc::new(context.identities(&args.trust)?),
-        unlock_key: GivenKey::find(args.unlock.key_file.as_deref(), &config.restore)?,
+        unlock_key: GivenKey::find(args.unlock.key_file.as_deref(), config)?,
         prune_dead: args.prune_dead,
         shutdown: &context.shutdown,
         progress: context.progress,

@@ -16,7 +16,7 @@ use figment::{
 use serde::Serialize;
 
 use super::Config;
-use crate::fault::Fault;
+use crate::{fault::Fault, http::Proxies};
 
 /// Two underscores stand for a dot: single ones are part of keys.
 const ENV_PREFIX: &str = "SWARMDR_";
@@ -28,7 +28,8 @@ const NOT_KEYS: [&str; 2] = ["log", "config"];
 const HOOK_FACTS: &str = "hook_";
 
 /// Secret files that a unit hands over with `LoadCredential=`, and the settings that they stand for (systemd.exec(5)).
-const CREDENTIALS: [(&str, &str); 3] = [
+const CREDENTIALS: [(&str, &str); 4] = [
+    ("swarmdr.proxy-login", "network.proxy_login_file"),
     ("swarmdr.signing-key", "signing_key"),
     ("swarmdr.identity", "identity_file"),
     ("swarmdr.unlock-key", "restore.unlock_key_file"),
@@ -155,7 +156,8 @@ impl Loaded {
             layers = layers.merge(Serialized::default(&key, value));
             variables.insert(key, name.to_owned());
         }
-        let config: Config = layers.extract().map_err(|error| explain(&error, &variables))?;
+        let mut config: Config = layers.extract().map_err(|error| explain(&error, &variables))?;
+        config.inherited_proxies = Proxies::of_environment(&sources.environment);
         config.validate()?;
         Ok(Self { config, files, variables, layers })
     }

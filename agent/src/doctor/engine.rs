@@ -94,7 +94,7 @@ async fn unlock_key(config: &Config) -> Check {
     const NAME: &str = "swarm.unlock-key";
     let compare = async || -> Result<Option<bool>> {
         let running = RunningKey::ask(&config.engine.socket).await?;
-        Ok(GivenKey::find(None, &config.restore)?.map(|given| running.is_same(&given.for_engine())))
+        Ok(GivenKey::find(None, config)?.map(|given| running.is_same(&given.for_engine())))
     };
     match compare().await {
         Ok(Some(true)) => Check::ok(NAME, "the swarm is autolocked, and the configured key is its key"),

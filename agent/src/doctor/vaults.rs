@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     signing,
     vault::{
-        LockMode, LockPolicy, Vault, VaultError,
+        LockMode, LockPolicy, Target, Vault, VaultError, VaultSettings,
         catalog::{
             self, CatalogError, Filter, Place, Verdict, Walk,
             chain::{Gone, Remembered},
@@ -38,8 +38,11 @@ pub async fn check(
     let (mut ready_vaults, mut newest, mut whole) = (Vec::new(), Vec::new(), true);
     for settings in config.vaults() {
         let of = settings.url.as_str();
+        if let Some(check) = way(config, &settings) {
+            diagnosis.add(check.of(of));
+        }
         let ready = async {
-            let vault = settings.target()?.connect().await?;
+            let vault = settings.target()?.connect(&config.proxies()?).await?;
             vault.check().await?;
             anyhow::Ok(vault)
         };
@@ -74,6 +77,22 @@ pub async fn check(
         diagnosis.add(rollback(&witness, &cluster, &ready_vaults, newest.as_ref(), &keys, now).await);
     }
     newest.map(|newest| newest.id)
+}
+
+/// How a vault on the network is reached.
+fn way(config: &Config, settings: &VaultSettings) -> Option<Check> {
+    const NAME: &str = "vault.network";
+    let Ok(Target::S3(target)) = settings.target() else { return None };
+    let found = config.proxies().and_then(|proxies| Ok(target.proxies(&proxies)?));
+    Some(match found.map(|proxies| proxies.before(&target.address()).map(|proxy| proxy.cloned())) {
+        Ok(Ok(None)) => Check::ok(NAME, "it is reached without a proxy"),
+        Ok(Ok(Some(proxy))) => {
+            let login = if proxy.has_login() { "with a login" } else { "without a login" };
+            Check::ok(NAME, format!("it is reached through the proxy {proxy} ({}), {login}", proxy.origin()))
+        }
+        Ok(Err(why)) => Check::fail(NAME, why).fix("write `http://host:port`, or set network.proxy"),
+        Err(error) => Check::failed(NAME, &error),
+    })
 }
 
 /// Whether what this host knows to have been stored is still there.

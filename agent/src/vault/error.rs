@@ -36,6 +36,12 @@ pub enum VaultError {
     #[error("{vault}: the credentials do not work ({detail}); check the access key, the secret and this host's clock")]
     WrongCredentials { vault: String, detail: String },
 
+    /// A proxy's own answer: it tells neither why nor whether it ever asked the vault.
+    #[error(
+        "{vault}: the proxy {proxy} does not pass this on ({detail}); it may want a login (`proxy_login_file`) or forbid the vault's address: see its log"
+    )]
+    Proxy { vault: String, proxy: String, detail: String },
+
     /// The key is taken by other bytes than ours.
     #[error("{vault}: `{key}` exists already ({found}); nothing was replaced")]
     AlreadyExists { vault: String, key: String, found: String },
@@ -72,7 +78,7 @@ pub enum VaultError {
 impl VaultError {
     /// True when the same request may work later, and when it may have worked already with its reply lost.
     pub fn is_transient(&self) -> bool {
-        matches!(self, VaultError::Unreachable { .. })
+        matches!(self, VaultError::Unreachable { .. } | VaultError::Proxy { .. })
     }
 }
 

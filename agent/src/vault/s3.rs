@@ -5,6 +5,7 @@
 //! `s3:GetObjectVersion`, `s3:GetObjectRetention`, `s3:ListBucketVersions`, `s3:GetBucketVersioning`,
 //! `s3:GetBucketObjectLockConfiguration`, `s3:AbortMultipartUpload`, `s3:ListBucketMultipartUploads`.
 
+mod asking;
 mod body;
 mod check;
 mod client;
@@ -28,21 +29,29 @@ use super::{
     Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError,
     VersionRef,
 };
+use crate::http::Proxies;
 
 #[derive(Debug)]
 pub struct S3Vault {
     client: Client,
     target: S3Target,
     address: String,
+    /// The proxy on the way, without its login.
+    proxy: Option<String>,
 }
 
 impl S3Vault {
     /// Reads `ca_file` and finds the region; sends nothing to the bucket.
-    pub async fn connect(target: &S3Target) -> Result<S3Vault, VaultError> {
+    pub async fn connect(target: &S3Target, proxies: &Proxies) -> Result<S3Vault, VaultError> {
         let separator = if target.prefix.is_empty() { "" } else { "/" };
         let address = format!("s3://{}{separator}{}", target.bucket, target.prefix);
-        let client = client::connect(target).await?;
-        Ok(S3Vault { client, target: target.clone(), address })
+        let proxy = proxies.before(&target.address()).map_err(|detail| {
+            let action = format!("go through a proxy to `{}`", target.bucket);
+            VaultError::Other { vault: address.clone(), action, detail }
+        })?;
+        let proxy = proxy.map(ToString::to_string);
+        let client = client::connect(target, proxies).await?;
+        Ok(S3Vault { client, target: target.clone(), address, proxy })
     }
 
     /// The key in the bucket.

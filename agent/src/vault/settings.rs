@@ -7,6 +7,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::{LockMode, LockPolicy};
+use crate::http::Proxy;
 
 /// Longest retention that is accepted, ten years. A locked object cannot be removed by anybody, and is paid for until then:
 /// whoever can edit the configuration must not be able to order centuries.
@@ -47,6 +48,24 @@ pub struct VaultSettings {
     /// PEM certificates that are trusted beside those of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// `http://host:port` before this vault, in place of the one that counts for everything; `none` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// A file with `user:password` for that proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_login_file: Option<PathBuf>,
+    /// AWS's endpoints that speak IPv6 as well.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub dual_stack: bool,
+    /// AWS's endpoints whose cryptography is validated for FIPS 140.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub fips: bool,
+    /// Id of the account that the bucket should belong to: a bucket of somebody else's is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket_owner: Option<String>,
+    /// This account pays for requests to a bucket of another one that asks for it.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub requester_pays: bool,
     #[serde(default)]
     pub sse: Sse,
     /// With `sse = "aws:kms"`; without it the default key of the bucket.
@@ -68,6 +87,10 @@ pub struct VaultSettings {
 
 fn yes() -> bool {
     true
+}
+
+fn is_off(flag: &bool) -> bool {
+    !flag
 }
 
 /// How the server encrypts at rest.
@@ -94,6 +117,9 @@ pub struct LockSettings {
 fn compliance() -> LockMode {
     LockMode::Compliance
 }
+
+/// What a proxy's address has to look like.
+const PROXY_FIX: &str = "write `http://host:port`, or `none`, and a login into `proxy_login_file`";
 
 const DEFAULT_LOCK: LockPolicy = LockPolicy { mode: LockMode::Compliance, days: 30 };
 
@@ -124,6 +150,12 @@ pub struct S3Target {
     pub profile: Option<String>,
     pub credentials_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
+    pub proxy: Option<String>,
+    pub proxy_login_file: Option<PathBuf>,
+    pub dual_stack: bool,
+    pub fips: bool,
+    pub bucket_owner: Option<String>,
+    pub requester_pays: bool,
     pub sse: Sse,
     pub kms_key_id: Option<String>,
     pub lock: LockPolicy,
@@ -142,6 +174,12 @@ impl VaultSettings {
             profile: None,
             credentials_file: None,
             ca_file: None,
+            proxy: None,
+            proxy_login_file: None,
+            dual_stack: false,
+            fips: false,
+            bucket_owner: None,
+            requester_pays: false,
             sse: Sse::None,
             kms_key_id: None,
             lock: None,
@@ -183,6 +221,7 @@ impl VaultSettings {
         if self.kms_key_id.is_some() && self.sse != Sse::Kms {
             return Err(error("kms_key_id", "has no effect here", "add `sse = \"aws:kms\"`, or remove it"));
         }
+        self.check_network()?;
         Ok(S3Target {
             bucket: bucket.into(),
             prefix: prefix.into(),
@@ -192,6 +231,12 @@ impl VaultSettings {
             profile: self.profile.clone(),
             credentials_file: self.credentials_file.clone(),
             ca_file: self.ca_file.clone(),
+            proxy: self.proxy.clone(),
+            proxy_login_file: self.proxy_login_file.clone(),
+            dual_stack: self.dual_stack,
+            fips: self.fips,
+            bucket_owner: self.bucket_owner.clone(),
+            requester_pays: self.requester_pays,
             sse: self.sse,
             kms_key_id: self.kms_key_id.clone(),
             lock: self.lock.map(lock_policy).transpose()?.unwrap_or(DEFAULT_LOCK),
@@ -203,6 +248,20 @@ impl VaultSettings {
         })
     }
 
+    fn check_network(&self) -> Result<(), SettingsError> {
+        if let Some(proxy) = &self.proxy {
+            Proxy::of_setting(proxy).map_err(|why| error("proxy", why, PROXY_FIX))?;
+        } else if self.proxy_login_file.is_some() {
+            return Err(error("proxy_login_file", "has no effect here", "add `proxy`, or remove it"));
+        }
+        // What the SDK would say only when it is asked for something.
+        let of_aws = [("dual_stack", self.dual_stack), ("fips", self.fips)];
+        match of_aws.into_iter().find(|(_, set)| *set && self.endpoint.is_some()) {
+            Some((key, _)) => Err(error(key, "has no effect beside `endpoint`", "remove one of the two")),
+            None => check_owner(self.bucket_owner.as_deref()),
+        }
+    }
+
     fn refuse_s3_keys(&self) -> Result<(), SettingsError> {
         let set = [
             ("endpoint", self.endpoint.is_some()),
@@ -211,6 +270,12 @@ impl VaultSettings {
             ("profile", self.profile.is_some()),
             ("credentials_file", self.credentials_file.is_some()),
             ("ca_file", self.ca_file.is_some()),
+            ("proxy", self.proxy.is_some()),
+            ("proxy_login_file", self.proxy_login_file.is_some()),
+            ("dual_stack", self.dual_stack),
+            ("fips", self.fips),
+            ("bucket_owner", self.bucket_owner.is_some()),
+            ("requester_pays", self.requester_pays),
             ("sse", self.sse != Sse::None),
             ("kms_key_id", self.kms_key_id.is_some()),
             ("lock", self.lock.is_some()),
@@ -221,6 +286,15 @@ impl VaultSettings {
             Some((key, _)) => Err(error(key, "has no effect on a directory", "remove it, or use an `s3://` vault")),
             None => Ok(()),
         }
+    }
+}
+
+fn check_owner(owner: Option<&str>) -> Result<(), SettingsError> {
+    match owner {
+        Some(id) if id.len() != 12 || !id.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(error("bucket_owner", "is no id of an account", "write its 12 digits, in quotes"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,5 @@
-//! The S3 client: rustls on ring, an extra CA if wanted, the usual credential chain, and times after which to give up.
+//! The S3 client: the agent's own HTTP, an extra CA if wanted, the usual credential chain, and times after which to give up.
 
-use std::path::Path;
 use std::time::Duration;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
@@ -13,12 +12,9 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Builder, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
+use super::asking::Asking;
+use crate::http::{self, Proxies};
 use crate::vault::VaultError;
 use crate::vault::settings::S3Target;
 
@@ -39,9 +35,19 @@ const STALL: Duration = Duration::from_secs(20);
 /// Servers other than AWS mostly ignore the region; it is part of the signature all the same.
 const REGION_WITHOUT_ANY: &str = "us-east-1";
 
-pub async fn connect(target: &S3Target) -> Result<Client, VaultError> {
-    let http = http_client(target.ca_file.as_deref())?;
-    let mut loader = aws_config::defaults(BEHAVIOR()).http_client(http.clone());
+pub async fn connect(target: &S3Target, proxies: &Proxies) -> Result<Client, VaultError> {
+    let trusted = target.ca_file.as_deref().map(|path| {
+        http::read_certificates(path).map_err(|source| VaultError::File {
+            action: "read the CA certificates (`ca_file`)",
+            path: path.into(),
+            source,
+        })
+    });
+    let http = http::client(trusted.transpose()?.as_deref(), proxies);
+    let mut loader = aws_config::defaults(BEHAVIOR())
+        .http_client(http.clone())
+        .use_dual_stack(target.dual_stack)
+        .use_fips(target.fips);
     if let Some(region) = &target.region {
         loader = loader.region(Region::new(region.clone()));
     }
@@ -60,6 +66,7 @@ pub async fn connect(target: &S3Target) -> Result<Client, VaultError> {
         // We send and compare SHA-256 ourselves. The SDK's default CRC trailers are refused by servers that do not know them.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .interceptor(Asking::of(target))
         .build();
     Ok(Client::from_conf(config))
 }
@@ -91,33 +98,4 @@ fn with_profile(mut loader: ConfigLoader, target: &S3Target, http: SharedHttpCli
         loader = loader.profile_name(profile);
     }
     loader.profile_files(files).credentials_provider(credentials.build())
-}
-
-fn http_client(ca_file: Option<&Path>) -> Result<SharedHttpClient, VaultError> {
-    // The SDK asserts that the host has roots. A host without any still reaches plain http and its own CA.
-    let host_has_roots = !rustls_native_certs::load_native_certs().certs.is_empty();
-    let mut trusted = TrustStore::empty().with_native_roots(host_has_roots);
-    if let Some(path) = ca_file {
-        let pem = std::fs::read(path).and_then(|pem| check_pem(&pem).map(|()| pem)).map_err(|source| {
-            VaultError::File { action: "read the CA certificates (`ca_file`)", path: path.into(), source }
-        })?;
-        trusted.add_pem_certificate(pem);
-    }
-    let context = TlsContext::builder().with_trust_store(trusted).build().expect("a trust store makes a valid context");
-    Ok(aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(context)
-        .build_https())
-}
-
-/// The SDK panics on a file that does not parse.
-fn check_pem(pem: &[u8]) -> std::io::Result<()> {
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        store.add(certificate.map_err(std::io::Error::other)?).map_err(std::io::Error::other)?;
-    }
-    if store.is_empty() {
-        return Err(std::io::Error::other("it holds no PEM certificate"));
-    }
-    Ok(())
 }

@@ -8,6 +8,9 @@ use aws_sdk_s3::operation::RequestId;
 use super::S3Vault;
 use crate::vault::VaultError;
 
+/// In the words of hyper-util, whose error has no public kind: a proxy answered 407 to a tunnel, or anything but 200.
+const TUNNEL_REFUSED: [&str; 2] = ["proxy authorization required", "tunnel error: unsuccessful"];
+
 impl S3Vault {
     /// `action` reads behind "failed to"; `key` is the object that it was about, empty for the bucket.
     pub(super) fn error<E>(&self, action: &str, key: &str, error: SdkError<E>) -> VaultError
@@ -24,9 +27,17 @@ impl S3Vault {
                 status: context.raw().status().as_u16(),
                 request_id: context.err().meta().request_id().unwrap_or_default(),
             };
-            return refusal.into_error(vault, action, key);
+            if let Some(proxy) = self.proxy.clone().filter(|_| refusal.is_of_a_proxy()) {
+                return VaultError::Proxy { vault, proxy, detail: refusal.describe() };
+            }
+            return self.named_on_the_way(refusal.into_error(vault, action, key));
         }
         let detail = chain(&error);
+        let refused = TUNNEL_REFUSED.iter().any(|words| detail.contains(words));
+        if let Some(proxy) = self.proxy.clone().filter(|_| refused) {
+            return VaultError::Proxy { vault, proxy, detail };
+        }
+        let detail = self.on_the_way(detail);
         // Neither the SDK's error nor its kind tells this apart from a broken connection.
         if detail.contains("credential") {
             return VaultError::WrongCredentials { vault, detail };
@@ -34,6 +45,24 @@ impl S3Vault {
         match error {
             SdkError::ConstructionFailure(_) => VaultError::Other { vault, action, detail },
             _ => self.unreachable(action, &detail),
+        }
+    }
+
+    /// A broken proxy must not pass for a broken vault.
+    fn on_the_way(&self, detail: String) -> String {
+        match &self.proxy {
+            Some(proxy) => format!("through the proxy {proxy}: {detail}"),
+            None => detail,
+        }
+    }
+
+    /// An answer that means trouble on the way may be the proxy's own.
+    fn named_on_the_way(&self, error: VaultError) -> VaultError {
+        match error {
+            VaultError::Unreachable { vault, action, detail } => {
+                VaultError::Unreachable { vault, action, detail: self.on_the_way(detail) }
+            }
+            error => error,
         }
     }
 
@@ -88,6 +117,11 @@ impl Refusal<'_> {
                 _ => VaultError::Other { vault, action, detail },
             },
         }
+    }
+
+    /// A server of S3 says who it is, even where there is no room for words.
+    fn is_of_a_proxy(&self) -> bool {
+        matches!(self.status, 401 | 403 | 407) && self.code.is_empty() && self.request_id.is_empty()
     }
 
     fn describe(&self) -> String {
