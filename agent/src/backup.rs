@@ -103,7 +103,7 @@ impl Backup<'_> {
                 broken.left_alone(&plan)
             }
         };
-        let Taken { snapshot, downtime, notes, mut attention } = taken;
+        let Taken { snapshot, downtime, notes, mut attention, away } = taken;
         plan.notes.extend(notes);
         attention.extend(examined.raft.as_ref().and_then(|raft| lag::behind(&view, raft)));
         attention.extend(view.unclear.iter().cloned());
@@ -132,6 +132,9 @@ impl Backup<'_> {
         Witness::of(self.config).note(Remembered { id: plan.id, cluster, sequence, locked_until });
         attention.extend(delivery.complaints());
         attention.append(&mut courier.attention);
+        if let Some(error) = away {
+            return Err(error.context(format!("backup {} is stored, but the engine did not come back", plan.id)));
+        }
         let report =
             BackupReport::new(plan, sealed, downtime, delivery.kept, phases.finish(), self.key_note(&key), attention);
         Ok(report.with_sent(sent))

@@ -108,6 +108,7 @@ impl Recovery<'_> {
         let addresses = network::local_addresses()?;
         let backup = stranded::plan(&self.backup, &facts, &examined, &addresses)?;
         self.backup.check_stranded(&backup)?;
+        Placement::new(&facts.data_root, &backup.id.to_string())?;
         let others = holding::peers(&examined);
         if !self.fenced {
             fence(&self.restore.answering(&others).await)?;

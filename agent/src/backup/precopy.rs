@@ -104,7 +104,7 @@ impl Broken {
     /// The copy is stored as it is, and told from one of an engine that stood still.
     pub fn left_alone(self, plan: &BackupPlan) -> (Taken, Examined) {
         let attention = attention(&self.damage, &plan.hostname).to_vec();
-        (Taken { snapshot: self.snapshot, downtime: None, notes: Vec::new(), attention }, self.examined)
+        (Taken { snapshot: self.snapshot, downtime: None, notes: Vec::new(), attention, away: None }, self.examined)
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Taken {
     pub notes: Vec<String>,
     /// What is wrong with the engine.
     pub attention: Vec<String>,
+    /// Why the engine did not come back.
+    pub away: Option<anyhow::Error>,
 }
 
 /// What became of one try.
@@ -48,7 +50,8 @@ struct Attempt {
     /// Lost where the copying ended unexpectedly.
     snapshot: Option<Snapshot>,
     copied: Result<()>,
-    resumed: Result<Downtime>,
+    downtime: Downtime,
+    resumed: Result<()>,
     /// The copy was not done in time.
     overdue: bool,
 }
@@ -118,7 +121,7 @@ impl Backup<'_> {
         };
         let overdue = overdue_matters && quiesced.is_overdue();
         phases.begin_quietly("resume");
-        let resumed = quiesced.resume().await;
+        let (downtime, resumed) = quiesced.resume().await;
         if resumed.is_ok() {
             note.advance(Stage::EngineBack);
         }
@@ -131,7 +134,7 @@ impl Backup<'_> {
                 (snapshot, Err(self.too_late(plan)))
             }
         };
-        Ok(Attempt { snapshot, copied, resumed, overdue })
+        Ok(Attempt { snapshot, copied, downtime, resumed, overdue })
     }
 
     async fn arm(&self, plan: &BackupPlan, control: &EngineControl) -> Result<Quiesced> {
@@ -201,10 +204,10 @@ impl Backup<'_> {
         key: Option<&RunningKey>,
         mut notes: Vec<String>,
     ) -> Result<Taken> {
-        let Attempt { snapshot, copied, resumed, overdue } = attempt;
+        let Attempt { snapshot, copied, downtime, resumed, overdue } = attempt;
         let copied = copied.and_then(|()| snapshot.context("the copy was lost"));
         match (copied, resumed) {
-            (Ok(snapshot), Ok(downtime)) => {
+            (Ok(snapshot), Ok(())) => {
                 // The copy is good whatever becomes of the engine, so it is stored first and told after.
                 let late = self.await_engine(key).await.err();
                 let mut attention: Vec<String> = late.iter().map(|error| format!("{error:#}")).collect();
@@ -213,7 +216,7 @@ impl Backup<'_> {
                     notes.extend(back.notes);
                     attention.extend(back.attention);
                 }
-                Ok(Taken { snapshot, downtime: Some(downtime), notes, attention })
+                Ok(Taken { snapshot, downtime: Some(downtime), notes, attention, away: None })
             }
             (Err(error), Ok(_)) => {
                 let back = self.await_engine(key).await;
@@ -230,7 +233,13 @@ impl Backup<'_> {
                     Err(late) => late.context(format!("{error:#}")),
                 })
             }
-            (Ok(_), Err(error)) => Err(error),
+            (Ok(snapshot), Err(error)) => {
+                tracing::error!(
+                    "the engine did not come back, and the copy of its state is good: storing it first: {error:#}"
+                );
+                let (downtime, attention) = (Some(downtime), Vec::new());
+                Ok(Taken { snapshot, downtime, notes, attention, away: Some(error) })
+            }
             (Err(first), Err(error)) => Err(error.context(format!("{first:#}"))),
         }
     }

@@ -156,13 +156,16 @@ impl Quiesced {
 
     /// Brings the engine back, waits until systemd says so, starts the units that hung on it, and removes the failsafe. On
     /// an error the failsafe stays, and tries when its time has come.
-    pub async fn resume(mut self) -> Result<Downtime> {
+    pub async fn resume(mut self) -> (Downtime, Result<()>) {
         let requested = Instant::now();
-        match &self.way {
-            Way::Stop { control, .. } => start(control, self.failsafe.as_ref()).await?,
-            Way::Freeze(freezer) => freezer.thaw().await?,
+        let back = match &self.way {
+            Way::Stop { control, .. } => start(control, self.failsafe.as_ref()).await,
+            Way::Freeze(freezer) => freezer.thaw().await,
+        };
+        let downtime = self.downtime(requested, Instant::now());
+        if back.is_err() {
+            return (downtime, back);
         }
-        let back = Instant::now();
         faults::reach("back");
         if let Way::Stop { control, .. } = &self.way {
             // What does not start is asked again, and told, when the swarm is back.
@@ -174,15 +177,19 @@ impl Quiesced {
             // It would start what runs, or thaw what is not frozen.
             tracing::warn!("the failsafe could not be removed; it will find nothing to do: {error:#}");
         }
+        (downtime, Ok(()))
+    }
+
+    fn downtime(&self, requested: Instant, back: Instant) -> Downtime {
         let held = self.held.unwrap_or(requested);
-        Ok(Downtime {
+        Downtime {
             since: self.requested.1,
             total_ms: millis(self.requested.0, back),
             stopping_ms: millis(self.requested.0, held),
             ours_ms: millis(held, requested),
             ours_us: u64::try_from(requested.duration_since(held).as_micros()).unwrap_or(u64::MAX),
             starting_ms: millis(requested, back),
-        })
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::lab::{Engine, Host};
 use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent_json, describe_swarm};
+use swarmdr_tests::scenario::{Site, agent_json, agent_with_faults, describe_swarm};
 
 use super::{LIMIT, RESTORE, fresh, full, generations, hangs, one_manager, reset};
 
@@ -132,6 +132,31 @@ async fn an_agent_that_is_killed_on_the_way_back_leaves_an_engine_that_comes_bac
             );
         }
     }
+    Ok(())
+}
+
+/// Something on the host keeps the engine from starting again: the copy is good all the same, and is stored.
+#[tokio::test]
+async fn a_good_copy_is_stored_although_the_engine_does_not_come_back() -> Result<()> {
+    let site = Site::new(Release::V20).await?;
+    let manager = one_manager(&site, Engine::E26_1)?;
+    manager.install(&agent_with_faults()?)?;
+    let broken = "/run/systemd/system/docker.service.d/broken.conf";
+    manager.write_file(
+        PROGRAM,
+        format!("#!/bin/sh\nmkdir -p $(dirname {broken})\nprintf '[Service]\\nExecStartPre=/bin/false\\n' >{broken}\nsystemctl daemon-reload\n"),
+    )?;
+    manager.sh(&format!("chmod 755 {PROGRAM}"))?;
+    let run = format!("SWARMDRTEST_RUN={PROGRAM}");
+    let ended = manager.run(&["env", "SWARMDRTEST_FAULT=run@copied", &run, "swarmdr-agent", "backup"])?;
+    ensure!(ended.status.code() == Some(1), "{:?} {}{}", ended.status.code(), ended.stdout, ended.stderr);
+    ensure!(ended.stderr.contains("is stored, but the engine did not come back"), "{}", ended.stderr);
+    manager.sh(&format!("rm {broken}; systemctl daemon-reload"))?;
+    manager.wait_for("the failsafe to start the engine", LIMIT, || Ok(is_active(&manager)?.then_some(())))?;
+    manager.wait_manager()?;
+    let listed = agent_json(&manager, 0, &["list"])?;
+    ensure!(listed["backups"].as_array().is_some_and(|backups| backups.len() == 1), "{listed:#}");
+    ensure!(listed["backups"][0]["proof"] == "proven", "{listed:#}");
     Ok(())
 }
 
