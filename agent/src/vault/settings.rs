@@ -135,7 +135,7 @@ pub struct SettingsError {
 /// Validated: where to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    S3(S3Target),
+    S3(Box<S3Target>),
     Directory(PathBuf),
 }
 
@@ -192,7 +192,7 @@ impl VaultSettings {
     /// Validates without touching the network or a file. The URL is not repeated in errors: people write credentials into URLs.
     pub fn target(&self) -> Result<Target, SettingsError> {
         if let Some(rest) = self.url.strip_prefix("s3://") {
-            self.s3_target(rest).map(Target::S3)
+            self.s3_target(rest).map(|target| Target::S3(Box::new(target)))
         } else if let Some(path) = self.url.strip_prefix("file://") {
             self.refuse_s3_keys()?;
             directory(path).map(Target::Directory)

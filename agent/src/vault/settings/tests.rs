@@ -6,7 +6,7 @@ fn read(text: &str) -> VaultSettings {
 
 fn s3(text: &str) -> S3Target {
     match read(text).target().unwrap() {
-        Target::S3(target) => target,
+        Target::S3(target) => *target,
         other => panic!("{other:?}"),
     }
 }
