@@ -39,7 +39,7 @@ use swarmdr_archive::{
 
 pub(crate) use change::Change;
 pub(crate) use formation::{compare_apart, form_apart};
-use holding::{Holding, OnDisk};
+use holding::{Holding, OnDisk, Wanted};
 use journal::{Journal, Record};
 pub use plan::{Decision, Overrides, Readdress, RestorePlan};
 pub use ready::Waits;
@@ -149,7 +149,11 @@ impl Restore<'_> {
         // Only now: what the waits above were for may be what the swarm on this host was waiting for too.
         let holding = match request.overrides.force {
             true => self.look().await?,
-            false => self.await_settled(request.waits.engine, !request.dry_run).await?,
+            false => {
+                let node_id = (!elsewhere).then_some(manifest.node_id.as_str());
+                let wanted = Wanted { cluster_id: &manifest.cluster_id, node_id };
+                self.await_settled(wanted, request.waits.engine, !request.dry_run).await?
+            }
         };
         let terms = Terms {
             overrides: request.overrides.clone(),

@@ -45,8 +45,7 @@ impl Change<'_> {
         let mut attention = self.attention.clone();
         attention.extend(view.unclear.iter().cloned());
         attention.extend(self.check_settings(&view));
-        attention.extend(strictness.weigh(&compared)?);
-        Ok(Confirmed { strictness, differences: compared.harmless, attention, readdressed: None })
+        Ok(Confirmed { strictness, differences: strictness.weigh(compared)?, attention, readdressed: None })
     }
 
     pub(super) fn report(&self, confirmed: Confirmed) -> RestoreReport {

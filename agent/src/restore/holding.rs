@@ -30,6 +30,24 @@ use crate::{
     unlock_key::GivenKey,
 };
 
+/// The node that a run is about. An engine is unlocked or restarted for its state only: another swarm's is not ours to
+/// touch.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub cluster_id: &'a str,
+    /// `None` at another address, where the node is another one.
+    pub node_id: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    fn is(&self, on_disk: &OnDisk) -> bool {
+        let is_it = |held: &Held| {
+            held.cluster_id == self.cluster_id && self.node_id.is_none_or(|node_id| held.node_id == node_id)
+        };
+        on_disk.held().is_some_and(is_it)
+    }
+}
+
 /// At least this long for a leader: an election takes up to 20 s.
 const ELECTION: Duration = Duration::from_secs(30);
 
@@ -115,7 +133,8 @@ impl Held {
     }
 }
 
-fn remedy(swarm: &LocalSwarm, on_disk: &OnDisk, has_key: bool) -> Remedy {
+/// `is_wanted`: the state is the one that this run is about.
+fn remedy(swarm: &LocalSwarm, on_disk: &OnDisk, is_wanted: bool, has_key: bool) -> Remedy {
     let held = on_disk.held();
     if *on_disk == OnDisk::Unknown {
         // A join that is under way: an engine that is restarted without a certificate deletes what there is of it.
@@ -125,11 +144,12 @@ fn remedy(swarm: &LocalSwarm, on_disk: &OnDisk, has_key: bool) -> Remedy {
         SwarmState::Active if checks::works(swarm) => Remedy::None,
         SwarmState::Active if swarm.error.is_empty() && held.is_none_or(|held| !held.is_manager) => Remedy::None,
         SwarmState::Active | SwarmState::Pending => Remedy::Time,
-        SwarmState::Locked if has_key => Remedy::Key,
+        SwarmState::Locked if has_key && is_wanted => Remedy::Key,
         SwarmState::Locked => Remedy::None,
         SwarmState::Error if *on_disk == OnDisk::Nothing => Remedy::None,
-        SwarmState::Error => Remedy::Restart,
-        SwarmState::Inactive if held.is_some_and(|held| held.is_taken_up) => Remedy::Restart,
+        SwarmState::Error if is_wanted => Remedy::Restart,
+        SwarmState::Error => Remedy::Time,
+        SwarmState::Inactive if is_wanted && held.is_some_and(|held| held.is_taken_up) => Remedy::Restart,
         SwarmState::Inactive => Remedy::None,
     }
 }
@@ -166,7 +186,7 @@ impl Restore<'_> {
     /// What this host holds, asked until the answer is about to stay, for `limit` or as long as an election takes. A
     /// locked engine is unlocked with the key that was given, one that stays in `error` is restarted, both only where
     /// `may_change` says so.
-    pub(crate) async fn await_settled(&self, limit: Duration, may_change: bool) -> Result<Holding> {
+    pub(crate) async fn await_settled(&self, wanted: Wanted<'_>, limit: Duration, may_change: bool) -> Result<Holding> {
         let mut patience = Patience::new(limit);
         let mut told = String::new();
         let mut was_unlocked = false;
@@ -175,7 +195,8 @@ impl Restore<'_> {
             let on_disk = OnDisk::read(&facts.data_root.join("swarm"));
             let holding = Holding { facts, on_disk, was_unlocked };
             let swarm = &holding.facts.swarm;
-            match remedy(swarm, &holding.on_disk, self.unlock_key.is_some()) {
+            let is_wanted = wanted.is(&holding.on_disk);
+            match remedy(swarm, &holding.on_disk, is_wanted, self.unlock_key.is_some()) {
                 Remedy::None => return Ok(holding),
                 Remedy::Key if !may_change => return Ok(holding),
                 Remedy::Key => {
@@ -250,9 +271,11 @@ impl Restore<'_> {
         match self.examine_present(state_dir).await {
             Some(examined) => peers(&examined),
             None => {
-                let known = StateDir::open(state_dir).ok().and_then(|dir| Identity::read(&dir).ok());
-                let known = known.map(|identity| identity.known_managers).unwrap_or_default();
-                known.iter().filter_map(|manager| swarm::identity::usable(&manager.addr)).collect()
+                let identity = StateDir::open(state_dir).ok().and_then(|dir| Identity::read(&dir).ok());
+                let others = identity.iter().flat_map(|identity| {
+                    identity.known_managers.iter().filter(|manager| manager.node_id != identity.node_id)
+                });
+                others.filter_map(|manager| swarm::identity::usable(&manager.addr)).collect()
             }
         }
     }
@@ -328,7 +351,11 @@ mod tests {
             (SwarmState::Inactive, false, "", OnDisk::Nothing, false, Remedy::None),
         ] {
             let swarm = swarm(state, is_manager, error);
-            assert_eq!(remedy(&swarm, &on_disk, has_key), expected, "{swarm:?} {on_disk:?} {has_key}");
+            let is_wanted = on_disk.held().is_some_and(|held| held.is("cluster", "node"));
+            assert_eq!(remedy(&swarm, &on_disk, is_wanted, has_key), expected, "{swarm:?} {on_disk:?} {has_key}");
+            let is_ours_alone = matches!(expected, Remedy::Key | Remedy::Restart);
+            let not_wanted = remedy(&swarm, &on_disk, false, has_key);
+            assert!(!is_ours_alone || matches!(not_wanted, Remedy::None | Remedy::Time), "{swarm:?}: {not_wanted:?}");
         }
     }
 

@@ -83,7 +83,14 @@ impl fmt::Display for RestoreReport {
                 writeln!(f, "  removed   {}, which was at {}", plan.node_id, plan.raft_addr)?;
             }
         }
-        writeln!(f, "  confirmed {}: as in the backup", human_counts(&self.counts))?;
+        match self.finished_earlier_run {
+            false => writeln!(f, "  confirmed {}: as in the backup", human_counts(&self.counts))?,
+            true => writeln!(
+                f,
+                "  works     and may have been used since; the backup holds {}",
+                human_counts(&self.counts)
+            )?,
+        }
         for difference in &self.differences {
             writeln!(f, "  differs   {difference}")?;
         }

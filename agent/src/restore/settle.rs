@@ -10,7 +10,7 @@ use swarmdr_archive::BackupId;
 use super::{
     Request, Restore, RestoreReport,
     change::Change,
-    holding::{Held, Holding, OnDisk},
+    holding::{Held, Holding, OnDisk, Wanted},
     journal::{Journal, Phase, Record},
     plan::checks,
     readdress,
@@ -169,7 +169,9 @@ impl Restore<'_> {
             let missing = format!("no interface of this host has {address}");
             self.await_address(waits.address, &missing, |all| all.iter().any(|local| local.ip == address)).await?;
         }
-        let holding = self.await_settled(waits.engine, true).await?;
+        let node_id = record.plan.readdress.is_none().then_some(record.plan.node_id.as_str());
+        let wanted = Wanted { cluster_id: &record.plan.cluster_id, node_id };
+        let holding = self.await_settled(wanted, waits.engine, true).await?;
         if checks::works(&holding.facts.swarm) {
             return Ok(Some(holding));
         }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::swarm::inventory::Compared;
+use crate::swarm::inventory::{Compared, Difference};
 
 /// How much may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,13 +14,13 @@ pub enum Strictness {
 }
 
 impl Strictness {
-    /// What was lost is an error, or something to look at.
-    pub fn weigh(self, compared: &Compared) -> Result<Option<String>> {
-        let Some(loss) = compared.loss() else { return Ok(None) };
-        let what = format!("the restored swarm is not what was backed up: {loss}");
-        match self {
-            Strictness::Fresh => bail!(what),
-            Strictness::Late => Ok(Some(what)),
+    /// What differs from the backup. A loss is an error, but where somebody may have removed or changed it since: there
+    /// it is one of the differences.
+    pub fn weigh(self, compared: Compared) -> Result<Vec<Difference>> {
+        match (self, compared.loss()) {
+            (Strictness::Fresh, Some(loss)) => bail!("the restored swarm is not what was backed up: {loss}"),
+            (Strictness::Fresh, None) => Ok(compared.harmless),
+            (Strictness::Late, _) => Ok([compared.lost, compared.harmless].concat()),
         }
     }
 }

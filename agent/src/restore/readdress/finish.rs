@@ -49,11 +49,11 @@ impl Change<'_> {
         compared.harmless.retain(|difference| difference.id != own);
         let mut attention = self.attention.clone();
         attention.extend(self.check_settings(&view));
-        attention.extend(strictness.weigh(&compared)?);
+        let differences = strictness.weigh(compared)?;
         let bound = Bound::find(&view, &recorded, &old, &own);
         attention.extend(bound.unplaceable.iter().cloned());
         let readdressed = Some(Readdressed { node_id: own, addr: target.addr, bound });
-        Ok(Confirmed { strictness, differences: compared.harmless, attention, readdressed })
+        Ok(Confirmed { strictness, differences, attention, readdressed })
     }
 
     /// The node joined drained.
