@@ -119,6 +119,14 @@ impl Backup<'_> {
         let packed = self.pack(snapshot, parts, courier.spool.partial(plan.id)).await;
         let sealed = self.or_in_vain(&plan, &note, packed)?.1;
         let spooled = courier.spool.admit(plan.id)?;
+        if let Some(error) = away {
+            // Nothing is more urgent; the next run sends what waits.
+            return Err(error.context(format!(
+                "backup {} is sealed in {}, but the engine did not come back",
+                plan.id,
+                spooled.path.display()
+            )));
+        }
         if let (Some(downtime), Mode::Cold) = (&downtime, plan.mode) {
             Absences::note_good(&self.config.state_dir, downtime.since, downtime.stopping_ms);
         }
@@ -132,9 +140,6 @@ impl Backup<'_> {
         Witness::of(self.config).note(Remembered { id: plan.id, cluster, sequence, locked_until });
         attention.extend(delivery.complaints());
         attention.append(&mut courier.attention);
-        if let Some(error) = away {
-            return Err(error.context(format!("backup {} is stored, but the engine did not come back", plan.id)));
-        }
         let report =
             BackupReport::new(plan, sealed, downtime, delivery.kept, phases.finish(), self.key_note(&key), attention);
         Ok(report.with_sent(sent))

@@ -3,12 +3,14 @@
 //! Done when the engine is back, and its swarm where it is awaited: a container on an overlay network needs that.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
+use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
     as_found::{AsFound, Kept},
@@ -96,23 +98,28 @@ impl EngineControl {
 /// stopped since stays so.
 pub async fn finish(config: &Config) -> Result<BroughtBack> {
     let path = Kept::path(&config.state_dir);
-    if Kept::read(&path)?.is_none() {
+    let Some(kept) = Kept::read(&path)? else {
         // Of another boot, or of nothing.
         Kept::remove(&path)?;
         return Ok(BroughtBack::default());
-    }
+    };
     let control = EngineControl::connect(config).await?;
-    let still_owed = still_owed(&control).await?;
+    let still_owed = still_owed(&control, kept.at).await?;
     Ok(control.owing(still_owed).bring_back().await)
 }
 
-/// Without what was stopped after the engine had come back: that was somebody's wish.
-async fn still_owed(control: &EngineControl) -> Result<AsFound> {
+/// Without what ran again after the engine had come back and was stopped then: that was somebody's wish. What failed, or
+/// never ran again, is owed still.
+async fn still_owed(control: &EngineControl, found_at: Timestamp) -> Result<AsFound> {
     let (systemd, mut owed) = (control.systemd(), control.found().clone());
     let engine = systemd.changes(control.service()).await?;
     let mut units = Vec::new();
     for unit in owed.dependents {
-        if systemd.changes(&unit).await?.inactive_since <= engine.active_since {
+        let changes = systemd.changes(&unit).await?;
+        let ran_again = changes.active_since > engine.active_since;
+        let was_stopped =
+            changes.inactive_since > engine.active_since && systemd.state(&unit).await?.active == "inactive";
+        if !(ran_again && was_stopped) {
             units.push(unit);
         }
     }
@@ -120,7 +127,11 @@ async fn still_owed(control: &EngineControl) -> Result<AsFound> {
     let mut kept = Vec::new();
     for container in owed.containers {
         let seen = containers::inspect(control.socket(), &container.id).await?;
-        if seen.is_none_or(|seen| containers::finished_at(&seen).is_none_or(|at| at <= engine.active_at)) {
+        let ended_again = |seen: &Value| {
+            containers::started_at(seen).is_some_and(|at| at > found_at)
+                && containers::finished_at(seen).is_some_and(|at| at > engine.active_at)
+        };
+        if seen.is_none_or(|seen| !ended_again(&seen)) {
             kept.push(container);
         }
     }
@@ -152,6 +163,7 @@ async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back:
     let begun = Instant::now();
     let mut waiting: Vec<&Container> = found.containers.iter().collect();
     let mut refused: BTreeMap<&str, String> = BTreeMap::new();
+    let mut asked: BTreeSet<String> = BTreeSet::new();
     loop {
         match containers::running_ids(socket).await {
             Ok(running) => waiting.retain(|container| !running.contains(&container.id)),
@@ -162,19 +174,30 @@ async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back:
         }
         let mut gone = Vec::new();
         for container in &waiting {
-            if container.restart != "no" && begun.elapsed() < BY_ITSELF {
+            // One that was started and has ended since did so by itself: a job is not done twice.
+            if asked.contains(&container.id) || container.restart != "no" && begun.elapsed() < BY_ITSELF {
                 continue;
             }
             match start(socket, container).await {
                 Ok(Started::Gone) => gone.push(container.id.clone()),
-                Ok(Started::Asked) => back.notes.push(format!(
-                    "the container {} did not come back with the engine, and was started again",
-                    container.name
-                )),
+                Ok(Started::Asked) => {
+                    asked.insert(container.id.clone());
+                    back.notes.push(format!(
+                        "the container {} did not come back with the engine, and was started again",
+                        container.name
+                    ));
+                }
                 Err(error) => drop(refused.insert(&container.id, format!("{error:#}"))),
             }
         }
-        for container in waiting.extract_if(.., |container| gone.contains(&container.id)) {
+        if waiting.iter().all(|container| asked.contains(&container.id)) && begun.elapsed() >= BY_ITSELF {
+            break;
+        }
+        // Its unit may have made another one of the same name.
+        let names =
+            if gone.is_empty() { BTreeSet::new() } else { containers::running_names(socket).await.unwrap_or_default() };
+        let is_gone = |container: &mut &Container| gone.contains(&container.id);
+        for container in waiting.extract_if(.., is_gone).filter(|container| !names.contains(&container.name)) {
             back.attention.push(format!("the container {} is gone: it was removed when it ended", container.name));
         }
         tokio::time::sleep(POLL).await;

@@ -91,6 +91,19 @@ pub fn finished_at(container: &Value) -> Option<Timestamp> {
     container["State"]["FinishedAt"].as_str()?.parse().ok()
 }
 
+/// When a container that was looked at was last started.
+pub fn started_at(container: &Value) -> Option<Timestamp> {
+    container["State"]["StartedAt"].as_str()?.parse().ok()
+}
+
+/// The names of those that run now, without the slash that the engine writes before them.
+pub async fn running_names(socket: &Path) -> Result<BTreeSet<String>> {
+    let answer = get(socket, "/containers/json").await.context("failed to list the containers that run")?;
+    let listed = answer.as_ref().and_then(Value::as_array).context("the engine's list of containers is no list")?;
+    let names = listed.iter().filter_map(|container| container["Names"].as_array()).flatten().filter_map(Value::as_str);
+    Ok(names.map(|name| name.trim_start_matches('/').to_owned()).collect())
+}
+
 /// `docker start`; that it runs already is no error.
 pub async fn start(socket: &Path, id: &str) -> Result<()> {
     post(socket, id, "start").await

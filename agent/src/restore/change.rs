@@ -140,7 +140,8 @@ impl<'a> Change<'a> {
     /// From a placed state and a stopped engine to a confirmed swarm.
     async fn form(&mut self, phases: &mut Phases) -> Result<Confirmed> {
         self.enter(Phase::Start, phases)?;
-        self.control.start().await?;
+        // What hangs on the engine may want its swarm, or make one: it is started when that is back.
+        self.control.start_engine().await?;
         let answers = |facts: &EngineFacts| facts.swarm.state == SwarmState::Inactive;
         self.engine.wait(self.start_limit, "the engine to answer without a swarm", answers).await?;
         self.disarm().await?;

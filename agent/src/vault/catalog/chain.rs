@@ -14,7 +14,7 @@
 //! - *Must still be there.* A backup that another follows was stored once. It was made after all that its follower must
 //!   have seen, so it was locked at least as long from then on. Before that lock ends nobody prunes it.
 //!
-//! The newest backup has no follower. That it is missing shows only against what somebody remembers ([`rolled_back`])
+//! The newest backup has no follower. That it is missing shows only against what somebody remembers ([`Remembered`])
 //! or against the calendar (`--max-age`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
