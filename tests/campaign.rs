@@ -6,7 +6,12 @@ pub fn full() -> bool {
     std::env::var_os("SWARMDR_TEST_FULL").is_some_and(|value| value == "1")
 }
 
-/// The generations of engines that a campaign runs on.
+/// The generations of engines that a campaign runs on; `SWARMDR_TEST_ENGINE=20.10` runs it on that one alone.
 pub fn generations() -> &'static [Engine] {
+    if let Ok(only) = std::env::var("SWARMDR_TEST_ENGINE") {
+        let at = Engine::ALL.iter().position(|engine| engine.version().starts_with(&only));
+        let at = at.unwrap_or_else(|| panic!("SWARMDR_TEST_ENGINE={only} is none of {:?}", Engine::ALL));
+        return &Engine::ALL[at..=at];
+    }
     if full() { &Engine::ALL } else { &[Engine::E26_1] }
 }

@@ -25,7 +25,7 @@ use crate::{
     report::Phases,
     restore::{
         Change, Overrides, Restore, RestorePlan, RestoreReport,
-        holding::{self, OnDisk},
+        holding::{self, OnDisk, Wanted},
         journal,
         plan::{self, Decision, checks},
         unfinished,
@@ -97,7 +97,12 @@ pub struct RecoveryReport {
 impl Recovery<'_> {
     /// Asks and checks everything; changes nothing.
     pub async fn prepare(&self, may_start: bool) -> Result<Step> {
-        let facts = self.restore.await_engine(Duration::ZERO, may_start).await?;
+        let asked = self.restore.await_engine(Duration::ZERO, may_start).await?;
+        if checks::works(&asked.swarm) {
+            return Ok(Step::Works);
+        }
+        check_state(&asked)?;
+        let facts = self.settled(&asked, may_start).await?;
         if checks::works(&facts.swarm) {
             return Ok(Step::Works);
         }
@@ -111,6 +116,9 @@ impl Recovery<'_> {
         Placement::new(&facts.data_root, &backup.id.to_string())?;
         let others = holding::peers(&examined);
         if !self.fenced {
+            if asked.swarm.state == SwarmState::Locked && !others.is_empty() {
+                return Err(silent(&others));
+            }
             fence(&self.restore.answering(&others).await)?;
         }
         let restore = self.plan(&facts, &backup, &examined, &addresses)?;
@@ -163,6 +171,14 @@ impl Recovery<'_> {
                 anyhow::bail!("a forced restore has something to do")
             }
         }
+    }
+
+    /// What is only on its way is waited for: a leader, an address, a key. Then there is nothing to recover.
+    async fn settled(&self, asked: &EngineFacts, may_change: bool) -> Result<EngineFacts> {
+        let on_disk = OnDisk::read(&asked.data_root.join("swarm"));
+        let Some(held) = on_disk.held() else { return Ok(asked.clone()) };
+        let wanted = Wanted { cluster_id: &held.cluster_id, node_id: Some(&held.node_id) };
+        Ok(self.restore.await_settled(wanted, Duration::ZERO, may_change).await?.facts)
     }
 
     fn key(&self) -> Option<&UnlockKey> {
@@ -225,9 +241,9 @@ impl Recovery<'_> {
                 self.change(&ready, &stranded).await
             };
             let change = change.await.inspect_err(|_| drop(std::fs::remove_dir_all(&stranded.copy)))?;
-            anyhow::Ok((stranded, change))
+            anyhow::Ok((stranded, change, stopped))
         };
-        let (stranded, mut change) = match sealed.await {
+        let (stranded, mut change, stopped) = match sealed.await {
             Ok(sealed) => sealed,
             Err(error) => {
                 control.start().await?;
@@ -236,7 +252,7 @@ impl Recovery<'_> {
                 return Err(error.context("nothing was changed; the engine runs again"));
             }
         };
-        change.take_on(failsafe);
+        change.take_on(failsafe, stopped);
         let restored = change.carry_out(&mut phases).await;
         note.advance(Stage::EngineBack);
         phases.begin("store");
@@ -293,6 +309,17 @@ fn check_state(facts: &EngineFacts) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// A locked manager listens nowhere: after a power cut all of an autolocked swarm are silent, and well.
+fn silent(others: &[SocketAddr]) -> anyhow::Error {
+    Fault::refused(format!(
+        "this manager was locked, so the others may only be locked too, and do not answer for that reason: {}",
+        others.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+    ))
+    .advice("unlock them: `docker swarm unlock` on each; with a majority the swarm is back")
+    .advice("if they are gone for good, say --fenced")
+    .into()
 }
 
 fn fence(living: &[SocketAddr]) -> Result<()> {

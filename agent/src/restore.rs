@@ -39,6 +39,7 @@ use swarmdr_archive::{
 
 pub(crate) use change::Change;
 pub(crate) use formation::{compare_apart, form_apart};
+pub(crate) use holding::KEY_LIMIT;
 use holding::{Holding, OnDisk, Wanted};
 use journal::{Journal, Record};
 pub use plan::{Decision, Overrides, Readdress, RestorePlan};

@@ -1,6 +1,5 @@
 //! Several managers and one backup; vaults that fail, and what waits for them.
 
-use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -118,7 +117,7 @@ async fn of_three_managers_one_makes_the_backup() -> Result<()> {
     a_broken_agent_is_taken_over(&trio)?;
     one_that_is_down_is_passed_over(&trio)?;
     one_cut_off_is_refused(&trio)?;
-    a_lagging_manager_is_told(&trio)?;
+    another_process_on_the_socket_is_refused(&trio)?;
     Ok(())
 }
 
@@ -232,27 +231,30 @@ fn one_cut_off_is_refused(trio: &Trio) -> Result<()> {
     Ok(())
 }
 
-/// The engine's answers claim a cluster that is far ahead of this manager's log.
-fn a_lagging_manager_is_told(trio: &Trio) -> Result<()> {
+/// What answers is a proxy of the engine's, outside of its unit: a stop of the unit would say nothing of it.
+fn another_process_on_the_socket_is_refused(trio: &Trio) -> Result<()> {
     let host = trio.line()?[0];
-    let _liar = liar(host)?;
-    let config = trio.site.config(VAULT) + "\n[engine]\nsocket = \"/var/lib/liar.sock\"\n";
+    let _proxy = proxy_of_the_engine(host)?;
+    let config = trio.site.config(VAULT) + "\n[engine]\nsocket = \"/var/lib/proxy.sock\"\n";
     trio.site.configure(host, &config)?;
-    let told = agent_json(host, 6, &["backup"])?;
-    ensure!(told["attention"].to_string().contains("lags behind its leader"), "{told:#}");
+    let since = engine_since(host)?;
+    let refused = agent_json(host, 4, &["backup"])?;
+    ensure!(refused["error"].to_string().contains("is not known to be that of docker.service"), "{refused:#}");
+    ensure!(refused["to_do"].to_string().contains("engine.socket"), "{refused:#}");
+    assert_eq!(engine_since(host)?, since);
     trio.configure(ALWAYS)
 }
 
-/// Passes on to the host's engine, and puts a nine for every digit of the indices in its answers.
-fn liar(host: &Host) -> Result<thread::JoinHandle<()>> {
+/// Passes on to the host's engine and back, from outside of the host.
+fn proxy_of_the_engine(host: &Host) -> Result<thread::JoinHandle<()>> {
     let engine = host.root()?.join("run/docker.sock");
-    let listener = bind_long(&host.var().join("lib"), "liar.sock")?;
+    let listener = bind_long(&host.var().join("lib"), "proxy.sock")?;
     Ok(thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let Ok(server) = UnixStream::connect(&engine) else { continue };
             let (Ok(mut from_client), Ok(mut to_server)) = (client.try_clone(), server.try_clone()) else { continue };
             thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
-            thread::spawn(move || exaggerate(server, client));
+            thread::spawn(move || pass_on(server, client));
         }
     }))
 }
@@ -265,23 +267,9 @@ fn bind_long(dir: &Path, name: &str) -> Result<UnixListener> {
     UnixListener::bind(&short).with_context(|| format!("failed to listen on {}/{name}", dir.display()))
 }
 
-fn exaggerate(mut from: UnixStream, mut to: UnixStream) {
-    const MARK: &[u8] = b"\"Index\":";
-    let mut buffer = vec![0; 1 << 20];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        let bytes = &mut buffer[..length];
-        let starts: Vec<usize> =
-            (0..length.saturating_sub(MARK.len())).filter(|at| bytes[*at..].starts_with(MARK)).collect();
-        for start in starts {
-            bytes[start + MARK.len()..]
-                .iter_mut()
-                .take_while(|byte| byte.is_ascii_digit())
-                .for_each(|byte| *byte = b'9');
-        }
-        if to.write_all(bytes).is_err() {
-            break;
-        }
-    }
+fn pass_on(mut from: UnixStream, mut to: UnixStream) {
+    // However it ends, the other side is told that it has ended.
+    let _ = std::io::copy(&mut from, &mut to);
     let _ = to.shutdown(std::net::Shutdown::Both);
 }
 

@@ -1,6 +1,6 @@
 //! Everything that can refuse a backup, asked before the engine is touched.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use swarmdr_archive::{BackupId, Recipient};
 
 use super::{
@@ -222,7 +222,14 @@ impl Backup<'_> {
 /// The engine that answered must be the one that writes the directory that is copied.
 fn require_writer(control: &EngineControl, facts: &EngineFacts, plan: &BackupPlan) -> Result<()> {
     let state = &plan.state_dir;
-    let process = control.process().context("the engine stopped answering")?;
+    let process = control.process().ok_or_else(|| {
+        Fault::refused(format!(
+            "which process answers on {} is not known, so it is not known to be that of {}; nothing was touched",
+            control.socket().display(),
+            control.service()
+        ))
+        .advice("name the engine's own socket with `engine.socket` in the configuration, not one of a proxy")
+    })?;
     let elsewhere = |why: String| -> anyhow::Error {
         Fault::refused(format!("{} is not what the engine writes: {why}; nothing was touched", state.display()))
             .advice(format!(

@@ -46,7 +46,7 @@ async fn settle_or_recover(context: &Context, args: &RecoverArgs) -> Result<Exit
         backup: Backup { config, shutdown, progress, now },
         fenced: args.fenced,
     };
-    if let Some(report) = recovery.restore.settle_any(!args.dry_run).await? {
+    if let Some(report) = recovery.restore.settle_any(args.fenced, !args.dry_run).await? {
         context.output.print(&report)?;
         return Ok(report.exit());
     }

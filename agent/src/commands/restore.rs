@@ -13,7 +13,7 @@ use crate::{
     exit::Exit,
     host::leftovers,
     lock::HostLock,
-    restore::{Decision, Overrides, Readdress, Request, Restore, Waits},
+    restore::{Decision, KEY_LIMIT, Overrides, Readdress, Request, Restore, Waits},
     source::{self, Choice},
     unlock_key::GivenKey,
     watch::{Ended, Watch},
@@ -86,7 +86,7 @@ async fn once(
         Decision::AlreadyThere => return already_there(context, prepared.id(), prepared.was_unlocked()),
         Decision::AlreadyThereLocked => {
             if !args.dry_run {
-                restore.unlock_present().await?;
+                restore.unlock_present(KEY_LIMIT).await?;
             }
             return already_there(context, prepared.id(), true);
         }

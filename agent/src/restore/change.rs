@@ -28,6 +28,7 @@ use crate::{
         failsafe::Failsafe,
         key_file::{self, OpenKey},
         placement::Placement,
+        systemd::UnitState,
     },
     report::Phases,
     stage,
@@ -50,6 +51,8 @@ pub struct Change<'a> {
     pub(super) attention: Vec<String>,
     /// Starts the engine if this process does not: whatever lies there by then may be started.
     failsafe: Option<Failsafe>,
+    /// What the unit was when it was stopped for the copy that is placed.
+    stopped: Option<UnitState>,
     /// How often a failsafe was armed; its units need names of their own.
     armed: u32,
 }
@@ -68,6 +71,7 @@ impl<'a> Change<'a> {
             open_key: None,
             attention: Vec::new(),
             failsafe: None,
+            stopped: None,
             armed: 0,
         })
     }
@@ -83,6 +87,9 @@ impl<'a> Change<'a> {
             change.enter(Phase::Stop, phases)?;
             change.arm().await?;
             change.control.stop().await?;
+            if let Some(stopped) = &change.stopped {
+                change.control.check_stopped(stopped).await?;
+            }
             change.enter(Phase::Aside, phases)?;
             change.placement.move_aside()?;
             change.enter(Phase::Place, phases)?;
@@ -171,9 +178,11 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// The failsafe of a stop that came before: it stays armed until this change arms one of its own.
-    pub fn take_on(&mut self, failsafe: Failsafe) {
+    /// The failsafe of a stop that came before, and what the unit was then: the failsafe stays armed until this change arms
+    /// one of its own, and an engine that was started since has its state left alone.
+    pub fn take_on(&mut self, failsafe: Failsafe, stopped: UnitState) {
         self.failsafe = Some(failsafe);
+        self.stopped = Some(stopped);
     }
 
     pub(super) async fn disarm(&mut self) -> Result<()> {

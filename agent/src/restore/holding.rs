@@ -59,6 +59,9 @@ const BETWEEN_RESTARTS: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(500);
 
+/// For an engine to take an unlock key and come up with it.
+pub const KEY_LIMIT: Duration = Duration::from_secs(60);
+
 /// For starting the engine again, beyond what it may take to stop.
 const RESTARTING: Duration = Duration::from_secs(60);
 
@@ -189,7 +192,7 @@ impl Restore<'_> {
     pub(crate) async fn await_settled(&self, wanted: Wanted<'_>, limit: Duration, may_change: bool) -> Result<Holding> {
         let mut patience = Patience::new(limit);
         let mut told = String::new();
-        let mut was_unlocked = false;
+        let (mut was_unlocked, mut key_failed) = (false, false);
         loop {
             let facts = self.await_engine(patience.left(), may_change).await?;
             let on_disk = OnDisk::read(&facts.data_root.join("swarm"));
@@ -199,8 +202,13 @@ impl Restore<'_> {
             match remedy(swarm, &holding.on_disk, is_wanted, self.unlock_key.is_some()) {
                 Remedy::None => return Ok(holding),
                 Remedy::Key if !may_change => return Ok(holding),
+                Remedy::Key if key_failed => return Ok(holding),
                 Remedy::Key => {
-                    self.unlock_present().await?;
+                    // Without a leader the call does not end, although the engine has taken the key.
+                    if let Err(error) = self.unlock_present(KEY_LIMIT).await {
+                        tracing::warn!("{error:#}");
+                        key_failed = true;
+                    }
                     was_unlocked = true;
                     continue;
                 }
@@ -238,10 +246,9 @@ impl Restore<'_> {
     }
 
     /// Unlocks the engine of this host; `docker swarm unlock` with the key that was given.
-    pub async fn unlock_present(&self) -> Result<()> {
+    pub async fn unlock_present(&self, limit: Duration) -> Result<()> {
         let key = self.unlock_key.as_ref().context("there is no unlock key")?.for_engine();
         let socket = &self.config.engine.socket;
-        let limit = Duration::from_secs(self.config.engine.start_timeout);
         let unlock = async { tokio::time::timeout(limit, key.unlock(socket)).await.context("it takes too long")? };
         unlock.await.map_err(|cause| {
             Fault::refused("this host holds a locked swarm, and the given key did not unlock it")

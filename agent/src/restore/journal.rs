@@ -170,8 +170,8 @@ impl Journal {
         let make = DirBuilder::new().recursive(true).mode(0o700).create(journal.dir());
         make.with_context(|| format!("failed to make {}", journal.dir().display()))?;
         sync_dir(data_root).with_context(|| format!("failed to flush {}", data_root.display()))?;
-        journal.reserve()?;
-        journal.write()?;
+        let begun = journal.reserve().and_then(|()| journal.write());
+        begun.inspect_err(|_| journal.release_all())?;
         Ok(journal)
     }
 

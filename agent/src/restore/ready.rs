@@ -8,6 +8,7 @@ use super::{Restore, RestorePlan};
 use crate::{
     host::{
         engine::{Engine, EngineFacts},
+        engine_process::EngineProcess,
         engine_units::EngineControl,
         network::{self, LocalAddress},
         port,
@@ -105,9 +106,7 @@ impl Restore<'_> {
 
     /// Refuses a host where something else listens in the new manager's place. The engine itself lets go when it stops.
     pub(super) async fn require_port(&self, plan: &RestorePlan) -> Result<()> {
-        let service = &self.config.engine.service;
-        let state = async { Systemd::connect().await?.state(service).await };
-        let own = state.await.ok().map(|unit| unit.main_pid).filter(|pid| *pid != 0);
+        let own = EngineProcess::answering(&self.config.engine.socket).await.ok().map(|process| process.pid);
         plan.listens_on().map_or(Ok(()), |listen| port::require_free(listen, own))
     }
 

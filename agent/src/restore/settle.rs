@@ -46,6 +46,14 @@ pub(super) enum Way {
     Refuse,
 }
 
+/// What of a request counts here.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    waits: Waits,
+    force: bool,
+    fenced: bool,
+}
+
 /// What the disk says before the engine is asked.
 #[derive(Debug, PartialEq, Eq)]
 enum Guess {
@@ -95,11 +103,16 @@ impl Restore<'_> {
     /// Ends what an earlier run began. A report if that run's backup is back and this run wants no other one.
     pub async fn settle(&self, request: &Request) -> Result<Option<RestoreReport>> {
         let force = request.overrides.force;
-        let Some((id, report)) = self.settle_journal(request.waits, force, request.dry_run).await? else {
+        let terms = Terms { waits: request.waits, force, fenced: request.fenced };
+        let Some((id, report)) = self.settle_journal(terms, request.dry_run).await? else {
             return Ok(None);
         };
         let wants_it = match &request.choice {
-            Choice::Vaults(Filter { id: None, .. }) => !force,
+            // Whoever bounds the choice by time or cluster may mean another backup.
+            Choice::Vaults(Filter { id: None, before: None, after: None, cluster: None, .. }) => {
+                !force && report.readdressed.is_some() == request.overrides.readdress.is_some()
+            }
+            Choice::Vaults(Filter { id: None, .. }) => false,
             Choice::Vaults(Filter { id: Some(wanted), .. }) => *wanted == id,
             Choice::File(_) => false,
         };
@@ -107,17 +120,13 @@ impl Restore<'_> {
     }
 
     /// The same for a run that wants any working swarm.
-    pub async fn settle_any(&self, may_change: bool) -> Result<Option<RestoreReport>> {
-        Ok(self.settle_journal(Waits::default(), false, !may_change).await?.map(|(_, report)| report))
+    pub async fn settle_any(&self, fenced: bool, may_change: bool) -> Result<Option<RestoreReport>> {
+        let terms = Terms { waits: Waits::default(), force: false, fenced };
+        Ok(self.settle_journal(terms, !may_change).await?.map(|(_, report)| report))
     }
 
-    async fn settle_journal(
-        &self,
-        waits: Waits,
-        force: bool,
-        dry_run: bool,
-    ) -> Result<Option<(BackupId, RestoreReport)>> {
-        let facts = self.await_engine(waits.engine, !dry_run).await?;
+    async fn settle_journal(&self, terms: Terms, dry_run: bool) -> Result<Option<(BackupId, RestoreReport)>> {
+        let facts = self.await_engine(terms.waits.engine, !dry_run).await?;
         let Some(journal) = Journal::read(&facts.data_root)?.filter(|it| it.record.phase != Phase::Done) else {
             return Ok(None);
         };
@@ -131,30 +140,32 @@ impl Restore<'_> {
         }
         let placement = Placement::resume(&facts.data_root, &id.to_string(), journal.record.aside.as_deref());
         let way = match journal.record.plan.readdress {
-            Some(_) => readdress::way(self, &journal.record, &placement, waits, force).await?,
-            None => self.way(&journal.record, &placement, waits, force).await?,
+            Some(_) => readdress::way(self, &journal.record, &placement, terms.waits, terms.force).await?,
+            None => self.way(&journal.record, &placement, terms).await?,
         };
         tracing::warn!("a restore of backup {id} was cut short in phase `{phase}`; {}", way.words());
         Ok(self.follow(way, placement, journal, &facts).await?.map(|report| (id, report)))
     }
 
-    async fn way(&self, record: &Record, placement: &Placement, waits: Waits, force: bool) -> Result<Way> {
+    async fn way(&self, record: &Record, placement: &Placement, terms: Terms) -> Result<Way> {
         let state_dir = placement.state_dir();
-        match guess(record, &OnDisk::read(&state_dir), placement.has_moved(), force) {
+        match guess(record, &OnDisk::read(&state_dir), placement.has_moved(), terms.force) {
             Guess::Sure(Way::FormAgain) => {
                 self.check_can_unlock(record, placement)?;
-                return self.fenced(Way::FormAgain, record, placement).await;
+                return self.fenced(record, placement, terms.fenced).await;
             }
             Guess::Sure(way) => return Ok(way),
             Guess::TakenUp => {}
         }
-        if let Some(holding) = self.works_after_all(record, placement, waits).await? {
+        if let Some(holding) = self.works_after_all(record, placement, terms.waits).await? {
             tracing::info!("node {} of the restored swarm works", holding.facts.swarm.node_id);
             return Ok(Way::Confirm);
         }
         let examined = self.examine_present(&state_dir).await;
-        let way = way_of_taken_up(record.phase, record.recorded.as_ref(), examined.as_ref());
-        self.fenced(way, record, placement).await
+        match way_of_taken_up(record.phase, record.recorded.as_ref(), examined.as_ref()) {
+            Way::FormAgain => self.fenced(record, placement, terms.fenced).await,
+            way => Ok(way),
+        }
     }
 
     /// Waits for the engine that has made the restored state its own; `None` if its swarm does not come to work.
@@ -181,10 +192,11 @@ impl Restore<'_> {
         Ok(None)
     }
 
-    /// Whoever forms the cluster again drops the managers of the state that lies there.
-    async fn fenced(&self, way: Way, record: &Record, placement: &Placement) -> Result<Way> {
-        if way != Way::FormAgain {
-            return Ok(way);
+    /// Whoever forms the cluster again drops the managers of the state that lies there. Where they answer, what was there
+    /// before comes back: it may be one of them.
+    async fn fenced(&self, record: &Record, placement: &Placement, vouched: bool) -> Result<Way> {
+        if vouched {
+            return Ok(Way::FormAgain);
         }
         let mut others = self.present_peers(&placement.state_dir()).await;
         let recorded = record.recorded.iter().flat_map(|recorded| &recorded.nodes);
@@ -192,8 +204,14 @@ impl Restore<'_> {
         others.retain(|addr| *addr != record.plan.raft_addr);
         others.sort();
         others.dedup();
-        checks::fence(&self.answering(&others).await)?;
-        Ok(way)
+        match checks::fence(&self.answering(&others).await) {
+            Ok(()) => Ok(Way::FormAgain),
+            Err(error) if record.aside.is_some() => {
+                tracing::warn!("{error:#}");
+                Ok(Way::PutBack)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn follow(
@@ -223,12 +241,22 @@ impl Restore<'_> {
             }
             Way::Keep => {
                 placement.tidy();
-                journal.finish()?;
+                // One that was being undone was never confirmed: it leaves no receipt.
+                if journal.record.phase == Phase::Undo {
+                    journal.forget()?
+                } else {
+                    journal.finish()?
+                }
                 return Ok(None);
             }
             Way::Refuse => return Err(refuse(&journal.record, facts)),
             Way::FormAgain => Change::new(self, placement, journal).await?.form_again(&mut phases).await?,
-            Way::Confirm => Change::new(self, placement, journal).await?.confirm_late(&mut phases).await?,
+            Way::Confirm => {
+                let undone = (journal.record.phase == Phase::Undo).then(|| not_undone(&journal.record));
+                let mut report = Change::new(self, placement, journal).await?.confirm_late(&mut phases).await?;
+                report.attention.extend(undone);
+                report
+            }
         };
         Ok(Some(RestoreReport { finished_earlier_run: true, phases: phases.finish(), ..report }))
     }
@@ -244,6 +272,15 @@ impl Restore<'_> {
         .advice("run it again with --unlock-key FILE")
         .into())
     }
+}
+
+/// The earlier run had found something wrong, and this one cannot tell whether the swarm has been used since.
+fn not_undone(record: &Record) -> String {
+    let aside = match &record.aside {
+        Some(aside) => format!("; what was there before is kept in {}", aside.display()),
+        None => String::new(),
+    };
+    format!("an earlier run was undoing this restore when it was cut short; the swarm works, and was left alone{aside}")
 }
 
 fn refuse(record: &Record, facts: &EngineFacts) -> anyhow::Error {

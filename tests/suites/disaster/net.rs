@@ -37,6 +37,9 @@ fn failures() -> Vec<(String, &'static str, Expected)> {
     let mut all = vec![
         ("run@init-noted".to_owned(), FILL, Expected::Old),
         ("run@init-noted,panic@init-noted".to_owned(), READ_ONLY, Expected::Old),
+        // Somebody closes the terminal.
+        ("hup@place-noted".to_owned(), "", Expected::Old),
+        ("hup@init-noted".to_owned(), "", Expected::Old),
     ];
     for error in ["enospc", "eio", "erofs"] {
         all.push((format!("panic@init-noted,{error}@journal-undo"), "", Expected::Old));
@@ -50,6 +53,7 @@ fn failures() -> Vec<(String, &'static str, Expected)> {
         return all;
     }
     let sample = [
+        "hup@init-noted",
         "run@init-noted",
         "panic@init-noted,enospc@journal-undo",
         "eio@journal-place,eio@journal-undo",

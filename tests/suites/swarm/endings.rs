@@ -126,6 +126,9 @@ impl Desk {
             command.args(["--identity", &self.path("identity.txt")]);
         }
         let agent = command
+            // The tests' own settings look like the agent's.
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("SWARMDRTEST_FAULT", fault)
             .env("SWARMDRTEST_GATE", self.path("gate"))
             .env("TMPDIR", self.path("tmp"))

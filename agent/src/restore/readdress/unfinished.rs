@@ -32,7 +32,8 @@ fn guess(record: &Record, on_disk: &OnDisk, has_moved: bool, force: bool) -> Gue
     let foreign = Guess::Sure(if force { Way::PutBack } else { Way::Refuse });
     match on_disk {
         OnDisk::State(held) if held.cluster_id != record.plan.cluster_id => foreign,
-        OnDisk::State(_) if may_be_alone => Guess::PerhapsAlone,
+        // In the phases before, this host may have joined the swarm by hand since, where somebody else brought it back.
+        OnDisk::State(held) if may_be_alone || held.is_taken_up => Guess::PerhapsAlone,
         OnDisk::Nothing if matches!(record.phase, Phase::Remove | Phase::Confirm) => Guess::Sure(Way::Forget),
         OnDisk::Unknown if may_be_alone => foreign,
         _ => Guess::Sure(Way::PutBack),
@@ -40,9 +41,11 @@ fn guess(record: &Record, on_disk: &OnDisk, has_moved: bool, force: bool) -> Gue
 }
 
 /// What becomes of a state that was joined and does not work: of two managers one died with the run that was cut short.
-fn way_of_joined(old: &str, own: &str, examined: Option<&Examined>) -> Way {
+///
+/// A log that cannot be read to its end is one that was still being joined, unless the old manager may have been demoted.
+fn way_of_joined(phase: Phase, old: &str, own: &str, examined: Option<&Examined>) -> Way {
     let raft = examined.filter(|examined| examined.proof == Proof::Proven).and_then(|examined| examined.raft.as_ref());
-    let Some(raft) = raft else { return Way::Keep };
+    let Some(raft) = raft else { return if phase < Phase::Demote { Way::PutBack } else { Way::Keep } };
     let is = |wanted: &str| raft.members.iter().any(|member| member.node_id.as_deref() == Some(wanted));
     let nobody_else =
         raft.members.iter().all(|member| matches!(member.node_id.as_deref(), Some(id) if id == old || id == own));
@@ -70,7 +73,10 @@ pub async fn way(
     }
     let own = on_disk.held().map_or("", |held| held.node_id.as_str());
     let examined = restore.examine_present(&placement.state_dir()).await;
-    Ok(way_of_joined(&record.plan.node_id, own, examined.as_ref()))
+    let way = way_of_joined(record.phase, &record.plan.node_id, own, examined.as_ref());
+    // A second engine that died with the run does not answer: whoever does at the old address lives.
+    let lives = way == Way::PutBack && !restore.answering(&[record.plan.raft_addr]).await.is_empty();
+    Ok(if lives { Way::Keep } else { way })
 }
 
 #[cfg(test)]
@@ -104,7 +110,7 @@ mod tests {
             (Phase::Aside, true, &OnDisk::Nothing, Guess::Sure(Way::PutBack)),
             (Phase::Start, true, &OnDisk::Nothing, Guess::Sure(Way::PutBack)),
             (Phase::Join, true, &OnDisk::Unknown, Guess::Sure(Way::PutBack)),
-            (Phase::Join, true, &ours, Guess::Sure(Way::PutBack)),
+            (Phase::Join, true, &ours, Guess::PerhapsAlone),
             (Phase::Demote, true, &ours, Guess::PerhapsAlone),
             (Phase::Remove, true, &ours, Guess::PerhapsAlone),
             (Phase::Confirm, true, &ours, Guess::PerhapsAlone),
@@ -137,7 +143,9 @@ mod tests {
             (Some(Examined { raft: None, ..examined() }), Way::Keep),
             (None, Way::Keep),
         ] {
-            assert_eq!(way_of_joined("old", "new", now.as_ref()), expected, "{now:?}");
+            assert_eq!(way_of_joined(Phase::Demote, "old", "new", now.as_ref()), expected, "{now:?}");
         }
+        assert_eq!(way_of_joined(Phase::Join, "old", "new", None), Way::PutBack);
+        assert_eq!(way_of_joined(Phase::Join, "old", "new", Some(&of(&["new", "joined"]))), Way::Keep);
     }
 }
