@@ -183,13 +183,12 @@ fn sign_of_life(moto: &Moto, host: &Host) -> Result<()> {
     }
     let heard = || moto.ask(&["metric-sum", "swarmdr", "SignedBackup", "Bucket=swarmdr-vault"]);
     host.write_file("/root/sign-of-life", fs::read(shipped("sign-of-life"))?)?;
-    let wrapper = format!("#!/bin/sh\nexec /usr/bin/aws --endpoint-url {} \"$@\"\n", moto.endpoint());
+    // For the emulator alone: the agent has the credentials of the host.
+    let environment = "AWS_ACCESS_KEY_ID=tests AWS_SECRET_ACCESS_KEY=tests AWS_DEFAULT_REGION=us-east-1";
+    let wrapper = format!("#!/bin/sh\nexec env {environment} /usr/bin/aws --endpoint-url {} \"$@\"\n", moto.endpoint());
     host.write_file("/usr/local/bin/aws", wrapper)?;
     host.sh("chmod 755 /usr/local/bin/aws")?;
-    let run = |age: &str| {
-        let environment = "AWS_ACCESS_KEY_ID=tests AWS_SECRET_ACCESS_KEY=tests AWS_DEFAULT_REGION=us-east-1";
-        host.run(&["sh", "-c", &format!("{environment} sh /root/sign-of-life swarmdr-vault {age}")])
-    };
+    let run = |age: &str| host.run(&["sh", "/root/sign-of-life", "swarmdr-vault", age]);
     let none = run("1s")?;
     ensure!(!none.status.success() && heard()?.trim() == "0", "{none:?}: {}", heard()?);
     let said = run("26h")?;
