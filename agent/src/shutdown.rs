@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, Result};
@@ -37,6 +37,19 @@ pub struct Shutdown {
 struct Shared {
     requested: AtomicBool,
     notify: Notify,
+    /// How many pieces of work are under way that must come to their own end.
+    shielded: AtomicUsize,
+    unshielded: Notify,
+}
+
+/// Ends the shield of one piece of work, however that ends.
+struct Shield<'a>(&'a Shared);
+
+impl Drop for Shield<'_> {
+    fn drop(&mut self) {
+        self.0.shielded.fetch_sub(1, Ordering::SeqCst);
+        self.0.unshielded.notify_waiters();
+    }
 }
 
 impl Shared {
@@ -85,13 +98,69 @@ impl Shutdown {
         Ok(())
     }
 
-    /// Runs `work` to its end, or drops it when a stop is requested.
+    /// Runs `work` to its end, or drops it when a stop is requested; what of it is [`Shutdown::shielded`] ends first.
     pub async fn or_interrupted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let requested = self.shared.notify.notified();
         self.check()?;
+        let mut work = std::pin::pin!(work);
         tokio::select! {
-            result = work => result,
-            () = requested => Err(interrupted()),
+            result = &mut work => return result,
+            () = requested => {}
         }
+        loop {
+            let unshielded = self.shared.unshielded.notified();
+            if self.shared.shielded.load(Ordering::SeqCst) == 0 {
+                return Err(interrupted());
+            }
+            tokio::select! {
+                result = &mut work => return result,
+                () = unshielded => {}
+            }
+        }
+    }
+
+    /// Runs `work` to its end although a stop is requested meanwhile: what is stopped in it is started in it.
+    pub async fn shielded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.check()?;
+        self.shared.shielded.fetch_add(1, Ordering::SeqCst);
+        let _shield = Shield(&self.shared);
+        work.await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_drops_what_waits_and_lets_what_is_shielded_end() {
+        let shutdown = Shutdown::default();
+        let (begun, is_begun) = oneshot::channel();
+        let (go_on, may_go_on) = oneshot::channel();
+        let work = {
+            let shutdown = shutdown.clone();
+            async move {
+                let ended = shutdown.shielded(async {
+                    begun.send(()).expect("is waited for");
+                    Ok(may_go_on.await?)
+                });
+                ended.await?;
+                std::future::pending::<Result<()>>().await
+            }
+        };
+        let run = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move { shutdown.or_interrupted(work).await }
+        });
+        is_begun.await.expect("begins");
+        shutdown.request("a test");
+        tokio::task::yield_now().await;
+        assert!(!run.is_finished(), "what is shielded was dropped");
+        go_on.send(()).expect("it still runs");
+        let error = run.await.expect("no panic").expect_err("what comes after it is dropped");
+        assert!(error.to_string().contains("interrupted"), "{error:#}");
+        shutdown.shielded(async { Ok(()) }).await.expect_err("nothing is begun after a request");
     }
 }
