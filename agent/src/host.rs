@@ -5,6 +5,7 @@ pub mod as_found;
 pub mod bring_back;
 pub mod containers;
 pub mod copy;
+pub mod discard;
 pub mod engine;
 pub mod engine_process;
 pub mod engine_units;

@@ -3,7 +3,12 @@
 //! A restore from a backup that this host makes of itself first: nothing is lost but what the dead managers alone had
 //! agreed on. The same guards, the same journal and the same way back.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -21,22 +26,26 @@ use crate::{
         leftovers::{RunNote, Stage},
         network,
         placement::Placement,
+        space,
     },
     report::Phases,
     restore::{
-        Change, Overrides, Restore, RestorePlan, RestoreReport,
+        self, Change, FORMING, Overrides, Restore, RestorePlan, RestoreReport,
+        fence::listed,
         holding::{self, OnDisk, Wanted},
         journal,
         plan::{self, Decision, checks},
-        unfinished,
     },
     stage,
-    swarm::{self, Examined, UnlockKey},
+    swarm::{self, Examined, UnlockKey, identity::usable},
     unlock_key::GivenKey,
 };
 
 /// For copying and sealing, beyond what the engine may take to stop: then the failsafe starts it again.
 const SEALING: Duration = Duration::from_secs(600);
+
+/// For an address that is late, as at a boot.
+const ADDRESS: Duration = Duration::from_secs(60);
 
 /// An engine without a leader writes its votes now and then.
 const ATTEMPTS: u32 = 3;
@@ -48,6 +57,8 @@ pub struct Recovery<'a> {
     pub backup: Backup<'a>,
     /// The operator vouches that the other managers are gone.
     pub fenced: bool,
+    /// The operator says that no interface of this host needs to have its address.
+    pub address_elsewhere: bool,
 }
 
 /// What a run comes to.
@@ -110,16 +121,17 @@ impl Recovery<'_> {
         checks::engine_settings(&facts)?;
         let state_dir = facts.data_root.join("swarm");
         let examined = self.examine(&state_dir)?;
-        let addresses = network::local_addresses()?;
+        let addresses = self.addresses(&examined).await?;
         let backup = stranded::plan(&self.backup, &facts, &examined, &addresses)?;
-        self.backup.check_stranded(&backup)?;
+        let needed = self.backup.check_stranded(&backup)? + FORMING + journal::START;
+        space::require(&facts.data_root, needed, "the copy of the state and the new manager's log")?;
         Placement::new(&facts.data_root, &backup.id.to_string())?;
         let others = holding::peers(&examined);
         if !self.fenced {
             if asked.swarm.state == SwarmState::Locked && !others.is_empty() {
                 return Err(silent(&others));
             }
-            fence(&self.restore.answering(&others).await)?;
+            self.fence(&others).await?;
         }
         let restore = self.plan(&facts, &backup, &examined, &addresses)?;
         let plan = RecoveryPlan {
@@ -153,6 +165,7 @@ impl Recovery<'_> {
             facts,
             addresses,
             living: &[],
+            unasked: &[],
             on_disk: &OnDisk::read(&backup.state_dir),
             receipt: None,
             newest: false,
@@ -171,6 +184,30 @@ impl Recovery<'_> {
                 anyhow::bail!("a forced restore has something to do")
             }
         }
+    }
+
+    async fn fence(&self, others: &[SocketAddr]) -> Result<()> {
+        let asked = self.restore.ask_managers(others).await;
+        fence(&asked.living)?;
+        restore::fence::require_asked(&asked.unasked())
+    }
+
+    /// The addresses of this host. One that the manager needs and that is late is waited for: without it the cluster
+    /// would be formed where nobody reaches it.
+    async fn addresses(&self, examined: &Examined) -> Result<Vec<network::LocalAddress>> {
+        let Some(needed) = needed_address(examined).filter(|_| !self.address_elsewhere) else {
+            return network::local_addresses();
+        };
+        let has_it = |all: &[network::LocalAddress]| all.iter().any(|local| local.ip == needed);
+        let missing = format!("no interface of this host has {needed}");
+        let addresses = self.restore.await_address(ADDRESS, &missing, has_it).await?;
+        if has_it(&addresses) {
+            return Ok(addresses);
+        }
+        Err(Fault::refused(format!("this manager is at {needed}, and this host has {}", network::describe(&addresses)))
+            .advice(format!("give this host the address {needed} again, and run this once more"))
+            .advice(format!("if {needed} is translated to this host (NAT), say --address-elsewhere"))
+            .into())
     }
 
     /// What is only on its way is waited for: a leader, an address, a key. Then there is nothing to recover.
@@ -231,12 +268,16 @@ impl Recovery<'_> {
             phases.begin("backup");
             let held = async || control.check_stopped(&stopped).await;
             let sealing = self.backup.seal_stranded(&ready.backup, self.key(), &mut courier, until, held);
-            let stranded = sealing.await?;
+            let limit = failsafe.fires_at().saturating_duration_since(Instant::now());
+            let sealed = tokio::time::timeout(limit, sealing).await;
+            let stranded = sealed.with_context(|| {
+                format!("the backup was not sealed within {} s, after which the engine is started", limit.as_secs())
+            })??;
             let change = async {
                 // An engine that is back may have found its leader: then the copy is not the newest any more.
                 control.check_stopped(&stopped).await?;
                 if !self.fenced {
-                    fence(&self.restore.answering(&ready.others).await)?;
+                    self.fence(&ready.others).await?;
                 }
                 self.change(&ready, &stranded).await
             };
@@ -256,8 +297,14 @@ impl Recovery<'_> {
         let restored = change.carry_out(&mut phases).await;
         note.advance(Stage::EngineBack);
         phases.begin("store");
-        let backup = self.backup.deliver_stranded(&stranded, &mut courier).await;
-        let (mut restored, backup) = (restored?, backup?);
+        let delivered = self.backup.deliver_stranded(&stranded, &mut courier).await;
+        let mut restored = restored?;
+        // It is sealed and on this host: the next run sends it.
+        let backup = delivered.unwrap_or_else(|error| Sent {
+            id: stranded.manifest.id,
+            kept: Vec::new(),
+            missing: vec![format!("{error:#}")],
+        });
         restored.attention.extend(backup.missing.iter().map(|why| {
             format!(
                 "the backup from before is not in every vault ({why}); it waits in {}",
@@ -280,10 +327,18 @@ impl Recovery<'_> {
         let (counts, inventory) = (stranded.manifest.counts, stranded.inventory.clone());
         let mut record = journal::Record::new(self.restore.now, ready.restore.clone(), aside, counts, inventory);
         record.locked_key = key_file::locked_text(&staging)?;
-        unfinished::note_data_root(self.restore.config, &ready.facts.data_root);
         let journal = journal::Journal::begin(&ready.facts.data_root, record)?;
         Change::new(&self.restore, placement, journal).await
     }
+}
+
+/// The address that an interface of this host must have: the one in the raft log, unless the engine wrote down that it
+/// is known by another one on this host (moby `daemon/cluster/swarm.go`, `Init`: `LocalAddr` is the advertised address
+/// only where an interface has it).
+fn needed_address(examined: &Examined) -> Option<IpAddr> {
+    let engine = examined.identity.engine.as_ref();
+    let own = engine.and_then(|engine| [&engine.listen_addr, &engine.local_addr].into_iter().find_map(|it| usable(it)));
+    own.or(examined.raft_address).map(|addr| addr.ip())
 }
 
 /// Refuses hosts whose state is not that of a manager without a leader.
@@ -315,7 +370,7 @@ fn check_state(facts: &EngineFacts) -> Result<()> {
 fn silent(others: &[SocketAddr]) -> anyhow::Error {
     Fault::refused(format!(
         "this manager was locked, so the others may only be locked too, and do not answer for that reason: {}",
-        others.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+        listed(others)
     ))
     .advice("unlock them: `docker swarm unlock` on each; with a majority the swarm is back")
     .advice("if they are gone for good, say --fenced")
@@ -328,7 +383,7 @@ fn fence(living: &[SocketAddr]) -> Result<()> {
     }
     Err(Fault::refused(format!(
         "other managers of this swarm answer at {}: a new cluster of this one would make them delete their state",
-        living.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+        listed(living)
     ))
     .advice("if the swarm can have its majority back, bring the missing managers back instead")
     .advice("if they are dying, shut them down or cut them off for good, then say --fenced")
@@ -368,7 +423,30 @@ impl fmt::Display for RecoveryReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fault::Rendered, host::engine::LocalSwarm};
+    use crate::{
+        fault::Rendered, host::engine::LocalSwarm, restore::plan::tests::examined, swarm::identity::EngineState,
+    };
+
+    #[test]
+    fn an_address_is_needed_unless_the_engine_knows_another_one_of_this_host() {
+        for (listen, local, expected) in [
+            // `docker swarm init`, alone or with the address of an interface.
+            ("0.0.0.0:2377", "10.0.0.4", "10.0.0.4"),
+            ("10.0.0.4:2377", "10.0.0.4", "10.0.0.4"),
+            // With the address of a router: what the engine listens on is the one that may be late.
+            ("0.0.0.0:2377", "192.168.7.5", "192.168.7.5"),
+            ("192.168.7.5:2377", "", "192.168.7.5"),
+            // `docker swarm join`: nothing is known of another one.
+            ("0.0.0.0:2377", "", "10.0.0.4"),
+        ] {
+            let mut state = examined();
+            state.raft_address = Some("10.0.0.4:2377".parse().expect("is an address"));
+            let engine = EngineState { listen_addr: listen.into(), local_addr: local.into(), ..EngineState::default() };
+            state.identity.engine = Some(engine);
+            let needed = needed_address(&state).map(|ip| ip.to_string());
+            assert_eq!(needed.as_deref(), Some(expected), "{listen} {local}");
+        }
+    }
 
     #[test]
     fn a_living_manager_and_a_host_without_a_swarm_are_refused() {

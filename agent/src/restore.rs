@@ -6,6 +6,7 @@
 
 mod change;
 mod confirm;
+pub(crate) mod fence;
 mod formation;
 pub(crate) mod holding;
 pub(crate) mod journal;
@@ -50,9 +51,9 @@ use crate::{
     config::Config,
     fault::Fault,
     host::{
-        engine::Engine,
+        engine::{Engine, EngineFacts},
         key_file,
-        network::{self, LocalAddress, answers},
+        network::{self, LocalAddress},
         placement::Placement,
         space,
     },
@@ -68,7 +69,7 @@ use crate::{
 };
 
 /// What a new manager writes before it works, in bytes: two log segments, allocated in advance (etcd `wal.SegmentSizeBytes`).
-const FORMING: u64 = 2 * 64 * 1024 * 1024;
+pub(crate) const FORMING: u64 = 2 * 64 * 1024 * 1024;
 
 /// What a run is asked to do.
 #[derive(Debug)]
@@ -137,7 +138,10 @@ impl Restore<'_> {
     /// Finds the backup and compares it with this host. Reads only its head. Changes nothing but an engine that does not
     /// work with the state on this host's disk: that one may be started, unlocked or restarted, unless it is a dry run.
     pub async fn prepare(&self, request: &Request) -> Result<(Decision, Prepared)> {
-        self.await_engine(request.waits.engine, !request.dry_run).await?;
+        let facts = self.await_engine(request.waits.engine, !request.dry_run).await?;
+        if !request.dry_run && !request.overrides.force {
+            self.heal_restored(&facts, request.waits).await?;
+        }
         let found = self.await_backup(request.waits.vault, &request.choice).await?;
         let manifest = &found.head.manifest;
         let wanted = manifest.raft_addr.ip();
@@ -176,15 +180,39 @@ impl Restore<'_> {
         Ok((decision, prepared))
     }
 
+    /// A state that a receipt calls this host's own is brought to work before anything is asked of a vault: it needs none.
+    async fn heal_restored(&self, facts: &EngineFacts, waits: Waits) -> Result<()> {
+        let Some(journal) = Journal::read(&facts.data_root)? else { return Ok(()) };
+        let plan = &journal.record.plan;
+        if journal.record.restored().is_none() || plan.readdress.is_some() {
+            return Ok(());
+        }
+        let wanted = Wanted { cluster_id: &plan.cluster_id, node_id: Some(&plan.node_id) };
+        if !wanted.is(&OnDisk::read(&facts.data_root.join("swarm"))) {
+            return Ok(());
+        }
+        if plan.interface.is_some() {
+            let (wanted, missing) =
+                (plan.raft_addr.ip(), format!("no interface of this host has {}", plan.raft_addr.ip()));
+            self.await_address(waits.address, &missing, |all| all.iter().any(|local| local.ip == wanted)).await?;
+        }
+        self.await_settled(wanted, waits.engine, true).await?;
+        Ok(())
+    }
+
     async fn decide(&self, manifest: &Manifest, source: &Source, holding: &Holding, terms: &Terms) -> Result<Decision> {
         let facts = &holding.facts;
         let elsewhere = terms.overrides.readdress.is_some();
-        let living = if terms.fenced { Vec::new() } else { self.living_managers(manifest, elsewhere, holding).await };
+        let (living, unasked) = match terms.fenced {
+            true => Default::default(),
+            false => self.living_managers(manifest, elsewhere, holding).await,
+        };
         let receipt = Journal::read(&facts.data_root)?.and_then(|journal| journal.record.restored());
         let seen = plan::Seen {
             facts,
             addresses: &network::local_addresses()?,
             living: &living,
+            unasked: &unasked,
             on_disk: &holding.on_disk,
             receipt,
             newest: terms.newest,
@@ -205,10 +233,15 @@ impl Restore<'_> {
         Ok(Holding { on_disk: OnDisk::read(&facts.data_root.join("swarm")), facts, was_unlocked: false })
     }
 
-    /// Old managers that accept a connection on their raft port: those of the backup, and those of the same swarm in the
-    /// state that is replaced, which may have joined since. The one that is restored is among them where this host does
-    /// not have its address.
-    async fn living_managers(&self, manifest: &Manifest, elsewhere: bool, holding: &Holding) -> Vec<String> {
+    /// Old managers that accept a connection on their raft port, and those that could not be asked: those of the backup,
+    /// and those of the same swarm in the state that is replaced, which may have joined since. The one that is restored is
+    /// among them where this host does not have its address.
+    async fn living_managers(
+        &self,
+        manifest: &Manifest,
+        elsewhere: bool,
+        holding: &Holding,
+    ) -> (Vec<String>, Vec<String>) {
         let mut others: BTreeMap<SocketAddr, Option<&str>> = BTreeMap::new();
         if holding.on_disk.held().is_some_and(|held| held.cluster_id == manifest.cluster_id) {
             let peers = self.present_peers(&holding.facts.data_root.join("swarm")).await;
@@ -224,19 +257,14 @@ impl Restore<'_> {
             true => others.insert(manifest.raft_addr, Some(manifest.hostname.as_str())),
             false => others.remove(&manifest.raft_addr),
         };
-        let living = self.answering(&others.keys().copied().collect::<Vec<_>>()).await;
-        let named = living.into_iter().map(|addr| match others.get(&addr) {
+        let asked = self.ask_managers(&others.keys().copied().collect::<Vec<_>>()).await;
+        let living = asked.living.iter().map(|addr| match others.get(addr) {
             Some(Some(hostname)) => format!("{addr} ({hostname})"),
             _ => addr.to_string(),
         });
-        named.collect()
-    }
-
-    /// Those of the addresses that accept a connection.
-    pub(crate) async fn answering(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
-        let limit = Duration::from_millis(self.config.restore.fence_timeout_ms);
-        let probes = addresses.iter().map(async |addr| answers(*addr, limit).await.then_some(*addr));
-        futures_util::future::join_all(probes).await.into_iter().flatten().collect()
+        // At another address this host may well be in a network from which no way leads to the old ones.
+        let unasked = if elsewhere { Vec::new() } else { asked.unasked() };
+        (living.collect(), unasked)
     }
 
     /// Looks and decides once more, right before the engine is stopped: the archive may have taken long to come.
@@ -285,6 +313,8 @@ impl Restore<'_> {
             "the archive, the state that is unpacked from it and the new manager's log",
         )?;
 
+        // Whatever ends this run, the next one finds what lies there.
+        unfinished::note_data_root(self.config, &data_root);
         phases.begin("fetch");
         let archive = self.fetch(&prepared, &data_root).await?;
         phases.begin("stage");
@@ -294,7 +324,6 @@ impl Restore<'_> {
             staged.and_then(|staged| self.record(plan, &prepared.head.manifest, &staged, &placement, &staging));
         let record = record.inspect_err(|_| placement.tidy())?;
         self.check_again(&prepared).await.inspect_err(|_| placement.tidy())?;
-        unfinished::note_data_root(self.config, &data_root);
         let journal = Journal::begin(&data_root, record).inspect_err(|_| placement.tidy())?;
         let mut report = Change::new(self, placement, journal).await?.carry_out(&mut phases).await?;
         report.findings.extend(prepared.findings);

@@ -7,22 +7,19 @@
 //! Root's places are `/run/swarmdr/scratch` and `scratch` in the state directory; anybody else's are below
 //! `XDG_RUNTIME_DIR`, and below `TMPDIR` or `/var/tmp`. The first of each is usually in memory, from where nothing can be
 //! recovered. What is large goes to disk: a filesystem in memory counts against the memory of the unit that writes there.
-//!
-//! On a disk, small files are overwritten before they are removed. The keys of a state are such files, and without them
-//! its raft log and its snapshots are closed.
 
 use std::{
     env,
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg, OFlag},
+    fcntl::{Flock, FlockArg},
     sys::statfs::{TMPFS_MAGIC, fstatfs},
     unistd::Uid,
 };
@@ -30,14 +27,12 @@ use nix::{
 use crate::{
     config::Config,
     fault::Fault,
-    host::{key_file, space},
+    host::{discard, space},
     random,
 };
 
 /// As much as may be in memory at a time: units of the agent may use 512 MB.
 const IN_MEMORY: u64 = 64 * 1024 * 1024;
-/// Larger files are raft logs and snapshots, which are encrypted under a key that lies in a small one.
-const OVERWRITTEN: u64 = 64 * 1024;
 /// How names of the directories of runs begin.
 const RUN: &str = "run-";
 
@@ -85,7 +80,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = discard(&self.dir) {
+        if let Err(error) = discard::tree(&self.dir) {
             tracing::warn!("{} could not be removed, the next run will: {error}", self.dir.display());
         }
     }
@@ -133,7 +128,7 @@ impl Place {
 
     /// In a directory that all may write, somebody else may have made it, or a link in its place.
     fn open(path: &Path, owner: Uid) -> Result<Self> {
-        let file = open_directory(path)?;
+        let file = discard::open_directory(path)?;
         let metadata = file.metadata()?;
         ensure!(metadata.uid() == owner.as_raw(), "it belongs to user {}, not to this one", metadata.uid());
         if metadata.mode() & 0o077 != 0 {
@@ -144,7 +139,7 @@ impl Place {
 
     /// Held while directories of runs come and go, so that none is taken for abandoned before its run has locked it.
     fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
-        let mut file = open_directory(&self.path)?;
+        let mut file = discard::open_directory(&self.path)?;
         loop {
             match Flock::lock(file, how) {
                 Ok(locked) => return Ok(locked),
@@ -164,7 +159,7 @@ impl Place {
         let tag = data_encoding::HEXLOWER.encode(&random::tag()?);
         let dir = self.path.join(format!("{RUN}{}-{tag}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&dir)?;
-        let held = Flock::lock(open_directory(&dir)?, FlockArg::LockExclusiveNonblock);
+        let held = Flock::lock(discard::open_directory(&dir)?, FlockArg::LockExclusiveNonblock);
         Ok(Scratch { dir, _held: held.map_err(|(_, errno)| io::Error::from(errno))? })
     }
 
@@ -175,40 +170,14 @@ impl Place {
             if !entry.file_name().to_string_lossy().starts_with(RUN) {
                 continue;
             }
-            let Ok(run) = open_directory(&path) else { continue };
+            let Ok(run) = discard::open_directory(&path) else { continue };
             let Ok(_abandoned) = Flock::lock(run, FlockArg::LockExclusiveNonblock) else { continue };
-            match discard(&path) {
+            match discard::tree(&path) {
                 Ok(()) => tracing::info!("removed {}, which an earlier run left in clear", path.display()),
                 Err(error) => tracing::warn!("{} of an earlier run could not be removed: {error}", path.display()),
             }
         }
     }
-}
-
-fn open_directory(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits()).open(path)
-}
-
-/// Overwrites keys, then removes all of it.
-fn discard(dir: &Path) -> io::Result<()> {
-    if fstatfs(open_directory(dir)?)?.filesystem_type() != TMPFS_MAGIC {
-        overwrite_small_files(dir)?;
-    }
-    fs::remove_dir_all(dir)
-}
-
-fn overwrite_small_files(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let (entry, path) = entry.map(|entry| (entry.metadata(), entry.path()))?;
-        let metadata = entry?;
-        if metadata.is_dir() {
-            overwrite_small_files(&path)?;
-        } else if metadata.is_file() && metadata.len() <= OVERWRITTEN {
-            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-            key_file::overwrite(&OpenOptions::new().write(true).open(&path)?)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -255,19 +224,6 @@ mod tests {
         assert!([&one, &another, &third].iter().all(|run| run.path().is_dir()));
         assert_eq!(fs::read_to_string(one.path().join("key")).expect("is kept"), "in use");
         assert!(dir.path().join("not-a-run").exists());
-    }
-
-    #[test]
-    fn small_files_are_overwritten_whoever_may_write_them() {
-        let dir = tempfile::tempdir_in("/var/tmp").expect("a directory on a disk");
-        let key = dir.path().join("state/key");
-        fs::create_dir(dir.path().join("state")).expect("makes");
-        fs::write(&key, "a key").expect("writes");
-        fs::set_permissions(&key, Permissions::from_mode(0o400)).expect("closes");
-        symlink("/nowhere", dir.path().join("link")).expect("links");
-        let held = File::open(&key).expect("opens");
-        overwrite_small_files(dir.path()).expect("overwrites");
-        assert_eq!(io::read_to_string(&held).expect("reads"), "\0".repeat(5));
     }
 
     #[test]

@@ -91,11 +91,13 @@ pub fn plan(
 }
 
 impl Backup<'_> {
-    /// What can be known to refuse it before the engine is stopped: space, and the recipients.
-    pub fn check_stranded(&self, plan: &BackupPlan) -> Result<()> {
-        check_space(plan, Fitness::of(&plan.state_dir)?.allocated)?;
+    /// What can be known to refuse it before the engine is stopped: space, and the recipients. Answers with the size of
+    /// the copy, in bytes on disk.
+    pub fn check_stranded(&self, plan: &BackupPlan) -> Result<u64> {
+        let allocated = Fitness::of(&plan.state_dir)?.allocated;
+        check_space(plan, allocated)?;
         parse_recipients(self.config)?;
-        Ok(())
+        Ok(allocated)
     }
 
     /// Copies the state and seals it into the spool. The engine must be stopped, and `held` says whether it stayed so

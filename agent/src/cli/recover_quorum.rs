@@ -23,6 +23,11 @@ pub struct RecoverArgs {
     #[arg(long)]
     pub fenced: bool,
 
+    /// This manager's address is translated to it (NAT): do not look for it on an interface. Known already where the
+    /// engine was told another local address, or to listen on one
+    #[arg(long)]
+    pub address_elsewhere: bool,
+
     /// Remove the other managers from the swarm once they have been away for restore.prune_grace
     #[arg(long)]
     pub prune_dead: bool,

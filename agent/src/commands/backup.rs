@@ -10,6 +10,7 @@ use crate::{
     history::Made,
     host::leftovers,
     lock::HostLock,
+    restore::unfinished,
     watch::{Ended, Watch},
 };
 
@@ -26,7 +27,10 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
 
 async fn make(context: &Context, args: &BackupArgs, watch: &Watch<'_>) -> Result<Ended> {
     let config = &context.loaded.config;
-    let found = if args.dry_run { Vec::new() } else { leftovers::clean(config).await? };
+    let mut found = if args.dry_run { Vec::new() } else { leftovers::clean(config).await? };
+    if !args.dry_run {
+        found.extend(unfinished::sweep(config));
+    }
     let backup = Backup { config, shutdown: &context.shutdown, progress: context.progress, now: context.now };
     let request = Request {
         if_due: args.if_due,

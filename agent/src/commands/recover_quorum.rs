@@ -14,7 +14,7 @@ use crate::{
     host::leftovers,
     lock::HostLock,
     recover::{Recovery, Step},
-    restore::Restore,
+    restore::{Restore, unfinished},
     unlock_key::GivenKey,
 };
 
@@ -23,6 +23,7 @@ pub async fn run(context: &Context, args: &RecoverArgs) -> Result<Exit> {
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     if !args.dry_run {
         leftovers::clean(config).await?;
+        unfinished::sweep(config);
     }
     let outcome = settle_or_recover(context, args).await;
     if args.dry_run { outcome } else { as_it_was_found(config, outcome).await }
@@ -45,6 +46,7 @@ async fn settle_or_recover(context: &Context, args: &RecoverArgs) -> Result<Exit
         },
         backup: Backup { config, shutdown, progress, now },
         fenced: args.fenced,
+        address_elsewhere: args.address_elsewhere,
     };
     if let Some(report) = recovery.restore.settle_any(args.fenced, !args.dry_run).await? {
         context.output.print(&report)?;

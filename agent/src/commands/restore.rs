@@ -13,7 +13,7 @@ use crate::{
     exit::Exit,
     host::leftovers,
     lock::HostLock,
-    restore::{Decision, KEY_LIMIT, Overrides, Readdress, Request, Restore, Waits},
+    restore::{Decision, KEY_LIMIT, Overrides, Readdress, Request, Restore, Waits, unfinished},
     source::{self, Choice},
     unlock_key::GivenKey,
     watch::{Ended, Watch},
@@ -35,7 +35,8 @@ async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) ->
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     let config = &context.loaded.config;
     if !args.dry_run {
-        leftovers::clean(&context.loaded.config).await?;
+        leftovers::clean(config).await?;
+        unfinished::sweep(config);
     }
     let outcome = settle_or_restore(context, args, watch).await;
     if args.dry_run { outcome } else { as_it_was_found(config, outcome).await }

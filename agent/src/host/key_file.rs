@@ -26,18 +26,37 @@ use crate::swarm::{
 pub struct OpenKey {
     file: File,
     path: PathBuf,
+    /// Another name of the same file, by which a later run finds it when the engine has given the first one away.
+    mark: Option<PathBuf>,
 }
 
 impl OpenKey {
-    /// Replaces the closed key file of this state with an open one, by rename and flushed.
-    pub fn lay_open(state_dir: &Path, unlock_key: &UnlockKey) -> Result<Self> {
+    /// Replaces the closed key file of this state with an open one, by rename and flushed. `mark` is a second name for
+    /// the open file, on the same filesystem: [`OpenKey::find`] and [`sweep`] go by it.
+    pub fn lay_open(state_dir: &Path, unlock_key: &UnlockKey, mark: Option<&Path>) -> Result<Self> {
         let path = state_dir.join(NODE_KEY);
         let open = || -> Result<Self> {
             let text = keys::unlocked(&Zeroizing::new(fs::read(&path)?), unlock_key)?;
-            let file = replace(&path, &text)?;
-            Ok(Self { file, path: path.clone() })
+            if let Some(mark) = mark
+                && !sweep(mark)?
+                && mark.exists()
+            {
+                // A state that was put away keeps its own.
+                fs::remove_file(mark)?;
+            }
+            let file = replace(&path, &text, mark)?;
+            Ok(Self { file, path: path.clone(), mark: mark.map(Path::to_owned) })
         };
         open().with_context(|| format!("failed to open the locked key {}", path.display()))
+    }
+
+    /// The open key that an earlier run laid into this state; `None` if there is no such mark.
+    pub fn find(state_dir: &Path, mark: &Path) -> Result<Option<Self>> {
+        let file = match OpenOptions::new().read(true).write(true).open(mark) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.with_context(|| format!("failed to open {}", mark.display()))?,
+        };
+        Ok(Some(Self { file, path: state_dir.join(NODE_KEY), mark: Some(mark.to_owned()) }))
     }
 
     /// Overwrites the open key if the engine has put a closed one in its place; false if it has not yet.
@@ -48,6 +67,9 @@ impl OpenKey {
                 return Ok(false);
             }
             overwrite(&self.file)?;
+            if let Some(mark) = &self.mark {
+                fs::remove_file(mark)?;
+            }
             Ok(true)
         };
         scrub().with_context(|| format!("failed to clear the open key that was in {}", self.path.display()))
@@ -58,6 +80,24 @@ impl OpenKey {
         overwrite(&self.file)
             .with_context(|| format!("failed to clear the open key that was in {}", self.path.display()))
     }
+}
+
+/// Overwrites an open key that no state uses any more, by the mark that was laid beside it; false if there is none, or it
+/// is still in use.
+pub fn sweep(mark: &Path) -> Result<bool> {
+    let sweep = || -> io::Result<bool> {
+        let file = match OpenOptions::new().write(true).open(mark) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        if file.metadata()?.nlink() > 1 {
+            return Ok(false);
+        }
+        overwrite(&file)?;
+        fs::remove_file(mark)?;
+        Ok(true)
+    };
+    sweep().with_context(|| format!("failed to clear the open key {}", mark.display()))
 }
 
 /// Whether the key file of a state needs an unlock key.
@@ -85,7 +125,7 @@ pub fn close(state_dir: &Path, locked: &str) -> Result<()> {
         }
         if path.exists() && !is_locked(&path)? {
             let open = OpenOptions::new().write(true).open(&path)?;
-            replace(&path, locked.as_bytes())?;
+            replace(&path, locked.as_bytes(), None)?;
             overwrite(&open)?;
         }
         Ok(())
@@ -113,13 +153,19 @@ fn path_of_new(path: &Path) -> PathBuf {
     path.with_extension("key.swarmdr")
 }
 
-/// Writes a new file beside the old one and gives it its name; answers with the new one.
-fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
+/// Writes a new file beside the old one and gives it its name, and `mark` before that; answers with the new one.
+fn replace(path: &Path, content: &[u8], mark: Option<&Path>) -> io::Result<File> {
     let new = path_of_new(path);
     let _ = fs::remove_file(&new);
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&new)?;
     file.write_all(content)?;
     file.sync_all()?;
+    if let Some(mark) = mark
+        && let Err(error) = fs::hard_link(&new, mark)
+    {
+        // Without it only this run can overwrite the key.
+        tracing::warn!(%error, "{} could not be made", mark.display());
+    }
     fs::rename(&new, path)?;
     File::open(path.parent().expect("a key file lies in a directory"))?.sync_all()?;
     Ok(file)
@@ -142,7 +188,7 @@ mod tests {
         let dir = state();
         let path = dir.path().join(NODE_KEY);
         let locked = locked_text(dir.path()).expect("reads").expect("is locked");
-        let key = OpenKey::lay_open(dir.path(), &UNLOCK_KEY.parse().expect("is a key")).expect("opens");
+        let key = OpenKey::lay_open(dir.path(), &UNLOCK_KEY.parse().expect("is a key"), None).expect("opens");
         assert!(!is_locked_in(dir.path()).expect("reads"));
         assert_eq!(fs::metadata(&path).expect("is there").mode() & 0o777, 0o600);
         assert!(!key.scrub().expect("the engine has not closed it"));
@@ -158,10 +204,38 @@ mod tests {
     }
 
     #[test]
+    fn an_open_key_is_found_by_a_later_run_and_goes_when_no_state_has_it() {
+        let dir = state();
+        let (path, mark) = (dir.path().join(NODE_KEY), dir.path().join("open-key"));
+        let locked = locked_text(dir.path()).expect("reads").expect("is locked");
+        assert!(OpenKey::find(dir.path(), &mark).expect("looks").is_none());
+        let key: UnlockKey = UNLOCK_KEY.parse().expect("is a key");
+        drop(OpenKey::lay_open(dir.path(), &key, Some(&mark)).expect("opens"));
+        assert!(!sweep(&mark).expect("looks"), "the state uses it");
+        let found = OpenKey::find(dir.path(), &mark).expect("looks").expect("is marked");
+        assert!(!found.scrub().expect("looks"));
+        let held = File::open(&mark).expect("opens");
+        let length = usize::try_from(held.metadata().expect("is there").len()).expect("is small");
+        // What an engine does after the run that laid it open was killed.
+        fs::write(dir.path().join("other"), &locked).expect("writes");
+        fs::rename(dir.path().join("other"), &path).expect("as the engine does");
+        assert!(sweep(&mark).expect("clears"));
+        assert_eq!(io::read_to_string(&held).expect("reads"), "\0".repeat(length));
+        assert!(!mark.exists() && !sweep(&mark).expect("looks"));
+
+        drop(OpenKey::lay_open(dir.path(), &key, Some(&mark)).expect("opens"));
+        let found = OpenKey::find(dir.path(), &mark).expect("looks").expect("is marked");
+        fs::write(dir.path().join("other"), &locked).expect("writes");
+        fs::rename(dir.path().join("other"), &path).expect("as the engine does");
+        assert!(found.scrub().expect("clears"));
+        assert!(!mark.exists());
+    }
+
+    #[test]
     fn a_state_that_is_put_away_is_closed_again() {
         let dir = state();
         let locked = locked_text(dir.path()).expect("reads").expect("is locked");
-        OpenKey::lay_open(dir.path(), &UNLOCK_KEY.parse().expect("is a key")).expect("opens");
+        OpenKey::lay_open(dir.path(), &UNLOCK_KEY.parse().expect("is a key"), None).expect("opens");
         fs::write(dir.path().join("certificates/swarm-node.key.swarmdr"), "half").expect("as if it died there");
         for _ in 0..2 {
             close(dir.path(), &locked).expect("closes");
@@ -175,7 +249,7 @@ mod tests {
     fn a_wrong_key_changes_nothing() {
         let dir = state();
         let wrong = UNLOCK_KEY.replace("BwcH", "CAgI").parse().expect("has the form of a key");
-        OpenKey::lay_open(dir.path(), &wrong).expect_err("does not open");
+        OpenKey::lay_open(dir.path(), &wrong, None).expect_err("does not open");
         assert_eq!(fs::read_to_string(dir.path().join(NODE_KEY)).expect("reads"), a_locked_key_file());
     }
 }

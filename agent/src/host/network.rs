@@ -1,6 +1,7 @@
 //! Addresses of this host, and whether somebody answers at another one.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -62,11 +63,51 @@ fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-/// True if something accepts a TCP connection there within `limit`. A refused connection is
-/// nobody: a host may be up while its manager is gone.
+/// What came of asking whether a manager listens somewhere.
+#[derive(Debug)]
+pub enum Answer {
+    /// Something accepted a TCP connection.
+    Yes,
+    /// Nobody did, or somebody refused: a host may be up while its manager is gone.
+    No,
+    /// The question did not leave this host, so it says nothing of the other one.
+    NotAsked(io::Error),
+}
+
+/// Asks by a TCP connection, for at most `limit`.
+pub async fn ask(address: SocketAddr, limit: Duration) -> Answer {
+    match tokio::time::timeout(limit, tokio::net::TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Answer::Yes,
+        Ok(Err(error)) if is_own(&error) => Answer::NotAsked(error),
+        Ok(Err(_)) | Err(_) => Answer::No,
+    }
+}
+
+/// True if something accepts a TCP connection there within `limit`.
 pub async fn answers(address: SocketAddr, limit: Duration) -> bool {
-    let connect = tokio::net::TcpStream::connect(address);
-    matches!(tokio::time::timeout(limit, connect).await, Ok(Ok(_)))
+    matches!(ask(address, limit).await, Answer::Yes)
+}
+
+/// No route, no address, a rule of this host's firewall, no room (connect(2)). EHOSTUNREACH is not among them: it is how
+/// a host on the same network that is gone is reported.
+fn is_own(error: &io::Error) -> bool {
+    use nix::errno::Errno::{
+        EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPERM,
+    };
+    let own = [
+        EACCES,
+        EADDRINUSE,
+        EADDRNOTAVAIL,
+        EAFNOSUPPORT,
+        EMFILE,
+        ENETDOWN,
+        ENETUNREACH,
+        ENFILE,
+        ENOBUFS,
+        ENOMEM,
+        EPERM,
+    ];
+    error.raw_os_error().is_some_and(|code| own.contains(&nix::errno::Errno::from_raw(code)))
 }
 
 /// Whether a process of this host accepts TCP connections on this port, on whatever address (proc(5), `net/tcp`).
@@ -104,6 +145,26 @@ mod tests {
         let addresses = local_addresses().expect("interfaces can be listed");
         assert!(addresses.iter().any(|address| address.ip.is_loopback()));
         assert!(!describe(&addresses).contains("127.0.0.1"));
+    }
+
+    #[tokio::test]
+    async fn silence_is_told_from_a_question_that_did_not_leave_this_host() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        let there = socket.local_addr().expect("is bound");
+        let limit = Duration::from_secs(60);
+        assert!(matches!(ask(there, limit).await, Answer::Yes));
+        drop(socket);
+        assert!(matches!(ask(there, limit).await, Answer::No));
+        for (code, expected) in [
+            (nix::errno::Errno::ENETUNREACH, true),
+            (nix::errno::Errno::EADDRNOTAVAIL, true),
+            (nix::errno::Errno::EPERM, true),
+            (nix::errno::Errno::EHOSTUNREACH, false),
+            (nix::errno::Errno::ECONNREFUSED, false),
+            (nix::errno::Errno::ETIMEDOUT, false),
+        ] {
+            assert_eq!(is_own(&io::Error::from_raw_os_error(code as i32)), expected, "{code}");
+        }
     }
 
     #[test]

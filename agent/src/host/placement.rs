@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::mounts;
+use super::{discard, mounts};
 use crate::fault::Fault;
 
 /// How names of staging directories begin.
@@ -85,11 +85,16 @@ impl Placement {
         self.work_dir().join(format!("{STAGING}{}", self.id))
     }
 
+    /// Another name of an open key, while one lies in the state (see [`key_file`](super::key_file)).
+    pub fn open_key(&self) -> PathBuf {
+        open_key_in(&self.data_root)
+    }
+
     /// Makes the staging directory, after removing what killed runs left of theirs.
     pub fn make_staging(&self) -> Result<PathBuf> {
         let staging = self.staging();
         let make = || -> io::Result<()> {
-            clear_staged(&self.work_dir())?;
+            clear_staged(&self.work_dir(), None)?;
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&staging)
         };
         make().with_context(|| format!("failed to make the staging directory {}", staging.display()))?;
@@ -145,7 +150,11 @@ impl Placement {
 
     /// Removes the staging directory, and the aside copy where it is an empty directory.
     pub fn tidy(&self) {
-        let _ = fs::remove_dir_all(self.staging());
+        if let Err(error) = discard::tree(&self.staging())
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!("{} could not be removed: {error}", self.staging().display());
+        }
         // Both fail where something is left inside, which is what is wanted.
         let _ = fs::remove_dir(self.work_dir());
         let _ = fs::remove_dir(&self.aside);
@@ -189,19 +198,29 @@ fn free_name(data_root: &Path, word: &str, id: &str) -> PathBuf {
         .expect("an endless iterator has a free name")
 }
 
-/// Removes every staging directory in the agent's scratch directory: the host's lock is held, so no run uses one.
-fn clear_staged(work_dir: &Path) -> io::Result<()> {
+/// Removes every staging directory in the agent's scratch directory, but for that of the backup `except`, and answers
+/// with their names. The host's lock must be held, so that no run uses one.
+pub fn clear_staged(work_dir: &Path, except: Option<&str>) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(work_dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
+    let mut cleared = Vec::new();
     for entry in entries {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(STAGING) && entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_left = name.strip_prefix(STAGING).is_some_and(|id| Some(id) != except);
+        if is_left && entry.file_type()?.is_dir() {
+            discard::tree(&entry.path())?;
+            cleared.push(entry.path());
         }
     }
-    Ok(())
+    Ok(cleared)
+}
+
+/// Another name of an open key that a restore laid into the state of this data root.
+pub fn open_key_in(data_root: &Path) -> PathBuf {
+    work_dir(data_root).join("open-key")
 }
 
 /// The agent's scratch directory in a data root: on the same filesystem as the state, so that

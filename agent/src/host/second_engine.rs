@@ -168,7 +168,7 @@ impl SecondEngine {
 
     /// Lays the key of a locked state open, for the engine to form its swarm; [`SecondEngine::end`] destroys it.
     pub fn lay_open(&mut self, unlock_key: &UnlockKey) -> Result<()> {
-        self.open_key = Some(OpenKey::lay_open(&self.state_dir(), unlock_key)?);
+        self.open_key = Some(OpenKey::lay_open(&self.state_dir(), unlock_key, None)?);
         Ok(())
     }
 

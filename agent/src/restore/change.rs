@@ -49,6 +49,8 @@ pub struct Change<'a> {
     pub(super) open_key: Option<OpenKey>,
     /// What the forming of the cluster left to be told.
     pub(super) attention: Vec<String>,
+    /// What could not be done on the way back beside what matters there.
+    undo_complaints: Vec<String>,
     /// Starts the engine if this process does not: whatever lies there by then may be started.
     failsafe: Option<Failsafe>,
     /// What the unit was when it was stopped for the copy that is placed.
@@ -61,6 +63,7 @@ impl<'a> Change<'a> {
     /// Connects to systemd; changes nothing yet.
     pub async fn new(restore: &'a Restore<'a>, placement: Placement, journal: Journal) -> Result<Self> {
         let config = restore.config;
+        let open_key = OpenKey::find(&placement.state_dir(), &placement.open_key())?;
         Ok(Self {
             restore,
             placement,
@@ -68,8 +71,9 @@ impl<'a> Change<'a> {
             control: EngineControl::connect(config).await?,
             engine: Engine::at(&config.engine.socket),
             start_limit: Duration::from_secs(config.engine.start_timeout),
-            open_key: None,
+            open_key,
             attention: Vec::new(),
+            undo_complaints: Vec::new(),
             failsafe: None,
             stopped: None,
             armed: 0,
@@ -99,12 +103,31 @@ impl<'a> Change<'a> {
         .await
     }
 
-    /// Goes on where the engine was asked to form the cluster and is not known to have done so.
+    /// Stops the engine; starts it again, and answers false, where `holds` does not while it is stopped. Call
+    /// [`Change::form_again`] next if this is true.
+    pub async fn stop_if(
+        &mut self,
+        holds: impl AsyncFnOnce(&Self) -> Result<bool>,
+        phases: &mut Phases,
+    ) -> Result<bool> {
+        phases.begin("stop");
+        self.arm().await?;
+        let stopped = async {
+            self.control.stop().await?;
+            holds(self).await
+        };
+        let outcome = self.restore.shutdown.or_interrupted(stopped).await;
+        if matches!(outcome, Ok(true)) {
+            return Ok(true);
+        }
+        self.control.start().await?;
+        self.disarm().await?;
+        outcome
+    }
+
+    /// Goes on where the engine was asked to form the cluster and is not known to have done so; it is stopped.
     pub async fn form_again(self, phases: &mut Phases) -> Result<RestoreReport> {
         self.or_undo(async |change: &mut Self| {
-            phases.begin("stop");
-            change.arm().await?;
-            change.control.stop().await?;
             stage::take_out_engine_state(&change.placement.state_dir())?;
             change.form(phases).await
         })
@@ -112,7 +135,7 @@ impl<'a> Change<'a> {
     }
 
     /// Confirms a swarm that has been running on its own for a while: what is missing by now may have been removed, so
-    /// nothing is undone.
+    /// nothing is undone. An open key that the earlier run left is overwritten once the engine has locked its own.
     pub async fn confirm_late(mut self, phases: &mut Phases) -> Result<RestoreReport> {
         let confirmed = match self.record().plan.readdress {
             Some(_) => Box::pin(self.finish_elsewhere(Strictness::Late, phases)).await?,
@@ -155,7 +178,8 @@ impl<'a> Change<'a> {
         if key_file::is_locked_in(&self.placement.state_dir())? {
             self.enter(Phase::Unlock, phases)?;
             let key = self.restore.unlock_key.as_ref().context("the state is locked, and no unlock key was given")?;
-            self.open_key = Some(OpenKey::lay_open(&self.placement.state_dir(), key.for_state())?);
+            let mark = self.placement.open_key();
+            self.open_key = Some(OpenKey::lay_open(&self.placement.state_dir(), key.for_state(), Some(&mark))?);
         }
         self.enter(Phase::Init, phases)?;
         let limit = Duration::from_secs(self.restore.config.restore.init_timeout);
@@ -236,6 +260,9 @@ impl<'a> Change<'a> {
                     fault =
                         fault.advice(format!("the state that did not work is kept in {} for a look", kept.display()));
                 }
+                for complaint in self.undo_complaints {
+                    fault = fault.advice(complaint);
+                }
                 if let Err(error) = self.journal.forget() {
                     tracing::warn!("{error:#}");
                 }
@@ -294,13 +321,26 @@ impl<'a> Change<'a> {
         faults::reach("undo-armed");
         self.control.stop().await.context("failed to stop the engine to put the old state back")?;
         faults::reach("undo-stopped");
-        if let Some(locked) = &self.record().locked_key
-            && let Err(error) = key_file::close(&self.placement.state_dir(), locked)
-        {
-            // Not what keeps the old state from coming back.
+        let closed = self.close_key();
+        let kept = self.placement.put_back()?;
+        // Not what keeps the old state from coming back.
+        if let Err(error) = closed {
             tracing::error!("{error:#}");
+            let at = kept.as_deref().unwrap_or(&self.placement.work_dir()).display().to_string();
+            self.undo_complaints.push(format!(
+                "the key of the autolocked state may lie open in {at} ({error:#}): remove that directory with `shred`, or let nobody read this disk"
+            ));
         }
-        self.placement.put_back()
+        Ok(kept)
+    }
+
+    /// Locks the state that is put away, and overwrites the key that lay open.
+    fn close_key(&self) -> Result<()> {
+        if let Some(locked) = &self.record().locked_key {
+            key_file::close(&self.placement.state_dir(), locked)?;
+        }
+        key_file::sweep(&self.placement.open_key())?;
+        Ok(())
     }
 }
 

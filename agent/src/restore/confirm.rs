@@ -123,7 +123,7 @@ impl Change<'_> {
         if let Some(key) = &self.open_key
             && !self.wait_until(|| key.scrub()).await?
         {
-            attention.push("the open key could not be overwritten".to_owned());
+            attention.push("the open key could not be overwritten; the next run of the agent tries again".to_owned());
         }
         if !self.wait_until(|| network::is_listening(GOSSIP_PORT)).await? {
             attention.push(format!(

@@ -17,10 +17,13 @@ use anyhow::{Context, Result};
 use super::{Restore, plan::checks};
 use crate::{
     fault::Fault,
+    faults,
     host::{
+        absences::Absences,
         engine::{EngineFacts, LocalSwarm, SwarmState},
         engine_units::EngineControl,
         failsafe::Failsafe,
+        stop_price::{self, Allowed},
     },
     swarm::{
         self, Examined, Identity, Proof, StateDir,
@@ -40,7 +43,7 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn is(&self, on_disk: &OnDisk) -> bool {
+    pub fn is(&self, on_disk: &OnDisk) -> bool {
         let is_it = |held: &Held| {
             held.cluster_id == self.cluster_id && self.node_id.is_none_or(|node_id| held.node_id == node_id)
         };
@@ -56,6 +59,9 @@ const UNTIL_RESTART: Duration = Duration::from_secs(10);
 
 /// Between two restarts of an engine that stays in `error`; doubled each time.
 const BETWEEN_RESTARTS: Duration = Duration::from_secs(60);
+
+/// What this many restarts do not heal, no restart heals: each ends the containers of this host.
+const RESTARTS: u32 = 3;
 
 const POLL: Duration = Duration::from_millis(500);
 
@@ -162,12 +168,17 @@ struct Patience {
     until: Instant,
     restart_at: Instant,
     pause: Duration,
+    restarts: u32,
 }
 
 impl Patience {
     fn new(limit: Duration) -> Self {
         let now = Instant::now();
-        Self { until: now + limit.max(ELECTION), restart_at: now + UNTIL_RESTART, pause: BETWEEN_RESTARTS }
+        Self { until: now + limit.max(ELECTION), restart_at: now + UNTIL_RESTART, pause: BETWEEN_RESTARTS, restarts: 0 }
+    }
+
+    fn may_restart(&self) -> bool {
+        self.restarts < RESTARTS && Instant::now() >= self.restart_at
     }
 
     fn left(&self) -> Duration {
@@ -180,6 +191,7 @@ impl Patience {
         if self.pause == BETWEEN_RESTARTS {
             self.until = self.until.max(now + ELECTION);
         }
+        self.restarts += 1;
         self.restart_at = now + self.pause;
         self.pause *= 2;
     }
@@ -212,10 +224,19 @@ impl Restore<'_> {
                     was_unlocked = true;
                     continue;
                 }
-                Remedy::Restart if may_change && Instant::now() >= patience.restart_at => {
-                    self.restart_engine(swarm).await?;
-                    patience.was_restarted();
-                    continue;
+                Remedy::Restart if may_change && patience.may_restart() => {
+                    match self.restartable().await {
+                        Ok(control) => {
+                            self.restart_engine(control, swarm).await?;
+                            patience.was_restarted();
+                            continue;
+                        }
+                        // It may come to itself all the same.
+                        Err(error) => {
+                            tracing::warn!("the engine is not restarted: {error:#}");
+                            patience.restarts = RESTARTS;
+                        }
+                    }
                 }
                 Remedy::Time | Remedy::Restart => {}
             }
@@ -231,18 +252,30 @@ impl Restore<'_> {
         }
     }
 
-    /// Stops and starts the engine, with a failsafe that starts it if this process does not.
-    async fn restart_engine(&self, swarm: &LocalSwarm) -> Result<()> {
-        tracing::warn!("the swarm on this host stays {}: restarting the engine", described(swarm));
+    /// The engine, if a stop of it may be asked for.
+    async fn restartable(&self) -> Result<EngineControl> {
         let control = EngineControl::connect(self.config).await?;
-        let delay = Duration::from_secs(self.config.engine.stop_timeout) + RESTARTING;
-        let tag = format!("restart-{}", std::process::id());
-        let failsafe = Failsafe::arm(control.systemd(), &tag, &control.rescue(), delay).await?;
-        let stopped = control.stop().await;
-        control.start().await?;
-        failsafe.disarm().await?;
-        stopped.context("the engine was started again, but had not stopped before")?;
-        Ok(())
+        control.require_survivable().await?;
+        stop_price::require(&control, &Allowed::of_restore(self.config), &Absences::default()).await?;
+        Ok(control)
+    }
+
+    /// Stops and starts the engine, with a failsafe that starts it if this process does not. A signal waits until it has
+    /// been started again.
+    async fn restart_engine(&self, control: EngineControl, swarm: &LocalSwarm) -> Result<()> {
+        tracing::warn!("the swarm on this host stays {}: restarting the engine", described(swarm));
+        let restart = async {
+            let delay = Duration::from_secs(self.config.engine.stop_timeout) + RESTARTING;
+            let tag = format!("restart-{}", std::process::id());
+            let failsafe = Failsafe::arm(control.systemd(), &tag, &control.rescue(), delay).await?;
+            let stopped = control.stop().await;
+            faults::reach("restart-stopped");
+            control.start().await?;
+            failsafe.disarm().await?;
+            stopped.context("the engine was started again, but had not stopped before")?;
+            Ok(())
+        };
+        self.shutdown.shielded(restart).await
     }
 
     /// Unlocks the engine of this host; `docker swarm unlock` with the key that was given.

@@ -29,7 +29,10 @@ const NOTES: u64 = 256 * 1024;
 /// Reserved for the old engine, in bytes, which writes to its disk when it starts: a log segment that it allocates in
 /// advance (64 MB, etcd `wal/file_pipeline.go`), and what is small beside that. With less it comes up without its swarm
 /// (seen on 26.1.5 with none and with 16 MiB: `write …/worker/tasks.db: no space left on device`).
-pub(super) const START: u64 = 80 * 1024 * 1024;
+pub(crate) const START: u64 = 80 * 1024 * 1024;
+
+const NOTES_FILE: &str = "restore.reserve-notes";
+const START_FILE: &str = "restore.reserve-start";
 
 /// Space that is kept for later, in files beside the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,8 +199,8 @@ impl Journal {
 
     fn path_of(&self, reserve: Reserve) -> PathBuf {
         self.dir().join(match reserve {
-            Reserve::Notes => "restore.reserve-notes",
-            Reserve::Start => "restore.reserve-start",
+            Reserve::Notes => NOTES_FILE,
+            Reserve::Start => START_FILE,
         })
     }
 
@@ -249,6 +252,13 @@ impl Journal {
     /// Gives reserved space back; false if there is none any more.
     pub(super) fn release(&self, reserve: Reserve) -> bool {
         fs::remove_file(self.path_of(reserve)).is_ok()
+    }
+
+    /// The same for space that a run reserved whose journal is gone.
+    pub(super) fn release_left(data_root: &Path) {
+        for name in [NOTES_FILE, START_FILE] {
+            let _ = fs::remove_file(placement::work_dir(data_root).join(name));
+        }
     }
 
     fn release_all(&self) {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use swarmdr_archive::{BackupId, manifest::Manifest};
 
-use super::{holding::OnDisk, version::EngineVersion};
+use super::{fence, holding::OnDisk, version::EngineVersion};
 use crate::{
     host::{engine::EngineFacts, network::LocalAddress, placement::Placement},
     report::count,
@@ -53,6 +53,8 @@ pub struct Seen<'a> {
     pub addresses: &'a [LocalAddress],
     /// Old managers of the backup that answered just now.
     pub living: &'a [String],
+    /// Old managers that could not be asked from here.
+    pub unasked: &'a [String],
     /// What lies in the state directory on this host.
     pub on_disk: &'a OnDisk,
     /// The backup that this host was last restored from, and when.
@@ -105,6 +107,7 @@ impl RestorePlan {
         checks::state(manifest, seen.has_unlock_key, seen.now)?;
         checks::engine_version(manifest, seen.facts)?;
         checks::fence(seen.living)?;
+        fence::require_asked(seen.unasked)?;
         let placement = Placement::new(&seen.facts.data_root, &manifest.id.to_string())?;
         Ok(Decision::Restore(Box::new(Self {
             id: manifest.id,

@@ -80,7 +80,7 @@ async fn is_away(node: &DeadNode, down: &BTreeSet<String>, limit: Duration) -> b
         return false;
     }
     match node.addr.as_deref().and_then(usable) {
-        Some(addr) => !network::answers(addr, limit).await,
+        Some(addr) => matches!(network::ask(addr, limit).await, network::Answer::No),
         None => true,
     }
 }

@@ -125,7 +125,7 @@ impl Restore<'_> {
     }
 
     /// The addresses of this host, once they are what `wanted` accepts; else as they are in the end.
-    pub(super) async fn await_address(
+    pub(crate) async fn await_address(
         &self,
         limit: Duration,
         missing: &str,

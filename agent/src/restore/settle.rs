@@ -4,12 +4,15 @@
 //! engine says once that is settled, and last by whether the raft log has grown since the backup: never by one answer.
 //! A state whose log has grown was formed and may have been in use since; nothing forms it again or puts it away.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result};
 use swarmdr_archive::BackupId;
 
 use super::{
     Request, Restore, RestoreReport,
     change::Change,
+    fence,
     holding::{Held, Holding, OnDisk, Wanted},
     journal::{Journal, Phase, Record},
     plan::checks,
@@ -144,7 +147,7 @@ impl Restore<'_> {
             None => self.way(&journal.record, &placement, terms).await?,
         };
         tracing::warn!("a restore of backup {id} was cut short in phase `{phase}`; {}", way.words());
-        Ok(self.follow(way, placement, journal, &facts).await?.map(|report| (id, report)))
+        Ok(self.follow(way, placement, journal, &facts, terms.fenced).await?.map(|report| (id, report)))
     }
 
     async fn way(&self, record: &Record, placement: &Placement, terms: Terms) -> Result<Way> {
@@ -198,13 +201,9 @@ impl Restore<'_> {
         if vouched {
             return Ok(Way::FormAgain);
         }
-        let mut others = self.present_peers(&placement.state_dir()).await;
-        let recorded = record.recorded.iter().flat_map(|recorded| &recorded.nodes);
-        others.extend(recorded.filter_map(|node| crate::swarm::identity::usable(node.manager_addr.as_deref()?)));
-        others.retain(|addr| *addr != record.plan.raft_addr);
-        others.sort();
-        others.dedup();
-        match checks::fence(&self.answering(&others).await) {
+        let asked = self.ask_managers(&self.others(record, placement).await).await;
+        fence::require_asked(&asked.unasked())?;
+        match checks::fence(&asked.living) {
             Ok(()) => Ok(Way::FormAgain),
             Err(error) if record.aside.is_some() => {
                 tracing::warn!("{error:#}");
@@ -214,12 +213,40 @@ impl Restore<'_> {
         }
     }
 
+    /// Managers of the state that lies there now, and of the backup.
+    async fn others(&self, record: &Record, placement: &Placement) -> Vec<SocketAddr> {
+        let mut others = self.present_peers(&placement.state_dir()).await;
+        let recorded = record.recorded.iter().flat_map(|recorded| &recorded.nodes);
+        others.extend(recorded.filter_map(|node| crate::swarm::identity::usable(node.manager_addr.as_deref()?)));
+        others.retain(|addr| *addr != record.plan.raft_addr);
+        others.sort();
+        others.dedup();
+        others
+    }
+
+    /// Whether what was decided about the state that lies there holds once its engine is stopped: until then it may have
+    /// found its leader, and been used.
+    async fn is_still_to_be_formed(&self, record: &Record, placement: &Placement, vouched: bool) -> Result<bool> {
+        let state_dir = placement.state_dir();
+        let on_disk = OnDisk::read(&state_dir);
+        let is_ours = |held: &&Held| held.is(&record.plan.cluster_id, &record.plan.node_id);
+        let Some(held) = on_disk.held().filter(is_ours) else { return Ok(false) };
+        if held.is_taken_up {
+            let examined = self.examine_present(&state_dir).await;
+            if way_of_taken_up(record.phase, record.recorded.as_ref(), examined.as_ref()) != Way::FormAgain {
+                return Ok(false);
+            }
+        }
+        Ok(self.fenced(record, placement, vouched).await? == Way::FormAgain)
+    }
+
     async fn follow(
         &self,
         way: Way,
         placement: Placement,
         mut journal: Journal,
         facts: &EngineFacts,
+        fenced: bool,
     ) -> Result<Option<RestoreReport>> {
         let mut phases = Phases::new();
         let report = match way {
@@ -250,7 +277,7 @@ impl Restore<'_> {
                 return Ok(None);
             }
             Way::Refuse => return Err(refuse(&journal.record, facts)),
-            Way::FormAgain => Change::new(self, placement, journal).await?.form_again(&mut phases).await?,
+            Way::FormAgain => self.form_again(placement, journal, fenced, &mut phases).await?,
             Way::Confirm => {
                 let undone = (journal.record.phase == Phase::Undo).then(|| not_undone(&journal.record));
                 let mut report = Change::new(self, placement, journal).await?.confirm_late(&mut phases).await?;
@@ -259,6 +286,24 @@ impl Restore<'_> {
             }
         };
         Ok(Some(RestoreReport { finished_earlier_run: true, phases: phases.finish(), ..report }))
+    }
+
+    async fn form_again(
+        &self,
+        placement: Placement,
+        journal: Journal,
+        fenced: bool,
+        phases: &mut Phases,
+    ) -> Result<RestoreReport> {
+        let mut change = Change::new(self, placement, journal).await?;
+        let is_to_be_formed =
+            async |change: &Change<'_>| self.is_still_to_be_formed(change.record(), &change.placement, fenced).await;
+        if change.stop_if(is_to_be_formed, phases).await? {
+            return change.form_again(phases).await;
+        }
+        Err(Fault::failed("the state that an earlier run had placed changed while its engine was stopped; the engine runs again, and nothing was changed")
+            .advice("run the same command again: it looks at the swarm as it is then")
+            .into())
     }
 
     pub(super) fn check_can_unlock(&self, record: &Record, placement: &Placement) -> Result<()> {

@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::journal::{Journal, Phase};
-use crate::{config::Config, whole_file};
+use crate::{
+    config::Config,
+    host::{key_file, placement},
+    whole_file,
+};
 
 /// Below the agent's own directory: where the engine keeps its data. It is there for `status`, which never asks the
 /// engine.
@@ -33,8 +37,45 @@ pub fn in_data_root(data_root: &Path) -> Option<String> {
 
 /// The same without an engine to ask.
 pub fn on_this_host(config: &Config) -> Option<String> {
+    in_data_root(&noted_data_root(config))
+}
+
+fn noted_data_root(config: &Config) -> PathBuf {
     let noted = fs::read_to_string(config.state_dir.join(DATA_ROOT)).ok();
-    in_data_root(&noted.map_or_else(|| PathBuf::from(USUAL), |path| PathBuf::from(path.trim_end())))
+    noted.map_or_else(|| PathBuf::from(USUAL), |path| PathBuf::from(path.trim_end()))
+}
+
+/// Removes what killed runs left of a restore that changed nothing, or that is over: unpacked states, an open key, space
+/// that was reserved. Answers in whole sentences with what it found. The host's lock must be held; safe to repeat.
+pub fn sweep(config: &Config) -> Vec<String> {
+    let data_root = noted_data_root(config);
+    let Ok(journal) = Journal::read(&data_root) else {
+        // Whatever it names is looked for by whoever mends it.
+        return Vec::new();
+    };
+    let open = journal.filter(|journal| journal.record.phase != Phase::Done).map(|journal| journal.record);
+    let named = open.as_ref().map(|record| record.plan.id.to_string());
+    let mut said = Vec::new();
+    match placement::clear_staged(&placement::work_dir(&data_root), named.as_deref()) {
+        Ok(cleared) => said.extend(
+            cleared
+                .iter()
+                .map(|path| format!("an earlier restore left an unpacked state in {}, removed now", path.display())),
+        ),
+        Err(error) => said.push(format!("what an earlier restore had unpacked could not be removed: {error}")),
+    }
+    match key_file::sweep(&placement::open_key_in(&data_root)) {
+        Ok(true) => said.push("a key that an earlier restore had left open was overwritten".to_owned()),
+        Ok(false) => {}
+        Err(error) => said.push(format!("{error:#}")),
+    }
+    if open.is_none() {
+        Journal::release_left(&data_root);
+    }
+    for sentence in &said {
+        tracing::warn!("{sentence}");
+    }
+    said
 }
 
 /// Notes for [`on_this_host`] where the journal lies. Best effort: it is a matter of words only.
@@ -54,6 +95,42 @@ pub(crate) fn note_data_root(config: &Config, data_root: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_restore_left_is_swept_unless_a_journal_names_it() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let config = Config { state_dir: dir.path().join("state"), ..Config::default() };
+        let data_root = dir.path().join("data");
+        fs::create_dir_all(&data_root).expect("makes");
+        note_data_root(&config, &data_root);
+        let recorded = crate::inspection::tests::inventory_of(crate::swarm::inventory::Cluster::default());
+        let plan = crate::restore::plan::tests::a_plan(&data_root);
+        let (named, left) = (plan.id.to_string(), "20260101T000000Z-00000000");
+        let work_dir = placement::work_dir(&data_root);
+        let stage = || {
+            for id in [named.as_str(), left] {
+                fs::create_dir_all(work_dir.join(format!("restore-{id}/certificates"))).expect("makes");
+                fs::write(work_dir.join(format!("restore-{id}/certificates/swarm-node.key")), "a key").expect("writes");
+            }
+        };
+        stage();
+        let now = "2026-11-21T12:00:00Z".parse().expect("is a time");
+        let record = super::super::journal::Record::new(now, plan, None, Default::default(), recorded);
+        let mut journal = Journal::begin(&data_root, record).expect("writes");
+        assert_eq!(sweep(&config).len(), 1);
+        assert!(
+            work_dir.join(format!("restore-{named}")).exists() && !work_dir.join(format!("restore-{left}")).exists()
+        );
+        assert!(work_dir.join("restore.reserve-start").exists(), "the way back needs it");
+
+        journal.enter(Phase::Done).expect("writes");
+        stage();
+        assert_eq!(sweep(&config).len(), 2);
+        let names: Vec<_> =
+            fs::read_dir(&work_dir).expect("lists").map(|entry| entry.expect("lists").file_name()).collect();
+        assert_eq!(names, ["restore.json"], "only the receipt stays");
+        assert!(sweep(&config).is_empty());
+    }
 
     #[test]
     fn a_journal_is_found_where_the_engine_keeps_its_data() {

@@ -7,7 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::manifest::{Manifest, Proof};
 
 use super::{EngineVersion, Overrides, Seen};
-use crate::restore::holding::{Held, OnDisk};
+use crate::restore::{
+    fence::listed,
+    holding::{Held, OnDisk},
+};
 use crate::{
     fault::Fault,
     host::{
@@ -54,7 +57,6 @@ pub(super) fn present<P>(manifest: &Manifest<P>, seen: &Seen<'_>, overrides: &Ov
             .into()),
         _ if is_same => Err(does_not_work(swarm)),
         (SwarmState::Inactive | SwarmState::Error, OnDisk::Nothing) => Ok(Present::Free),
-        (SwarmState::Inactive, OnDisk::Unknown) => Ok(Present::Free),
         (SwarmState::Inactive, OnDisk::State(held)) if !held.is_taken_up => Ok(Present::Free),
         _ => Err(replaces(swarm, seen.on_disk)),
     }
@@ -114,6 +116,10 @@ fn replaces(swarm: &LocalSwarm, on_disk: &OnDisk) -> anyhow::Error {
                 held.cluster_id,
                 if swarm.error.is_empty() { String::new() } else { format!(" ({})", swarm.error) }
             ),
+            OnDisk::Unknown if swarm.state == SwarmState::Inactive => {
+                "something of a swarm lies in the engine's state directory on this host, and whose it is cannot be read"
+                    .to_owned()
+            }
             OnDisk::Nothing | OnDisk::Unknown => "this host is joining a swarm".to_owned(),
         },
         _ if swarm.cluster_id.is_empty() => "this host is an active node of another swarm".to_owned(),
@@ -249,7 +255,7 @@ pub fn fence<T: Display>(living: &[T]) -> Result<()> {
     }
     Err(Fault::refused(format!(
         "old managers of this swarm are alive at {}: a restored twin would make them delete their state",
-        living.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+        listed(living)
     ))
     .advice("if the swarm is well, join this host to it instead: `docker swarm join-token manager` there")
     .advice("if it is dying, shut those managers down or cut them off for good, then say --fenced")

@@ -71,6 +71,7 @@ struct Situation {
     facts: EngineFacts,
     addresses: Vec<LocalAddress>,
     living: Vec<String>,
+    unasked: Vec<String>,
     on_disk: OnDisk,
     receipt: Option<(BackupId, Timestamp)>,
     newest: bool,
@@ -93,6 +94,7 @@ fn situation() -> Situation {
         },
         addresses: vec![local("127.0.0.1", "lo"), local("10.0.0.4", "eth0")],
         living: Vec::new(),
+        unasked: Vec::new(),
         on_disk: OnDisk::Nothing,
         receipt: None,
         newest: true,
@@ -106,6 +108,7 @@ fn decide_with(manifest: &Manifest, situation: &Situation, overrides: &Overrides
         facts: &situation.facts,
         addresses: &situation.addresses,
         living: &situation.living,
+        unasked: &situation.unasked,
         on_disk: &situation.on_disk,
         receipt: situation.receipt,
         newest: situation.newest,
@@ -245,6 +248,7 @@ fn whatever_an_engine_starts_with_is_replaced_only_when_told() {
         (SwarmState::Pending, other.clone(), "is node someone of swarm other"),
         (SwarmState::Locked, other.clone(), "holds a locked swarm"),
         (SwarmState::Error, OnDisk::Unknown, "is joining a swarm"),
+        (SwarmState::Inactive, OnDisk::Unknown, "whose it is cannot be read"),
         (SwarmState::Pending, OnDisk::Nothing, "is joining a swarm"),
     ] {
         let mut situation = Situation { on_disk, has_unlock_key: true, ..situation() };
@@ -256,7 +260,6 @@ fn whatever_an_engine_starts_with_is_replaced_only_when_told() {
     }
     for (state, on_disk) in [
         (SwarmState::Inactive, OnDisk::Nothing),
-        (SwarmState::Inactive, OnDisk::Unknown),
         (SwarmState::Inactive, not_taken_up(other)),
         (SwarmState::Error, OnDisk::Nothing),
     ] {
@@ -396,7 +399,7 @@ type Spoil = fn(&mut Manifest, &mut Situation);
 
 #[test]
 fn whatever_would_do_harm_is_refused() {
-    let cases: [(&str, bool, Spoil); 10] = [
+    let cases: [(&str, bool, Spoil); 11] = [
         ("lives at 10.0.0.4, and this host has 10.0.0.9 (eth1)", false, |_, here| {
             here.addresses =
                 vec![LocalAddress { interface: "eth1".into(), ip: "10.0.0.9".parse().expect("is an address") }];
@@ -411,6 +414,7 @@ fn whatever_would_do_harm_is_refused() {
         }),
         ("older than the engine", false, |_, here| here.facts.version = "19.03.15".into()),
         ("alive at 10.0.0.5:2377", false, |_, here| here.living = vec!["10.0.0.5:2377 (m2)".into()]),
+        ("cannot ask them: 10.0.0.5:2377", false, |_, here| here.unasked = vec!["10.0.0.5:2377 (no route)".into()]),
         ("live-restore", false, |_, here| here.facts.live_restore = true),
         ("active node of swarm other", true, |_, here| {
             here.facts.swarm.state = SwarmState::Active;
@@ -429,5 +433,5 @@ fn whatever_would_do_harm_is_refused() {
         assert_eq!(decide(&manifest, &situation, true).is_ok(), can_be_forced, "{wanted}");
         said.insert(rendered.what);
     }
-    assert_eq!(said.len(), 10, "each case has its own words");
+    assert_eq!(said.len(), 11, "each case has its own words");
 }

@@ -30,24 +30,35 @@ impl Change<'_> {
         strictness: Strictness,
         phases: &mut Phases,
     ) -> Result<Confirmed> {
-        let own = self.engine.facts().await?.swarm.node_id;
-        let plan = &self.record().plan;
+        let here = self.engine.facts().await?.swarm;
+        let (own, plan) = (here.node_id, &self.record().plan);
+        // Nothing is removed from another swarm than the restored one.
+        if here.cluster_id != plan.cluster_id {
+            bail!("this host is part of swarm {} instead of {}", here.cluster_id, plan.cluster_id);
+        }
         let target = plan.readdress.clone().context("the plan names no new address")?;
         let old = plan.node_id.clone();
         let recorded = self.record().recorded.clone().context("the journal has no inventory")?;
         if self.engine.nodes().await?.iter().any(|node| node.id == old) {
             self.engine.remove_node(&old).await?;
         }
-        self.put_to_work(&own, &old, &recorded, &target).await?;
+        if self.is_to_be_put_to_work(strictness, &own).await? {
+            self.put_to_work(&own, &old, &recorded, &target).await?;
+        }
         self.enter(Phase::Confirm, phases)?;
         let works = |facts: &EngineFacts| checks::works(&facts.swarm);
         self.engine.wait(self.start_limit, "the restored swarm to be active", works).await?;
         let view = self.engine.manager_view().await?;
-        self.check_swarm(&view, &own, &target, &recorded)?;
+        let mut attention = self.attention.clone();
+        match (self.check_swarm(&view, &own, &target, &recorded), strictness) {
+            (Err(error), Strictness::Fresh) => return Err(error),
+            // Somebody may have rotated them since.
+            (Err(error), Strictness::Late) => attention.push(format!("{error:#}")),
+            (Ok(()), _) => {}
+        }
         let mut compared = Compared::of(&recorded, &listing::inventory(&view));
         compared.lost.retain(|difference| !is_removed(difference, &old));
         compared.harmless.retain(|difference| difference.id != own);
-        let mut attention = self.attention.clone();
         attention.extend(self.check_settings(&view));
         let differences = strictness.weigh(compared)?;
         let bound = Bound::find(&view, &recorded, &old, &own);
@@ -56,7 +67,13 @@ impl Change<'_> {
         Ok(Confirmed { strictness, differences, attention, readdressed })
     }
 
-    /// The node joined drained.
+    /// The node joined drained. Late, whoever gave it work in the meantime is not overruled.
+    async fn is_to_be_put_to_work(&self, strictness: Strictness, own: &str) -> Result<bool> {
+        let nodes = self.engine.nodes().await?;
+        let is_drained = nodes.iter().any(|node| node.id == own && node.availability == "drain");
+        Ok(strictness == Strictness::Fresh || (is_drained && self.record().phase != Phase::Confirm))
+    }
+
     async fn put_to_work(&self, own: &str, old: &str, recorded: &Inventory, target: &Target) -> Result<()> {
         let old = recorded.nodes.iter().find(|node| node.id == old).filter(|_| target.copy_labels);
         let availability = match old.map_or("active", |old| old.availability.as_str()) {
@@ -75,11 +92,7 @@ impl Change<'_> {
 
     /// Same swarm, same CA, same tokens, at the new address.
     fn check_swarm(&self, view: &ManagerView, own: &str, target: &Target, recorded: &Inventory) -> Result<()> {
-        let plan = &self.record().plan;
         let listed = listing::inventory(view).cluster;
-        if listed.id != plan.cluster_id {
-            bail!("this host is part of swarm {} instead of {}", listed.id, plan.cluster_id);
-        }
         let (was, is) = (&recorded.cluster, &listed);
         if was.root_ca_digest.is_some() && was.root_ca_digest != is.root_ca_digest {
             bail!("the restored swarm has another root CA than the one that was backed up");

@@ -75,7 +75,7 @@ pub async fn way(
     let examined = restore.examine_present(&placement.state_dir()).await;
     let way = way_of_joined(record.phase, &record.plan.node_id, own, examined.as_ref());
     // A second engine that died with the run does not answer: whoever does at the old address lives.
-    let lives = way == Way::PutBack && !restore.answering(&[record.plan.raft_addr]).await.is_empty();
+    let lives = way == Way::PutBack && !restore.ask_managers(&[record.plan.raft_addr]).await.living.is_empty();
     Ok(if lives { Way::Keep } else { way })
 }
 

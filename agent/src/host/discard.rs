@@ -1,0 +1,68 @@
+//! Removes directories that hold a state in clear.
+//!
+//! On a disk, small files are overwritten before they are removed. The keys of a state are such files, and without them
+//! its raft log and its snapshots are closed.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+use nix::{
+    fcntl::OFlag,
+    sys::statfs::{TMPFS_MAGIC, fstatfs},
+};
+
+use super::key_file;
+
+/// Larger files are raft logs and snapshots, which are encrypted under a key that lies in a small one.
+const OVERWRITTEN: u64 = 64 * 1024;
+
+/// Overwrites keys, then removes all of it. A file that has another name elsewhere is somebody's, and keeps its content.
+pub fn tree(dir: &Path) -> io::Result<()> {
+    if fstatfs(open_directory(dir)?)?.filesystem_type() != TMPFS_MAGIC {
+        overwrite_small_files(dir)?;
+    }
+    fs::remove_dir_all(dir)
+}
+
+fn overwrite_small_files(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let (entry, path) = entry.map(|entry| (entry.metadata(), entry.path()))?;
+        let metadata = entry?;
+        if metadata.is_dir() {
+            overwrite_small_files(&path)?;
+        } else if metadata.is_file() && metadata.nlink() == 1 && metadata.len() <= OVERWRITTEN {
+            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            key_file::overwrite(&OpenOptions::new().write(true).open(&path)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens the directory itself: a symbolic link in its place is an error.
+pub fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits()).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn small_files_are_overwritten_whoever_may_write_them() {
+        let dir = tempfile::tempdir_in("/var/tmp").expect("a directory on a disk");
+        let key = dir.path().join("state/key");
+        fs::create_dir(dir.path().join("state")).expect("makes");
+        fs::write(&key, "a key").expect("writes");
+        fs::set_permissions(&key, Permissions::from_mode(0o400)).expect("closes");
+        symlink("/nowhere", dir.path().join("link")).expect("links");
+        let held = File::open(&key).expect("opens");
+        overwrite_small_files(dir.path()).expect("overwrites");
+        assert_eq!(io::read_to_string(&held).expect("reads"), "\0".repeat(5));
+    }
+}
