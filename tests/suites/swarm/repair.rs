@@ -1,13 +1,14 @@
 //! Damage beside the engine's own verdict on it: what the reader says before, what the engine makes of it at its next
 //! start, and what the reader says after.
 //!
-//! By default a sample of the kinds on one engine, another one each day; `SWARMDR_TEST_FULL=1` takes all of them on all three.
+//! By default a sample of the kinds on one engine, which `SWARMDR_TEST_SEED=N` changes; `SWARMDR_TEST_FULL=1` takes all of
+//! them on all three.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use swarmdr_agent::swarm::{self, DamageKind, Examined, Proof};
@@ -19,8 +20,8 @@ use crate::broken::LIVE;
 const PRISTINE: &str = "/var/lib/pristine";
 /// Kinds in a sample.
 const SAMPLE: usize = 7;
-/// An engine whose swarm does not start says so at once; one that starts has a leader within seconds.
-const LIMIT: Duration = Duration::from_secs(60);
+/// An engine whose swarm does not start says so at once; one that starts has a leader within seconds, on an idle machine.
+const LIMIT: Duration = Duration::from_secs(240);
 
 type Harm = fn(&Files) -> Result<()>;
 
@@ -91,14 +92,12 @@ fn on(engine: Engine, table: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// All, or some of them that change from day to day; the seed is printed.
+/// All, or some of them; the seed is printed.
 fn sample() -> Vec<&'static (&'static str, Harm)> {
     if full() {
         return KINDS.iter().collect();
     }
-    let day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
-    let seed: usize =
-        std::env::var("SWARMDR_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(day as usize);
+    let seed: usize = std::env::var("SWARMDR_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
     println!("SWARMDR_TEST_SEED={seed}");
     KINDS.iter().cycle().skip(seed * SAMPLE % KINDS.len()).take(SAMPLE).collect()
 }
@@ -115,7 +114,12 @@ fn try_one(host: &Host, name: &str, harm: Harm) -> Result<String> {
     let whole = names(&swarm::examine(&state, None)?).context("the state is whole")?;
     harm(&Files::of(&state)?)?;
     let before = swarm::examine(&state, None);
-    let made = start(host)?;
+    // A first start failed once on a busy machine (26.1.5, cut within a length), which says nothing of the state.
+    let made = match start(host)? {
+        None => start(host)?,
+        made => made,
+    };
+    let said = host.sh("journalctl --unit docker.service --since -3min --output cat | tail -n 30")?;
     host.sh("systemctl stop docker.socket docker.service")?;
     let after = swarm::examine(&state, None);
 
@@ -123,12 +127,12 @@ fn try_one(host: &Host, name: &str, harm: Harm) -> Result<String> {
     match (&before, &made) {
         // Nothing is lost, or so much as is said: the engine has what the reader has.
         (Ok(examined), made) if examined.proof == Proof::Proven => {
-            ensure!(*made == foretold, "the engine has {made:?}, the reader {foretold:?}");
+            ensure!(*made == foretold, "the engine has {made:?}, the reader {foretold:?}\n{said}");
         }
         // The end is cut off, and what was in it is lost; or not at all by this engine.
         (Ok(Examined { proof: Proof::Unproven(damage), .. }), made) if damage.kind == DamageKind::TornTail => {
             let refused = host.engine() == Engine::E26_1 && damage.why.contains("engines 23 to 27 do not start");
-            ensure!(made.is_none() == refused, "{damage}: {made:?}");
+            ensure!(made.is_none() == refused, "{damage}: {made:?}\n{said}");
             ensure!(made.iter().all(|made| made.is_subset(&whole)), "{damage}: {made:?}");
         }
         (_, made) => ensure!(made.as_ref() != Some(&whole), "the engine has it all: {before:?}"),
@@ -166,6 +170,7 @@ fn names(examined: &Examined) -> Verdict {
 /// `None` if the engine does not come up as a manager.
 fn start(host: &Host) -> Result<Verdict> {
     // It may fail, or panic, again and again.
+    host.sh("systemctl stop docker.socket docker.service; systemctl reset-failed docker.service 2>/dev/null || true")?;
     host.run(&["systemctl", "start", "--no-block", "docker.socket", "docker.service"])?;
     let state = "timeout 20 docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null || true";
     let works = host.wait_for("the engine's verdict", LIMIT, || {
