@@ -35,6 +35,7 @@ use crate::{
         holding::{self, OnDisk, Wanted},
         journal,
         plan::{self, Decision, checks},
+        unfinished,
     },
     stage,
     swarm::{self, Examined, UnlockKey, identity::usable},
@@ -257,6 +258,7 @@ impl Recovery<'_> {
         let mut phases = Phases::new();
         let mut courier = Courier::open(&self.backup).await?;
         let control = EngineControl::connect(self.restore.config).await?;
+        unfinished::note_data_root(self.restore.config, &ready.facts.data_root);
         let mut note = RunNote::write(self.restore.config, backup::note(&ready.backup))?;
         let delay = Duration::from_secs(self.restore.config.engine.stop_timeout) + SEALING;
         let failsafe = Failsafe::arm(control.systemd(), &ready.backup.id.to_string(), &control.rescue(), delay).await?;

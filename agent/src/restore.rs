@@ -50,6 +50,7 @@ pub use report::{DeadNode, Readdressed, RestoreReport};
 use crate::{
     config::Config,
     fault::Fault,
+    faults,
     host::{
         engine::{Engine, EngineFacts},
         key_file,
@@ -314,21 +315,38 @@ impl Restore<'_> {
         )?;
 
         // Whatever ends this run, the next one finds what lies there.
-        unfinished::note_data_root(self.config, &data_root);
-        phases.begin("fetch");
-        let archive = self.fetch(&prepared, &data_root).await?;
-        phases.begin("stage");
-        let staging = placement.make_staging()?;
-        let staged = self.stage(archive, &prepared.head.manifest, staging.clone()).await;
-        let record =
-            staged.and_then(|staged| self.record(plan, &prepared.head.manifest, &staged, &placement, &staging));
-        let record = record.inspect_err(|_| placement.tidy())?;
-        self.check_again(&prepared).await.inspect_err(|_| placement.tidy())?;
-        let journal = Journal::begin(&data_root, record).inspect_err(|_| placement.tidy())?;
+        let is_new = unfinished::note_data_root(self.config, &data_root);
+        let journal = self.make_ready(plan, &prepared, &placement, &mut phases).await.inspect_err(|_| {
+            placement.tidy();
+            if is_new {
+                unfinished::forget_data_root(self.config);
+            }
+        })?;
         let mut report = Change::new(self, placement, journal).await?.carry_out(&mut phases).await?;
         report.findings.extend(prepared.findings);
         report.phases = phases.finish();
         Ok(report)
+    }
+
+    /// Unpacks the state beside the old one, looks at this host once more, and writes the first record of the journal.
+    async fn make_ready(
+        &self,
+        plan: RestorePlan,
+        prepared: &Prepared,
+        placement: &Placement,
+        phases: &mut Phases,
+    ) -> Result<Journal> {
+        let data_root = plan.state_dir.parent().context("the state directory has no parent")?.to_owned();
+        let manifest = &prepared.head.manifest;
+        phases.begin("fetch");
+        let archive = self.fetch(prepared, &data_root).await?;
+        phases.begin("stage");
+        let staging = placement.make_staging()?;
+        let staged = self.stage(archive, manifest, staging.clone()).await?;
+        let record = self.record(plan, manifest, &staged, placement, &staging)?;
+        faults::reach("staged");
+        self.check_again(prepared).await?;
+        Journal::begin(&data_root, record)
     }
 
     /// The archive as an open file that has no name here, so that nothing is left of it whatever happens.

@@ -18,6 +18,8 @@ mod external;
 mod joining;
 #[path = "disaster/late.rs"]
 mod late;
+#[path = "disaster/left.rs"]
+mod left;
 #[path = "disaster/living.rs"]
 mod living;
 #[path = "disaster/locked.rs"]

@@ -78,18 +78,29 @@ pub fn sweep(config: &Config) -> Vec<String> {
     said
 }
 
-/// Notes for [`on_this_host`] where the journal lies. Best effort: it is a matter of words only.
-pub(crate) fn note_data_root(config: &Config, data_root: &Path) {
+/// Forgets what [`note_data_root`] has noted.
+pub(crate) fn forget_data_root(config: &Config) {
+    if let Err(error) = fs::remove_file(config.state_dir.join(DATA_ROOT)) {
+        tracing::debug!(%error, "there was no note of the data root");
+    }
+    // Fails where anything else is in it, which is what is wanted.
+    let _ = fs::remove_dir(&config.state_dir);
+}
+
+/// Notes for [`on_this_host`] and [`sweep`] where the journal lies; true if that was not known before. Best effort:
+/// without it both look in the usual place.
+pub(crate) fn note_data_root(config: &Config, data_root: &Path) -> bool {
     let path = config.state_dir.join(DATA_ROOT);
     let content = format!("{}\n", data_root.display());
     if fs::read_to_string(&path).is_ok_and(|noted| noted == content) {
-        return;
+        return false;
     }
     let written =
         fs::create_dir_all(&config.state_dir).and_then(|()| whole_file::replace(&path, content.as_bytes(), 0o600));
     if let Err(error) = written {
         tracing::warn!(%error, "{} could not be written", path.display());
     }
+    true
 }
 
 #[cfg(test)]

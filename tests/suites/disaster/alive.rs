@@ -158,6 +158,19 @@ async fn a_newer_state_is_not_rolled_back_because_its_address_is_late() -> Resul
     Ok(())
 }
 
+/// A terminal is closed while the engine is restarted for a swarm that stays in `error`: it runs again all the same.
+fn interrupted_restart(host: &Host, restore: &[&str]) -> Result<()> {
+    let words = [&["env", "SWARMDRTEST_FAULT=hup@restart-stopped", "swarmdr-agent"], restore].concat();
+    let ended = host.run(&words)?;
+    let told = format!("{:?} {}{}", ended.status.code(), ended.stdout, ended.stderr);
+    ensure!(ended.stderr.contains("fault: hup at restart-stopped"), "the engine was not restarted: {told}");
+    ensure!(ended.status.code() == Some(1) && told.contains("interrupted by a signal"), "{told}");
+    ensure!(host.sh("systemctl is-active docker.service || true")? == "active", "the engine is away: {told}");
+    let timers = host.sh("systemctl list-units --all --plain --no-legend 'swarmdr-failsafe-*'")?;
+    ensure!(timers.is_empty(), "left armed: {timers}; {told}");
+    Ok(())
+}
+
 async fn late_address(engine: Engine) -> Result<()> {
     let site = Site::new(Release::V20).await?;
     // The swarm listens on an address of its own; the vault is reached through the other.
@@ -180,6 +193,7 @@ async fn late_address(engine: Engine) -> Result<()> {
     let restore = ["restore", "--latest", "--identity", IDENTITY];
     let refused = agent_json(&host, 4, &[&restore[..], &["--dry-run"]].concat())?;
     ensure!(text(&refused, "/error")?.contains("its own state may be newer"), "{refused:#}");
+    interrupted_restart(&host, &restore)?;
     let running = host.spawn(&[&["swarmdr-agent"], &restore[..], &["--wait", "5m", "--json"]].concat())?;
     host.wait_for("it to wait for the address", LIMIT, || {
         Ok(running.stderr()?.contains("no interface of this host has 10.77.0.11").then_some(()))

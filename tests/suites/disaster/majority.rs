@@ -1,7 +1,7 @@
 //! A majority that is lost is recovered on the manager that is left.
 
-use anyhow::{Context, Result};
-use swarmdr_tests::lab::{Host, HostSpec, Role, addr};
+use anyhow::{Context, Result, ensure};
+use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
 use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{Site, agent, agent_json, agent_with_faults, describe_swarm};
 
@@ -93,6 +93,40 @@ async fn a_manager_behind_a_translated_address_is_recovered() -> Result<()> {
         assert_eq!(report["init"]["listen_addr"], "10.77.0.11:2377", "{report:#}");
         println!("{}: recovered behind a translated address", engine.version());
     }
+    Ok(())
+}
+
+/// Its own address comes late, and it has another one: the cluster is not formed where nobody would reach it.
+#[tokio::test]
+async fn a_manager_whose_address_is_late_is_not_taken_for_one_behind_a_router() -> Result<()> {
+    let engine = Engine::E26_1;
+    let site = Site::new(Release::V20).await?;
+    let [survivor, second] =
+        site.lab.boot_all([HostSpec::new("m1", engine, addr(15)), HostSpec::new("m2", engine, addr(12))])?;
+    survivor.sh("ip address add 10.77.0.11/24 dev host0; docker swarm init --advertise-addr 10.77.0.11")?;
+    survivor.wait_manager()?;
+    super::fill(&survivor)?;
+    let before = describe_swarm(&survivor)?;
+    let token = survivor.docker(&["swarm", "join-token", "-q", "manager"])?;
+    second.docker(&["swarm", "join", "--token", &token, "10.77.0.11:2377"])?;
+    site.set_up_manager(&survivor)?;
+    second.destroy()?;
+    leaderless(&survivor)?;
+    survivor.sh("ip address del 10.77.0.11/24 dev host0")?;
+    let there = "ls -A /var/lib/docker; systemctl show --property=InvocationID docker.service";
+    let untouched = survivor.sh(there)?;
+    let refused = agent_json(&survivor, 4, &["recover-quorum"])?;
+    assert!(text(&refused, "/error")?.contains("this manager is at 10.77.0.11"), "{refused:#}");
+    assert_eq!(survivor.sh(there)?, untouched);
+    let mut running = survivor.spawn(&["swarmdr-agent", "recover-quorum"])?;
+    survivor.wait_for("it to wait for the address", LIMIT, || {
+        ensure!(running.finished()?.is_none(), "it ended: {}", running.stderr()?);
+        Ok(running.stderr()?.contains("no interface of this host has 10.77.0.11").then_some(()))
+    })?;
+    survivor.sh("ip address add 10.77.0.11/24 dev host0")?;
+    let ended = running.wait(LIMIT)?;
+    ensure!(ended.status.code() == Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(describe_swarm(&survivor)?, before);
     Ok(())
 }
 
