@@ -140,9 +140,8 @@ impl Restore<'_> {
     /// work with the state on this host's disk: that one may be started, unlocked or restarted, unless it is a dry run.
     pub async fn prepare(&self, request: &Request) -> Result<(Decision, Prepared)> {
         let facts = self.await_engine(request.waits.engine, !request.dry_run).await?;
-        if !request.dry_run && !request.overrides.force {
-            self.heal_restored(&facts, request.waits).await?;
-        }
+        let heals = !request.dry_run && !request.overrides.force;
+        let unlocked_first = heals && self.heal_restored(&facts, request.waits).await?;
         let found = self.await_backup(request.waits.vault, &request.choice).await?;
         let manifest = &found.head.manifest;
         let wanted = manifest.raft_addr.ip();
@@ -176,29 +175,29 @@ impl Restore<'_> {
             findings: found.findings,
             terms,
             on_disk: holding.on_disk,
-            was_unlocked: holding.was_unlocked,
+            was_unlocked: holding.was_unlocked || unlocked_first,
         };
         Ok((decision, prepared))
     }
 
     /// A state that a receipt calls this host's own is brought to work before anything is asked of a vault: it needs none.
-    async fn heal_restored(&self, facts: &EngineFacts, waits: Waits) -> Result<()> {
-        let Some(journal) = Journal::read(&facts.data_root)? else { return Ok(()) };
+    /// True if its engine was unlocked for that.
+    async fn heal_restored(&self, facts: &EngineFacts, waits: Waits) -> Result<bool> {
+        let Some(journal) = Journal::read(&facts.data_root)? else { return Ok(false) };
         let plan = &journal.record.plan;
         if journal.record.restored().is_none() || plan.readdress.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let wanted = Wanted { cluster_id: &plan.cluster_id, node_id: Some(&plan.node_id) };
         if !wanted.is(&OnDisk::read(&facts.data_root.join("swarm"))) {
-            return Ok(());
+            return Ok(false);
         }
         if plan.interface.is_some() {
             let (wanted, missing) =
                 (plan.raft_addr.ip(), format!("no interface of this host has {}", plan.raft_addr.ip()));
             self.await_address(waits.address, &missing, |all| all.iter().any(|local| local.ip == wanted)).await?;
         }
-        self.await_settled(wanted, waits.engine, true).await?;
-        Ok(())
+        Ok(self.await_settled(wanted, waits.engine, true).await?.was_unlocked)
     }
 
     async fn decide(&self, manifest: &Manifest, source: &Source, holding: &Holding, terms: &Terms) -> Result<Decision> {
