@@ -6,7 +6,7 @@ use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
 use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint};
 
-use super::{LIMIT, fill, generations, text};
+use super::{LIMIT, fill, generations, mount_of, text};
 
 #[tokio::test]
 async fn unusual_addresses_and_places_come_back_as_they_were() -> Result<()> {
@@ -39,7 +39,7 @@ async fn come_back(engine: Engine) -> Result<()> {
     let translated_before = describe_swarm(&host)?;
     host.destroy()?;
 
-    let host = site.lab.boot(HostSpec::new("fresh", engine, addr(15)))?;
+    let host = site.lab.boot(HostSpec::new("fresh", engine, addr(15)).with(mount_of(engine)))?;
     site.set_up_restorer(&host)?;
     host.write_file("/etc/docker/daemon.json", r#"{"data-root": "/var/lib/elsewhere"}"#)?;
     host.sh("systemctl restart docker.service")?;
