@@ -18,7 +18,8 @@ use crate::fault::Fault;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
-    /// When a backup is due: minute hour day-of-month month day-of-week, optionally seconds first.
+    /// When a backup is due: minute hour day-of-month month day-of-week, optionally seconds first; `off` for never by
+    /// itself. Default: each night at 03:30.
     pub cron: Option<String>,
     /// IANA name of the time zone that `cron` is read in; default: the host's.
     pub timezone: Option<String>,
@@ -26,6 +27,12 @@ pub struct ScheduleConfig {
     /// quarter of the time between two due times, 1 minute to 1 hour. Longer than a backup takes, upload included.
     pub takeover_after: Option<u32>,
 }
+
+/// Due times where none are configured.
+const DEFAULT: &str = "30 3 * * *";
+
+/// Another scheduler calls the agent.
+const OFF: &str = "off";
 
 /// Bounds of the default of `takeover_after`.
 const SHORTEST_TAKEOVER: SignedDuration = SignedDuration::from_mins(1);
@@ -40,11 +47,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `None` without an expression: then nothing is ever due by itself.
+    /// `None` where it is `off`: then nothing is ever due by itself.
     pub fn from_config(config: &ScheduleConfig) -> Result<Option<Self>> {
-        let Some(expression) = &config.cron else {
+        let expression = config.cron.as_deref().unwrap_or(DEFAULT);
+        if expression == OFF {
             return Ok(None);
-        };
+        }
         let zone = match &config.timezone {
             None => TimeZone::system(),
             // Needs no tzdata, which small hosts lack.
@@ -166,6 +174,16 @@ mod tests {
                 "{cron} in {zone} after {after}"
             );
         }
+    }
+
+    #[test]
+    fn each_night_unless_it_is_told_otherwise() {
+        let config = ScheduleConfig { timezone: Some("UTC".to_owned()), ..ScheduleConfig::default() };
+        let nightly = Schedule::from_config(&config).expect("is valid").expect("is on");
+        assert_eq!(nightly.next_after(time("2026-11-21T12:00:00Z")), Some(time("2026-11-22T03:30:00Z")));
+        assert!(nightly.is_due(None, time("2026-11-21T12:00:00Z")), "the first one is due at once");
+        let off = ScheduleConfig { cron: Some("off".to_owned()), ..ScheduleConfig::default() };
+        assert!(Schedule::from_config(&off).expect("is valid").is_none());
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Status {
     pub level: Level,
     /// What made it so, the worst first.
     pub reasons: Vec<Reason>,
-    /// Absent without a schedule.
+    /// Absent where the schedule is off.
     pub schedule: Option<Due>,
     /// In the order of the configuration.
     pub vaults: Vec<VaultStatus>,

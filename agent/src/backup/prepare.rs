@@ -173,8 +173,9 @@ impl Backup<'_> {
 
     fn schedule(&self) -> Result<Schedule> {
         Schedule::from_config(&self.config.schedule)?.ok_or_else(|| {
-            Fault::usage("--if-due needs a schedule, and none is configured")
-                .advice("write `cron = \"30 3 * * *\"` below `[schedule]`")
+            Fault::usage("--if-due needs a schedule, and schedule.cron is `off`")
+                .advice("write `cron = \"30 3 * * *\"` below `[schedule]`, or leave it out for the same")
+                .advice("if something else calls the agent, call `swarmdr-agent backup` without --if-due")
                 .into()
         })
     }

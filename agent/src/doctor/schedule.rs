@@ -35,8 +35,8 @@ fn judge(schedule: Option<&Schedule>, newest: Option<BackupId>, now: Timestamp) 
     match schedule.map(|schedule| schedule.next_after(newest.created_at())) {
         Some(Some(due)) if due + GRACE < now => Check::fail(NAME, format!("{found}; one was due at {due}")).fix(run),
         Some(_) => Check::ok(NAME, found),
-        None if age > OLD => Check::warn(NAME, format!("{found}, and no schedule is configured")).fix(run),
-        None => Check::ok(NAME, format!("{found}; no schedule is configured")),
+        None if age > OLD => Check::warn(NAME, format!("{found}, and schedule.cron is `off`")).fix(run),
+        None => Check::ok(NAME, format!("{found}; schedule.cron is `off`")),
     }
 }
 

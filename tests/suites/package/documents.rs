@@ -148,6 +148,9 @@ fn operations(site: &Site, moto: &Moto, host: &Host) -> Result<Known> {
     for wanted in ["proven", "swarmdr-backup.timer", "swarmdr-verify.timer"] {
         ensure!(printed.contains(wanted), "`{wanted}` was not shown:\n{printed}");
     }
+    // Nobody has written a schedule: the next one is due at night.
+    let look = host.run(&["swarmdr-agent", "backup", "--if-due"])?;
+    ensure!(look.status.code() == Some(3), "{:?} {}{}", look.status.code(), look.stdout, look.stderr);
     let listed = agent_json(host, 0, &["list"])?;
     assert_eq!(listed["backups"][0]["lock"]["mode"], "COMPLIANCE", "{listed:#}");
     Ok(known)
