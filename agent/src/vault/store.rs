@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Checksum, Lock, NO_PROGRESS, ObjectHead, Placed, Progress, Upload, Vault, VaultError, Version, VersionRef, fetch,
+    Checksum, Lock, LockMode, NO_PROGRESS, ObjectHead, Placed, Progress, Upload, Vault, VaultError, Version,
+    VersionRef, fetch,
 };
 
 /// Puts tried before a transient failure is passed on.
@@ -48,8 +49,8 @@ pub struct Stored {
 pub async fn store(vault: &dyn Vault, upload: &Upload, progress: Progress<'_>) -> Result<Stored, VaultError> {
     let asked = vault.lock_policy().map(|policy| policy.lock_from(upload.now));
     if let Some(found) = find_same(vault, upload).await? {
-        // Its lock began with the earlier run: right if it still holds.
-        let holding = asked.map(|lock| Lock { until: upload.now, ..lock });
+        // Its lock began with the earlier run: right if it still holds, or held until its end.
+        let holding = asked.filter(|lock| !found.was_locked(lock.mode)).map(|lock| Lock { until: upload.now, ..lock });
         return finish(vault, upload, found, holding, true).await;
     }
     let mut pause = FIRST_PAUSE;
@@ -93,6 +94,16 @@ struct Found {
     at: VersionRef,
     head: ObjectHead,
     proof: Proof,
+    /// By the vault's clock, if it was found in a listing.
+    stored: Option<Timestamp>,
+}
+
+impl Found {
+    /// Whether a lock of this strength was on it when it was stored, which may have come to its end since.
+    fn was_locked(&self, mode: LockMode) -> bool {
+        let lock = self.head.lock.zip(self.stored);
+        lock.is_some_and(|(lock, stored)| lock.until > stored && lock.covers(&Lock { mode, until: stored }))
+    }
 }
 
 async fn finish(
@@ -119,7 +130,7 @@ async fn finish(
             "the key of this backup has other versions too"
         );
     }
-    let Found { at, head, proof } = found;
+    let Found { at, head, proof, .. } = found;
     Ok(Stored { at, size: head.size, proof, lock: head.lock, was_there, others })
 }
 
@@ -130,7 +141,7 @@ async fn find_same(vault: &dyn Vault, upload: &Upload) -> Result<Option<Found>, 
             continue;
         }
         match prove(vault, upload, version.at, None).await {
-            Ok(found) => return Ok(Some(found)),
+            Ok(found) => return Ok(Some(Found { stored: Some(version.modified), ..found })),
             Err(VaultError::ChecksumMismatch { .. } | VaultError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -174,5 +185,25 @@ async fn prove(
             Proof::ReadBack
         }
     };
-    Ok(Found { at, head, proof })
+    Ok(Found { at, head, proof, stored: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::catalog::testing::{CLUSTER, archive, key, minute, vault};
+
+    /// Another vault was away for longer than the lock of this one: the archive waited in the spool all the while.
+    #[tokio::test]
+    async fn what_was_locked_to_the_end_of_its_lock_is_stored() {
+        let vault = vault("v");
+        let archive = archive(CLUSTER, 0, &key());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &archive.bytes).unwrap();
+        let upload = |days: i64| Upload::of_file(archive.name.key(), file.path(), minute(days * 24 * 60)).unwrap();
+        let first = store(&vault, &upload(0), NO_PROGRESS).await.unwrap();
+        let much_later = store(&vault, &upload(100), NO_PROGRESS).await.unwrap();
+        assert!(much_later.was_there && much_later.at == first.at);
+        assert!(much_later.lock.is_some_and(|lock| lock.until < minute(31 * 24 * 60)), "{much_later:?}");
+    }
 }
