@@ -32,6 +32,7 @@ use crate::{
         absences::Absences,
         bring_back::{BroughtBack, finish},
         engine_units::EngineControl,
+        leftovers::Leftovers,
         stop_price::{self, Allowed},
     },
     identities,
@@ -44,15 +45,16 @@ use crate::{
     unlock_key::GivenKey,
 };
 
-/// After a run that may have stopped the engine, whatever became of it: what ran before runs again, or is told.
-async fn as_it_was_found(config: &Config, outcome: Result<Exit>) -> Result<Exit> {
+/// After a run that may have stopped the engine, whatever became of it: what ran before runs again, or is told. So is what
+/// earlier runs had left before this one began.
+async fn as_it_was_found(config: &Config, left: &Leftovers, outcome: Result<Exit>) -> Result<Exit> {
     let back = match finish(config).await {
         Ok(back) => back,
         Err(error) => BroughtBack { attention: vec![format!("{error:#}")], ..BroughtBack::default() },
     };
     back.log();
     match outcome {
-        Ok(Exit::Done) if !back.attention.is_empty() => Ok(Exit::Attention),
+        Ok(Exit::Done) if !(back.attention.is_empty() && left.attention.is_empty()) => Ok(Exit::Attention),
         outcome => outcome,
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     backup::Backup,
     cli::RecoverArgs,
     exit::Exit,
-    host::leftovers,
+    host::leftovers::{self, Leftovers},
     lock::HostLock,
     recover::{Recovery, Step},
     restore::Restore,
@@ -21,11 +21,9 @@ use crate::{
 pub async fn run(context: &Context, args: &RecoverArgs) -> Result<Exit> {
     let config = &context.loaded.config;
     let _lock = HostLock::acquire(&HostLock::default_path())?;
-    if !args.dry_run {
-        leftovers::clean(config).await?;
-    }
+    let left = if args.dry_run { Leftovers::default() } else { leftovers::clean(config).await? };
     let outcome = settle_or_recover(context, args).await;
-    if args.dry_run { outcome } else { as_it_was_found(config, outcome).await }
+    if args.dry_run { outcome } else { as_it_was_found(config, &left, outcome).await }
 }
 
 async fn settle_or_recover(context: &Context, args: &RecoverArgs) -> Result<Exit> {
@@ -59,7 +57,7 @@ async fn settle_or_recover(context: &Context, args: &RecoverArgs) -> Result<Exit
     };
     let control = before_a_stop(config).await?;
     ready.plan.units = control.units().into_iter().map(str::to_owned).collect();
-    ready.plan.found = control.found().clone();
+    ready.plan.found = control.found();
     if args.dry_run {
         context.output.print(&ready.plan)?;
         return Ok(Exit::Done);

@@ -11,7 +11,7 @@ use super::{Context, as_it_was_found, before_a_stop};
 use crate::{
     cli::RestoreArgs,
     exit::Exit,
-    host::leftovers,
+    host::leftovers::{self, Leftovers},
     lock::HostLock,
     restore::{Decision, KEY_LIMIT, Overrides, Readdress, Request, Restore, Waits},
     source::{self, Choice},
@@ -34,11 +34,9 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
 async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     let config = &context.loaded.config;
-    if !args.dry_run {
-        leftovers::clean(&context.loaded.config).await?;
-    }
+    let left = if args.dry_run { Leftovers::default() } else { leftovers::clean(config).await? };
     let outcome = settle_or_restore(context, args, watch).await;
-    if args.dry_run { outcome } else { as_it_was_found(config, outcome).await }
+    if args.dry_run { outcome } else { as_it_was_found(config, &left, outcome).await }
 }
 
 async fn settle_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {
