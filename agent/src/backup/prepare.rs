@@ -141,7 +141,9 @@ impl Backup<'_> {
         if if_due {
             absences.require_distance(self.now)?;
         } else if let Some(until) = absences.not_before(self.now) {
-            plan.notes.push(format!("{}; somebody asked for this one, so it is tried", absences.told(until)));
+            let told = format!("{}; somebody asked for this one, so it is tried", absences.told(until));
+            tracing::warn!("{told}");
+            plan.notes.push(told);
         }
         stop_price::require(control, &Allowed::of_backup(self.config), &absences).await?;
         plan.units = control.units().into_iter().map(str::to_owned).collect();

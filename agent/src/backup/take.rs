@@ -132,7 +132,9 @@ impl Backup<'_> {
         };
         let overdue = overdue_matters && quiesced.is_overdue();
         phases.begin_quietly("resume");
-        let (downtime, resumed) = quiesced.resume(comes_locked, || note.advance(Stage::EngineBack)).await;
+        let left_alone = plan.mode == Mode::Cold && !control.was_stopped();
+        let stage = if left_alone { Stage::BeforePause } else { Stage::EngineBack };
+        let (downtime, resumed) = quiesced.resume(comes_locked, || note.advance(stage)).await;
         let (snapshot, copied) = match copying {
             Copying::Ended(Some(snapshot), Ok(())) => complete(snapshot).await,
             Copying::Ended(snapshot, copied) => (snapshot, copied),

@@ -250,6 +250,11 @@ impl EngineControl {
         self.stop_limit
     }
 
+    /// The engine was asked to stop, or is about to be: all before that has been done.
+    pub fn was_stopped(&self) -> bool {
+        self.seen().stopped
+    }
+
     /// The process that answered on the socket; it was the unit's.
     pub fn process(&self) -> Option<&EngineProcess> {
         self.process.as_ref()
