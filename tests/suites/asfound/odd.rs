@@ -24,6 +24,8 @@ fn on(engine: Engine) -> Result<()> {
     configure(&host, "\n[engine]\nstart_timeout = 20\n")?;
     a_second_socket(&host)?;
     from_inside_a_unit_that_hangs_on_the_engine(&host)?;
+    what_is_started_right_before_the_stop(&host)?;
+    a_unit_that_waits_for_an_unlocked_swarm(&host)?;
     a_container_that_is_removed_at_its_end(&host)?;
     a_container_that_does_not_start(&host)?;
     a_list_that_cannot_be_read(&host)?;
@@ -57,13 +59,7 @@ fn a_second_socket(host: &Host) -> Result<()> {
 /// It would end with the engine that it stops.
 fn from_inside_a_unit_that_hangs_on_the_engine(host: &Host) -> Result<()> {
     let agent = host.sh("command -v swarmdr-agent")?;
-    host.write_file(
-        "/etc/systemd/system/inside.service",
-        format!(
-            "[Unit]\nRequires=docker.service\nAfter=docker.service\n[Service]\nType=oneshot\nExecStart={agent} backup\n"
-        ),
-    )?;
-    host.sh("systemctl daemon-reload")?;
+    unit(host, "inside.service", &format!("Type=oneshot\nExecStart={agent} backup"))?;
     let there = invocations(host)?;
     let started = host.run(&["systemctl", "start", "inside.service"])?;
     ensure!(!started.status.success(), "it was not refused: {started:?}");
@@ -71,6 +67,43 @@ fn from_inside_a_unit_that_hangs_on_the_engine(host: &Host) -> Result<()> {
     ensure!(log.contains("which this runs in, hangs on docker.service"), "{log}");
     ensure!(invocations(host)? == there, "the engine was touched");
     host.sh("rm /etc/systemd/system/inside.service; systemctl daemon-reload; systemctl reset-failed").map(drop)
+}
+
+/// After the plan was made, and the failsafe armed.
+fn what_is_started_right_before_the_stop(host: &Host) -> Result<()> {
+    unit(host, "late.service", "ExecStart=/bin/sleep infinity")?;
+    let script = "/usr/local/bin/more";
+    let more = format!("systemctl start late.service\ndocker run -d --init --name late {IMAGE} sleep 1000000\n");
+    host.write_file(script, format!("#!/bin/sh\n{more}"))?;
+    host.sh(&format!("chmod +x {script}"))?;
+    let program = format!("SWARMDRTEST_RUN={script}");
+    let made = host.run(&["env", &program, "SWARMDRTEST_FAULT=run@armed", "swarmdr-agent", "backup", "--json"])?;
+    ensure!(json(&made)?["notes"].to_string().contains("the container late did not come back"), "{made:?}");
+    ensure!(host.sh("systemctl is-active late.service")? == "active", "it ran when the engine was stopped");
+    host.sh("docker rm -f late; systemctl stop late.service").map(drop)
+}
+
+/// Its start ends when the swarm works, which is locked until the agent unlocks it.
+fn a_unit_that_waits_for_an_unlocked_swarm(host: &Host) -> Result<()> {
+    let wait = "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'until docker node ls; do sleep 1; done'";
+    unit(host, "waits.service", wait)?;
+    host.sh("systemctl start waits.service")?;
+    host.docker(&["swarm", "update", "--autolock=true"])?;
+    let report = json(&run(host, "cold", "", &["backup", "--json"], 0)?)?;
+    let spent = report["phases"].as_array().context("a list")?.iter().filter_map(|phase| phase["ms"].as_u64());
+    let spent: u64 = spent.sum();
+    // As long as a start may take here: 20 s.
+    ensure!(spent < 20_000, "something was waited for in vain: {}", report["phases"]);
+    ensure!(host.sh("systemctl is-active waits.service")? == "active", "it is not back");
+    host.docker(&["swarm", "update", "--autolock=false"])?;
+    host.sh("systemctl stop waits.service; rm /etc/systemd/system/waits.service; systemctl daemon-reload").map(drop)
+}
+
+/// One that hangs on the engine.
+fn unit(host: &Host, name: &str, service: &str) -> Result<()> {
+    let text = format!("[Unit]\nRequires=docker.service\nAfter=docker.service\n[Service]\n{service}\n");
+    host.write_file(&format!("/etc/systemd/system/{name}"), text)?;
+    host.sh("systemctl daemon-reload").map(drop)
 }
 
 fn a_container_that_is_removed_at_its_end(host: &Host) -> Result<()> {
