@@ -278,3 +278,26 @@ async fn pause_again(socket: &Path, found: &AsFound, back: &mut BroughtBack) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::containers::tests::{moody, named};
+
+    #[tokio::test]
+    async fn what_is_not_back_is_told_and_owed_and_what_is_gone_is_told_alone() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let socket = dir.path().join("socket");
+        moody(&socket);
+        // One runs, one is gone, one lacks its network.
+        let containers = vec![named("well"), named("gone"), named("far")];
+        let (found, mut back) = (AsFound { containers, ..AsFound::default() }, BroughtBack::default());
+        let owed = start_containers(&socket, &found, Duration::from_secs(1), &mut back).await;
+        assert_eq!(owed, [named("far")]);
+        assert_eq!((back.notes.len(), back.attention.len()), (0, 2), "{back:?}");
+        let said = back.attention.join("; ");
+        for part in ["container gone is gone", "container far ran before", "network far not found"] {
+            assert!(said.contains(part), "`{part}`: {said}");
+        }
+    }
+}

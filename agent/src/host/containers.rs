@@ -244,7 +244,7 @@ pub(crate) mod tests {
     }
 
     /// An engine that answers 500 about one container, never about another, and well about the third.
-    fn moody(socket: &Path) {
+    pub fn moody(socket: &Path) {
         use tokio::{
             io::{AsyncReadExt, AsyncWriteExt},
             net::UnixListener,
