@@ -3,6 +3,7 @@
 //! Everything that can refuse comes before the engine is touched; everything that takes time comes
 //! before that too, or after it is back. Between the two there is nothing but the copy of what changed last.
 
+mod aftermath;
 mod chain;
 mod commit_mark;
 mod deliver;
@@ -27,7 +28,9 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use swarmdr_archive::{ManifestDraft, Recipient, writer::Sealed};
 
+use aftermath::Aftermath;
 pub(crate) use chain::Chain;
+use deliver::Delivery;
 pub use deliver::{Courier, Sent};
 use fitness::Fitness;
 use pack::Parts;
@@ -45,13 +48,16 @@ use crate::{
     host::{
         absences::Absences,
         leftovers::{Note, RunNote, Stage},
-        listing, space,
+        listing,
+        quiesce::Downtime,
+        space,
         unlock::RunningKey,
     },
     progress::Progress,
     report::Phases,
     shutdown::Shutdown,
     signing::{self, SigningKey},
+    spool::Spooled,
     swarm::{self, Examined, Identity, Inventory, Proof, UnlockKey, Warning},
     vault::catalog::chain::Remembered,
     vaults::Archive,
@@ -76,82 +82,146 @@ pub struct Backup<'a> {
     pub now: Timestamp,
 }
 
+/// A backup that is made, and not stored yet.
+struct Made {
+    sealed: Sealed,
+    spooled: Spooled,
+    /// What is worth a look in what was copied.
+    attention: Vec<String>,
+}
+
 impl Backup<'_> {
     /// Does what was planned.
-    pub async fn run(&self, prepared: Prepared) -> Result<BackupReport> {
-        let Prepared { mut plan, request, view, mut courier, recipients, mut chain, sent, unlock_key } = prepared;
-        courier.spool.prepare()?;
+    pub async fn run(&self, mut prepared: Prepared) -> Result<BackupReport> {
+        prepared.courier.spool.prepare()?;
         let key = signing::load_or_make(self.config)?;
-        check_space(&plan, Fitness::of(&plan.state_dir)?.allocated)?;
+        check_space(&prepared.plan, Fitness::of(&prepared.plan.state_dir)?.allocated)?;
         let mut phases = Phases::new();
-
-        let mut note = RunNote::write(self.config, note(&plan))?;
+        let mut note = RunNote::write(self.config, note(&prepared.plan))?;
 
         phases.begin("pre-copy");
-        let state_key = unlock_key.as_ref().map(RunningKey::for_state).transpose()?;
-        let precopy = self.precopy(&plan, state_key.as_ref()).await?;
-        let recheck = self.recheck(request, &plan, &mut courier, &mut chain);
-        let (taken, examined) = match precopy {
+        let state_key = prepared.unlock_key.as_ref().map(RunningKey::for_state).transpose()?;
+        let copied = self.copy(&mut prepared, state_key.as_ref(), &mut phases, &mut note).await;
+        let (taken, broken) = self.or_in_vain(&prepared.plan, &note, copied)?;
+        let Taken { snapshot, downtime, notes, attention, away } = taken;
+        prepared.plan.notes.extend(notes);
+        let after = Aftermath { away, missing: attention };
+
+        let state = (snapshot, state_key, broken);
+        let made = self.make(&mut prepared, state, downtime.as_ref(), &key, &mut phases).await;
+        let made = match self.or_in_vain(&prepared.plan, &note, made) {
+            Ok(made) => made,
+            Err(error) => return Err(after.told_with(error)),
+        };
+        if let Some(error) = after.away {
+            // Nothing is more urgent; the next run sends what waits.
+            return Err(error.context(format!(
+                "backup {} is sealed in {}, but the engine did not come back",
+                prepared.plan.id,
+                made.spooled.path.display()
+            )));
+        }
+        if let (Some(downtime), Mode::Cold) = (&downtime, prepared.plan.mode) {
+            Absences::note_good(&self.config.state_dir, downtime.since, downtime.stopping_ms);
+        }
+
+        phases.begin("store");
+        let mut courier = prepared.courier;
+        let delivery = match self.store(&mut courier, &made).await {
+            Ok(delivery) => delivery,
+            Err(error) => return Err(after.told_with(error)),
+        };
+        let mut attention = after.missing;
+        attention.extend(made.attention.into_iter().chain(delivery.complaints()).chain(courier.attention));
+        let (plan, phases) = (prepared.plan, phases.finish());
+        let report =
+            BackupReport::new(plan, made.sealed, downtime, delivery.kept, phases, self.key_note(&key), attention);
+        Ok(report.with_sent(prepared.sent))
+    }
+
+    /// Copies the state, with the engine away for the last of it. An engine whose log is found to be broken is left alone;
+    /// then the examination has been done.
+    async fn copy(
+        &self,
+        prepared: &mut Prepared,
+        state_key: Option<&UnlockKey>,
+        phases: &mut Phases,
+        note: &mut RunNote,
+    ) -> Result<(Taken, Option<Examined>)> {
+        let Prepared { plan, request, courier, chain, unlock_key, .. } = prepared;
+        let precopy = self.precopy(plan, state_key).await?;
+        let recheck = self.recheck(*request, plan, courier, chain);
+        match precopy {
             Precopy::Sound(snapshot) => {
-                let taken = self.take(&plan, snapshot, unlock_key.as_ref(), &mut phases, &mut note, recheck).await;
-                let taken = self.or_in_vain(&plan, &note, taken)?;
-                phases.begin("examine");
-                self.or_in_vain(&plan, &note, taken.examine(state_key, &plan).await)?
+                Ok((self.take(plan, snapshot, unlock_key.as_ref(), phases, note, recheck).await?, None))
             }
             Precopy::Broken(broken) => {
                 self.shutdown.or_interrupted(recheck).await?;
-                broken.left_alone(&plan)
+                let (taken, examined) = broken.left_alone(plan);
+                Ok((taken, Some(examined)))
+            }
+        }
+    }
+
+    /// Proves the copy, unless that was done, and seals it into the spool.
+    async fn make(
+        &self,
+        prepared: &mut Prepared,
+        (snapshot, state_key, broken): (Snapshot, Option<UnlockKey>, Option<Examined>),
+        downtime: Option<&Downtime>,
+        key: &SigningKey,
+        phases: &mut Phases,
+    ) -> Result<Made> {
+        let Prepared { plan, view, courier, recipients, chain, .. } = prepared;
+        let mut attention = Vec::new();
+        let (snapshot, examined) = match broken {
+            Some(examined) => (snapshot, examined),
+            None => {
+                phases.begin("examine");
+                prove(snapshot, state_key, plan, &mut attention).await?
             }
         };
-        let Taken { snapshot, downtime, notes, mut attention, away } = taken;
-        plan.notes.extend(notes);
-        attention.extend(examined.raft.as_ref().and_then(|raft| lag::behind(&view, raft)));
+        attention.extend(examined.raft.as_ref().and_then(|raft| lag::behind(view, raft)));
         attention.extend(view.unclear.iter().cloned());
         attention.extend(snapshot.strays());
         let of_disk = |warning: &&Warning| matches!(warning, Warning::SnapshotPassedOver { .. });
         attention.extend(examined.warnings.iter().filter(of_disk).map(Warning::to_string));
         // The log itself is exact; the engine's listing was made a moment before the stop.
-        let inventory = examined.inventory.clone().unwrap_or_else(|| listing::inventory(&view));
+        let inventory = examined.inventory.clone().unwrap_or_else(|| listing::inventory(view));
 
         phases.begin("pack");
-        let draft = manifest::draft(&plan, &view, &examined, &inventory, downtime.as_ref(), &chain);
-        let parts = self.parts(draft, &inventory, recipients, &key)?;
-        let packed = self.pack(snapshot, parts, courier.spool.partial(plan.id)).await;
-        let sealed = self.or_in_vain(&plan, &note, packed)?.1;
+        let draft = manifest::draft(plan, view, &examined, &inventory, downtime, chain);
+        let parts = self.parts(draft, &inventory, std::mem::take(recipients), key)?;
+        let (_snapshot, sealed) = self.pack(snapshot, parts, courier.spool.partial(plan.id)).await?;
         let spooled = courier.spool.admit(plan.id)?;
-        if let Some(error) = away {
-            // Nothing is more urgent; the next run sends what waits.
-            return Err(error.context(format!(
-                "backup {} is sealed in {}, but the engine did not come back",
-                plan.id,
-                spooled.path.display()
-            )));
-        }
-        if let (Some(downtime), Mode::Cold) = (&downtime, plan.mode) {
-            Absences::note_good(&self.config.state_dir, downtime.since, downtime.stopping_ms);
-        }
-
-        phases.begin("store");
-        let patience = Duration::from_secs(self.config.spool.patience);
-        let delivery = courier.deliver(&Archive::sealed(&spooled.path, &sealed), patience).await?;
-        let delivery = delivery.require_stored(&spooled)?;
-        let (cluster, sequence) = (plan.cluster_id.clone(), sealed.manifest.sequence);
-        let locked_until = delivery.kept.iter().filter_map(|kept| kept.lock).map(|lock| lock.until).max();
-        Witness::of(self.config).note(Remembered { id: plan.id, cluster, sequence, locked_until });
-        attention.extend(delivery.complaints());
-        attention.append(&mut courier.attention);
-        let report =
-            BackupReport::new(plan, sealed, downtime, delivery.kept, phases.finish(), self.key_note(&key), attention);
-        Ok(report.with_sent(sent))
+        Ok(Made { sealed, spooled, attention })
     }
 
-    /// Writes down an error that makes the engine's absence one for nothing; a person who interrupts it knows.
+    /// Brings it where it has to be, and remembers that.
+    async fn store(&self, courier: &mut Courier, made: &Made) -> Result<Delivery> {
+        let patience = Duration::from_secs(self.config.spool.patience);
+        let delivery = courier.deliver(&Archive::sealed(&made.spooled.path, &made.sealed), patience).await?;
+        let delivery = delivery.require_stored(&made.spooled)?;
+        let manifest = &made.sealed.manifest;
+        let locked_until = delivery.kept.iter().filter_map(|kept| kept.lock).map(|lock| lock.until).max();
+        Witness::of(self.config).note(Remembered {
+            id: manifest.id,
+            cluster: manifest.cluster_id.clone(),
+            sequence: manifest.sequence,
+            locked_until,
+        });
+        Ok(delivery)
+    }
+
+    /// Writes down an error that makes the engine's absence one for nothing. A person who interrupts it knows, unless the
+    /// engine is not back.
     fn or_in_vain<T>(&self, plan: &BackupPlan, note: &RunNote, outcome: Result<T>) -> Result<T> {
         outcome.inspect_err(|error| {
-            if plan.mode == Mode::Cold && note.was_away() && !self.shutdown.is_requested() {
+            let is_wish = self.shutdown.is_requested() && note.is_back();
+            if plan.mode == Mode::Cold && note.was_away() && !is_wish {
                 let rendered = Rendered::of(error);
                 let why = rendered.because.first().unwrap_or(&rendered.what);
-                Absences::note_in_vain(&self.config.state_dir, self.now, why.clone());
+                Absences::note_in_vain(&self.config.state_dir, note.in_vain(why.clone()));
             }
         })
     }
@@ -188,20 +258,22 @@ impl Backup<'_> {
     }
 }
 
-impl Taken {
-    /// The proof of the copy; what breaks in it is told.
-    async fn examine(mut self, key: Option<UnlockKey>, plan: &BackupPlan) -> Result<(Self, Examined)> {
-        let (snapshot, examined) = examine(self.snapshot, plan.mode, key).await?;
-        self.snapshot = snapshot;
-        let examined = examined.context(NOT_RESTORABLE)?;
-        check_identity(&examined.identity, plan)?;
-        check_joined(&examined.identity)?;
-        if let Proof::Unproven(damage) = &examined.proof {
-            let told = format!("the backup is stored but cannot be relied on: its raft log breaks at {damage}");
-            self.attention.push(told);
-        }
-        Ok((self, examined))
+/// The proof of the copy; what breaks in it is told.
+async fn prove(
+    snapshot: Snapshot,
+    key: Option<UnlockKey>,
+    plan: &BackupPlan,
+    attention: &mut Vec<String>,
+) -> Result<(Snapshot, Examined)> {
+    let (snapshot, examined) = examine(snapshot, plan.mode, key).await?;
+    let examined = examined.context(NOT_RESTORABLE)?;
+    check_identity(&examined.identity, plan)?;
+    check_joined(&examined.identity)?;
+    if let Proof::Unproven(damage) = &examined.proof {
+        let told = format!("the backup is stored but cannot be relied on: its raft log breaks at {damage}");
+        attention.push(told);
     }
+    Ok((snapshot, examined))
 }
 
 const NOT_RESTORABLE: &str = "the copied state is not one that a swarm could be restored from; nothing was stored";
@@ -233,6 +305,7 @@ pub fn note(plan: &BackupPlan) -> Note {
         begun_at: plan.created_at,
         mode: plan.mode,
         stage: Stage::BeforePause,
+        since: None,
         snapshot_dir: plan.snapshot_dir.clone(),
     }
 }

@@ -32,29 +32,39 @@ use crate::{
         absences::Absences,
         bring_back::{BroughtBack, finish},
         engine_units::EngineControl,
+        leftovers::{self, Leftovers},
         stop_price::{self, Allowed},
     },
     identities,
     inspection::{Looker, Subject},
     progress::Progress,
     report::Output,
+    restore::unfinished,
     shutdown::Shutdown,
     signing,
     swarm::UnlockKey,
     unlock_key::GivenKey,
 };
 
-/// After a run that may have stopped the engine, whatever became of it: what ran before runs again, or is told.
-async fn as_it_was_found(config: &Config, outcome: Result<Exit>) -> Result<Exit> {
+/// After a run that may have stopped the engine, whatever became of it: what ran before runs again, or is told. So is what
+/// earlier runs had left before this one began.
+async fn as_it_was_found(config: &Config, left: &Leftovers, outcome: Result<Exit>) -> Result<Exit> {
     let back = match finish(config).await {
         Ok(back) => back,
         Err(error) => BroughtBack { attention: vec![format!("{error:#}")], ..BroughtBack::default() },
     };
     back.log();
     match outcome {
-        Ok(Exit::Done) if !back.attention.is_empty() => Ok(Exit::Attention),
+        Ok(Exit::Done) if !(back.attention.is_empty() && left.attention.is_empty()) => Ok(Exit::Attention),
         outcome => outcome,
     }
+}
+
+/// Ends what earlier runs left on this host, whatever they were; the host's lock must be held.
+async fn left_by_others(config: &Config) -> Result<Leftovers> {
+    let mut left = leftovers::clean(config).await?;
+    left.notes.extend(unfinished::sweep(config));
+    Ok(left)
 }
 
 /// What a stop of the engine ends here, if it may be stopped at all: asked before anything is touched.

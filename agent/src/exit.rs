@@ -16,7 +16,7 @@ pub enum Exit {
     Refused = 4,
     /// Nothing usable was found in any vault.
     NothingUsable = 5,
-    /// Done, but something needs attention.
+    /// Done, or nothing to do now, but something needs attention.
     Attention = 6,
 }
 

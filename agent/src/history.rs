@@ -113,6 +113,13 @@ impl History {
         }
         runs.last = Some(run);
     }
+
+    /// A run that had nothing to do, and something to tell: it is the last, and no good one.
+    pub fn idled(&mut self, verb: &str, exit: Exit, run: Run) {
+        let runs = self.runs.entry(verb.to_owned()).or_default();
+        *runs.ended.entry(exit.word().to_owned()).or_default() += 1;
+        runs.last = Some(run);
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +129,16 @@ mod tests {
     fn run(second: i64, exit: Exit) -> Run {
         let at = Timestamp::from_second(second).expect("is a time");
         Run { at, seconds: 1.5, exit: exit as u8, result: exit.word().to_owned(), error: None }
+    }
+
+    #[test]
+    fn a_run_that_had_only_something_to_tell_is_no_good_one() {
+        let mut history = History::default();
+        history.ended("backup", Exit::Done, run(1, Exit::Done));
+        history.idled("backup", Exit::Attention, run(2, Exit::Attention));
+        let runs = &history.runs["backup"];
+        assert_eq!(runs.last_good.map(|at| at.as_second()), Some(1));
+        assert_eq!(runs.last.as_ref().map(|run| run.at.as_second()), Some(2));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod joining;
 pub mod key_file;
 pub mod leftovers;
 pub mod link;
+pub mod list_call;
 pub mod listing;
 pub mod log_lock;
 pub mod mirror;

@@ -24,7 +24,7 @@ const FURTHER: [(&str, &[(&str, &str)]); 3] = [
             ("3", "Not this host's turn, or not due; nothing was done."),
             ("4", "Refused: it would do harm."),
             ("5", "Nothing usable was found in any vault."),
-            ("6", "Done, but something needs attention."),
+            ("6", "Done, or nothing to do now, but something needs attention."),
         ],
     ),
     (

@@ -50,12 +50,14 @@ pub struct Ended {
     /// Beyond those that were known when it began.
     pub facts: Vec<Fact>,
     pub made: Option<Made>,
+    /// Nothing was to be done: it says nothing of whether backups come.
+    pub idle: bool,
     pub proved: Option<Proved>,
 }
 
 impl Ended {
     pub fn with(exit: Exit) -> Self {
-        Self { exit, error: None, facts: Vec::new(), made: None, proved: None }
+        Self { exit, error: None, facts: Vec::new(), made: None, idle: false, proved: None }
     }
 
     pub fn failed(error: anyhow::Error) -> Self {
@@ -116,6 +118,7 @@ impl<'a> Watch<'a> {
         let line = error.clone().unwrap_or_else(|| format!("{} {}", self.verb, ended.exit.word()));
         match ended.exit {
             Exit::NotOurTurn => {}
+            _ if ended.idle => {}
             Exit::Done | Exit::Attention => {
                 if has_begun {
                     self.run_hooks(&format!("post-{}", self.verb), &facts).await;
@@ -161,7 +164,10 @@ impl<'a> Watch<'a> {
             result: ended.exit.word().to_owned(),
             error,
         };
-        history.ended(self.verb, ended.exit, run);
+        match ended.idle {
+            true => history.idled(self.verb, ended.exit, run),
+            false => history.ended(self.verb, ended.exit, run),
+        }
         history.backup = ended.made.clone().or(history.backup);
         history.proof = ended.proved.clone().or(history.proof);
         let failures = self.failures.take();

@@ -7,6 +7,8 @@
 mod found;
 #[path = "asfound/host.rs"]
 mod host;
+#[path = "asfound/odd.rs"]
+mod odd;
 #[path = "asfound/price.rs"]
 mod price;
 #[path = "asfound/unit.rs"]

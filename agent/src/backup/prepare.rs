@@ -56,6 +56,13 @@ pub struct Prepared {
     pub(super) unlock_key: Option<RunningKey>,
 }
 
+impl Prepared {
+    /// What a person should look at, whatever becomes of this run.
+    pub fn look_at(&mut self, attention: Vec<String>) {
+        self.courier.attention.extend(attention);
+    }
+}
+
 impl Backup<'_> {
     /// Asks and checks everything, and sends what earlier runs left waiting. A dry run sends and writes nothing.
     pub async fn prepare(&self, request: Request) -> Result<Step> {
@@ -83,24 +90,37 @@ impl Backup<'_> {
             turn => turn?,
         };
 
-        let addresses = network::local_addresses()?;
-        let random = crate::random::tag()?;
-        let seen =
-            Seen { facts: &facts, view: &view, managers: &managers, addresses: &addresses, now: self.now, random };
-        let mut plan = BackupPlan::make(config, &seen, request.allow_quorum_loss)?;
-        plan.notes.extend(turn);
-        plan.notes.extend(renewed);
+        let mut plan = self.plan(request, &facts, &view, &managers)?;
+        plan.notes.extend(turn.into_iter().chain(renewed));
+        self.look_at_disk(request, &view, &mut plan)?;
+        courier.spool.require_room(&config.spool)?;
+        let unlock_key = self.unlock_key(&plan).await?;
+        self.look_at_host(&control, &facts, &mut plan, request.if_due).await?;
+        Ok(Step::Ready(Box::new(Prepared { plan, request, view, courier, recipients, chain, sent, unlock_key })))
+    }
+
+    fn plan(
+        &self,
+        request: Request,
+        facts: &EngineFacts,
+        view: &ManagerView,
+        managers: &Managers,
+    ) -> Result<BackupPlan> {
+        let (addresses, random) = (network::local_addresses()?, crate::random::tag()?);
+        let seen = Seen { facts, view, managers, addresses: &addresses, now: self.now, random };
+        BackupPlan::make(self.config, &seen, request.allow_quorum_loss)
+    }
+
+    /// Whether what lies there can be copied, and where to.
+    fn look_at_disk(&self, request: Request, view: &ManagerView, plan: &mut BackupPlan) -> Result<()> {
         let fitness = Fitness::of(&plan.state_dir)?;
-        check_space(&plan, fitness.allocated)?;
+        check_space(plan, fitness.allocated)?;
         plan.notes.extend(fitness.mounted);
         if request.dry_run {
             plan.notes.extend(view.unclear.iter().cloned());
             plan.notes.extend(fitness.notes);
         }
-        courier.spool.require_room(&config.spool)?;
-        let unlock_key = self.unlock_key(&plan).await?;
-        self.look_at_host(&control, &facts, &mut plan, request.if_due).await?;
-        Ok(Step::Ready(Box::new(Prepared { plan, request, view, courier, recipients, chain, sent, unlock_key })))
+        Ok(())
     }
 
     /// Whether the engine that answered can be made to stand still here, and what that would end.
@@ -120,10 +140,14 @@ impl Backup<'_> {
         let absences = Absences::read(&self.config.state_dir);
         if if_due {
             absences.require_distance(self.now)?;
+        } else if let Some(until) = absences.not_before(self.now) {
+            let told = format!("{}; somebody asked for this one, so it is tried", absences.told(until));
+            tracing::warn!("{told}");
+            plan.notes.push(told);
         }
         stop_price::require(control, &Allowed::of_backup(self.config), &absences).await?;
         plan.units = control.units().into_iter().map(str::to_owned).collect();
-        plan.found = control.found().clone();
+        plan.found = control.found();
         Ok(())
     }
 

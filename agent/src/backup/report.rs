@@ -171,6 +171,17 @@ impl SentReport {
         let sent = sent.into_iter().map(Delivery::into_sent).collect();
         Self { result: exit.word(), exit, sent, because: why.to_string(), attention }
     }
+
+    /// Adds what a person should look at before the next one.
+    #[must_use]
+    pub fn with_attention(mut self, attention: Vec<String>) -> Self {
+        if self.exit == Exit::Done && !attention.is_empty() {
+            self.exit = Exit::Attention;
+            self.result = self.exit.word();
+        }
+        self.attention.extend(attention);
+        self
+    }
 }
 
 impl fmt::Display for SentReport {
@@ -209,4 +220,21 @@ fn write_sent(f: &mut fmt::Formatter<'_>, sent: &[Sent]) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+
+    #[test]
+    fn a_run_that_makes_no_backup_tells_what_an_earlier_one_left() {
+        let why = || Fault::new(Exit::NotOurTurn, "no backup is due before then").into();
+        let report = SentReport::new(Vec::new(), &why(), Vec::new());
+        assert_eq!(report.exit, Exit::Done);
+        let report = report.with_attention(vec!["app.service is failed".to_owned()]);
+        assert_eq!((report.exit, report.result), (Exit::Attention, Exit::Attention.word()));
+        let said = report.to_string();
+        assert!(said.contains("no backup is due") && said.contains("ATTENTION: app.service is failed"), "{said}");
+    }
 }

@@ -4,17 +4,18 @@
 //! still, what changed since copied, and the engine brought back: on every way out, and by the failsafe if this
 //! process cannot.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 
-use super::{Backup, BackupPlan, snapshot::Snapshot};
+use super::{Backup, BackupPlan, aftermath::Aftermath, snapshot::Snapshot};
 use crate::{
     config::Mode,
     fault::Fault,
     faults,
     host::{
+        absences::Absences,
         copy::Patience,
         engine::{Engine, EngineFacts, SwarmState},
         engine_units::EngineControl,
@@ -24,6 +25,7 @@ use crate::{
         log_lock,
         mirror::Writer,
         quiesce::{Downtime, Quiesced, overdue},
+        stop_price::{self, Allowed},
         unlock::RunningKey,
     },
     report::Phases,
@@ -76,6 +78,11 @@ impl Backup<'_> {
         recheck: impl Future<Output = Result<()>>,
     ) -> Result<Taken> {
         let control = EngineControl::connect(self.config).await?;
+        if plan.mode == Mode::Cold {
+            // Once more: the copy took time, and containers come and go.
+            let absences = Absences::read(&self.config.state_dir);
+            stop_price::require(&control, &Allowed::of_backup(self.config), &absences).await?;
+        }
         let mut notes = Vec::new();
         let why = "a backup has paused the Docker engine";
         let inhibitor = Inhibitor::take(control.systemd().bus(), why, self.shutdown).await;
@@ -85,7 +92,7 @@ impl Backup<'_> {
         self.shutdown.or_interrupted(recheck).await?;
         let attempts = if plan.mode == Mode::Freeze { FREEZE_ATTEMPTS } else { 1 };
         for left in (0..attempts).rev() {
-            let attempt = self.attempt(plan, &control, snapshot, phases, note).await?;
+            let attempt = self.attempt(plan, &control, (snapshot, key.is_some()), phases, note).await?;
             match attempt {
                 Attempt { overdue: true, resumed: Ok(_), snapshot: Some(again), .. } if left > 0 => {
                     tracing::warn!("the copy took too long; the engine was thawed, and one more try follows");
@@ -102,7 +109,7 @@ impl Backup<'_> {
         &self,
         plan: &BackupPlan,
         control: &EngineControl,
-        snapshot: Snapshot,
+        (snapshot, comes_locked): (Snapshot, bool),
         phases: &mut Phases,
         note: &mut RunNote,
     ) -> Result<Attempt> {
@@ -111,7 +118,11 @@ impl Backup<'_> {
         let mut quiesced = armed.context("no backup was made; the engine was not touched")?;
         note.advance(Stage::EngineAway);
         faults::reach("armed");
+        let asked = Instant::now();
         let held = self.shutdown.or_interrupted(quiesced.hold()).await;
+        if held.is_err() && quiesced.is_overdue() {
+            note.stop_failed(asked.elapsed());
+        }
         phases.begin_quietly("snapshot");
         // An engine that does not stop has its own words.
         let overdue_matters = held.is_ok() || plan.mode == Mode::Freeze;
@@ -121,10 +132,9 @@ impl Backup<'_> {
         };
         let overdue = overdue_matters && quiesced.is_overdue();
         phases.begin_quietly("resume");
-        let (downtime, resumed) = quiesced.resume().await;
-        if resumed.is_ok() {
-            note.advance(Stage::EngineBack);
-        }
+        let left_alone = plan.mode == Mode::Cold && !control.was_stopped();
+        let stage = if left_alone { Stage::BeforePause } else { Stage::EngineBack };
+        let (downtime, resumed) = quiesced.resume(comes_locked, || note.advance(stage)).await;
         let (snapshot, copied) = match copying {
             Copying::Ended(Some(snapshot), Ok(())) => complete(snapshot).await,
             Copying::Ended(snapshot, copied) => (snapshot, copied),
@@ -211,27 +221,20 @@ impl Backup<'_> {
                 // The copy is good whatever becomes of the engine, so it is stored first and told after.
                 let late = self.await_engine(key).await.err();
                 let mut attention: Vec<String> = late.iter().map(|error| format!("{error:#}")).collect();
-                if plan.mode == Mode::Cold {
-                    let back = control.bring_back().await;
-                    notes.extend(back.notes);
-                    attention.extend(back.attention);
-                }
+                attention.extend(bring_back(plan, control, &mut notes).await);
                 Ok(Taken { snapshot, downtime: Some(downtime), notes, attention, away: None })
             }
             (Err(error), Ok(_)) => {
                 let back = self.await_engine(key).await;
-                if plan.mode == Mode::Cold {
-                    control.bring_back().await.log();
-                }
+                let missing = bring_back(plan, control, &mut notes).await;
+                notes.iter().for_each(|note| tracing::warn!("{note}"));
                 let mut fault = Fault::failed("no backup was made; the engine runs again");
                 if overdue {
                     fault = fault.advice(advice_on_time(plan.mode));
                 }
-                let error: anyhow::Error = fault.because(error).into();
-                Err(match back {
-                    Ok(()) => error,
-                    Err(late) => late.context(format!("{error:#}")),
-                })
+                let late = back.err().map(|late| format!("{late:#}"));
+                let missing = late.into_iter().chain(missing).collect();
+                Err(Aftermath { away: None, missing }.told_with(fault.because(error).into()))
             }
             (Ok(snapshot), Err(error)) => {
                 tracing::error!(
@@ -240,7 +243,7 @@ impl Backup<'_> {
                 let (downtime, attention) = (Some(downtime), Vec::new());
                 Ok(Taken { snapshot, downtime, notes, attention, away: Some(error) })
             }
-            (Err(first), Err(error)) => Err(error.context(format!("{first:#}"))),
+            (Err(first), Err(error)) => Err(Aftermath { away: Some(error), missing: Vec::new() }.told_with(first)),
         }
     }
 
@@ -261,6 +264,17 @@ impl Backup<'_> {
         }
         Ok(())
     }
+}
+
+/// When the swarm is back, which may have had to be unlocked for it. Answers with what is not as it was.
+async fn bring_back(plan: &BackupPlan, control: &EngineControl, notes: &mut Vec<String>) -> Vec<String> {
+    if plan.mode == Mode::Freeze {
+        return Vec::new();
+    }
+    control.ask_for_dependents().await;
+    let back = control.bring_back().await;
+    notes.extend(back.notes);
+    back.attention
 }
 
 /// The unit is stopped; this asks whether an engine elsewhere has the same state open.

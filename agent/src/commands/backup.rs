@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 
-use super::Context;
+use super::{Context, left_by_others};
 use crate::{
-    backup::{Backup, BackupPlan, BackupReport, Request, Step},
+    backup::{Backup, BackupPlan, BackupReport, Request, SentReport, Step},
     cli::BackupArgs,
     exit::Exit,
+    fault::Rendered,
     history::Made,
-    host::leftovers,
+    host::leftovers::Leftovers,
     lock::HostLock,
-    restore::unfinished,
     watch::{Ended, Watch},
 };
 
@@ -27,10 +27,21 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
 
 async fn make(context: &Context, args: &BackupArgs, watch: &Watch<'_>) -> Result<Ended> {
     let config = &context.loaded.config;
-    let mut found = if args.dry_run { Vec::new() } else { leftovers::clean(config).await? };
-    if !args.dry_run {
-        found.extend(unfinished::sweep(config));
+    let left = if args.dry_run { Leftovers::default() } else { left_by_others(config).await? };
+    let attention = left.attention.clone();
+    match make_one(context, args, watch, left).await {
+        // That no backup comes now says nothing of what an earlier run left.
+        Err(error) if !attention.is_empty() && Rendered::of(&error).exit == Exit::NotOurTurn => {
+            let report = SentReport::new(Vec::new(), &error, Vec::new()).with_attention(attention);
+            context.output.print(&report)?;
+            Ok(Ended { idle: true, ..Ended::with(report.exit) })
+        }
+        outcome => outcome,
     }
+}
+
+async fn make_one(context: &Context, args: &BackupArgs, watch: &Watch<'_>, left: Leftovers) -> Result<Ended> {
+    let config = &context.loaded.config;
     let backup = Backup { config, shutdown: &context.shutdown, progress: context.progress, now: context.now };
     let request = Request {
         if_due: args.if_due,
@@ -40,15 +51,17 @@ async fn make(context: &Context, args: &BackupArgs, watch: &Watch<'_>) -> Result
     let mut prepared = match context.shutdown.or_interrupted(backup.prepare(request)).await? {
         Step::Ready(prepared) => *prepared,
         Step::Sent(report) => {
+            let report = report.with_attention(left.attention);
             context.output.print(&report)?;
             return Ok(Ended::with(report.exit));
         }
     };
-    prepared.plan.notes.extend(found);
+    prepared.plan.notes.extend(left.notes);
     if args.dry_run {
         context.output.print(&prepared.plan)?;
         return Ok(Ended::with(Exit::Done));
     }
+    prepared.look_at(left.attention);
     watch.begin(facts(&prepared.plan)).await?;
     let report = backup.run(prepared).await?;
     context.output.print(&report)?;

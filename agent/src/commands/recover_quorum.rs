@@ -6,27 +6,24 @@ use anyhow::Result;
 use serde::Serialize;
 use swarmdr_archive::{Identities, TrustedKeys};
 
-use super::{Context, as_it_was_found, before_a_stop};
+use super::{Context, as_it_was_found, before_a_stop, left_by_others};
 use crate::{
     backup::Backup,
     cli::RecoverArgs,
     exit::Exit,
-    host::leftovers,
+    host::leftovers::Leftovers,
     lock::HostLock,
     recover::{Recovery, Step},
-    restore::{Restore, unfinished},
+    restore::Restore,
     unlock_key::GivenKey,
 };
 
 pub async fn run(context: &Context, args: &RecoverArgs) -> Result<Exit> {
     let config = &context.loaded.config;
     let _lock = HostLock::acquire(&HostLock::default_path())?;
-    if !args.dry_run {
-        leftovers::clean(config).await?;
-        unfinished::sweep(config);
-    }
+    let left = if args.dry_run { Leftovers::default() } else { left_by_others(config).await? };
     let outcome = settle_or_recover(context, args).await;
-    if args.dry_run { outcome } else { as_it_was_found(config, outcome).await }
+    if args.dry_run { outcome } else { as_it_was_found(config, &left, outcome).await }
 }
 
 async fn settle_or_recover(context: &Context, args: &RecoverArgs) -> Result<Exit> {
@@ -61,7 +58,7 @@ async fn settle_or_recover(context: &Context, args: &RecoverArgs) -> Result<Exit
     };
     let control = before_a_stop(config).await?;
     ready.plan.units = control.units().into_iter().map(str::to_owned).collect();
-    ready.plan.found = control.found().clone();
+    ready.plan.found = control.found();
     if args.dry_run {
         context.output.print(&ready.plan)?;
         return Ok(Exit::Done);

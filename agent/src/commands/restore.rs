@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::BackupId;
 
-use super::{Context, as_it_was_found, before_a_stop};
+use super::{Context, as_it_was_found, before_a_stop, left_by_others};
 use crate::{
     cli::RestoreArgs,
     exit::Exit,
-    host::leftovers,
+    host::leftovers::Leftovers,
     lock::HostLock,
-    restore::{Decision, KEY_LIMIT, Overrides, Readdress, Request, Restore, Waits, unfinished},
+    restore::{Decision, KEY_LIMIT, Overrides, Readdress, Request, Restore, Waits},
     source::{self, Choice},
     unlock_key::GivenKey,
     watch::{Ended, Watch},
@@ -34,12 +34,9 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
 async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     let config = &context.loaded.config;
-    if !args.dry_run {
-        leftovers::clean(config).await?;
-        unfinished::sweep(config);
-    }
+    let left = if args.dry_run { Leftovers::default() } else { left_by_others(config).await? };
     let outcome = settle_or_restore(context, args, watch).await;
-    if args.dry_run { outcome } else { as_it_was_found(config, outcome).await }
+    if args.dry_run { outcome } else { as_it_was_found(config, &left, outcome).await }
 }
 
 async fn settle_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {

@@ -63,6 +63,11 @@ async fn engine(config: &Config) -> Vec<Check> {
             Err(error) => Check::failed("engine.stop", &error),
         },
     };
+    if let Mode::Freeze = config.backup.mode
+        && let Err(error) = control.look_at_containers().await
+    {
+        tracing::debug!("{error:#}");
+    }
     let lines = control.found().lines();
     let found = match (lines.is_empty(), config.backup.mode) {
         (true, _) => "nothing hangs on the engine that a stop of it would end".to_owned(),

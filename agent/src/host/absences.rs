@@ -29,6 +29,22 @@ pub struct Absences {
     pub in_vain: u32,
     pub last_in_vain: Option<Timestamp>,
     pub why: Option<String>,
+    /// How long the engine was waited for in vain when it last did not stop.
+    pub failed_stop: Option<Stop>,
+    /// The run that was counted last: whoever looks at it once more counts nothing.
+    pub counted: Option<String>,
+}
+
+/// A run that took the engine away and made no backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InVain {
+    /// Of the backup that it was to make.
+    pub run: String,
+    /// When the engine was away.
+    pub at: Timestamp,
+    pub why: String,
+    /// The engine did not stop in this time.
+    pub failed_stop_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,11 +79,22 @@ impl Absences {
         Self { last_stop: Some(Stop { at, ms }), ..Self::default() }.write(state_dir);
     }
 
-    /// The engine was away, and nothing came of it.
-    pub fn note_in_vain(state_dir: &Path, at: Timestamp, why: String) {
+    /// The engine was away, and nothing came of it: one more time for each run.
+    pub fn note_in_vain(state_dir: &Path, vain: InVain) {
         let before = Self::read(state_dir);
-        let in_vain = before.in_vain.saturating_add(1);
-        Self { in_vain, last_in_vain: Some(at), why: Some(why), ..before }.write(state_dir);
+        if before.counted.as_ref() == Some(&vain.run) {
+            return;
+        }
+        let failed_stop = vain.failed_stop_ms.map(|ms| Stop { at: vain.at, ms });
+        Self {
+            last_stop: before.last_stop,
+            in_vain: before.in_vain.saturating_add(1),
+            last_in_vain: Some(vain.at),
+            why: Some(vain.why),
+            failed_stop: failed_stop.or(before.failed_stop),
+            counted: Some(vain.run),
+        }
+        .write(state_dir);
     }
 
     /// Until when no look of the timer takes the engine away. A time that lies ahead is a clock that was wrong.
@@ -86,7 +113,10 @@ impl Absences {
 
     pub fn told(&self, until: Timestamp) -> String {
         let times = if self.in_vain == 1 { "once".to_owned() } else { format!("{} times", self.in_vain) };
-        let why = self.why.as_deref().unwrap_or("the reason is not known");
+        let mut why = self.why.clone().unwrap_or_else(|| "the reason is not known".to_owned());
+        if let Some(stop) = self.failed_stop.filter(|stop| Some(stop.at) == self.last_in_vain) {
+            why = format!("{why}; it was waited for {} s", stop.ms / 1000);
+        }
         format!("the engine was away {times} and no backup came of it ({why}): no timer stops it again before {until}")
     }
 
@@ -110,17 +140,25 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + 3600 * hours).expect("is a time")
     }
 
+    fn vain(run: &str, at: Timestamp) -> InVain {
+        let why = "it did not stop".to_owned();
+        InVain { run: run.to_owned(), at, why, failed_stop_ms: Some(61_000) }
+    }
+
     #[test]
     fn the_distance_grows_until_a_backup_comes_of_it() {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let state = dir.path().join("state");
         Absences::read(&state).require_distance(at(0)).expect("nothing was in vain");
         for (now, expected) in [(0, 1), (10, 4), (20, 12), (40, 24), (80, 24)] {
-            Absences::note_in_vain(&state, at(now), "it did not stop".to_owned());
+            // The run itself, and every later one that finds its note.
+            for look in 0..3 {
+                Absences::note_in_vain(&state, vain(&format!("run {now}"), at(now + look)));
+            }
             let absences = Absences::read(&state);
             assert_eq!(absences.not_before(at(now)), Some(at(now + expected)));
             let refused = absences.require_distance(at(now)).expect_err("too soon").to_string();
-            assert!(refused.contains("it did not stop"), "{refused}");
+            assert!(refused.contains("it did not stop; it was waited for 61 s"), "{refused}");
             absences.require_distance(at(now + expected)).expect("is far enough");
         }
         Absences::note_good(&state, at(90), 700);
@@ -132,7 +170,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_ahead_and_a_damaged_file_stop_nothing() {
         let dir = tempfile::tempdir().expect("a scratch directory");
-        Absences::note_in_vain(dir.path(), at(1000), "x".to_owned());
+        Absences::note_in_vain(dir.path(), vain("x", at(1000)));
         Absences::read(dir.path()).require_distance(at(0)).expect("lies ahead");
         fs::write(dir.path().join(FILE), "{").expect("writes");
         assert_eq!(Absences::read(dir.path()), Absences::default());

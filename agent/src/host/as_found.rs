@@ -16,7 +16,10 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{containers::Container, systemd::Systemd};
+use super::{
+    containers::{Container, UNKNOWN_POLICY},
+    systemd::Systemd,
+};
 use crate::whole_file;
 
 const FILE: &str = "found.json";
@@ -33,6 +36,9 @@ pub struct AsFound {
     pub dependents: Vec<String>,
     /// Containers that run and are no tasks of a swarm.
     pub containers: Vec<Container>,
+    /// What could not be looked at, in whole sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
 }
 
 /// The file's content.
@@ -46,6 +52,7 @@ pub struct Kept {
 }
 
 impl AsFound {
+    /// Nothing of it is owed but the engine itself.
     pub fn is_empty(&self) -> bool {
         self.dependents.is_empty() && self.containers.is_empty()
     }
@@ -57,6 +64,15 @@ impl AsFound {
         self.engine.sort_by_key(|unit| !unit.ends_with(".socket"));
         join(&mut self.dependents, &earlier.dependents, |unit| unit.clone());
         join(&mut self.containers, &earlier.containers, |container| container.id.clone());
+        join(&mut self.unseen, &earlier.unseen, |told| told.clone());
+    }
+
+    /// Whether all of the other is in this one.
+    fn covers(&self, other: &AsFound) -> bool {
+        let mut all = self.clone();
+        all.join(other);
+        let counts = |it: &AsFound| [it.engine.len(), it.dependents.len(), it.containers.len(), it.unseen.len()];
+        counts(&all) == counts(self)
     }
 
     /// One line each, for a plan.
@@ -72,10 +88,13 @@ impl AsFound {
                 (_, "no") => {
                     format!("the container {name} has no restart policy: it ends with the engine, and is started again")
                 }
+                (_, UNKNOWN_POLICY) => {
+                    format!("the container {name} ends with the engine, and is started again if need be")
+                }
                 (_, policy) => format!("the container {name} ends with the engine, which starts it again ({policy})"),
             }
         });
-        units.chain(containers).collect()
+        units.chain(containers).chain(self.unseen.iter().cloned()).collect()
     }
 }
 
@@ -85,7 +104,8 @@ fn join<T: Clone>(to: &mut Vec<T>, from: &[T], id: impl Fn(&T) -> String) {
 }
 
 /// The units that a stop of `roots` stops too and that run now, transitively: nearest first. What hangs on a unit that is
-/// off is stopped all the same, so the way leads through those too.
+/// off is stopped all the same, so the way leads through those too. Targets are passed through and left out: a start of one
+/// starts all that it wants, and with that what somebody has stopped.
 pub async fn dependents(systemd: &Systemd, roots: &[String]) -> Result<Vec<String>> {
     let (mut seen, mut queue): (BTreeSet<String>, Vec<String>) = (roots.iter().cloned().collect(), roots.to_vec());
     let (mut at, mut active) = (0, Vec::new());
@@ -95,7 +115,7 @@ pub async fn dependents(systemd: &Systemd, roots: &[String]) -> Result<Vec<Strin
             if !seen.insert(next.clone()) {
                 continue;
             }
-            if systemd.state(&next).await?.is_on() {
+            if !next.ends_with(".target") && systemd.state(&next).await?.is_on() {
                 active.push(next.clone());
             }
             queue.push(next);
@@ -113,30 +133,42 @@ impl Kept {
         state_dir.join(FILE)
     }
 
-    /// What is still owed; nothing after a reboot. A file that cannot be read is nothing to go by, and is told.
+    /// What is still owed; nothing after a reboot. What cannot be read or understood is an error that must end nothing: the
+    /// engine comes first, and who looks for what is owed tells it.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let text = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text.with_context(|| format!("failed to read {}", path.display()))?,
         };
-        match serde_json::from_slice::<Self>(&text) {
-            Ok(kept) if kept.boot == boot_id()? => Ok(Some(kept)),
-            Ok(_) => Ok(None),
-            Err(error) => {
-                tracing::warn!(
-                    "{} cannot be understood, so what it lists is not brought back: {error}",
-                    path.display()
-                );
-                Ok(None)
-            }
-        }
+        let kept: Self =
+            serde_json::from_slice(&text).with_context(|| format!("{} cannot be understood", path.display()))?;
+        Ok(if kept.boot == boot_id()? { Some(kept) } else { None })
     }
 
-    /// Durable when this returns. The same list is not written twice: the way back must not hang on a full disk.
+    /// The same for who has something more urgent to do.
+    pub fn read_or_warn(path: &Path) -> Option<Self> {
+        Self::read(path).unwrap_or_else(|error| {
+            tracing::warn!("what an earlier run found is not known: {error:#}");
+            None
+        })
+    }
+
+    /// Puts a list that cannot be read out of the way, and says where it is now.
+    pub fn set_aside(path: &Path) -> Result<PathBuf> {
+        let aside = path.with_extension("json.unreadable");
+        fs::rename(path, &aside).with_context(|| format!("failed to rename {}", path.display()))?;
+        Ok(aside)
+    }
+
+    /// Durable when this returns. What is there already is not written twice: the way back must not hang on a full disk.
     pub fn write(&self, path: &Path) -> Result<()> {
-        if Self::read(path).ok().flatten().is_some_and(|there| there.found == self.found) {
+        if Self::read(path).ok().flatten().is_some_and(|there| there.found.covers(&self.found)) {
             return Ok(());
         }
+        self.replace(path)
+    }
+
+    fn replace(&self, path: &Path) -> Result<()> {
         let write = || -> io::Result<()> {
             if let Some(directory) = path.parent() {
                 DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -146,17 +178,16 @@ impl Kept {
         write().with_context(|| format!("failed to write down what runs, in {}", path.display()))
     }
 
-    /// Takes out what is back: it is owed no longer, and somebody may stop it from here on.
-    pub fn reduce(path: &Path, is_owed: impl Fn(&AsFound) -> AsFound) {
-        let reduce = || -> Result<()> {
-            let Some(kept) = Self::read(path)? else { return Ok(()) };
-            match is_owed(&kept.found) {
-                rest if rest.is_empty() => Self::remove(path),
-                rest => Self { found: rest, ..kept }.write(path),
-            }
-        };
-        if let Err(error) = reduce() {
-            tracing::warn!("what is back stays listed as missing: {error:#}");
+    /// Leaves what is not back yet, and no list if that is nothing: what is back is owed no longer, and somebody may stop it
+    /// from here on.
+    pub fn reduce(path: &Path, socket: &Path, owed: AsFound) -> Result<()> {
+        if owed.is_empty() {
+            return Self::remove(path);
+        }
+        match Self::read(path) {
+            Ok(Some(there)) if there.found == owed => Ok(()),
+            Ok(Some(there)) => Self { found: owed, ..there }.replace(path),
+            _ => Self::new(socket, owed)?.replace(path),
         }
     }
 
@@ -185,6 +216,7 @@ mod tests {
             engine: vec!["docker.socket".to_owned(), "docker.service".to_owned()],
             dependents: vec!["app.service".to_owned()],
             containers: vec![named("plain"), Container { removed_at_end: true, ..named("shell") }],
+            unseen: Vec::new(),
         }
     }
 
@@ -196,12 +228,25 @@ mod tests {
         let kept = Kept::new(Path::new("/run/docker.sock"), found()).expect("has a boot");
         kept.write(&path).expect("writes");
         assert_eq!(Kept::read(&path).expect("reads"), Some(kept.clone()));
-        Kept { boot: "another".to_owned(), found: AsFound::default(), ..kept.clone() }.write(&path).expect("writes");
-        assert_eq!(Kept::read(&path).expect("reads"), None);
-        fs::write(&path, "{").expect("writes");
+        Kept { boot: "another".to_owned(), ..kept.clone() }.replace(&path).expect("writes");
         assert_eq!(Kept::read(&path).expect("reads"), None);
         Kept::remove(&path).expect("removes");
         Kept::remove(&path).expect("is gone already");
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_told_and_put_aside() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let path = Kept::path(dir.path());
+        for spoil in [|path: &Path| fs::write(path, "{"), |path: &Path| fs::create_dir(path)] {
+            spoil(&path).expect("spoils");
+            Kept::read(&path).expect_err("cannot be read");
+            assert_eq!(Kept::read_or_warn(&path), None);
+            let aside = Kept::set_aside(&path).expect("renames");
+            assert_eq!(aside, dir.path().join("found.json.unreadable"));
+            assert_eq!(Kept::read(&path).expect("reads"), None);
+            let _ = fs::remove_file(aside);
+        }
     }
 
     #[test]
@@ -216,16 +261,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_back_is_owed_no_longer() {
+    fn what_is_back_is_owed_no_longer_and_the_rest_still() {
         let dir = tempfile::tempdir().expect("a scratch directory");
-        let path = Kept::path(dir.path());
-        Kept::reduce(&path, |_| unreachable!("there is no list"));
-        Kept::new(Path::new("/run/docker.sock"), found()).expect("has a boot").write(&path).expect("writes");
-        Kept::reduce(&path, |found| AsFound { dependents: Vec::new(), ..found.clone() });
-        let left = Kept::read(&path).expect("reads").expect("is there").found;
-        assert_eq!(left, AsFound { dependents: Vec::new(), ..found() });
-        Kept::reduce(&path, |_| AsFound::default());
-        assert!(!path.exists());
+        let (path, socket) = (Kept::path(dir.path()), Path::new("/run/docker.sock"));
+        Kept::reduce(&path, socket, AsFound::default()).expect("there is no list");
+        let kept = Kept { at: Timestamp::UNIX_EPOCH, ..Kept::new(socket, found()).expect("has a boot") };
+        kept.write(&path).expect("writes");
+        let rest = AsFound { dependents: Vec::new(), ..found() };
+        Kept::reduce(&path, socket, rest.clone()).expect("writes");
+        let left = Kept::read(&path).expect("reads").expect("is there");
+        assert_eq!((left.found, left.at), (rest.clone(), Timestamp::UNIX_EPOCH), "found when it was");
+        Kept { found: AsFound { containers: Vec::new(), ..found() }, ..kept }.write(&path).expect("owes more");
+        assert_eq!(Kept::read(&path).expect("reads").expect("is there").found.dependents, ["app.service"]);
+        Kept::reduce(&path, socket, AsFound { containers: Vec::new(), ..rest }).expect("removes");
+        assert!(!path.exists(), "the engine alone is no debt");
+        Kept::reduce(&path, socket, found()).expect("a list that was lost is written anew");
+        assert!(path.exists());
     }
 
     #[test]

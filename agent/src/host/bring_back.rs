@@ -26,6 +26,10 @@ const BY_ITSELF: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(500);
 
+/// What was not back for so long is not waited for as if the engine had just been started: each run looks after it.
+const OLD: Duration = Duration::from_secs(3600);
+const OLD_LIMIT: Duration = Duration::from_secs(15);
+
 /// What became of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BroughtBack {
@@ -45,33 +49,56 @@ impl BroughtBack {
 }
 
 impl EngineControl {
-    /// Starts what ran and does not, waits for it, and compares. What is told here is owed no longer.
+    /// Starts what ran and does not, waits for it, and compares. What is not back is told, and stays owed.
     pub async fn bring_back(&self) -> BroughtBack {
+        self.bring_back_within(self.start_limit()).await
+    }
+
+    /// Containers first: a unit may hang on one of them too.
+    async fn bring_back_within(&self, limit: Duration) -> BroughtBack {
         faults::reach("bring-back");
-        let mut back = BroughtBack::default();
-        back.attention.extend(self.start_dependents().await);
-        start_containers(self.socket(), self.found(), self.start_limit(), &mut back).await;
-        back.attention.extend(self.compare().await);
-        if let Err(error) = Kept::remove(self.kept()) {
+        let found = self.found();
+        let mut back = BroughtBack { attention: found.unseen.clone(), ..BroughtBack::default() };
+        let containers = start_containers(self.socket(), &found, limit, &mut back).await;
+        let missing = self.start_dependents().await;
+        let mut owed = AsFound { engine: found.engine.clone(), containers, ..AsFound::default() };
+        for (unit, why) in missing {
+            back.attention.push(why);
+            owed.dependents.push(unit);
+        }
+        self.compare(&found, &mut owed, &mut back).await;
+        if let Err(error) = Kept::reduce(self.kept(), self.socket(), owed) {
             back.attention.push(format!("{error:#}"));
         }
         back
     }
 
-    /// What is no longer as it was found, beside what could not be started.
-    async fn compare(&self) -> Vec<String> {
-        let mut different = Vec::new();
-        for unit in &self.found().engine {
-            match self.systemd().state(unit).await {
-                Ok(state) if state.is_on() => {}
-                Ok(state) => different.push(format!("{unit} was active before, and is {} now", state.active)),
-                Err(error) => different.push(format!("{error:#}")),
+    /// What is no longer as it was found, beside what could not be started. A unit that ran again and ended by itself is
+    /// told, and not owed; one that had a job to do, and has done it, is neither.
+    async fn compare(&self, found: &AsFound, owed: &mut AsFound, back: &mut BroughtBack) {
+        for unit in found.engine.iter().chain(&found.dependents) {
+            if owed.dependents.contains(unit) {
+                continue;
+            }
+            let is_owed = match self.systemd().state(unit).await {
+                Ok(state) if state.is_on() => continue,
+                Ok(state) => {
+                    let is_missing = self.is_missing(unit).await.unwrap_or(true);
+                    if is_missing || !self.systemd().is_job(unit).await {
+                        back.attention.push(format!("{unit} was active before, and is {} now", state.active));
+                    }
+                    is_missing
+                }
+                Err(error) => {
+                    back.attention.push(format!("{error:#}"));
+                    true
+                }
+            };
+            if is_owed && found.dependents.contains(unit) {
+                owed.dependents.push(unit.clone());
             }
         }
-        if let Some(why) = self.other_engine().await {
-            different.push(why);
-        }
-        different
+        back.attention.extend(self.other_engine().await);
     }
 
     /// Whether what answers now is what was started.
@@ -98,40 +125,57 @@ impl EngineControl {
 /// stopped since stays so.
 pub async fn finish(config: &Config) -> Result<BroughtBack> {
     let path = Kept::path(&config.state_dir);
-    let Some(kept) = Kept::read(&path)? else {
-        // Of another boot, or of nothing.
-        Kept::remove(&path)?;
-        return Ok(BroughtBack::default());
+    let kept = match Kept::read(&path) {
+        Ok(Some(kept)) => kept,
+        Ok(None) => {
+            // Of another boot, or of nothing.
+            Kept::remove(&path)?;
+            return Ok(BroughtBack::default());
+        }
+        Err(error) => {
+            let aside = Kept::set_aside(&path)?;
+            let told = format!(
+                "what an earlier run found before it stopped the engine cannot be read, so see for yourself whether all of it runs ({}): {error:#}",
+                aside.display()
+            );
+            return Ok(BroughtBack { attention: vec![told], ..BroughtBack::default() });
+        }
     };
     let control = EngineControl::connect(config).await?;
+    let state = control.state().await?;
+    if !state.is_on() {
+        let told = format!("{} is {}, so what ran because of it is not back", control.service(), state.active);
+        return Ok(BroughtBack { attention: vec![told], ..BroughtBack::default() });
+    }
+    let is_old = Timestamp::now().duration_since(kept.at).unsigned_abs() > OLD;
+    let limit = if is_old { control.start_limit().min(OLD_LIMIT) } else { control.start_limit() };
     let still_owed = still_owed(&control, kept.at).await?;
-    Ok(control.owing(still_owed).bring_back().await)
+    Ok(control.owing(still_owed).bring_back_within(limit).await)
 }
 
 /// Without what ran again after the engine had come back and was stopped then: that was somebody's wish. What failed, or
 /// never ran again, is owed still.
 async fn still_owed(control: &EngineControl, found_at: Timestamp) -> Result<AsFound> {
-    let (systemd, mut owed) = (control.systemd(), control.found().clone());
-    let engine = systemd.changes(control.service()).await?;
+    let mut owed = control.found();
+    let engine = control.systemd().changes(control.service()).await?;
     let mut units = Vec::new();
-    for unit in owed.dependents {
-        let changes = systemd.changes(&unit).await?;
-        let ran_again = changes.active_since > engine.active_since;
-        let was_stopped =
-            changes.inactive_since > engine.active_since && systemd.state(&unit).await?.active == "inactive";
-        if !(ran_again && was_stopped) {
+    for unit in std::mem::take(&mut owed.dependents) {
+        // What is not known is owed.
+        if control.systemd().state(&unit).await.is_ok_and(|state| state.is_on())
+            || control.is_missing(&unit).await.unwrap_or(true)
+        {
             units.push(unit);
         }
     }
     owed.dependents = units;
     let mut kept = Vec::new();
-    for container in owed.containers {
-        let seen = containers::inspect(control.socket(), &container.id).await?;
+    for container in std::mem::take(&mut owed.containers) {
         let ended_again = |seen: &Value| {
             containers::started_at(seen).is_some_and(|at| at > found_at)
                 && containers::finished_at(seen).is_some_and(|at| at > engine.active_at)
         };
-        if seen.is_none_or(|seen| !ended_again(&seen)) {
+        let seen = containers::inspect(control.socket(), &container.id).await;
+        if !seen.is_ok_and(|seen| seen.is_some_and(|seen| ended_again(&seen))) {
             kept.push(container);
         }
     }
@@ -139,27 +183,32 @@ async fn still_owed(control: &EngineControl, found_at: Timestamp) -> Result<AsFo
     Ok(owed)
 }
 
-/// What the failsafe has come to, which has started the engine and asked for the units: the containers are started, and
-/// what is back is struck off the list. Needs no configuration.
+/// What the failsafe has come to, which has started the engine and asked for the units: the containers are started, the
+/// units asked for that were found after the failsafe was armed, and what is back is struck off the list. Needs no
+/// configuration.
 pub async fn behind_the_failsafe(list: &Path, limit: Duration) -> Result<BroughtBack> {
     let mut back = BroughtBack::default();
     let Some(kept) = Kept::read(list)? else { return Ok(back) };
-    start_containers(&kept.socket, &kept.found, limit, &mut back).await;
+    let containers = start_containers(&kept.socket, &kept.found, limit, &mut back).await;
     let systemd = Systemd::connect().await?;
-    let mut owed = AsFound { engine: kept.found.engine.clone(), ..AsFound::default() };
+    let mut owed = AsFound { dependents: Vec::new(), containers, ..kept.found.clone() };
     for unit in &kept.found.dependents {
-        if !systemd.state(unit).await?.is_on() {
-            owed.dependents.push(unit.clone());
+        if systemd.state(unit).await.is_ok_and(|state| state.is_on()) {
+            continue;
+        }
+        owed.dependents.push(unit.clone());
+        systemd.reset_failed(unit).await;
+        if let Err(error) = systemd.ask_to_start(unit).await {
+            back.attention.push(format!("{error:#}"));
         }
     }
-    let running = containers::running_ids(&kept.socket).await?;
-    owed.containers = kept.found.containers.into_iter().filter(|container| !running.contains(&container.id)).collect();
-    Kept::reduce(list, |_| owed.clone());
+    Kept::reduce(list, &kept.socket, owed)?;
     Ok(back)
 }
 
 /// Again and again until all run or `limit` is over: one may need another, or a network of a swarm that is not up yet.
-async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back: &mut BroughtBack) {
+/// Answers with those that are not back, and are there still.
+async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back: &mut BroughtBack) -> Vec<Container> {
     let begun = Instant::now();
     let mut waiting: Vec<&Container> = found.containers.iter().collect();
     let mut refused: BTreeMap<&str, String> = BTreeMap::new();
@@ -178,9 +227,9 @@ async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back:
             if asked.contains(&container.id) || container.restart != "no" && begun.elapsed() < BY_ITSELF {
                 continue;
             }
-            match start(socket, container).await {
-                Ok(Started::Gone) => gone.push(container.id.clone()),
-                Ok(Started::Asked) => {
+            match containers::start(socket, &container.id).await {
+                Ok(false) => gone.push(container.id.clone()),
+                Ok(true) => {
                     asked.insert(container.id.clone());
                     back.notes.push(format!(
                         "the container {} did not come back with the engine, and was started again",
@@ -208,20 +257,9 @@ async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back:
         let why = refused.get(container.id.as_str()).map_or("it does not stay up", String::as_str);
         format!("the container {} ran before the engine was stopped, and does not now: {why}", container.name)
     }));
+    let owed = waiting.into_iter().cloned().collect();
     pause_again(socket, found, back).await;
-}
-
-enum Started {
-    Asked,
-    Gone,
-}
-
-async fn start(socket: &Path, container: &Container) -> Result<Started> {
-    if containers::inspect(socket, &container.id).await?.is_none() {
-        return Ok(Started::Gone);
-    }
-    containers::start(socket, &container.id).await?;
-    Ok(Started::Asked)
+    owed
 }
 
 async fn pause_again(socket: &Path, found: &AsFound, back: &mut BroughtBack) {
@@ -237,6 +275,29 @@ async fn pause_again(socket: &Path, found: &AsFound, back: &mut BroughtBack) {
         if let Err(error) = pause.await {
             back.attention
                 .push(format!("the container {} was paused before, and is not now: {error:#}", container.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::containers::tests::{moody, named};
+
+    #[tokio::test]
+    async fn what_is_not_back_is_told_and_owed_and_what_is_gone_is_told_alone() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let socket = dir.path().join("socket");
+        moody(&socket);
+        // One runs, one is gone, one lacks its network.
+        let containers = vec![named("well"), named("gone"), named("far")];
+        let (found, mut back) = (AsFound { containers, ..AsFound::default() }, BroughtBack::default());
+        let owed = start_containers(&socket, &found, Duration::from_secs(1), &mut back).await;
+        assert_eq!(owed, [named("far")]);
+        assert_eq!((back.notes.len(), back.attention.len()), (0, 2), "{back:?}");
+        let said = back.attention.join("; ");
+        for part in ["container gone is gone", "container far ran before", "network far not found"] {
+            assert!(said.contains(part), "`{part}`: {said}");
         }
     }
 }

@@ -2,10 +2,15 @@
 //!
 //! Read as raw JSON: a field that is not understood costs that field, and never ends a backup.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use hyper::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,8 +24,17 @@ const DEFAULT_STOP: u64 = 10;
 /// A thousand containers with long labels are a few megabytes.
 const ANSWER_LIMIT: usize = 64 << 20;
 
-/// For one call about one container.
-const CALL_LIMIT: Duration = Duration::from_secs(60);
+/// For one answer about one container, or for the list. An engine answers from memory, unless the container is stuck.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// For a start, which may pull up a network of the swarm.
+const CHANGE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Containers that are looked at side by side, so that one that is stuck does not hold up the others.
+const AT_ONCE: usize = 8;
+
+/// What stands for the restart policy of a container that could not be looked at.
+pub const UNKNOWN_POLICY: &str = "unknown";
 
 /// What the engine itself writes on the containers of a swarm's tasks.
 const TASK_LABELS: [&str; 2] = ["com.docker.swarm.task", "com.docker.swarm.service.id"];
@@ -53,35 +67,78 @@ impl Container {
     }
 }
 
-/// All that run, tasks of a swarm among them; in the order in which they were made.
-pub async fn running(socket: &Path) -> Result<Vec<Container>> {
-    let mut found = Vec::new();
-    let mut listed = list(socket).await?;
+/// What was seen of those that run.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// Tasks of a swarm among them; in the order in which they were made.
+    pub containers: Vec<Container>,
+    /// One sentence for each that could not be looked at; it is among the containers, as far as the list tells of it.
+    pub unseen: Vec<String>,
+}
+
+/// All that run. Those that are `known` are not asked again, and all of it ends in `limit`. Only a list that cannot be had
+/// is an error: one container that is stuck tells nothing of the others.
+pub async fn look(socket: &Path, known: &[Container], limit: Duration) -> Result<Looked> {
+    let until = Instant::now() + limit;
+    let mut listed = list(socket, limit.min(CALL_LIMIT)).await?;
     // The engine lists the newest first.
     listed.reverse();
-    for id in listed {
-        if let Some(container) = inspect(socket, &id).await? {
-            found.push(parse(&id, &container));
+    let looks: Vec<_> = listed.iter().map(|entry| look_at(socket, entry, known, until)).collect();
+    let seen: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    let mut looked = Looked::default();
+    for (container, unseen) in seen {
+        looked.containers.extend(container);
+        looked.unseen.extend(unseen);
+    }
+    Ok(looked)
+}
+
+/// Nothing at all is one that is gone.
+async fn look_at(
+    socket: &Path,
+    entry: &Value,
+    known: &[Container],
+    until: Instant,
+) -> (Option<Container>, Option<String>) {
+    let Some(id) = entry["Id"].as_str() else {
+        return (None, Some("the engine lists a container without an id, which was not looked at".to_owned()));
+    };
+    let paused = entry["State"] == "paused";
+    if let Some(known) = known.iter().find(|it| it.id == id) {
+        return (Some(Container { paused, ..known.clone() }), None);
+    }
+    let limit = until.saturating_duration_since(Instant::now()).min(CALL_LIMIT);
+    match get(socket, &format!("/containers/{id}/json"), limit).await {
+        Ok(Some(seen)) => (Some(parse(id, &seen)), None),
+        Ok(None) => (None, None),
+        Err(error) => {
+            let container = listed_only(id, entry);
+            let told = format!(
+                "the container {} was not looked at, so neither its stop timeout nor its restart policy is known: {error:#}",
+                container.label()
+            );
+            (Some(container), Some(told))
         }
     }
-    Ok(found)
 }
 
 /// The ids of those that run now.
 pub async fn running_ids(socket: &Path) -> Result<BTreeSet<String>> {
-    Ok(list(socket).await?.into_iter().collect())
+    let listed = list(socket, CALL_LIMIT).await?;
+    Ok(listed.iter().filter_map(|entry| entry["Id"].as_str().map(str::to_owned)).collect())
 }
 
-async fn list(socket: &Path) -> Result<Vec<String>> {
-    let answer = get(socket, "/containers/json").await.context("failed to list the containers that run")?;
-    let listed = answer.as_ref().and_then(Value::as_array).context("the engine's list of containers is no list")?;
-    let ids = listed.iter().map(|container| container["Id"].as_str().map(str::to_owned));
-    ids.collect::<Option<_>>().context("the engine lists a container without an id")
+async fn list(socket: &Path, limit: Duration) -> Result<Vec<Value>> {
+    let answer = get(socket, "/containers/json", limit).await.context("failed to list the containers that run")?;
+    match answer {
+        Some(Value::Array(listed)) => Ok(listed),
+        _ => bail!("the engine's list of containers is no list"),
+    }
 }
 
 /// `None` if it is gone.
 pub async fn inspect(socket: &Path, id: &str) -> Result<Option<Value>> {
-    get(socket, &format!("/containers/{id}/json"))
+    get(socket, &format!("/containers/{id}/json"), CALL_LIMIT)
         .await
         .with_context(|| format!("failed to look at the container {id}"))
 }
@@ -98,33 +155,40 @@ pub fn started_at(container: &Value) -> Option<Timestamp> {
 
 /// The names of those that run now, without the slash that the engine writes before them.
 pub async fn running_names(socket: &Path) -> Result<BTreeSet<String>> {
-    let answer = get(socket, "/containers/json").await.context("failed to list the containers that run")?;
-    let listed = answer.as_ref().and_then(Value::as_array).context("the engine's list of containers is no list")?;
+    let listed = list(socket, CALL_LIMIT).await?;
     let names = listed.iter().filter_map(|container| container["Names"].as_array()).flatten().filter_map(Value::as_str);
     Ok(names.map(|name| name.trim_start_matches('/').to_owned()).collect())
 }
 
-/// `docker start`; that it runs already is no error.
-pub async fn start(socket: &Path, id: &str) -> Result<()> {
+/// `docker start`; that it runs already is no error. False if there is no such container.
+pub async fn start(socket: &Path, id: &str) -> Result<bool> {
     post(socket, id, "start").await
 }
 
 /// `docker pause`.
 pub async fn pause(socket: &Path, id: &str) -> Result<()> {
-    post(socket, id, "pause").await
+    post(socket, id, "pause").await.map(drop)
 }
 
-async fn post(socket: &Path, id: &str, verb: &str) -> Result<()> {
+async fn post(socket: &Path, id: &str, verb: &str) -> Result<bool> {
     let path = format!("/containers/{id}/{verb}");
-    let (status, body) = limited(ask(socket, Method::POST, &path, Bytes::new(), ANSWER_LIMIT)).await?;
+    let call = ask(socket, Method::POST, &path, Bytes::new(), ANSWER_LIMIT);
+    let (status, body) = limited(call, CHANGE_LIMIT).await?;
     match status {
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::OK => Ok(()),
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::OK => Ok(true),
+        StatusCode::NOT_FOUND if is_of_container(&body, id) => Ok(false),
         status => bail!("the engine answered {status}: {}", String::from_utf8_lossy(&body).trim()),
     }
 }
 
-async fn get(socket: &Path, path: &str) -> Result<Option<Value>> {
-    let (status, body) = limited(ask(socket, Method::GET, path, Bytes::new(), ANSWER_LIMIT)).await?;
+/// A start is answered with 404 as well where something else is missing: a network, a device.
+fn is_of_container(body: &[u8], id: &str) -> bool {
+    let said = String::from_utf8_lossy(body).to_ascii_lowercase();
+    said.contains("no such container") && said.contains(&id.to_ascii_lowercase())
+}
+
+async fn get(socket: &Path, path: &str, limit: Duration) -> Result<Option<Value>> {
+    let (status, body) = limited(ask(socket, Method::GET, path, Bytes::new(), ANSWER_LIMIT), limit).await?;
     match status {
         StatusCode::OK => Ok(Some(serde_json::from_slice(&body)?)),
         StatusCode::NOT_FOUND => Ok(None),
@@ -132,9 +196,20 @@ async fn get(socket: &Path, path: &str) -> Result<Option<Value>> {
     }
 }
 
-async fn limited<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    let answer = tokio::time::timeout(CALL_LIMIT, call).await;
-    answer.with_context(|| format!("the engine did not answer within {} s", CALL_LIMIT.as_secs()))?
+async fn limited<T>(call: impl Future<Output = Result<T>>, limit: Duration) -> Result<T> {
+    let answer = tokio::time::timeout(limit, call).await;
+    answer.with_context(|| format!("the engine did not answer within {} s", limit.as_secs()))?
+}
+
+/// What the list tells: a name, labels and whether it is paused.
+fn listed_only(id: &str, entry: &Value) -> Container {
+    let alike = serde_json::json!({
+        "Name": entry["Names"][0],
+        "Config": { "Labels": entry["Labels"] },
+        "HostConfig": { "RestartPolicy": { "Name": UNKNOWN_POLICY } },
+        "State": { "Paused": entry["State"] == "paused" },
+    });
+    parse(id, &alike)
 }
 
 fn parse(id: &str, container: &Value) -> Container {
@@ -166,6 +241,79 @@ pub(crate) mod tests {
 
     pub fn named(name: &str) -> Container {
         parse(name, &json!({ "Name": format!("/{name}") }))
+    }
+
+    /// An engine that answers 500 about one container, never about another, and well about the third.
+    pub fn moody(socket: &Path) {
+        use tokio::{
+            io::{AsyncReadExt, AsyncWriteExt},
+            net::UnixListener,
+        };
+        let listener = UnixListener::bind(socket).expect("binds");
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut request = vec![0; 1024];
+                    let length = client.read(&mut request).await.expect("reads");
+                    let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                    let labels = json!({ "com.docker.swarm.task": "" });
+                    let (status, body) = match request.split(' ').nth(1).expect("has a path") {
+                        "/containers/json" => (
+                            200,
+                            json!([
+                                { "Id": "well", "Names": ["/web"], "State": "running" },
+                                { "Id": "broken", "Names": ["/db"], "State": "paused" },
+                                { "Id": "stuck", "Names": ["/job"], "State": "running", "Labels": labels },
+                                { "Names": ["/odd"] },
+                            ]),
+                        ),
+                        "/containers/well/json" => (200, json!({ "Name": "/web", "Config": { "StopTimeout": 30 } })),
+                        "/containers/gone/start" => (404, json!({ "message": "No such container: gone" })),
+                        "/containers/far/start" => (404, json!({ "message": "network far not found" })),
+                        "/containers/stuck/json" => std::future::pending().await,
+                        _ => (500, json!({ "message": "disk on fire" })),
+                    };
+                    let body = body.to_string();
+                    let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
+                    client.write_all((head + &body).as_bytes()).await.expect("writes");
+                });
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn a_container_that_is_stuck_or_broken_is_named_and_ends_nothing() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let socket = dir.path().join("socket");
+        moody(&socket);
+        let begun = Instant::now();
+        let looked = look(&socket, &[], Duration::from_millis(300)).await.expect("lists");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        let ids: Vec<_> = looked.containers.iter().map(|it| (it.id.as_str(), it.restart.as_str(), it.paused)).collect();
+        assert_eq!(ids, [("stuck", UNKNOWN_POLICY, false), ("broken", UNKNOWN_POLICY, true), ("well", "no", false)]);
+        assert!(looked.containers[0].task.is_some(), "the list tells that");
+        let said = looked.unseen.join("; ");
+        for part in
+            ["without an id", "container job (a task", "did not answer within", "container db was not", "disk on"]
+        {
+            assert!(said.contains(part), "`{part}`: {said}");
+        }
+        // Those that are known are not asked again, and paused is what the list says.
+        let known: Vec<_> = looked.containers.iter().map(|it| Container { paused: false, ..it.clone() }).collect();
+        let again = look(&socket, &known, Duration::from_millis(300)).await.expect("lists");
+        assert_eq!((again.containers, again.unseen.len()), (looked.containers, 1), "the one without an id");
+    }
+
+    #[tokio::test]
+    async fn a_container_that_is_gone_is_told_from_one_that_lacks_something() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let socket = dir.path().join("socket");
+        moody(&socket);
+        assert!(!start(&socket, "gone").await.expect("is answered"));
+        for id in ["far", "broken"] {
+            start(&socket, id).await.expect_err("is no start");
+        }
+        look(&dir.path().join("nobody"), &[], CALL_LIMIT).await.expect_err("there is no list");
     }
 
     #[test]

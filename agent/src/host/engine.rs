@@ -19,6 +19,7 @@ use bollard::{
 use serde_json::Value;
 
 use super::{
+    list_call,
     listing::{self, Answers},
     raw_call::get,
     view::{ManagerView, Node},
@@ -129,12 +130,15 @@ impl Engine {
     async fn listing(&self) -> Result<(Answers, Vec<(&'static str, anyhow::Error)>)> {
         let required = async |what, path| get(&self.socket, path).await.with_context(|| failed_to_list(what));
         let mut failed = Vec::new();
-        let mut tried = async |what, path| match get(&self.socket, path).await {
-            Ok(answer) => answer,
-            Err(error) => {
+        let mut tried = async |what, path| {
+            let answer = match what {
+                "configs" => list_call::list(&self.socket, path, listing::without_content).await,
+                _ => get(&self.socket, path).await,
+            };
+            answer.unwrap_or_else(|error| {
                 failed.push((what, error));
                 Value::Null
-            }
+            })
         };
         let answers = Answers {
             swarm: required("settings", "/swarm").await?,

@@ -7,15 +7,24 @@
 use std::{
     fs, io,
     io::{IoSliceMut, Write},
-    os::{fd::AsRawFd, unix::net::UnixStream},
-    path::{Path, PathBuf},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use nix::{
     cmsg_space,
-    sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt},
+    sys::{
+        socket::{
+            AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, connect,
+            recvmsg, setsockopt, socket, sockopt,
+        },
+        time::{TimeVal, TimeValLike},
+    },
 };
 
 /// For an engine that is busy starting containers.
@@ -40,7 +49,8 @@ impl EngineProcess {
     /// Asks on the socket. A call on a socket that is activated starts the engine behind it.
     pub async fn answering(socket: &Path) -> Result<Self> {
         let path = socket.to_owned();
-        let asked = tokio::task::spawn_blocking(move || ask(path)).await.context("the question ended unexpectedly")?;
+        let asked =
+            tokio::task::spawn_blocking(move || ask(&path, LIMIT)).await.context("the question ended unexpectedly")?;
         let pid = asked.with_context(|| format!("failed to find out who answers on {}", socket.display()))?;
         Self::of(pid)
     }
@@ -56,10 +66,22 @@ impl EngineProcess {
     }
 }
 
-fn ask(socket: PathBuf) -> Result<u32> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.set_write_timeout(Some(LIMIT))?;
+/// A connection waits as well, where nobody takes those that wait already: the limit of writing counts for that too, if it
+/// is set before (socket(7), `SO_SNDTIMEO`).
+fn dial(path: &Path, limit: Duration) -> Result<UnixStream> {
+    let end: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let limit = TimeVal::milliseconds(i64::try_from(limit.as_millis())?);
+    setsockopt(&end, sockopt::SendTimeout, &limit)?;
+    setsockopt(&end, sockopt::ReceiveTimeout, &limit)?;
+    connect(end.as_raw_fd(), &UnixAddr::new(path)?).map_err(|errno| match errno {
+        nix::errno::Errno::EAGAIN => anyhow::anyhow!("nobody takes the connection"),
+        errno => errno.into(),
+    })?;
+    Ok(end.into())
+}
+
+fn ask(socket: &Path, limit: Duration) -> Result<u32> {
+    let mut stream = dial(socket, limit)?;
     setsockopt(&stream, sockopt::PassCred, &true)?;
     stream.write_all(PING)?;
     let mut answer = [0; 16];
@@ -145,6 +167,22 @@ mod tests {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let error = EngineProcess::answering(&dir.path().join("none")).await.expect_err("nobody answers");
         assert!(error.to_string().contains("none"), "{error}");
+    }
+
+    #[test]
+    fn a_socket_that_nobody_serves_is_not_waited_for_without_end() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let path = dir.path().join("socket");
+        let end = socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None).expect("makes");
+        nix::sys::socket::bind(end.as_raw_fd(), &UnixAddr::new(&path).expect("a name")).expect("binds");
+        nix::sys::socket::listen(&end, nix::sys::socket::Backlog::new(1).expect("is small")).expect("listens");
+        let limit = Duration::from_millis(50);
+        // The first ones wait to be taken; then there is no room to wait.
+        let waiting: Vec<_> = (0..2).map(|_| dial(&path, limit).expect("waits in line")).collect();
+        let begun = std::time::Instant::now();
+        let error = ask(&path, limit).expect_err("there is no room");
+        assert!(error.to_string().contains("nobody takes"), "{error:#}");
+        assert!(begun.elapsed() < Duration::from_secs(10) && waiting.len() == 2);
     }
 
     #[test]

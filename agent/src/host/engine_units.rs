@@ -3,10 +3,11 @@
 //! Sockets and service are changed in one go: with the service alone, any client that connects to
 //! `docker.sock` starts a stopped engine again (moby/moby#37468).
 
+mod identity;
+
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     as_found::{AsFound, Kept, dependents},
-    containers,
+    containers::{self, Container},
     engine_process::EngineProcess,
     failsafe::Rescue,
     systemd::{Systemd, UnitState, Verb},
@@ -23,11 +24,18 @@ use crate::{
     config::{Config, EngineConfig},
     fault::Fault,
 };
+use identity::require_same;
 
 const START_ATTEMPTS: u32 = 3;
 const START_PAUSE: Duration = Duration::from_secs(1);
 
-/// The units, how long systemd may take to change them, and what ran when they were first looked at.
+/// For all looks at containers together, however many of them are stuck.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
+
+/// The same right before a stop, for which the clock runs already; there only those that are new are looked at.
+const LAST_LOOK_LIMIT: Duration = Duration::from_secs(5);
+
+/// The units, how long systemd may take to change them, and what was last seen to run.
 #[derive(Debug, Clone)]
 pub struct EngineControl {
     systemd: Systemd,
@@ -35,18 +43,28 @@ pub struct EngineControl {
     /// Where clients find the engine, and what answers there.
     socket: PathBuf,
     process: Option<EngineProcess>,
-    found: Arc<AsFound>,
-    /// Dependents that were started here since the last stop.
-    started: Arc<Mutex<BTreeSet<String>>>,
+    /// The units that are stopped and started, sockets first.
+    engine: Arc<Vec<String>>,
+    seen: Arc<Mutex<Seen>>,
     /// Where what was found lies while the engine is away.
     kept: PathBuf,
     stop_limit: Duration,
     start_limit: Duration,
 }
 
+/// What is known of what runs because the engine runs.
+#[derive(Debug, Default)]
+struct Seen {
+    found: AsFound,
+    /// Those that were looked at, tasks of a swarm among them.
+    looked_at: Vec<Container>,
+    /// The engine was asked to stop: what was found before is owed.
+    stopped: bool,
+}
+
 impl EngineControl {
-    /// Looks at the units and at what hangs on them. An engine that is no systemd service, or another one than is
-    /// configured, is refused.
+    /// Looks at the units and at what hangs on them, and at no container. An engine that is no systemd service, or another
+    /// one than is configured, is refused.
     pub async fn connect(config: &Config) -> Result<Self> {
         let systemd = Systemd::connect().await?;
         let units = &config.engine;
@@ -55,32 +73,60 @@ impl EngineControl {
         if let Ok(process) = &answering {
             require_same(&systemd, units, &service, process).await?;
         }
-        if service.load != "loaded" {
-            return Err(Fault::failed(format!("systemd knows no unit {} (it is {})", units.service, service.load))
+        let earlier = Kept::read_or_warn(&Kept::path(&config.state_dir)).map(|kept| kept.found);
+        let engine = engine_units(&systemd, units, &service, earlier.as_ref()).await?;
+        Self::of(config, systemd, units.service.clone(), engine, earlier.unwrap_or_default(), answering.ok()).await
+    }
+
+    /// The same by the names of the units alone, for who starts what an earlier run stopped: nothing is asked of an engine,
+    /// which may be frozen, away or another one.
+    pub(super) async fn by_name(config: &Config, systemd: &Systemd) -> Result<Self> {
+        let units = &config.engine;
+        let earlier = Kept::read_or_warn(&Kept::path(&config.state_dir)).map(|kept| kept.found);
+        // As they were when they were stopped, whatever is configured since.
+        let service = earlier.iter().flat_map(|found| &found.engine).rfind(|unit| unit.ends_with(".service"));
+        let service = service.unwrap_or(&units.service).clone();
+        let state = systemd.state(&service).await?;
+        let units = EngineConfig { service: service.clone(), ..units.clone() };
+        let engine = engine_units(systemd, &units, &state, earlier.as_ref()).await?;
+        Self::of(config, systemd.clone(), service, engine, earlier.unwrap_or_default(), None).await
+    }
+
+    async fn of(
+        config: &Config,
+        systemd: Systemd,
+        service: String,
+        engine: Vec<String>,
+        earlier: AsFound,
+        process: Option<EngineProcess>,
+    ) -> Result<Self> {
+        let units = &config.engine;
+        let load = systemd.state(&service).await?.load;
+        if load != "loaded" {
+            return Err(Fault::failed(format!("systemd knows no unit {service} (it is {load})"))
                 .advice("name the engine's unit with `engine.service` in the configuration")
                 .into());
         }
-        let kept = Kept::path(&config.state_dir);
-        let mut found = look(&systemd, units, &service, answering.is_ok()).await?;
-        if let Some(earlier) = Kept::read(&kept)? {
-            found.join(&earlier.found);
-        }
-        Ok(Self {
+        let control = Self {
             systemd,
-            service: units.service.clone(),
+            service,
             socket: units.socket.clone(),
-            process: answering.ok(),
-            found: Arc::new(found),
-            started: Arc::default(),
-            kept,
+            process,
+            engine: Arc::new(engine),
+            seen: Arc::default(),
+            kept: Kept::path(&config.state_dir),
             stop_limit: Duration::from_secs(units.stop_timeout),
             start_limit: Duration::from_secs(units.start_timeout),
-        })
+        };
+        let mut found = control.look_at_units().await?;
+        found.join(&earlier);
+        control.seen().found = found;
+        Ok(control)
     }
 
     /// The names of the engine's units, in the order in which they are changed.
     pub fn units(&self) -> Vec<&str> {
-        self.found.engine.iter().map(String::as_str).collect()
+        self.engine.iter().map(String::as_str).collect()
     }
 
     pub fn service(&self) -> &str {
@@ -95,14 +141,100 @@ impl EngineControl {
         &self.socket
     }
 
-    /// What runs because the engine runs.
-    pub fn found(&self) -> &AsFound {
-        &self.found
+    /// What runs because the engine runs, as it was last seen.
+    pub fn found(&self) -> AsFound {
+        self.seen().found.clone()
     }
 
     /// The same engine, with another list of what is to run.
     pub(super) fn owing(self, found: AsFound) -> Self {
-        Self { found: Arc::new(found), ..self }
+        self.seen().found = found;
+        self
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the containers that run now, and answers with all of them, tasks of a swarm too. What could not be looked at
+    /// is told in [`AsFound::unseen`].
+    pub async fn look_at_containers(&self) -> Result<Vec<Container>> {
+        let looked = containers::look(&self.socket, &[], LOOK_LIMIT).await?;
+        let now = AsFound { containers: not_tasks(&looked.containers), unseen: looked.unseen, ..AsFound::default() };
+        let mut seen = self.seen();
+        seen.found.join(&now);
+        seen.looked_at.clone_from(&looked.containers);
+        Ok(looked.containers)
+    }
+
+    /// For who goes on without a look.
+    pub(super) fn note_unseen(&self, told: String) {
+        self.seen().found.join(&AsFound { unseen: vec![told], ..AsFound::default() });
+    }
+
+    /// Those that are active, of the engine's own units and of what a stop of them stops.
+    async fn look_at_units(&self) -> Result<AsFound> {
+        let mut active = Vec::new();
+        for unit in self.engine.iter() {
+            if self.systemd.state(unit).await?.is_on() {
+                active.push(unit.clone());
+            }
+        }
+        let dependents = dependents(&self.systemd, &self.engine).await?;
+        Ok(AsFound { engine: active, dependents, ..AsFound::default() })
+    }
+
+    /// Right before a stop, since time has passed since the first look: what runs by now, with what is still owed.
+    async fn look_again(&self, is_on: bool) -> Result<AsFound> {
+        let mut found = self.look_at_units().await?;
+        let (known, before) = {
+            let seen = self.seen();
+            (seen.looked_at.clone(), seen.found.clone())
+        };
+        found.unseen.clone_from(&before.unseen);
+        let looked = match is_on {
+            // A question on a socket that is activated starts the engine behind it.
+            false => Ok(containers::Looked::default()),
+            true => containers::look(&self.socket, &known, LAST_LOOK_LIMIT).await,
+        };
+        match looked {
+            Ok(looked) => {
+                let now =
+                    AsFound { containers: not_tasks(&looked.containers), unseen: looked.unseen, ..AsFound::default() };
+                found.join(&now);
+            }
+            Err(error) => {
+                found.containers = before.containers;
+                found
+                    .unseen
+                    .push(format!("what was started right before the engine was stopped is not known: {error:#}"));
+            }
+        }
+        if let Some(earlier) = Kept::read_or_warn(&self.kept) {
+            found.join(&earlier.found);
+        }
+        Ok(found)
+    }
+
+    /// Writes down what runs. Nothing is stopped that is not written down; but on the way back, when the engine was away
+    /// already, neither a disk nor a question must be in its way.
+    async fn write_down(&self, is_on: bool) -> Result<()> {
+        let write = async {
+            let found = self.look_again(is_on).await?;
+            self.seen().found = found.clone();
+            self.require_survivable().await?;
+            Kept::new(&self.socket, found)?.write(&self.kept)
+        };
+        let written = write.await;
+        let had_stopped = std::mem::replace(&mut self.seen().stopped, written.is_ok());
+        match written {
+            Err(error) if had_stopped => {
+                self.seen().stopped = true;
+                tracing::error!("{error:#}; going on without it");
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     pub(super) fn kept(&self) -> &Path {
@@ -118,6 +250,11 @@ impl EngineControl {
         self.stop_limit
     }
 
+    /// The engine was asked to stop, or is about to be: all before that has been done.
+    pub fn was_stopped(&self) -> bool {
+        self.seen().stopped
+    }
+
     /// The process that answered on the socket; it was the unit's.
     pub fn process(&self) -> Option<&EngineProcess> {
         self.process.as_ref()
@@ -126,9 +263,9 @@ impl EngineControl {
     /// What brings all of it back without this process.
     pub fn rescue(&self) -> Rescue {
         Rescue::Start {
-            engine: self.found.engine.clone(),
-            dependents: self.found.dependents.clone(),
-            list: (!self.found.is_empty()).then(|| self.kept.clone()),
+            engine: self.engine.to_vec(),
+            dependents: self.found().dependents,
+            list: Some(self.kept.clone()),
         }
     }
 
@@ -139,7 +276,7 @@ impl EngineControl {
     /// Refuses a stop that would end the run that asks for it.
     pub async fn require_survivable(&self) -> Result<()> {
         let Some(own) = self.systemd.unit_of(std::process::id()).await else { return Ok(()) };
-        if !self.found.dependents.contains(&own) {
+        if !self.found().dependents.contains(&own) {
             return Ok(());
         }
         Err(Fault::refused(format!(
@@ -172,20 +309,16 @@ impl EngineControl {
     /// What runs is on disk before. The process that was the engine is seen to end: a unit that is inactive says
     /// nothing of an engine that runs elsewhere.
     pub async fn stop_within(&self, limit: Duration) -> Result<UnitState> {
-        self.require_survivable().await?;
-        if !self.found.is_empty() {
-            Kept::new(&self.socket, self.found.as_ref().clone())?.write(&self.kept)?;
-        }
+        let begun = Instant::now();
         let before = self.state().await?;
+        self.write_down(before.is_on()).await?;
         let process = match (self.process, before.main_pid) {
             (Some(process), _) if !process.has_ended()? => Some(process),
             (_, 0) => None,
             (_, pid) => Some(EngineProcess::of(pid)?),
         };
-        if let Ok(mut started) = self.started.lock() {
-            started.clear();
-        }
-        self.run(Verb::Stop, limit.min(self.stop_limit)).await.context("failed to stop the engine")?;
+        let left = limit.min(self.stop_limit).saturating_sub(begun.elapsed());
+        self.run(Verb::Stop, &self.units(), left).await.context("failed to stop the engine")?;
         let state = self.state().await?;
         if !state.is_stopped() {
             bail!("{} was stopped but is {} with main process {}", self.service, state.active, state.main_pid);
@@ -196,15 +329,14 @@ impl EngineControl {
         Ok(state)
     }
 
-    /// Starts the engine, whatever failed before, and waits until systemd calls it active; then what hung on it.
+    /// Starts the engine, whatever failed before, and waits until systemd calls it active; then asks for what hung on it,
+    /// and does not wait for that: some of it may wait for more than the engine, for a key that unlocks its swarm say.
     ///
     /// A start that fails is tried again: what an engine that was killed has left may stop its successor once (seen on
     /// 20.10 after a stop that ended in SIGKILL), and not every unit has `Restart=`.
     pub async fn start(&self) -> Result<()> {
         self.start_engine().await?;
-        for complaint in self.start_dependents().await {
-            tracing::warn!("{complaint}");
-        }
+        self.ask_for_dependents().await;
         Ok(())
     }
 
@@ -214,48 +346,69 @@ impl EngineControl {
         for left in (0..START_ATTEMPTS).rev() {
             self.systemd.reset_failed(&self.service).await;
             let limit = self.start_limit.saturating_sub(begun.elapsed());
-            match self.run(Verb::Start, limit).await {
+            let is_on = self.state().await.is_ok_and(|state| state.is_on());
+            let error = match self.run(Verb::Start, &to_start(&self.units(), &self.service, is_on), limit).await {
                 Ok(()) => return Ok(()),
-                Err(error) if left > 0 && begun.elapsed() + START_PAUSE < self.start_limit => {
-                    tracing::warn!("{} did not start and is asked again: {error:#}", self.service);
-                    tokio::time::sleep(START_PAUSE).await;
-                }
-                Err(error) => return Err(self.did_not_start(error)),
+                Err(error) => error,
+            };
+            if self.state().await.is_ok_and(|state| state.is_active()) {
+                tracing::warn!("{} is back, but not all that belongs to it: {error:#}", self.service);
+                return Ok(());
             }
+            if left == 0 || begun.elapsed() + START_PAUSE >= self.start_limit {
+                return Err(self.did_not_start(error));
+            }
+            tracing::warn!("{} did not start and is asked again: {error:#}", self.service);
+            tokio::time::sleep(START_PAUSE).await;
         }
         unreachable!("the last attempt returns")
     }
 
-    /// Those that ran before and do not now, nearest to the engine first. Answers with what does not start. One that has
-    /// ended by itself after it was started here is left so.
-    pub(super) async fn start_dependents(&self) -> Vec<String> {
-        let (begun, mut complaints, mut missing) = (Instant::now(), Vec::new(), Vec::new());
-        for unit in &self.found.dependents {
-            let limit = self.start_limit.saturating_sub(begun.elapsed()).max(START_PAUSE);
-            if let Err(error) = self.start_dependent(unit, limit).await {
-                missing.push(unit.clone());
-                complaints
-                    .push(format!("{unit} ran before the engine was stopped, and does not start again: {error:#}"));
+    /// Asks for those that ran before and do not now, nearest to the engine first. Whether they start is found out by
+    /// [`EngineControl::start_dependents`].
+    pub async fn ask_for_dependents(&self) {
+        for unit in &self.found().dependents {
+            let ask = async {
+                if !self.is_missing(unit).await? {
+                    return Ok(());
+                }
+                self.systemd.reset_failed(unit).await;
+                self.systemd.ask_to_start(unit).await
+            };
+            if let Err(error) = ask.await {
+                tracing::warn!("{error:#}");
             }
         }
-        if !self.found.dependents.is_empty() {
-            Kept::reduce(&self.kept, |found| AsFound { dependents: missing.clone(), ..found.clone() });
-        }
-        complaints
     }
 
-    async fn start_dependent(&self, unit: &str, limit: Duration) -> Result<()> {
+    /// Starts those that ran before and do not now, and waits for it. Answers with those that do not start, each with why.
+    pub(super) async fn start_dependents(&self) -> Vec<(String, String)> {
+        let (begun, mut missing) = (Instant::now(), Vec::new());
+        for unit in self.found().dependents {
+            let limit = self.start_limit.saturating_sub(begun.elapsed()).max(START_PAUSE);
+            let start = async {
+                if !self.is_missing(&unit).await? {
+                    return Ok(());
+                }
+                self.systemd.reset_failed(&unit).await;
+                self.systemd.run_jobs(&[(Verb::Start, &unit)], limit).await
+            };
+            if let Err(error) = start.await {
+                let why = format!("{unit} ran before the engine was stopped, and does not start again: {error:#}");
+                missing.push((unit, why));
+            }
+        }
+        missing
+    }
+
+    /// It is off, and did not run to its end since the engine was started: a job is not done twice.
+    pub(super) async fn is_missing(&self, unit: &str) -> Result<bool> {
         let state = self.systemd.state(unit).await?;
-        let was_started = self.started.lock().is_ok_and(|started| started.contains(unit));
-        if state.is_on() || (was_started && state.active == "inactive") {
-            return Ok(());
+        if state.is_on() || state.active != "inactive" {
+            return Ok(!state.is_on());
         }
-        self.systemd.reset_failed(unit).await;
-        self.systemd.run_jobs(&[(Verb::Start, unit)], limit).await?;
-        if let Ok(mut started) = self.started.lock() {
-            started.insert(unit.to_owned());
-        }
-        Ok(())
+        let (own, engine) = (self.systemd.changes(unit).await?, self.systemd.changes(&self.service).await?);
+        Ok(!own.ran_since(&engine))
     }
 
     fn did_not_start(&self, cause: anyhow::Error) -> anyhow::Error {
@@ -268,23 +421,41 @@ impl EngineControl {
             .into()
     }
 
-    async fn run(&self, verb: Verb, limit: Duration) -> Result<()> {
-        let jobs: Vec<(Verb, &str)> = self.units().into_iter().map(|unit| (verb, unit)).collect();
+    async fn run(&self, verb: Verb, units: &[&str], limit: Duration) -> Result<()> {
+        let jobs: Vec<(Verb, &str)> = units.iter().map(|unit| (verb, *unit)).collect();
         self.systemd.run_jobs(&jobs, limit).await
     }
 }
 
-/// What is on now. A socket is the engine's only if it was active, or if nothing runs and it is enabled.
-async fn look(systemd: &Systemd, units: &EngineConfig, service: &UnitState, answers: bool) -> Result<AsFound> {
+fn not_tasks(containers: &[Container]) -> Vec<Container> {
+    containers.iter().filter(|it| it.task.is_none()).cloned().collect()
+}
+
+/// systemd refuses to start a socket beside the service that it would start, so beside one that runs there is nothing to do
+/// for them.
+fn to_start<'a>(units: &[&'a str], service: &'a str, is_on: bool) -> Vec<&'a str> {
+    if is_on { vec![service] } else { units.to_vec() }
+}
+
+/// What is stopped and started. A socket belongs to it only if it is active; where nothing runs, those belong to it that
+/// were when it was stopped, or, if nobody knows that, those that are enabled.
+async fn engine_units(
+    systemd: &Systemd,
+    units: &EngineConfig,
+    service: &UnitState,
+    earlier: Option<&AsFound>,
+) -> Result<Vec<String>> {
+    let known: Vec<String> = earlier.map(|found| found.engine.clone()).unwrap_or_default();
     let mut sockets = systemd.sockets_of(&units.service).await?;
     if !units.socket_unit.is_empty() && !sockets.contains(&units.socket_unit) {
         sockets.insert(0, units.socket_unit.clone());
     }
-    let mut engine = Vec::new();
-    for socket in sockets {
+    let mut engine: Vec<String> = known.iter().filter(|unit| unit.ends_with(".socket")).cloned().collect();
+    for socket in sockets.into_iter().filter(|socket| !known.contains(socket)) {
         let state = systemd.state(&socket).await?;
         let belongs = state.is_on()
-            || (service.is_stopped()
+            || (known.is_empty()
+                && service.is_stopped()
                 && state.load == "loaded"
                 && systemd.unit_file_state(&socket).await.is_ok_and(|state| state.starts_with("enabled")));
         if belongs {
@@ -292,52 +463,17 @@ async fn look(systemd: &Systemd, units: &EngineConfig, service: &UnitState, answ
         }
     }
     engine.push(units.service.clone());
-    let dependents = dependents(systemd, &engine).await?;
-    let containers = match answers {
-        true => containers::running(&units.socket).await?.into_iter().filter(|it| it.task.is_none()).collect(),
-        false => Vec::new(),
-    };
-    Ok(AsFound { engine, dependents, containers })
+    Ok(engine)
 }
 
-/// The process that answers must be the one that a stop of the unit ends.
-async fn require_same(
-    systemd: &Systemd,
-    units: &EngineConfig,
-    service: &UnitState,
-    process: &EngineProcess,
-) -> Result<()> {
-    if service.is_on() && service.main_pid == process.pid {
-        return Ok(());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_a_service_that_runs_no_socket_is_started() {
+        let units = ["docker.socket", "docker-tcp.socket", "docker.service"];
+        assert_eq!(to_start(&units, "docker.service", false), units);
+        assert_eq!(to_start(&units, "docker.service", true), ["docker.service"]);
     }
-    let runs_as = systemd.unit_of(process.pid).await;
-    // Behind a wrapper that waits for it.
-    let is_inside = runs_as.as_ref() == Some(&units.service) && service.is_on();
-    if is_inside && systemd.stopping(&units.service).await?.ends_all {
-        return Ok(());
-    }
-    let state = match service.load.as_str() {
-        "loaded" => service.active.as_str(),
-        load => load,
-    };
-    let said = format!("the engine that answers on {} is process {}", units.socket.display(), process.pid);
-    Err(match runs_as.filter(|unit| unit.ends_with(".service") && *unit != units.service) {
-        Some(unit) => {
-            let sockets = systemd.sockets_of(&unit).await.unwrap_or_default();
-            let socket = sockets.first().map(String::as_str).unwrap_or_default();
-            Fault::refused(format!(
-                "{said} of {unit}, and not {} (which is {state}); nothing was touched",
-                units.service
-            ))
-            .advice(format!("write `service = \"{unit}\"` and `socket_unit = \"{socket}\"` below `[engine]`"))
-            .advice("or name the socket of the engine that is meant with `engine.socket`")
-        }
-        None => Fault::refused(format!(
-            "{said}, which is not the main process of {} ({state}); nothing was touched",
-            units.service
-        ))
-        .advice("run the engine as a systemd service of its own, without a wrapper, and name it with `engine.service`")
-        .advice("or name the engine's own socket with `engine.socket`: a proxy in front of it cannot be told from it"),
-    }
-    .into())
 }

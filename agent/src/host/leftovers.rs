@@ -8,13 +8,20 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{absences::Absences, bring_back, engine_units::EngineControl, failsafe, systemd::Systemd};
+use super::{
+    absences::{Absences, InVain},
+    bring_back,
+    engine_units::EngineControl,
+    failsafe,
+    systemd::Systemd,
+};
 use crate::{
     config::{Config, Mode},
     whole_file,
@@ -46,7 +53,19 @@ pub struct Note {
     pub begun_at: Timestamp,
     pub mode: Mode,
     pub stage: Stage,
+    /// When it came to that.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     pub snapshot_dir: PathBuf,
+}
+
+/// What earlier runs left, in whole sentences; nothing if all ended well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// What was found, and put right.
+    pub notes: Vec<String>,
+    /// What is not right yet.
+    pub attention: Vec<String>,
 }
 
 /// The note of this run. Dropping it removes it, unless the engine is not back or the run panics.
@@ -54,12 +73,13 @@ pub struct Note {
 pub struct RunNote {
     path: PathBuf,
     note: Note,
+    failed_stop: Option<Duration>,
 }
 
 impl RunNote {
     pub fn write(config: &Config, note: Note) -> Result<Self> {
         let path = config.state_dir.join(NOTE);
-        let written = Self { path, note };
+        let written = Self { path, note, failed_stop: None };
         let write = || -> io::Result<()> {
             fs::create_dir_all(&config.state_dir)?;
             written.put()
@@ -73,9 +93,29 @@ impl RunNote {
         self.note.stage != Stage::BeforePause
     }
 
-    /// Makes the next run's words more precise, and nothing else.
+    /// It is back, as far as this run knows.
+    pub fn is_back(&self) -> bool {
+        self.note.stage == Stage::EngineBack
+    }
+
+    /// The engine was waited for so long, and did not stop.
+    pub fn stop_failed(&mut self, after: Duration) {
+        self.failed_stop = Some(after);
+    }
+
+    /// Of a run that ends with this error.
+    pub fn in_vain(&self, why: String) -> InVain {
+        InVain {
+            run: self.note.id.clone(),
+            at: Timestamp::now(),
+            why,
+            failed_stop_ms: self.failed_stop.and_then(|after| u64::try_from(after.as_millis()).ok()),
+        }
+    }
+
+    /// What the next run goes by if this one is ended by force.
     pub fn advance(&mut self, stage: Stage) {
-        self.note.stage = stage;
+        (self.note.stage, self.note.since) = (stage, Some(Timestamp::now()));
         if let Err(error) = self.put() {
             tracing::warn!(%error, "the note {} could not be brought up to date", self.path.display());
         }
@@ -100,34 +140,56 @@ impl Drop for RunNote {
     }
 }
 
-/// Removes what earlier runs left, and says in whole sentences what was found; nothing if all ended well.
-pub async fn clean(config: &Config) -> Result<Vec<String>> {
+/// Removes what earlier runs left. An error is an engine that is not back, or an armed failsafe that would act in the
+/// middle of this run; whatever else does not work is told, and looked after again by the next run.
+pub async fn clean(config: &Config) -> Result<Leftovers> {
     let path = config.state_dir.join(NOTE);
-    let note = read(&path).with_context(|| format!("failed to read the note {}", path.display()))?;
-    let mut said = Vec::new();
-    if let Some(note) = &note {
-        said.push(describe(note));
+    let mut left = Leftovers::default();
+    let note = read(&path).unwrap_or_else(|error| {
+        left.attention.push(format!("the note {} cannot be read: {error}", path.display()));
+        None
+    });
+    left.notes.extend(note.as_ref().map(describe));
+    if let Some(vain) = note.as_ref().and_then(|note| in_vain(note.as_ref().ok()?)) {
+        Absences::note_in_vain(&config.state_dir, vain);
     }
-    if let Some(Ok(killed)) = &note
-        && (killed.stage, killed.mode) == (Stage::EngineAway, Mode::Cold)
-    {
-        Absences::note_in_vain(&config.state_dir, killed.begun_at, "the run was ended by force".to_owned());
-    }
-    said.extend(clean_units(config).await?);
+    left.notes.extend(clean_units(config).await?);
     match bring_back::finish(config).await {
-        Ok(back) => said.extend(back.notes.into_iter().chain(back.attention)),
-        Err(error) => said.push(format!("what an earlier run had found could not be brought back: {error:#}")),
+        Ok(back) => {
+            left.notes.extend(back.notes);
+            left.attention.extend(back.attention);
+        }
+        Err(error) => {
+            left.attention.push(format!("what an earlier run had found could not be brought back: {error:#}"));
+        }
     }
-    if let Some(Ok(note)) = &note {
-        said.extend(remove_snapshots(&note.snapshot_dir)?);
+    if let Some(note) = &note
+        && let Err(error) = clean_files(&path, note, &mut left.notes)
+    {
+        left.attention.push(format!("{error:#}"));
     }
-    if note.is_some() {
-        fs::remove_file(&path).with_context(|| format!("failed to remove the note {}", path.display()))?;
-    }
-    for sentence in &said {
+    for sentence in left.notes.iter().chain(&left.attention) {
         tracing::warn!("{sentence}");
     }
-    Ok(said)
+    Ok(left)
+}
+
+/// A run counts whose engine was away when it was killed. One that ended by itself has counted itself.
+fn in_vain(killed: &Note) -> Option<InVain> {
+    ((killed.stage, killed.mode) == (Stage::EngineAway, Mode::Cold)).then(|| InVain {
+        run: killed.id.clone(),
+        at: killed.since.unwrap_or(killed.begun_at),
+        why: "the run was ended by force".to_owned(),
+        failed_stop_ms: None,
+    })
+}
+
+/// The note last: it names what else is there.
+fn clean_files(path: &Path, note: &Found, said: &mut Vec<String>) -> Result<()> {
+    if let Ok(note) = note {
+        said.extend(remove_snapshots(&note.snapshot_dir)?);
+    }
+    fs::remove_file(path).with_context(|| format!("failed to remove the note {}", path.display()))
 }
 
 /// A note that cannot be understood still tells of an unclean end.
@@ -164,7 +226,8 @@ fn describe(found: &Found) -> String {
     }
 }
 
-/// An armed failsafe means that the engine may be away: its work is done now instead of later.
+/// An armed failsafe means that the engine may be away: its work is done now instead of later, by the names of the units
+/// and with no question that an engine, a container or a file could leave unanswered.
 async fn clean_units(config: &Config) -> Result<Option<String>> {
     // Without systemd there are no such units; whatever needs it says so later.
     let Ok(systemd) = Systemd::connect().await else {
@@ -180,7 +243,7 @@ async fn clean_units(config: &Config) -> Result<Option<String>> {
     if frozen {
         systemd.thaw(service).await?;
     }
-    let control = EngineControl::connect(config).await?;
+    let control = EngineControl::by_name(config, &systemd).await?;
     let away = !control.state().await?.is_active();
     if away {
         control.start().await.context("failed to start the engine that an earlier run had stopped")?;
@@ -231,6 +294,7 @@ mod tests {
             begun_at: Timestamp::UNIX_EPOCH,
             mode: Mode::Cold,
             stage: Stage::BeforePause,
+            since: None,
             snapshot_dir: dir.join("data/.swarmdr/snapshot-20261121T031500Z-1a2b3c4d"),
         }
     }
@@ -259,6 +323,22 @@ mod tests {
         let killed = describe(&Ok(Note { stage: Stage::EngineAway, ..note(dir.path()) }));
         assert!(killed.contains("while the engine was paused") && killed.contains("4711"), "{killed}");
         assert!(describe(&serde_json::from_str("{").map(|(): ()| note(dir.path()))).contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_kill_counts_where_the_engine_was_away_and_from_then_on() {
+        let since = Timestamp::from_second(7).ok();
+        let away = Note { stage: Stage::EngineAway, since, ..note(Path::new("/x")) };
+        let counted = in_vain(&away).expect("counts");
+        assert_eq!((counted.run, Some(counted.at)), (away.id.clone(), since));
+        for (stage, mode) in [
+            (Stage::BeforePause, Mode::Cold),
+            (Stage::EngineBack, Mode::Cold),
+            (Stage::NotBack, Mode::Cold),
+            (Stage::EngineAway, Mode::Freeze),
+        ] {
+            assert_eq!(in_vain(&Note { stage, mode, ..away.clone() }), None, "{stage:?} {mode:?}");
+        }
     }
 
     #[test]

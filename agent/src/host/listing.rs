@@ -19,7 +19,25 @@ pub struct Answers {
     pub services: [Value; 2],
     pub networks: Value,
     pub secrets: Value,
+    /// [`without_content`], or with it.
     pub configs: Value,
+}
+
+/// The name under which a config tells how much content it had. The API has none.
+const CONTENT_SIZE: &str = "swarmdr-size";
+
+/// Replaces the content of a listed config by its size: nothing else of it is asked for.
+pub fn without_content(config: &mut Value) {
+    let Some(spec) = config.get_mut("Spec").and_then(Value::as_object_mut) else { return };
+    let size = spec.get("Data").map_or(Some(0), |content| content_size(content.as_str()?));
+    if let Some(size) = size {
+        spec.remove("Data");
+        spec.insert(CONTENT_SIZE.to_owned(), size.into());
+    }
+}
+
+fn content_size(content: &str) -> Option<u64> {
+    BASE64.decode(content.as_bytes()).ok().map(|content| content.len() as u64)
 }
 
 /// What the API knows; raft positions, secret sizes and task counts stay absent.
@@ -210,11 +228,11 @@ fn secret(secret: &Object<'_>) -> inventory::Secret {
 
 /// One without content is listed without the field.
 fn config(config: &Object<'_>) -> inventory::Config {
-    let content = config.text("Spec.Data").unwrap_or_default();
+    let size = config.number(&format!("Spec.{CONTENT_SIZE}"));
     inventory::Config {
         id: config.text("ID").unwrap_or_default(),
         name: config.text("Spec.Name").unwrap_or_default(),
-        size: BASE64.decode(content.as_bytes()).ok().map(|content| content.len() as u64),
+        size: size.or_else(|| content_size(&config.text("Spec.Data").unwrap_or_default())),
         labels: Some(config.labels("Spec.Labels")),
         version_index: config.number("Version.Index"),
         created_at: config.time("CreatedAt"),
@@ -231,6 +249,29 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_config_has_the_same_size_with_and_without_its_content() {
+        let cases = [
+            (json!({ "ID": "1", "Spec": { "Name": "a", "Data": "eGNl" } }), Some(3)),
+            (json!({ "ID": "1", "Spec": { "Name": "a" } }), Some(0)),
+            (json!({ "ID": "1", "Spec": { "Name": "a", "Data": "?" } }), None),
+        ];
+        for (with, size) in cases {
+            let mut without = with.clone();
+            without_content(&mut without);
+            assert!(size.is_none() || without["Spec"].get("Data").is_none(), "{without}");
+            for listed in [with, without] {
+                let configs = json!([listed]);
+                let view = read(Answers { configs, ..Answers::default() });
+                assert_eq!(view.inventory.configs[0].size, size, "{:?}", view.inventory.configs);
+            }
+        }
+        let mut odd = json!({ "Spec": { "Data": 7 } });
+        without_content(&mut odd);
+        assert_eq!(odd["Spec"]["Data"], 7, "what is not understood is told by who reads it");
+        without_content(&mut json!("no object"));
+    }
 
     #[test]
     fn what_no_client_foresaw_ends_nothing_and_is_named() {

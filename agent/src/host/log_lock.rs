@@ -69,15 +69,19 @@ pub fn is_open_in(pid: u32, state_dir: &Path) -> Result<Option<bool>> {
 
 /// Asks which lock would be in the way of one over the whole file; takes none.
 fn is_locked(file: &File) -> io::Result<bool> {
-    let mut lock = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
+    let mut lock = whole_file(libc::F_WRLCK);
+    fcntl(file, FcntlArg::F_GETLK(&mut lock))?;
+    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+fn whole_file(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: 0,
         l_len: 0,
         l_pid: 0,
-    };
-    fcntl(file, FcntlArg::F_GETLK(&mut lock))?;
-    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+    }
 }
 
 #[cfg(test)]
@@ -93,18 +97,10 @@ mod tests {
         fs::write(log.join("0.tmp"), "").expect("writes");
         let segment = File::create(log.join("0000000000000000-0000000000000000.wal")).expect("creates");
         assert!(!is_held(dir.path()).expect("looks"), "nobody holds it");
-        let mut lock = libc::flock {
-            l_type: libc::F_WRLCK as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        fcntl(&segment, FcntlArg::F_OFD_SETLK(&lock)).expect("locks");
+        fcntl(&segment, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))).expect("locks");
         assert!(is_held(dir.path()).expect("looks"));
         assert_eq!(is_open_in(std::process::id(), dir.path()).expect("looks"), Some(true));
-        lock.l_type = libc::F_UNLCK as libc::c_short;
-        fcntl(&segment, FcntlArg::F_OFD_SETLK(&lock)).expect("unlocks");
+        fcntl(&segment, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK))).expect("unlocks");
         assert!(!is_held(dir.path()).expect("looks"));
         drop(segment);
         assert_eq!(is_open_in(std::process::id(), dir.path()).expect("looks"), Some(false));

@@ -154,9 +154,12 @@ impl Quiesced {
         Err(thrown_away.into())
     }
 
-    /// Brings the engine back, waits until systemd says so, starts the units that hung on it, and removes the failsafe. On
-    /// an error the failsafe stays, and tries when its time has come.
-    pub async fn resume(mut self) -> (Downtime, Result<()>) {
+    /// Brings the engine back, waits until systemd says so, tells `on_back`, and removes the failsafe. On an error the
+    /// failsafe stays, and tries when its time has come.
+    ///
+    /// The units that hung on the engine are asked for, and not waited for: one of them may need a swarm that is locked
+    /// still. Then not even that: who has the key asks for them when it has turned it.
+    pub async fn resume(mut self, comes_locked: bool, on_back: impl FnOnce()) -> (Downtime, Result<()>) {
         let requested = Instant::now();
         let back = match &self.way {
             Way::Stop { control, .. } => start(control, self.failsafe.as_ref()).await,
@@ -166,10 +169,12 @@ impl Quiesced {
         if back.is_err() {
             return (downtime, back);
         }
+        on_back();
         faults::reach("back");
-        if let Way::Stop { control, .. } = &self.way {
-            // What does not start is asked again, and told, when the swarm is back.
-            control.start_dependents().await;
+        if let Way::Stop { control, .. } = &self.way
+            && !comes_locked
+        {
+            control.ask_for_dependents().await;
         }
         if let Some(failsafe) = self.failsafe.take()
             && let Err(error) = failsafe.disarm().await
@@ -240,12 +245,12 @@ impl Drop for Quiesced {
         if self.failsafe.is_none() {
             return;
         }
-        let (words, units) = match &self.way {
+        let (words, units): (&[&str], Vec<String>) = match &self.way {
             Way::Stop { control, .. } => {
-                let dependents = control.found().dependents.iter().map(String::as_str);
-                (["start", "--no-block"].as_slice(), control.units().into_iter().chain(dependents).collect())
+                let engine = control.units().into_iter().map(str::to_owned);
+                (["start", "--no-block"].as_slice(), engine.chain(control.found().dependents).collect())
             }
-            Way::Freeze(freezer) => (["thaw"].as_slice(), vec![freezer.service()]),
+            Way::Freeze(freezer) => (["thaw"].as_slice(), vec![freezer.service().to_owned()]),
         };
         tracing::error!(?units, "bringing the engine back on an unplanned way out");
         match Command::new("systemctl").args(words).args(&units).status() {

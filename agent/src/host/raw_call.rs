@@ -5,16 +5,17 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, StatusCode, client::conn::http1};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, task::JoinHandle};
 
 /// Most answers are a key, an id or an error message.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// Thousands of services, and configs with their content, of at most 1000 KiB each.
-const LISTING_LIMIT: usize = 1024 * 1024 * 1024;
+/// Ten thousand services are half of it. Configs are listed with their content, which goes elsewhere: see
+/// [`list_call`](super::list_call).
+const LISTING_LIMIT: usize = 128 << 20;
 
 /// Longer than the 20 s that a manager without a leader takes to answer.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
@@ -24,7 +25,7 @@ pub async fn call(socket: &Path, method: Method, path: &str, body: Bytes) -> Res
     success(ask(socket, method, path, body, ANSWER_LIMIT).await?)
 }
 
-/// Asks for a JSON document of whatever size.
+/// Asks for a JSON document that is read as a whole.
 pub async fn get(socket: &Path, path: &str) -> Result<Value> {
     let asked = async {
         let answer = success(ask(socket, Method::GET, path, Bytes::new(), LISTING_LIMIT).await?)?;
@@ -44,6 +45,33 @@ fn success((status, body): (StatusCode, Bytes)) -> Result<Bytes> {
 
 /// One call with a limit of its own for the answer, whatever its status is.
 pub async fn ask(socket: &Path, method: Method, path: &str, body: Bytes, limit: usize) -> Result<(StatusCode, Bytes)> {
+    let (answer, connection) = send(socket, method, path, body).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), limit).collect().await;
+    let body = body.map_err(|error| anyhow::anyhow!("the engine's answer could not be read: {error}"))?.to_bytes();
+    connection.abort();
+    Ok((status, body))
+}
+
+/// The body of an answer with 200, to be read as it comes, and what drives its connection.
+pub async fn open(socket: &Path, path: &str) -> Result<(Incoming, JoinHandle<hyper::Result<()>>)> {
+    let (answer, connection) = send(socket, Method::GET, path, Bytes::new()).await?;
+    let status = answer.status();
+    if status == StatusCode::OK {
+        return Ok((answer.into_body(), connection));
+    }
+    let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;
+    connection.abort();
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    bail!("the engine answered {status}: {}", message(&body))
+}
+
+async fn send(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
@@ -53,12 +81,7 @@ pub async fn ask(socket: &Path, method: Method, path: &str, body: Bytes, limit: 
         .header("Host", "docker")
         .header("Content-Type", "application/json")
         .body(Full::new(body))?;
-    let answer = sender.send_request(request).await?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), limit).collect().await;
-    let body = body.map_err(|error| anyhow::anyhow!("the engine's answer could not be read: {error}"))?.to_bytes();
-    connection.abort();
-    Ok((status, body))
+    Ok((sender.send_request(request).await?, connection))
 }
 
 /// `{"message": "…"}`, or whatever it is.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{absences::Absences, containers, containers::Container, engine_units::EngineControl};
+use super::{absences::Absences, containers::Container, engine_units::EngineControl, systemd::Stopping};
 use crate::{config::Config, fault::Fault};
 
 /// What the engine needs beside the slowest of its containers.
@@ -46,15 +46,31 @@ pub async fn require(control: &EngineControl, allowed: &Allowed, absences: &Abse
         // Nothing answers, so nothing can be asked, and nothing of it is known to run.
         return Ok(());
     }
-    let running = containers::running(control.socket()).await?;
-    let unit = control.systemd().stopping(control.service()).await?.limit;
+    let running = match control.look_at_containers().await {
+        Ok(running) => running,
+        Err(cause) if allowed.or_freeze => {
+            return Err(Fault::refused(
+                "it is not known what a stop of the engine would end, nor how long it would take",
+            )
+            .advice("find out why the engine does not list its containers (`docker ps`)")
+            .advice("or write `mode = \"freeze\"` below `[backup]`: no container is touched then")
+            .because(cause)
+            .into());
+        }
+        // A broken engine is what a restore is for.
+        Err(error) => {
+            control.note_unseen(format!("which containers run is not known, so none is started again: {error:#}"));
+            Vec::new()
+        }
+    };
+    let unit = control.systemd().stopping(control.service()).await?;
     Ok(judge(&running, control.service(), unit, allowed, absences)?)
 }
 
 fn judge(
     running: &[Container],
     service: &str,
-    unit: Option<Duration>,
+    unit: Stopping,
     allowed: &Allowed,
     absences: &Absences,
 ) -> Result<(), Fault> {
@@ -75,7 +91,9 @@ fn judge(
         );
         return Err(with_fix(Fault::refused(said), container, allowed));
     }
-    if let (Some(container), Some(limit)) = (slowest.first(), unit)
+    // The same where it is this host's setting for all of its units; but who gives this unit a time means its containers.
+    let mut may_take_it = slowest.iter().filter(|it| it.stop_timeout_given || unit.limit_given);
+    if let (Some(container), Some(limit)) = (may_take_it.next(), unit.limit)
         && needed(container).is_none_or(|needed| needed > limit)
     {
         return Err(Fault::refused(format!(
@@ -143,8 +161,12 @@ mod tests {
         Container { stop_timeout: seconds, stop_timeout_given: true, ..named(name) }
     }
 
+    fn limit(seconds: Option<u64>, limit_given: bool) -> Stopping {
+        Stopping { limit: seconds.map(Duration::from_secs), limit_given, ends_all: false }
+    }
+
     fn refused(running: &[Container], unit: Option<u64>, absences: &Absences) -> String {
-        let unit = unit.map(Duration::from_secs);
+        let unit = limit(unit, true);
         let error = judge(running, "docker.service", unit, &ALLOWED, absences).expect_err("cannot end in time");
         let rendered = Rendered::of(&error.into());
         assert_eq!(rendered.exit, Exit::Refused);
@@ -154,11 +176,15 @@ mod tests {
     #[test]
     fn usual_containers_are_no_reason() {
         let usual = [named("a"), taking("b", Some(58))];
-        judge(&usual, "docker.service", Some(Duration::from_secs(90)), &ALLOWED, &Absences::default()).expect("fits");
-        judge(&[], "docker.service", None, &ALLOWED, &Absences::default()).expect("fits");
+        judge(&usual, "docker.service", limit(Some(90), false), &ALLOWED, &Absences::default()).expect("fits");
+        judge(&[], "docker.service", limit(None, false), &ALLOWED, &Absences::default()).expect("fits");
         // Nobody said that these may take ten seconds, and somebody said that five are enough.
         let short = Allowed { time: Duration::from_secs(5), ..ALLOWED };
-        judge(&[named("a")], "docker.service", None, &short, &Absences::default()).expect("fits");
+        judge(&[named("a")], "docker.service", limit(None, false), &short, &Absences::default()).expect("fits");
+        // `DefaultTimeoutStopSec=10s` of a host is meant for all of its units, and `infinity` is no limit.
+        for unit in [limit(Some(10), false), limit(None, true)] {
+            judge(&[named("a")], "docker.service", unit, &ALLOWED, &Absences::default()).expect("fits");
+        }
     }
 
     #[test]
@@ -179,8 +205,12 @@ mod tests {
 
     #[test]
     fn a_unit_that_would_be_killed_and_a_stop_that_took_longer_are_refused() {
-        let said = refused(&[taking("b", Some(30))], Some(20), &Absences::default());
-        assert!(said.contains("systemctl edit docker.service"), "{said}");
+        for (container, seconds, given) in [(taking("b", Some(30)), 20, false), (named("a"), 3, true)] {
+            let unit = limit(Some(seconds), given);
+            let error = judge(&[container], "docker.service", unit, &ALLOWED, &Absences::default());
+            let said = Rendered::of(&error.expect_err("would be killed").into()).to_string();
+            assert!(said.contains("systemctl edit docker.service"), "{said}");
+        }
         let stop = Some(Stop { at: Timestamp::UNIX_EPOCH, ms: 61_000 });
         let said = refused(&[], None, &Absences { last_stop: stop, ..Absences::default() });
         assert!(said.contains("took 61 s") && said.contains("raise backup.max_pause"), "{said}");

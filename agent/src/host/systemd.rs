@@ -6,6 +6,8 @@
 
 mod relations;
 
+pub use relations::Stopping;
+
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
@@ -56,6 +58,8 @@ trait Manager {
     fn version(&self) -> zbus::Result<String>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn system_state(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "false"), name = "DefaultTimeoutStopUSec")]
+    fn default_timeout_stop_u_sec(&self) -> zbus::Result<u64>;
 
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: zbus::ObjectPath<'_>, unit: &str, result: &str) -> zbus::Result<()>;
@@ -189,6 +193,14 @@ impl Systemd {
                 limit.as_secs()
             ),
         }
+    }
+
+    /// Asks for a start and does not wait for it.
+    pub async fn ask_to_start(&self, unit: &str) -> Result<()> {
+        limited(async { anyhow::Ok(self.manager.start_unit(unit, "replace").await?) })
+            .await
+            .map(drop)
+            .with_context(|| format!("failed to ask systemd to start {unit}"))
     }
 
     /// Makes and starts a unit that lives in systemd's memory only, perhaps with a second one that it triggers.

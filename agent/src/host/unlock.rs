@@ -4,7 +4,7 @@
 //! unlocks it. So whoever stops it must have the key first. The engine gives it to every client of its socket
 //! (`GET /swarm/unlockkey`); it is kept in memory only.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -14,6 +14,9 @@ use zeroize::Zeroizing;
 use super::raw_call::call;
 use crate::swarm::UnlockKey;
 
+/// A manager answers at once, or, without a leader, after 20 s with an error.
+const ASK_LIMIT: Duration = Duration::from_secs(60);
+
 /// The unlock key of a running swarm, as `SWMKEY-1-…`. Never shown.
 pub struct RunningKey(Zeroizing<String>);
 
@@ -21,7 +24,8 @@ impl RunningKey {
     /// Asks the engine for it; an error if the swarm is not autolocked.
     pub async fn ask(socket: &Path) -> Result<Self> {
         let ask = async {
-            let answer = call(socket, Method::GET, "/swarm/unlockkey", Bytes::new()).await?;
+            let asked = call(socket, Method::GET, "/swarm/unlockkey", Bytes::new());
+            let answer = tokio::time::timeout(ASK_LIMIT, asked).await.context("it did not answer in time")??;
             let answer: serde_json::Value = serde_json::from_slice(&answer)?;
             match answer.get("UnlockKey").and_then(|key| key.as_str()) {
                 Some(key) if !key.is_empty() => Ok(Self(Zeroizing::new(key.to_owned()))),

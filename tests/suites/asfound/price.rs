@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab};
 
 use super::generations;
-use super::host::{LIMIT, MAX_PAUSE, configure, drop_in, manager, run};
+use super::host::{LIMIT, MAX_PAUSE, configure, drop_in, json, manager, run};
 
 #[test]
 fn the_price_of_a_stop_is_known_before_it_is_paid() -> Result<()> {
@@ -21,6 +21,7 @@ fn on(engine: Engine) -> Result<()> {
     a_container_that_does_not_listen(&host)?;
     a_task_that_may_take_long(&host)?;
     a_unit_that_would_be_killed(&host)?;
+    a_host_that_is_impatient(&host)?;
     not_twice_within_the_hour(&host)
 }
 
@@ -44,6 +45,18 @@ fn a_container_that_does_not_listen(host: &Host) -> Result<()> {
     }
     ensure!(engine(host)? == there, "the engine was touched");
     host.sh("docker rm -f deaf; rm -rf /var/lib/swarmdr/*").map(drop)
+}
+
+/// What a host gives to all of its units is no word about this engine and its containers.
+fn a_host_that_is_impatient(host: &Host) -> Result<()> {
+    let conf = "/etc/systemd/system.conf.d/test.conf";
+    host.write_file(conf, "[Manager]\nDefaultTimeoutStopSec=10s\n")?;
+    host.sh("systemctl daemon-reexec")?;
+    run(host, "cold", "", &["backup", "--dry-run"], 0)?;
+    drop_in(host, "docker.service", "TimeoutStopSec=infinity")?;
+    run(host, "cold", "", &["backup", "--dry-run"], 0)?;
+    drop_in(host, "docker.service", "")?;
+    host.sh(&format!("rm {conf}; systemctl daemon-reexec")).map(drop)
 }
 
 /// An engine that stops waits for what a container says itself; the grace of a service may or may not be that.
@@ -88,7 +101,8 @@ fn not_twice_within_the_hour(host: &Host) -> Result<()> {
     let status = host.run(&["swarmdr-agent", "status"])?;
     ensure!(status.stdout.contains("CRITICAL the engine was away once"), "{status:?}");
     // A person who has put it right does not wait, and then the timer does not either.
-    run(host, "cold", "", &["backup"], 0)?;
+    let tried = json(&run(host, "cold", "", &["backup", "--json"], 0)?)?;
+    ensure!(tried["notes"].to_string().contains("somebody asked for this one"), "{}", tried["notes"]);
     let status = host.run(&["swarmdr-agent", "status"])?;
     ensure!(!status.stdout.contains("the engine was away once"), "{status:?}");
     Ok(())

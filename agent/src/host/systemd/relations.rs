@@ -21,6 +21,8 @@ const STOPPED_WITH_IT: [&str; 5] = ["RequiredBy", "RequisiteOf", "BoundBy", "Con
 pub struct Stopping {
     /// `TimeoutStopSec=`: then it kills; never, if there is none.
     pub limit: Option<Duration>,
+    /// The unit says so itself; else it is what this host gives to all (`DefaultTimeoutStopSec=`).
+    pub limit_given: bool,
     /// Every process of the service is ended, not its main one alone.
     pub ends_all: bool,
 }
@@ -30,8 +32,17 @@ pub struct Stopping {
 pub struct Changes {
     /// Microseconds since the boot.
     pub inactive_since: u64,
-    pub active_since: u64,
+    /// When it was last begun to be started.
+    pub begun_since: u64,
     pub active_at: Timestamp,
+}
+
+impl Changes {
+    /// Whether a unit that is off ran again since its engine was last begun to be started, and ended after that. One that
+    /// does one job and ends never becomes active, so that is not asked for.
+    pub fn ran_since(&self, engine: &Changes) -> bool {
+        self.begun_since > engine.begun_since && self.inactive_since >= self.begun_since
+    }
 }
 
 impl Systemd {
@@ -50,10 +61,22 @@ impl Systemd {
     pub async fn stopping(&self, service: &str) -> Result<Stopping> {
         let properties = self.properties(service, SERVICE).await?;
         let mode = properties.get("KillMode").and_then(|mode| <&str>::try_from(mode).ok());
+        let limit = properties.get("TimeoutStopUSec").and_then(|limit| u64::try_from(limit).ok()).and_then(finite);
+        let usual = limited(async { anyhow::Ok(self.manager.default_timeout_stop_u_sec().await?) }).await;
         Ok(Stopping {
-            limit: properties.get("TimeoutStopUSec").and_then(|limit| u64::try_from(limit).ok()).and_then(finite),
+            limit,
+            limit_given: usual.is_ok_and(|usual| finite(usual) != limit),
             ends_all: matches!(mode, Some("control-group" | "mixed")),
         })
+    }
+
+    /// Whether the unit does one job and ends (`Type=oneshot`).
+    pub async fn is_job(&self, unit: &str) -> bool {
+        if !unit.ends_with(".service") {
+            return false;
+        }
+        let properties = self.properties(unit, SERVICE).await.unwrap_or_default();
+        properties.get("Type").and_then(|kind| <&str>::try_from(kind).ok()) == Some("oneshot")
     }
 
     /// When the unit last changed.
@@ -62,7 +85,7 @@ impl Systemd {
         let of = |name: &str| properties.get(name).and_then(|at| u64::try_from(at).ok()).unwrap_or_default();
         Ok(Changes {
             inactive_since: of("InactiveEnterTimestampMonotonic"),
-            active_since: of("ActiveEnterTimestampMonotonic"),
+            begun_since: of("InactiveExitTimestampMonotonic"),
             active_at: i64::try_from(of("ActiveEnterTimestamp"))
                 .ok()
                 .and_then(|micros| Timestamp::from_microsecond(micros).ok())
@@ -95,9 +118,9 @@ fn names(properties: &HashMap<String, OwnedVariant>, name: &str) -> Vec<String> 
     names.and_then(|names| Vec::<String>::try_from(names).ok()).unwrap_or_default()
 }
 
-/// systemd writes "never" as the highest number.
+/// systemd writes "never" as the highest number; some versions hand on the 0 of the setting.
 fn finite(micros: u64) -> Option<Duration> {
-    (micros != u64::MAX).then(|| Duration::from_micros(micros))
+    (micros != u64::MAX && micros != 0).then(|| Duration::from_micros(micros))
 }
 
 #[cfg(test)]
@@ -118,5 +141,16 @@ mod tests {
     fn a_limit_of_infinity_is_none() {
         assert_eq!(finite(90_000_000), Some(Duration::from_secs(90)));
         assert_eq!(finite(u64::MAX), None);
+        assert_eq!(finite(0), None);
+    }
+
+    #[test]
+    fn what_ran_since_the_engine_was_started_is_told_from_what_did_not() {
+        let at =
+            |begun_since, inactive_since| Changes { inactive_since, begun_since, active_at: Timestamp::UNIX_EPOCH };
+        let engine = at(100, 90);
+        for (unit, expected) in [(at(50, 80), false), (at(0, 0), false), (at(110, 120), true), (at(110, 80), false)] {
+            assert_eq!(unit.ran_since(&engine), expected, "{unit:?}");
+        }
     }
 }
