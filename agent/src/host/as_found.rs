@@ -49,6 +49,9 @@ pub struct Kept {
     /// Where the engine is asked for its containers.
     pub socket: PathBuf,
     pub found: AsFound,
+    /// Dependents that were asked to start again since.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub asked: BTreeSet<String>,
 }
 
 impl AsFound {
@@ -126,7 +129,8 @@ pub async fn dependents(systemd: &Systemd, roots: &[String]) -> Result<Vec<Strin
 
 impl Kept {
     pub fn new(socket: &Path, found: AsFound) -> Result<Self> {
-        Ok(Self { boot: boot_id()?, at: Timestamp::now(), socket: socket.to_owned(), found })
+        let (at, socket) = (Timestamp::now(), socket.to_owned());
+        Ok(Self { boot: boot_id()?, at, socket, found, asked: BTreeSet::new() })
     }
 
     pub fn path(state_dir: &Path) -> PathBuf {
@@ -162,7 +166,8 @@ impl Kept {
 
     /// Durable when this returns. What is there already is not written twice: the way back must not hang on a full disk.
     pub fn write(&self, path: &Path) -> Result<()> {
-        if Self::read(path).ok().flatten().is_some_and(|there| there.found.covers(&self.found)) {
+        let covers = |there: Self| there.asked.is_empty() && there.found.covers(&self.found);
+        if Self::read(path).ok().flatten().is_some_and(covers) {
             return Ok(());
         }
         self.replace(path)
@@ -176,6 +181,18 @@ impl Kept {
             whole_file::replace_json(path, self)
         };
         write().with_context(|| format!("failed to write down what runs, in {}", path.display()))
+    }
+
+    /// Notes which units were asked to start again. Best effort: without it a unit that systemd has forgotten since may be
+    /// started once more.
+    pub fn note_asked(path: &Path, asked: BTreeSet<String>) {
+        let note = || match Self::read(path)? {
+            Some(there) if there.asked != asked => Self { asked, ..there }.replace(path),
+            _ => Ok(()),
+        };
+        if let Err(error) = note() {
+            tracing::warn!("{error:#}");
+        }
     }
 
     /// Leaves what is not back yet, and no list if that is nothing: what is back is owed no longer, and somebody may stop it

@@ -149,26 +149,29 @@ pub async fn finish(config: &Config) -> Result<BroughtBack> {
     }
     let is_old = Timestamp::now().duration_since(kept.at).unsigned_abs() > OLD;
     let limit = if is_old { control.start_limit().min(OLD_LIMIT) } else { control.start_limit() };
-    let still_owed = still_owed(&control, kept.at).await?;
+    let still_owed = still_owed(&control, &kept).await?;
     Ok(control.owing(still_owed).bring_back_within(limit).await)
 }
 
 /// Without what ran again after the engine had come back and was stopped then: that was somebody's wish. What failed, or
 /// never ran again, is owed still.
-async fn still_owed(control: &EngineControl, found_at: Timestamp) -> Result<AsFound> {
+async fn still_owed(control: &EngineControl, kept: &Kept) -> Result<AsFound> {
+    let found_at = kept.at;
     let mut owed = control.found();
     let engine = control.systemd().changes(control.service()).await?;
     let mut units = Vec::new();
     for unit in std::mem::take(&mut owed.dependents) {
+        let was_stopped = kept.asked.contains(&unit)
+            && control.systemd().changes(&unit).await.is_ok_and(|changes| changes.is_forgotten());
         // What is not known is owed.
         if control.systemd().state(&unit).await.is_ok_and(|state| state.is_on())
-            || control.is_missing(&unit).await.unwrap_or(true)
+            || (!was_stopped && control.is_missing(&unit).await.unwrap_or(true))
         {
             units.push(unit);
         }
     }
     owed.dependents = units;
-    let mut kept = Vec::new();
+    let mut containers = Vec::new();
     for container in std::mem::take(&mut owed.containers) {
         let ended_again = |seen: &Value| {
             containers::started_at(seen).is_some_and(|at| at > found_at)
@@ -176,10 +179,10 @@ async fn still_owed(control: &EngineControl, found_at: Timestamp) -> Result<AsFo
         };
         let seen = containers::inspect(control.socket(), &container.id).await;
         if !seen.is_ok_and(|seen| seen.is_some_and(|seen| ended_again(&seen))) {
-            kept.push(container);
+            containers.push(container);
         }
     }
-    owed.containers = kept;
+    owed.containers = containers;
     Ok(owed)
 }
 

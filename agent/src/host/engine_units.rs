@@ -6,6 +6,7 @@
 mod identity;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -60,6 +61,8 @@ struct Seen {
     looked_at: Vec<Container>,
     /// The engine was asked to stop: what was found before is owed.
     stopped: bool,
+    /// Dependents that were asked to start since.
+    asked: BTreeSet<String>,
 }
 
 impl EngineControl {
@@ -227,6 +230,7 @@ impl EngineControl {
         };
         let written = write.await;
         let had_stopped = std::mem::replace(&mut self.seen().stopped, written.is_ok());
+        self.seen().asked.clear();
         match written {
             Err(error) if had_stopped => {
                 self.seen().stopped = true;
@@ -375,9 +379,14 @@ impl EngineControl {
                 self.systemd.reset_failed(unit).await;
                 self.systemd.ask_to_start(unit).await
             };
-            if let Err(error) = ask.await {
-                tracing::warn!("{error:#}");
+            match ask.await {
+                Ok(()) => drop(self.seen().asked.insert(unit.clone())),
+                Err(error) => tracing::warn!("{error:#}"),
             }
+        }
+        let asked = self.seen().asked.clone();
+        if !asked.is_empty() {
+            Kept::note_asked(&self.kept, asked);
         }
     }
 
@@ -408,6 +417,10 @@ impl EngineControl {
             return Ok(!state.is_on());
         }
         let (own, engine) = (self.systemd.changes(unit).await?, self.systemd.changes(&self.service).await?);
+        if own.is_forgotten() {
+            let was_asked = self.seen().asked.contains(unit);
+            return Ok(!(was_asked && self.systemd.is_job(unit).await));
+        }
         Ok(!own.ran_since(&engine))
     }
 

@@ -38,6 +38,11 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// systemd drops what it knows of a unit that is off and that nothing refers to (`CollectMode=`).
+    pub fn is_forgotten(&self) -> bool {
+        self.begun_since == 0
+    }
+
     /// Whether a unit that is off ran again since its engine was last begun to be started, and ended after that. One that
     /// does one job and ends never becomes active, so that is not asked for.
     pub fn ran_since(&self, engine: &Changes) -> bool {
