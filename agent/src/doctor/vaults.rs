@@ -263,6 +263,10 @@ async fn newest_in(
         Err(CatalogError::NothingGood { findings, .. }) if findings.is_empty() => {
             (None, Check::warn(NAME, "there is no backup yet").fix("run `swarmdr-agent backup`"))
         }
+        Err(error @ CatalogError::Unanswered { .. }) => {
+            let found = format!("which backup is the newest is not known: {error}");
+            (None, Check::fail(NAME, found).fix("make the vault answer, and run `swarmdr-agent doctor` again"))
+        }
         Err(error) => {
             let fix = "check trusted_keys, and see `swarmdr-agent list`";
             (None, Check::fail(NAME, error.to_string()).fix(fix))
