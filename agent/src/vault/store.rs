@@ -47,9 +47,10 @@ pub struct Stored {
 /// before the first put and after each one that may have worked.
 pub async fn store(vault: &dyn Vault, upload: &Upload, progress: Progress<'_>) -> Result<Stored, VaultError> {
     let asked = vault.lock_policy().map(|policy| policy.lock_from(upload.now));
-    if let Some(found) = find_same(vault, upload).await? {
-        // Its lock began with the earlier run: right if it still holds.
-        let holding = asked.map(|lock| Lock { until: upload.now, ..lock });
+    if let Some((found, modified)) = find_same(vault, upload).await? {
+        // Its lock began with the earlier run: right if it still holds, or held as long as it had to.
+        let lived_out = vault.lock_policy().is_some_and(|policy| policy.lock_from(modified).until <= upload.now);
+        let holding = asked.filter(|_| !lived_out).map(|lock| Lock { until: upload.now, ..lock });
         return finish(vault, upload, found, holding, true).await;
     }
     let mut pause = FIRST_PAUSE;
@@ -69,7 +70,7 @@ pub async fn store(vault: &dyn Vault, upload: &Upload, progress: Progress<'_>) -
             Err(failure) => return Err(failure),
         };
         // An error of this look is passed on: putting again blindly could make a second copy.
-        if let Some(found) = find_same(vault, upload).await? {
+        if let Some((found, _)) = find_same(vault, upload).await? {
             return finish(vault, upload, found, asked, false).await;
         }
         if !failure.is_transient() || attempt == ATTEMPTS {
@@ -123,14 +124,14 @@ async fn finish(
     Ok(Stored { at, size: head.size, proof, lock: head.lock, was_there, others })
 }
 
-/// The oldest version under the upload's key that holds its very bytes.
-async fn find_same(vault: &dyn Vault, upload: &Upload) -> Result<Option<Found>, VaultError> {
+/// The oldest version under the upload's key that holds its very bytes, and when the vault got it.
+async fn find_same(vault: &dyn Vault, upload: &Upload) -> Result<Option<(Found, Timestamp)>, VaultError> {
     for version in versions_of(vault, &upload.key).await?.into_iter().rev() {
         if version.is_delete_marker || version.size != upload.size {
             continue;
         }
         match prove(vault, upload, version.at, None).await {
-            Ok(found) => return Ok(Some(found)),
+            Ok(found) => return Ok(Some((found, version.modified))),
             Err(VaultError::ChecksumMismatch { .. } | VaultError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -175,4 +176,28 @@ async fn prove(
         }
     };
     Ok(Found { at, head, proof })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::vault::{LockMode, LockPolicy, memory::MemoryVault};
+
+    #[tokio::test]
+    async fn a_lock_that_was_lived_out_is_no_missing_one() {
+        let made: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let vault = MemoryVault::new("v", Some(LockPolicy { mode: LockMode::Compliance, days: 30 }));
+        let again = async |days: i64| {
+            let now = made + SignedDuration::from_hours(24 * days);
+            store_bytes(&vault, "k/b".to_owned(), b"archive", now).await
+        };
+        assert!(!again(0).await.unwrap().was_there);
+        vault.expire_locks();
+        for (days, counts) in [(0, false), (29, false), (30, true), (400, true)] {
+            let stored = again(days).await;
+            assert_eq!(stored.is_ok_and(|stored| stored.was_there), counts, "after {days} days");
+        }
+    }
 }
