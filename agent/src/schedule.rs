@@ -15,16 +15,23 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Fault;
 
 /// The `[schedule]` section of the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
-    /// When a backup is due: minute hour day-of-month month day-of-week, optionally seconds first.
+    /// When a backup is due: minute hour day-of-month month day-of-week, optionally seconds first. Empty: never by
+    /// itself. Default: 03:30 every day.
     pub cron: Option<String>,
     /// IANA name of the time zone that `cron` is read in; default: the host's.
     pub timezone: Option<String>,
     /// Seconds that the next manager in line waits for a backup that is due before it makes it; default: a
     /// quarter of the time between two due times, 1 minute to 1 hour. Longer than a backup takes, upload included.
     pub takeover_after: Option<u32>,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self { cron: Some("30 3 * * *".to_owned()), timezone: None, takeover_after: None }
+    }
 }
 
 /// Bounds of the default of `takeover_after`.
@@ -40,9 +47,9 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `None` without an expression: then nothing is ever due by itself.
+    /// `None` with an empty expression: then nothing is ever due by itself.
     pub fn from_config(config: &ScheduleConfig) -> Result<Option<Self>> {
-        let Some(expression) = &config.cron else {
+        let Some(expression) = config.cron.as_ref().filter(|cron| !cron.trim().is_empty()) else {
             return Ok(None);
         };
         let zone = match &config.timezone {
@@ -166,6 +173,18 @@ mod tests {
                 "{cron} in {zone} after {after}"
             );
         }
+    }
+
+    #[test]
+    fn without_a_word_it_is_half_past_three_and_an_empty_one_is_never() {
+        let of = |toml: &str| {
+            let config: ScheduleConfig = toml::from_str(toml).expect("is a section");
+            Schedule::from_config(&config).expect("is valid")
+        };
+        let daily = of("timezone = \"UTC\"").expect("is the default");
+        assert_eq!(daily.next_after(time("2026-11-21T03:30:00Z")), Some(time("2026-11-22T03:30:00Z")));
+        assert!(daily.is_due(None, time("2026-11-21T12:00:00Z")), "the first one is due at once");
+        assert!(of("cron = \"\"").is_none());
     }
 
     #[test]
