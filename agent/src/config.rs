@@ -242,11 +242,7 @@ impl Config {
 
     /// The vaults that were named, or the directory below the state directory.
     pub fn vaults(&self) -> Vec<VaultSettings> {
-        if self.vault.is_empty() {
-            vec![VaultSettings::new(format!("file://{}", self.state_dir.join("vault").display()))]
-        } else {
-            self.vault.clone()
-        }
+        if self.vault.is_empty() { vec![VaultSettings::own(&self.state_dir.join("vault"))] } else { self.vault.clone() }
     }
 
     /// Checks what a single key cannot know of the others.

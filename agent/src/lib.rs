@@ -46,6 +46,7 @@ pub mod status;
 pub mod swarm;
 pub mod unlock_key;
 pub mod vault;
+pub mod vault_memory;
 pub mod vaults;
 pub mod watch;
 pub mod whole_file;
@@ -129,7 +130,7 @@ fn execute(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Status(args) => commands::status::run(&context, args).await,
             Command::Prune(args) => commands::prune::run(&context, args).await,
             Command::Drill(args) => commands::drill::run(&context, args).await,
-            Command::Doctor(_) => commands::doctor::run(&context).await,
+            Command::Doctor(args) => commands::doctor::run(&context, args).await,
             Command::Keygen(args) => commands::keygen::run(&context, args),
             Command::Config(_) => commands::config::run(&context),
             Command::Completions(_) | Command::Manual(_) | Command::SecondEngine(_) | Command::BringBack(_) => {

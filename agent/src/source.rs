@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use swarmdr_archive::{
-    TrustedKeys,
+    BackupId, TrustedKeys,
     reader::{self, Head},
 };
 
@@ -42,7 +42,10 @@ impl Choice {
     pub fn of(choice: &cli::Choice, now: Timestamp) -> Self {
         match &choice.file {
             Some(file) => Choice::File(file.clone()),
-            None => Choice::Vaults(Filter { id: choice.id, ..admitted(&choice.among, now) }),
+            None => {
+                let any_vault = choice.any_vault;
+                Choice::Vaults(Filter { id: choice.id, any_vault, ..admitted(&choice.among, now) })
+            }
         }
     }
 
@@ -86,7 +89,7 @@ pub struct Found {
 }
 
 impl Source {
-    /// Reads heads only. Nothing usable is exit 5.
+    /// Reads heads only. Nothing usable is exit 5, and so is a vault that may hold it and could not be searched.
     pub async fn find(config: &Config, choice: &Choice, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
         match choice {
             Choice::File(path) => find_file(path, keys, now),
@@ -178,6 +181,9 @@ async fn not_found(
     if let CatalogError::SeveralClusters { .. } = &cause {
         return Fault::usage("it is not clear which swarm is meant").advice("name it with --cluster").because(cause);
     }
+    if let CatalogError::Unanswered { silent, other, .. } = &cause {
+        return unanswered(silent, *other, filter).because(cause);
+    }
     let any_age = Filter { after: None, ..filter.clone() };
     let older = match filter.after {
         Some(_) => catalog::find_latest(vaults, &any_age, keys, now).await.ok(),
@@ -213,6 +219,25 @@ async fn not_found(
     Fault::new(Exit::NothingUsable, what)
         .advice("check `vault` and trusted_keys in the configuration, and what `swarmdr-agent list` says")
         .because(cause)
+}
+
+/// Nothing here is for `trusted_keys` to mend.
+fn unanswered(silent: &[String], other: Option<BackupId>, filter: &Filter) -> Fault {
+    let silent = silent.join(", ");
+    let what = match (filter.id, filter.any_vault) {
+        (Some(id), _) => format!("backup {id} is in no vault that could be searched, and {silent} could not be"),
+        (None, true) => format!("no vault that could be searched has a backup, and {silent} could not be searched"),
+        (None, false) => format!("which backup is the newest is not known: {silent} could not be searched"),
+    };
+    let fault = Fault::new(Exit::NothingUsable, what)
+        .advice(format!("make {silent} answer and run this again; `restore --wait 10m` goes on trying"));
+    match other {
+        Some(id) => fault.advice(format!(
+            "or take {id}, the newest of what could be searched, with its id or with --any-vault: a newer one may be in \
+             {silent}"
+        )),
+        None => fault,
+    }
 }
 
 impl fmt::Display for Source {

@@ -31,6 +31,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::io::AsyncRead;
 
+pub use directory::make_directory;
 pub use error::VaultError;
 pub use fetch::{Fetched, fetch, read_range};
 pub use object::{

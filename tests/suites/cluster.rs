@@ -488,6 +488,10 @@ impl Faults {
 
         let directory = "\n[[vault]]\nurl = \"file:///var/lib/swarmdr/second\"\n";
         self.configure(&format!("{ONCE}{directory}"))?;
+        // As if its disk were not mounted: no backup makes it.
+        agent_json(&self.host, 1, &["backup"])?;
+        self.host.sh("test ! -e /var/lib/swarmdr/second")?;
+        self.host.sh("swarmdr-agent doctor --make-vault || test -d /var/lib/swarmdr/second")?;
         for _ in 0..3 {
             agent_json(&self.host, 0, &["backup"])?;
         }

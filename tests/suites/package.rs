@@ -235,6 +235,7 @@ async fn an_upgrade_keeps_configuration_spool_and_vault_at_work() -> Result<()> 
     let config = site.config("s3://vault/prod") + local;
     // With the keys of somebody who may only read: one vault takes the backup, for the other it waits.
     site.configure(&host, &config)?;
+    host.sh("install -d -m 700 /var/lib/swarmdr /var/lib/swarmdr/vault")?;
     site.write_credentials_of(&host, &site.rgw.reader()?)?;
     host.sh("systemctl enable --now swarmdr-backup.timer")?;
     let first = agent_json(&host, 1, &["backup"])?;

@@ -20,6 +20,7 @@ use crate::{
     signing,
     spool::{self, Spool, Spooled},
     vault::{VaultError, catalog::order::SKEW, renew},
+    vault_memory::VaultMemory,
     vaults::{self, Archive, Connected, Kept},
 };
 
@@ -32,6 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 pub struct Courier {
     pub spool: Spool,
     routes: Vec<Route>,
+    memory: VaultMemory,
     keys: TrustedKeys,
     limits: SpoolConfig,
     now: Timestamp,
@@ -94,6 +96,7 @@ impl Courier {
         Ok(Self {
             spool: Spool::at(&config.spool_dir()),
             routes,
+            memory: VaultMemory::of(config),
             keys: signing::believed(config)?,
             limits: config.spool,
             now: run.now,
@@ -144,7 +147,12 @@ impl Courier {
     pub async fn chain(&mut self, cluster: &str) -> Result<Chain> {
         let mut chain = Chain::default();
         for route in self.routes.iter_mut().filter(|route| route.trouble.is_none()) {
-            match chain.extend_from(route.to.vault.as_ref(), cluster, &self.keys, self.now).await {
+            let vault = route.to.vault.as_ref();
+            let look = async {
+                self.memory.compare(vault, cluster).await?;
+                chain.extend_from(vault, cluster, &self.keys, self.now).await
+            };
+            match look.await {
                 Ok(()) => {}
                 Err(error) if route.required => {
                     return Err(Error::new(error).context("the vault is not ready, so the engine was not touched"));
@@ -258,9 +266,13 @@ impl Courier {
                 delivery.missing.push(Missing { required, error: anyhow::anyhow!("{trouble}") });
                 continue;
             }
-            let keep = route.to.keep(archive, self.now, self.progress);
+            let keep = async {
+                self.memory.compare(route.to.vault.as_ref(), &archive.cluster).await?;
+                route.to.keep(archive, self.now, self.progress).await
+            };
             let error = match self.shutdown.or_interrupted(keep).await {
                 Ok(kept) => {
+                    self.memory.note(route.to.vault.as_ref(), &archive.cluster, archive.id);
                     delivery.kept.push(kept);
                     continue;
                 }

@@ -25,6 +25,10 @@ pub struct Choice {
     #[arg(long, value_name = "PATH", group = "choice", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 
+    /// The newest of the vaults that answer will do, though one that does not may hold a newer one
+    #[arg(long)]
+    pub any_vault: bool,
+
     #[command(flatten)]
     pub among: Among,
 }

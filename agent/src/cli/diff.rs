@@ -30,6 +30,10 @@ pub struct DiffArgs {
     #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(candidates::clusters))]
     pub cluster: Option<String>,
 
+    /// `latest` is the newest of the vaults that answer, though one that does not may hold a newer one
+    #[arg(long)]
+    pub any_vault: bool,
+
     #[command(flatten)]
     pub trust: Trust,
 

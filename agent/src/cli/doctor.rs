@@ -6,6 +6,7 @@ use clap::Args;
 #[command(after_help = "\
 Examples:
   swarmdr-agent doctor                     after each change of the bucket, the roles or the keys
+  swarmdr-agent doctor --make-vault        makes the directory of a new `file://` vault
   swarmdr-agent doctor --json | jq '.checks[] | select(.level == \"fail\")'
 
 One line for each check, with what to do about it. With the real credentials it tries what a thief
@@ -14,6 +15,10 @@ small object of its own below `doctor/` in each vault that locks, and all of it 
 
 Exits 1 if something does not work, 6 if something deserves a look.")]
 pub struct DoctorArgs {
+    /// First make the directories of `file://` vaults that are not there, once their disks are mounted
+    #[arg(long)]
+    pub make_vault: bool,
+
     /// Print the checks as JSON
     #[arg(long)]
     pub json: bool,

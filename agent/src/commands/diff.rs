@@ -7,12 +7,14 @@ use crate::{
     cli::DiffArgs,
     exit::Exit,
     inspection::{Comparison, Subject},
+    vault::catalog::Filter,
 };
 
 /// Differences are a result, not a failure: exit 0 with and without them. Findings in a vault make it 6.
 pub async fn run(context: &Context, args: &DiffArgs) -> Result<Exit> {
-    let before = Subject::named(&args.before, args.cluster.as_deref())?;
-    let after = Subject::named(&args.after, args.cluster.as_deref())?;
+    let among = Filter { cluster: args.cluster.clone(), any_vault: args.any_vault, ..Filter::default() };
+    let before = Subject::named(&args.before, &among)?;
+    let after = Subject::named(&args.after, &among)?;
     let looker = context.looker(&[&before, &after], &args.trust, &args.unlock)?;
     let (before, after) = (looker.look(&before).await?, looker.look(&after).await?);
     let comparison = Comparison::of(&before, &after)?;

@@ -1,14 +1,28 @@
 //! `doctor`
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::Context;
-use crate::{doctor, exit::Exit};
+use crate::{cli::DoctorArgs, doctor, exit::Exit, vault::make_directory};
 
 /// What does not work makes this exit 1, what deserves a look 6.
-pub async fn run(context: &Context) -> Result<Exit> {
+pub async fn run(context: &Context, args: &DoctorArgs) -> Result<Exit> {
+    if args.make_vault {
+        make_vaults(context)?;
+    }
     let examine = async { Ok(doctor::examine(&context.loaded.config, context.now).await) };
     let diagnosis = context.shutdown.or_interrupted(examine).await?;
     context.output.print(&diagnosis)?;
     Ok(diagnosis.exit())
+}
+
+fn make_vaults(context: &Context) -> Result<()> {
+    for settings in context.loaded.config.vaults() {
+        let made = make_directory(&settings.target()?);
+        let url = &settings.url;
+        if made.with_context(|| format!("failed to make the directory of the vault {url}"))? {
+            tracing::info!("made the directory of the vault {url}");
+        }
+    }
+    Ok(())
 }

@@ -47,7 +47,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     }
     let backups = newest_first(backups);
     let surveyed = survey.end();
-    let report = Report { backups, findings: surveyed.findings, notes: surveyed.notes };
+    let report = Report { backups, findings: surveyed.findings, notes: surveyed.notes, silent: surveyed.silent };
     context.output.print(&report)?;
     Ok(match (report.backups.is_empty(), report.findings.is_empty()) {
         (true, _) => Exit::NothingUsable,
@@ -97,6 +97,8 @@ struct Report {
     findings: Vec<String>,
     /// What is worth knowing and no cause for alarm.
     notes: Vec<String>,
+    /// Vaults that could not be searched: they may hold more, and newer ones.
+    silent: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -159,10 +161,10 @@ impl Row {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.backups.is_empty() {
-            writeln!(f, "No backup that verifies.")?;
-        } else {
-            writeln!(f, "{}", table(&self.backups))?;
+        match (self.backups.is_empty(), self.silent.is_empty()) {
+            (false, _) => writeln!(f, "{}", table(&self.backups))?,
+            (true, true) => writeln!(f, "No backup that verifies.")?,
+            (true, false) => writeln!(f, "Not known: {} could not be searched.", self.silent.join(", "))?,
         }
         for finding in &self.findings {
             writeln!(f, "! {finding}")?;
@@ -177,19 +179,12 @@ impl fmt::Display for Report {
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header([
-        "ID",
-        "HOST",
-        "ADDRESS",
-        "ENGINE",
-        "HOLDS",
-        "SIZE",
-        "DOWN",
-        "STATE",
-        "DRILL",
-        "LOCKED UNTIL",
-        "VAULT",
-    ]);
+    let swarms: BTreeSet<&str> = rows.iter().map(|row| row.cluster_id.as_str()).collect();
+    let several = swarms.len() > 1;
+    let mut header =
+        vec!["ID", "HOST", "ADDRESS", "ENGINE", "HOLDS", "SIZE", "DOWN", "STATE", "DRILL", "LOCKED UNTIL", "VAULT"];
+    header.extend(several.then_some("SWARM"));
+    table.set_header(header);
     for row in rows {
         let counts = &row.counts;
         let state = match (row.proof, row.encrypted) {
@@ -200,7 +195,7 @@ fn table(rows: &[Row]) -> Table {
             (Proof::Unchecked, _) => "unchecked",
         };
         let late = row.late.then(|| format!(", stored {}", row.stored_at.strftime("%Y-%m-%d %H:%M")));
-        table.add_row([
+        let mut cells = vec![
             row.id.clone(),
             row.hostname.clone(),
             row.raft_addr.clone(),
@@ -212,7 +207,21 @@ fn table(rows: &[Row]) -> Table {
             row.drill.as_ref().map_or_else(|| "-".to_owned(), drilled),
             row.lock.map_or_else(|| "not locked".to_owned(), |lock| lock.until.strftime("%Y-%m-%d").to_string()),
             row.vault.clone(),
-        ]);
+        ];
+        cells.extend(several.then(|| row.cluster_id.clone()));
+        table.add_row(cells);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vault_that_is_silent_is_not_an_empty_one() {
+        assert_eq!(Report::default().to_string(), "No backup that verifies.\n");
+        let silent = Report { silent: vec!["s3://a/b".to_owned()], ..Report::default() };
+        assert_eq!(silent.to_string(), "Not known: s3://a/b could not be searched.\n");
+    }
 }

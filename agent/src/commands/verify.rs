@@ -85,7 +85,7 @@ impl Verifier<'_> {
     async fn one(&self, choice: &Choice) -> Result<Report> {
         let found = Source::find(&self.context.loaded.config, choice, &self.keys, self.context.now).await?;
         let result = self.check(&found.source, &found.head).await?;
-        Ok(Report { results: vec![result], findings: found.findings, renewed: Vec::new() })
+        Ok(Report { results: vec![result], findings: found.findings, ..Report::default() })
     }
 
     async fn all(&self, filter: &Filter) -> Result<Report> {
@@ -98,7 +98,8 @@ impl Verifier<'_> {
                 results.push(self.check(&source, &found.head).await?);
             }
         }
-        Ok(Report { results, findings: survey.end().findings, renewed: Vec::new() })
+        let surveyed = survey.end();
+        Ok(Report { results, findings: surveyed.findings, silent: surveyed.silent, renewed: Vec::new() })
     }
 
     /// The weekly look keeps the last backup locked, also when nobody makes new ones. Who may only read is told when a
@@ -173,6 +174,8 @@ impl Verifier<'_> {
 struct Report {
     results: Vec<Checked>,
     findings: Vec<String>,
+    /// Vaults that could not be searched, and may hold more.
+    silent: Vec<String>,
     /// Locks of the newest good backups that hold for longer now.
     renewed: Vec<Renewed>,
 }
@@ -281,8 +284,10 @@ impl fmt::Display for Report {
                 None => writeln!(f)?,
             }
         }
-        if self.results.is_empty() {
-            writeln!(f, "No backup to verify.")?;
+        match (self.results.is_empty(), self.silent.is_empty()) {
+            (true, true) => writeln!(f, "No backup to verify.")?,
+            (true, false) => writeln!(f, "Not known: {} could not be searched.", plain(&self.silent.join(", ")))?,
+            (false, _) => {}
         }
         for renewed in &self.renewed {
             writeln!(f, "  {}", plain(&renewed.to_string()))?;

@@ -112,30 +112,33 @@ async fn rollback(
     let check = match is_there(vaults, &known, keys, now).await {
         Err(error) => return Check::failed(NAME, &error.into()),
         Ok(true) => Check::ok(NAME, format!("the vaults have what this host knows to be stored ({})", known.id)),
-        Ok(false) => match known.gone(newest.map(|newest| newest.sequence), now) {
-            Gone::Pruned => {
-                Check::ok(NAME, format!("backup {} is gone, as pruning leaves it; newer ones are there", known.id))
-            }
-            Gone::Unlocked => Check::warn(
-                NAME,
-                format!(
-                    "backup {} was stored and is in no vault any more; its lock has ended, and none is newer",
-                    known.id
-                ),
-            )
-            .fix("make backups again, and see what removes old ones: a lifecycle rule, `prune`"),
-            // Kept in mind: the next run says so again.
-            Gone::TakenAway => {
-                return Check::fail(
+        Ok(false) => {
+            match known.gone(newest.map(|newest| newest.sequence), now) {
+                Gone::Pruned => {
+                    Check::ok(NAME, format!("backup {} is gone, as pruning leaves it; newer ones are there", known.id))
+                }
+                Gone::Unlocked => Check::warn(
                     NAME,
                     format!(
-                        "backup {} was stored and is in no vault that is configured here: it was taken away",
+                        "backup {} was stored and is in no vault any more; its lock has ended, and none is newer",
                         known.id
                     ),
                 )
-                .fix("find out who can delete in the vaults; look for it in copies of them");
+                .fix("make backups again, and see what removes old ones: a lifecycle rule, `prune`"),
+                // Kept in mind: the next run says so again.
+                Gone::TakenAway => {
+                    return Check::fail(
+                    NAME,
+                    format!(
+                        "backup {} was stored and is in no vault that is configured here: it was taken away, or its \
+                         vault is not among them any more",
+                        known.id
+                    ),
+                )
+                .fix("if vaults were changed, make a backup; else find out who can delete there; look into copies");
+                }
             }
-        },
+        }
     };
     note(witness, cluster, vaults, newest).await;
     check
@@ -262,6 +265,10 @@ async fn newest_in(
         }
         Err(CatalogError::NothingGood { findings, .. }) if findings.is_empty() => {
             (None, Check::warn(NAME, "there is no backup yet").fix("run `swarmdr-agent backup`"))
+        }
+        Err(error @ CatalogError::Unanswered { .. }) => {
+            let found = format!("which backup is the newest is not known: {error}");
+            (None, Check::fail(NAME, found).fix("make the vault answer, and run `swarmdr-agent doctor` again"))
         }
         Err(error) => {
             let fix = "check trusted_keys, and see `swarmdr-agent list`";

@@ -37,8 +37,8 @@ pub enum Subject {
 
 impl Subject {
     /// What is meant; a path is looked at. A lone word that is no directory is a mistyped id rather than a file.
-    pub fn named(operand: &Operand, cluster: Option<&str>) -> Result<Self> {
-        let in_vaults = |id| Filter { id, cluster: cluster.map(str::to_owned), ..Filter::default() };
+    pub fn named(operand: &Operand, among: &Filter) -> Result<Self> {
+        let in_vaults = |id| Filter { id, ..among.clone() };
         match operand {
             Operand::Latest => Ok(Self::Backup(Choice::Vaults(in_vaults(None)))),
             Operand::Id(id) => Ok(Self::Backup(Choice::Vaults(in_vaults(Some(*id))))),
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_side_is_an_id_latest_a_directory_or_a_path_with_a_slash() {
-        let operand = |text: &str| Subject::named(&text.parse().expect("takes anything"), Some("c1"));
+        let operand = |text: &str| Subject::named(&text.parse().expect("takes anything"), &Filter::cluster("c1"));
         let vaults = |id| {
             let filter = Filter { id, cluster: Some("c1".to_owned()), ..Filter::default() };
             Subject::Backup(Choice::Vaults(filter))

@@ -15,7 +15,7 @@ use crate::{
         systemd::Systemd,
     },
     source::{Choice, Found, Source},
-    vault::catalog::{About, CatalogError},
+    vault::catalog::CatalogError,
 };
 
 /// Between two looks at something that is on its way; doubled each time, to at most [`LONGEST_PAUSE`].
@@ -140,7 +140,7 @@ impl Restore<'_> {
         }
     }
 
-    /// The backup that is meant, once a vault could be searched.
+    /// The backup that is meant, once all vaults could be searched that may hold it.
     pub(super) async fn await_backup(&self, limit: Duration, choice: &Choice) -> Result<Found> {
         let mut patience = Patience::new();
         loop {
@@ -156,10 +156,7 @@ impl Restore<'_> {
     }
 }
 
-/// Whether nothing was found because a vault could not be searched: no network yet, no credentials yet.
+/// Whether it is not known because a vault could not be searched: no network yet, no credentials yet.
 fn may_pass(error: &anyhow::Error) -> bool {
-    error.chain().any(|link| {
-        matches!(link.downcast_ref::<CatalogError>(), Some(CatalogError::NothingGood { findings, .. })
-            if findings.kept.iter().any(|finding| matches!(finding.about, About::Vault(_))))
-    })
+    error.chain().any(|link| matches!(link.downcast_ref(), Some(CatalogError::Unanswered { .. })))
 }

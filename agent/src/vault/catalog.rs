@@ -56,6 +56,8 @@ pub struct Filter {
     pub named_before: Option<Timestamp>,
     /// Stored later than this by the vault's clock, whatever time it bears.
     pub stored_after: Option<Timestamp>,
+    /// The newest of what answers is enough, though other vaults may hold a newer one.
+    pub any_vault: bool,
 }
 
 /// A version whose signed head is good and whose bytes are not the ones that were signed. Only reading all of it shows

@@ -11,6 +11,7 @@ impl Target {
         Ok(match self {
             Target::S3(target) => Arc::new(S3Vault::connect(target, &target.proxies(proxies)?).await?),
             Target::Directory(path) => Arc::new(DirectoryVault::new(path)),
+            Target::Own(path) => Arc::new(DirectoryVault::own(path)),
         })
     }
 }

@@ -6,8 +6,10 @@
 mod listing;
 mod publish;
 
+use std::fs::DirBuilder;
 use std::io::{self, SeekFrom};
 use std::ops::Range;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -17,7 +19,7 @@ use nix::unistd::{AccessFlags, access};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::{
-    Checksum, Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault,
+    Checksum, Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Target, Upload, Vault,
     VaultError, Version, VersionRef,
 };
 
@@ -28,13 +30,31 @@ const ONLY_VERSION: &str = "null";
 pub struct DirectoryVault {
     root: PathBuf,
     address: String,
+    /// The first put makes it; any other one is made by a person: without its mount, writing would go to another disk.
+    is_own: bool,
 }
 
 impl DirectoryVault {
-    /// Nothing is touched. The directory itself is made by the first put, its parent must exist.
+    /// Nothing is touched. The directory must be there before anything is put or listed.
     pub fn new(root: impl Into<PathBuf>) -> DirectoryVault {
         let root = root.into();
-        DirectoryVault { address: format!("file://{}", root.display()), root }
+        DirectoryVault { address: format!("file://{}", root.display()), root, is_own: false }
+    }
+
+    /// The agent's own, among its state. The first put makes the directory, its parent must exist.
+    pub fn own(root: impl Into<PathBuf>) -> DirectoryVault {
+        DirectoryVault { is_own: true, ..DirectoryVault::new(root) }
+    }
+
+    fn require_there(&self) -> Result<(), VaultError> {
+        if self.is_own || !matches!(self.root.try_exists(), Ok(false)) {
+            return Ok(());
+        }
+        Err(VaultError::Other {
+            vault: self.address.clone(),
+            action: format!("use the directory `{}`", self.root.display()),
+            detail: "it is not there; mount its disk, or make it with `swarmdr-agent doctor --make-vault`".into(),
+        })
     }
 
     /// The file of a key. Keys that would leave the directory, or hide in it, are refused.
@@ -89,6 +109,15 @@ impl DirectoryVault {
     }
 }
 
+/// Makes the directory of a vault that is to be made by hand, not those above it. True if it was not there.
+pub fn make_directory(target: &Target) -> io::Result<bool> {
+    let Target::Directory(path) = target else { return Ok(false) };
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        made => made.map(|()| true),
+    }
+}
+
 #[async_trait]
 impl Vault for DirectoryVault {
     fn address(&self) -> &str {
@@ -100,6 +129,7 @@ impl Vault for DirectoryVault {
     }
 
     async fn check(&self) -> Result<(), VaultError> {
+        self.require_there()?;
         let place = match self.root.try_exists() {
             Ok(false) => self.root.parent().unwrap_or(Path::new("/")),
             _ => &self.root,
@@ -115,6 +145,7 @@ impl Vault for DirectoryVault {
 
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
         let path = self.path_of(&upload.key)?;
+        self.require_there()?;
         publish::publish(self, &path, upload, progress).await?;
         Ok(Placed {
             at: VersionRef::new(&upload.key, ONLY_VERSION),
@@ -129,6 +160,7 @@ impl Vault for DirectoryVault {
     }
 
     async fn list_versions(&self, under: &str, after: Option<&Marker>) -> Result<Page, VaultError> {
+        self.require_there()?;
         let (root, under) = (self.root.clone(), under.to_owned());
         let after = after.map(|marker| marker.key.clone());
         let listed = tokio::task::spawn_blocking(move || listing::page(&root, &under, after.as_deref())).await;

@@ -83,6 +83,9 @@ pub struct VaultSettings {
     /// Bytes; grows by itself where an archive would need more than 10,000 parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_size: Option<u64>,
+    /// No setting: nobody named it.
+    #[serde(skip)]
+    pub is_own: bool,
 }
 
 fn yes() -> bool {
@@ -137,6 +140,8 @@ pub struct SettingsError {
 pub enum Target {
     S3(Box<S3Target>),
     Directory(PathBuf),
+    /// The directory of an agent whose configuration names no vault.
+    Own(PathBuf),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,7 +191,13 @@ impl VaultSettings {
             required: true,
             multipart_threshold: None,
             part_size: None,
+            is_own: false,
         }
+    }
+
+    /// The directory of an agent whose configuration names no vault.
+    pub fn own(path: &Path) -> VaultSettings {
+        VaultSettings { is_own: true, ..VaultSettings::new(format!("file://{}", path.display())) }
     }
 
     /// Validates without touching the network or a file. The URL is not repeated in errors: people write credentials into URLs.
@@ -195,7 +206,7 @@ impl VaultSettings {
             self.s3_target(rest).map(|target| Target::S3(Box::new(target)))
         } else if let Some(path) = self.url.strip_prefix("file://") {
             self.refuse_s3_keys()?;
-            directory(path).map(Target::Directory)
+            directory(path).map(if self.is_own { Target::Own } else { Target::Directory })
         } else {
             Err(error("url", "names neither a bucket nor a directory", "write `s3://bucket/prefix` or `file:///path`"))
         }

@@ -73,7 +73,8 @@ fn from_inside_a_unit_that_hangs_on_the_engine(host: &Host) -> Result<()> {
 fn what_is_started_right_before_the_stop(host: &Host) -> Result<()> {
     unit(host, "late.service", "ExecStart=/bin/sleep infinity")?;
     let script = "/usr/local/bin/more";
-    let more = format!("systemctl start late.service\ndocker run -d --init --name late {IMAGE} sleep 1000000 >/dev/null\n");
+    let more =
+        format!("systemctl start late.service\ndocker run -d --init --name late {IMAGE} sleep 1000000 >/dev/null\n");
     host.write_file(script, format!("#!/bin/sh\n{more}"))?;
     host.sh(&format!("chmod +x {script}"))?;
     let program = format!("SWARMDRTEST_RUN={script}");

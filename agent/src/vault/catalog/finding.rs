@@ -5,7 +5,7 @@ use std::fmt;
 use swarmdr_archive::BackupId;
 
 use super::chain::Break;
-use super::{Entry, Strays};
+use super::{CatalogError, Entry, Strays};
 use crate::vault::{Vault, VaultError};
 
 /// Objects told one by one; a flood of forged ones must not fill the memory or the screen. Other findings are few.
@@ -59,6 +59,27 @@ impl Findings {
         } else {
             self.kept.push(finding);
         }
+    }
+
+    /// Fails if a vault could not be searched; `other` is the newest in those that could.
+    pub(super) fn require_answers(self, other: Option<BackupId>) -> Result<Self, CatalogError> {
+        let silent = self.silent();
+        if silent.is_empty() {
+            return Ok(self);
+        }
+        let errors = self.kept.into_iter().filter_map(|finding| match finding.about {
+            About::Vault(error) => Some(error),
+            _ => None,
+        });
+        Err(CatalogError::Unanswered { silent, errors: errors.collect(), other })
+    }
+
+    /// Addresses of the vaults that could not be searched, or not to their end.
+    pub fn silent(&self) -> Vec<String> {
+        let silent = self.kept.iter().filter(|finding| matches!(finding.about, About::Vault(_)));
+        let mut silent: Vec<String> = silent.map(|finding| finding.vault.clone()).collect();
+        silent.dedup();
+        silent
     }
 
     pub fn is_empty(&self) -> bool {

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use swarmdr_archive::TrustedKeys;
 use swarmdr_archive::reader::Head;
+use swarmdr_archive::{BackupId, TrustedKeys};
 use thiserror::Error;
 
 use super::view::{View, is_usable, view};
 use super::{
     About, Bounds, Entry, Filter, Findings, Place, Strays, Timing, Verdict, Visibility, clusters, history, order,
 };
-use crate::vault::{Vault, VersionRef};
+use crate::vault::{Vault, VaultError, VersionRef};
 
 /// The newest good backup that an engine comes up with, and all that was met on the way to it.
 #[derive(Debug)]
@@ -33,10 +33,22 @@ pub enum CatalogError {
 
     #[error("no backup that verifies was found in {vaults}{findings}")]
     NothingGood { vaults: String, findings: Findings },
+
+    /// What is not known is no answer: the vault that could not be searched may hold it.
+    #[error("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Unanswered {
+        /// Addresses of the vaults that could not be searched, or not to their end.
+        silent: Vec<String>,
+        errors: Vec<VaultError>,
+        /// The newest in those that could.
+        other: Option<BackupId>,
+    },
 }
 
 /// Finds the newest good backup that the filter admits, over all vaults, and looks whether its history holds together.
-/// A vault that fails is a finding, not an error, while another has one.
+///
+/// A vault that could not be searched may hold a newer one, so then nothing is the newest, unless the filter says that
+/// any vault will do, or names an id and another vault has it: in these cases it is a finding.
 ///
 /// One that was stored unproven counts only where there is no other: nobody would want it in the place of an older one
 /// that works. Without a cluster in the filter, good backups of two clusters are an error: the caller must choose.
@@ -57,7 +69,12 @@ pub async fn find_latest(
     if clusters.len() > 1 {
         return Err(CatalogError::SeveralClusters { clusters });
     }
-    let Some((best, newest)) = seen.choose(now) else {
+    let chosen = seen.choose(now);
+    let other = chosen.map(|(best, _)| seen.places[best].id);
+    if other.is_none() || !(filter.any_vault || filter.id.is_some()) {
+        findings = findings.require_answers(other)?;
+    }
+    let Some((best, newest)) = chosen else {
         let vaults = vaults.iter().map(|vault| vault.address().to_owned()).collect::<Vec<_>>().join(", ");
         return Err(CatalogError::NothingGood { vaults, findings });
     };

@@ -28,6 +28,8 @@ pub struct Surveyed {
     pub findings: Vec<String>,
     /// What is worth knowing and no cause for alarm.
     pub notes: Vec<String>,
+    /// Addresses of the vaults that could not be read to their end.
+    pub silent: Vec<String>,
 }
 
 impl<'a> Survey<'a> {
@@ -67,7 +69,7 @@ impl<'a> Survey<'a> {
                 ));
             }
         }
-        Surveyed { findings: self.findings.lines(), notes }
+        Surveyed { findings: self.findings.lines(), notes, silent: self.findings.silent() }
     }
 }
 

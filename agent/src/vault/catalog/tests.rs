@@ -191,7 +191,7 @@ async fn two_clusters_need_a_choice_unless_the_second_is_forged() {
 }
 
 #[tokio::test]
-async fn a_vault_that_fails_is_a_finding_while_another_has_a_backup() {
+async fn while_a_vault_is_silent_the_newest_is_not_known() {
     let key = key();
     let keys = TrustedKeys::from(key.public());
     let (old, new) = (vault("old"), vault("new"));
@@ -202,11 +202,27 @@ async fn a_vault_that_fails_is_a_finding_while_another_has_a_backup() {
         _ => Fault::None,
     });
     let vaults: [Arc<dyn Vault>; 2] = [Arc::new(down), Arc::new(old)];
-    let latest = find_latest(&vaults, &Filter::default(), &keys, now()).await.unwrap();
-    assert_eq!(latest.vault, 1);
-    assert!(latest.findings.to_string().contains("memory://new: failed to list"), "{}", latest.findings);
+    let id = |minute| archive(CLUSTER, minute, &key).name.id();
+    let by_id = |minute| Filter { id: Some(id(minute)), ..Filter::default() };
+    for enough in [Filter { any_vault: true, ..Filter::default() }, by_id(0)] {
+        let latest = find_latest(&vaults, &enough, &keys, now()).await.unwrap();
+        assert_eq!((latest.vault, latest.head.manifest.id), (1, id(0)));
+        assert!(latest.findings.to_string().contains("memory://new: failed to list"), "{}", latest.findings);
+    }
 
-    let error = find_latest(&vaults[..1], &Filter::default(), &keys, now()).await.unwrap_err();
-    assert!(matches!(error, CatalogError::NothingGood { .. }), "{error}");
-    assert!(error.to_string().starts_with("no backup that verifies was found in memory://new: "), "{error}");
+    // Nothing says that there is no newer one, or that there is none.
+    let before = Filter { before: Some(minute(30)), ..Filter::default() };
+    let any = Filter { any_vault: true, ..Filter::default() };
+    for (searched, filter, known) in [
+        (&vaults[..], Filter::default(), Some(id(0))),
+        (&vaults[..], before, Some(id(0))),
+        (&vaults[..], by_id(1), None),
+        (&vaults[..1], Filter::default(), None),
+        (&vaults[..1], any, None),
+    ] {
+        let error = find_latest(searched, &filter, &keys, now()).await.unwrap_err();
+        let CatalogError::Unanswered { silent, other, .. } = &error else { panic!("{error}") };
+        assert_eq!((silent.as_slice(), *other), (&["memory://new".to_owned()][..], known), "{filter:?}");
+        assert!(error.to_string().starts_with("memory://new: failed to list"), "{error}");
+    }
 }

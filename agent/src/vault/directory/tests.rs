@@ -27,13 +27,13 @@ async fn conforms() {
         locks_parts: false,
         multipart_from: None,
     };
-    conformance::run(Arc::new(DirectoryVault::new(directory.path().join("vault"))), can).await;
+    conformance::run(Arc::new(DirectoryVault::own(directory.path().join("vault"))), can).await;
 }
 
 #[tokio::test]
 async fn what_it_makes_is_for_the_owner_only() {
     let directory = tempfile::tempdir().unwrap();
-    let vault = DirectoryVault::new(directory.path().join("vault"));
+    let vault = DirectoryVault::own(directory.path().join("vault"));
     store(&vault, &upload(directory.path(), "c/a"), NO_PROGRESS).await.unwrap();
     let root = directory.path().join("vault");
     assert_eq!([mode(&root), mode(&root.join("c")), mode(&root.join("c/a"))], [0o700, 0o700, 0o600]);
@@ -43,7 +43,7 @@ async fn what_it_makes_is_for_the_owner_only() {
 async fn a_disk_that_is_not_mounted_is_not_written_to() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("mnt/vault");
-    let vault = DirectoryVault::new(&root);
+    let vault = DirectoryVault::own(&root);
     let error = store(&vault, &upload(directory.path(), "c/a"), NO_PROGRESS).await.unwrap_err();
     assert!(error.to_string().contains("its parent does not exist"), "{error}");
     assert!(vault.check().await.is_err());
@@ -83,4 +83,21 @@ async fn a_full_disk_is_said_with_its_numbers() {
     let error = vault.put(&upload, NO_PROGRESS).await.unwrap_err();
     assert!(matches!(&error, VaultError::NoSpace { .. }), "{error}");
     assert!(error.to_string().contains("9223372036854775807 bytes needed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_directory_that_a_person_makes_is_never_made_by_a_backup() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("vault");
+    let vault = DirectoryVault::new(&root);
+    let upload = upload(directory.path(), "c/a");
+    // One that is not there is not an empty one.
+    let listed = vault.list_versions("", None).await.err();
+    for error in [listed, vault.check().await.err(), vault.put(&upload, NO_PROGRESS).await.err()] {
+        let error = error.unwrap().to_string();
+        assert!(error.contains("it is not there; mount its disk"), "{error}");
+    }
+    assert!(!root.exists());
+    fs::create_dir(&root).unwrap();
+    store(&vault, &upload, NO_PROGRESS).await.unwrap();
 }
