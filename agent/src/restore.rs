@@ -65,6 +65,7 @@ use crate::{
     shutdown::Shutdown,
     source::{Choice, Source},
     stage,
+    swarm::{Examined, identity::usable},
     unlock_key::GivenKey,
     vault::catalog::Filter,
 };
@@ -248,10 +249,7 @@ impl Restore<'_> {
             others.extend(peers.into_iter().map(|addr| (addr, None)));
         }
         others.extend(
-            manifest
-                .managers
-                .iter()
-                .filter_map(|manager| Some((manager.addr.parse().ok()?, manager.hostname.as_deref()))),
+            manifest.managers.iter().filter_map(|manager| Some((usable(&manager.addr)?, manager.hostname.as_deref()))),
         );
         match elsewhere {
             true => others.insert(manifest.raft_addr, Some(manifest.hostname.as_str())),
@@ -267,8 +265,15 @@ impl Restore<'_> {
         (living.collect(), unasked)
     }
 
-    /// Looks and decides once more, right before the engine is stopped: the archive may have taken long to come.
-    async fn check_again(&self, prepared: &Prepared) -> Result<()> {
+    /// Looks and decides once more, right before the engine is stopped: the archive may have taken long to come. Managers
+    /// that the unpacked state knows are asked too: the manifest is what its writer says of it.
+    async fn check_again(&self, prepared: &Prepared, staged: &Examined) -> Result<()> {
+        if !prepared.terms.fenced {
+            let elsewhere = prepared.terms.overrides.readdress.is_some();
+            let asked = self.ask_managers(&holding::peers(staged)).await;
+            plan::checks::fence(&asked.living)?;
+            fence::require_asked(&if elsewhere { Vec::new() } else { asked.unasked() })?;
+        }
         let holding = self.look().await?;
         let what = if holding.on_disk == prepared.on_disk {
             let decided = self.decide(&prepared.head.manifest, &prepared.source, &holding, &prepared.terms).await?;
@@ -321,7 +326,8 @@ impl Restore<'_> {
                 unfinished::forget_data_root(self.config);
             }
         })?;
-        let mut report = Change::new(self, placement, journal).await?.carry_out(&mut phases).await?;
+        let change = Change::new(self, placement, journal).await?.only_over(prepared.on_disk);
+        let mut report = change.carry_out(&mut phases).await?;
         report.findings.extend(prepared.findings);
         report.phases = phases.finish();
         Ok(report)
@@ -344,7 +350,7 @@ impl Restore<'_> {
         let staged = self.stage(archive, manifest, staging.clone()).await?;
         let record = self.record(plan, manifest, &staged, placement, &staging)?;
         faults::reach("staged");
-        self.check_again(prepared).await?;
+        self.check_again(prepared, &staged.examined).await?;
         Journal::begin(&data_root, record)
     }
 

@@ -21,25 +21,36 @@ use super::key_file;
 const OVERWRITTEN: u64 = 64 * 1024;
 
 /// Overwrites keys, then removes all of it. A file that has another name elsewhere is somebody's, and keeps its content.
+/// One that cannot be overwritten, as on a full disk that copies on write, is an error, and keeps nothing from going.
 pub fn tree(dir: &Path) -> io::Result<()> {
-    if fstatfs(open_directory(dir)?)?.filesystem_type() != TMPFS_MAGIC {
-        overwrite_small_files(dir)?;
-    }
-    fs::remove_dir_all(dir)
+    let overwritten = match fstatfs(open_directory(dir)?)?.filesystem_type() {
+        TMPFS_MAGIC => Ok(()),
+        _ => overwrite_small_files(dir),
+    };
+    fs::remove_dir_all(dir).and(overwritten)
 }
 
+/// Answers with the first error, after having tried all.
 fn overwrite_small_files(dir: &Path) -> io::Result<()> {
+    let mut outcome = Ok(());
     for entry in fs::read_dir(dir)? {
-        let (entry, path) = entry.map(|entry| (entry.metadata(), entry.path()))?;
-        let metadata = entry?;
-        if metadata.is_dir() {
-            overwrite_small_files(&path)?;
-        } else if metadata.is_file() && metadata.nlink() == 1 && metadata.len() <= OVERWRITTEN {
-            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-            key_file::overwrite(&OpenOptions::new().write(true).open(&path)?)?;
-        }
+        let entry = entry?;
+        let path = entry.path();
+        let overwritten = entry.metadata().and_then(|metadata| match metadata.is_dir() {
+            true => overwrite_small_files(&path),
+            false => overwrite_if_small(&metadata, &path),
+        });
+        outcome = outcome.and(overwritten);
     }
-    Ok(())
+    outcome
+}
+
+fn overwrite_if_small(metadata: &fs::Metadata, path: &Path) -> io::Result<()> {
+    if !metadata.is_file() || metadata.nlink() != 1 || metadata.len() > OVERWRITTEN {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    key_file::overwrite(&OpenOptions::new().write(true).open(path)?)
 }
 
 /// Opens the directory itself: a symbolic link in its place is an error.

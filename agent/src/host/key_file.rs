@@ -77,8 +77,11 @@ impl OpenKey {
 
     /// Overwrites it: the state that it opens is not used any more.
     pub fn destroy(self) -> Result<()> {
-        overwrite(&self.file)
-            .with_context(|| format!("failed to clear the open key that was in {}", self.path.display()))
+        let destroy = || -> io::Result<()> {
+            overwrite(&self.file)?;
+            self.mark.as_ref().map_or(Ok(()), fs::remove_file)
+        };
+        destroy().with_context(|| format!("failed to clear the open key that was in {}", self.path.display()))
     }
 }
 
@@ -119,8 +122,9 @@ pub fn close(state_dir: &Path, locked: &str) -> Result<()> {
     let path = state_dir.join(NODE_KEY);
     let close = || -> Result<()> {
         let new = path_of_new(&path);
+        let mut cleared = Ok(());
         if new.exists() {
-            overwrite(&OpenOptions::new().write(true).open(&new)?)?;
+            cleared = OpenOptions::new().write(true).open(&new).and_then(|file| overwrite(&file));
             fs::remove_file(&new)?;
         }
         if path.exists() && !is_locked(&path)? {
@@ -128,7 +132,7 @@ pub fn close(state_dir: &Path, locked: &str) -> Result<()> {
             replace(&path, locked.as_bytes(), None)?;
             overwrite(&open)?;
         }
-        Ok(())
+        Ok(cleared?)
     };
     close().with_context(|| format!("failed to lock {} again", path.display()))
 }

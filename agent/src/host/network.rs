@@ -88,17 +88,19 @@ pub async fn answers(address: SocketAddr, limit: Duration) -> bool {
     matches!(ask(address, limit).await, Answer::Yes)
 }
 
-/// No route, no address, a rule of this host's firewall, no room (connect(2)). EHOSTUNREACH is not among them: it is how
+/// No route or one that drops all (EINVAL), no address, a rule of this host's firewall, no room (connect(2)). EHOSTUNREACH is not among them: it is how
 /// a host on the same network that is gone is reported.
 fn is_own(error: &io::Error) -> bool {
     use nix::errno::Errno::{
-        EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPERM,
+        EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS,
+        ENOMEM, EPERM,
     };
     let own = [
         EACCES,
         EADDRINUSE,
         EADDRNOTAVAIL,
         EAFNOSUPPORT,
+        EINVAL,
         EMFILE,
         ENETDOWN,
         ENETUNREACH,

@@ -32,7 +32,7 @@ use swarmdr_archive::BackupId;
 
 use super::{
     engine::{Engine, EngineFacts, SwarmState},
-    key_file::OpenKey,
+    key_file::{self, OpenKey},
     systemd::{Systemd, UnitState},
 };
 use crate::{config::Config, fault::Fault, lock::HostLock, swarm::UnlockKey};
@@ -80,6 +80,8 @@ pub struct SecondEngine {
     leash: PipeWriter,
     /// The key of a locked state, while it lies open.
     open_key: Option<OpenKey>,
+    /// Its second name, see [`mark`].
+    mark: PathBuf,
     /// There is one on a host at a time.
     _lock: HostLock,
 }
@@ -93,7 +95,7 @@ impl SecondEngine {
         // The unit may write there, so it must be there.
         fs::create_dir_all(&config.state_dir)
             .with_context(|| format!("failed to make {}", config.state_dir.display()))?;
-        sweep(systemd, &home).await?;
+        sweep(systemd, config).await?;
         let unit = format!("{PREFIX}{}.service", spec.tag);
         let places = unit::Places::new(&home, &spec.tag)?;
         let dockerd = dockerd(systemd, config).await?;
@@ -110,6 +112,7 @@ impl SecondEngine {
             engine,
             leash,
             open_key: None,
+            mark: mark(config),
             _lock: lock,
         };
         second.until_made().await?;
@@ -119,7 +122,7 @@ impl SecondEngine {
     /// Ends and removes what earlier ones left. One that is in use is an error.
     pub async fn remove_left(systemd: &Systemd, config: &Config) -> Result<()> {
         let _lock = HostLock::acquire(&HostLock::second_engine_path())?;
-        sweep(systemd, &home(config)).await
+        sweep(systemd, config).await
     }
 
     /// The unit's directory is made by the unit.
@@ -168,7 +171,7 @@ impl SecondEngine {
 
     /// Lays the key of a locked state open, for the engine to form its swarm; [`SecondEngine::end`] destroys it.
     pub fn lay_open(&mut self, unlock_key: &UnlockKey) -> Result<()> {
-        self.open_key = Some(OpenKey::lay_open(&self.state_dir(), unlock_key, None)?);
+        self.open_key = Some(OpenKey::lay_open(&self.state_dir(), unlock_key, Some(&self.mark))?);
         Ok(())
     }
 
@@ -250,12 +253,20 @@ fn home(config: &Config) -> PathBuf {
     config.state_dir.join("second")
 }
 
+/// Another name of an open key in the state of a second engine, by which any later run finds and overwrites it: whatever
+/// ends this process, the unit removes its own directory.
+pub fn mark(config: &Config) -> PathBuf {
+    config.state_dir.join("second.open-key")
+}
+
 /// Ends and removes what others have left; the caller holds the lock, so none is in use.
-async fn sweep(systemd: &Systemd, home: &Path) -> Result<()> {
+async fn sweep(systemd: &Systemd, config: &Config) -> Result<()> {
     let left = systemd.names_like(&format!("{PREFIX}*.service")).await?;
     let names: Vec<&str> = left.iter().map(String::as_str).collect();
     systemd.stop_if_there(&names).await.context("failed to end a second engine that an earlier run left")?;
-    remove(home)
+    remove(&home(config))?;
+    key_file::sweep(&mark(config))?;
+    Ok(())
 }
 
 fn remove(dir: &Path) -> Result<()> {

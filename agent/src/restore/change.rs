@@ -16,6 +16,7 @@ use super::{
     Restore, RestoreReport,
     confirm::Confirmed,
     formation::form,
+    holding::OnDisk,
     journal::{Journal, Phase, Record, Reserve},
     strictness::Strictness,
 };
@@ -55,6 +56,8 @@ pub struct Change<'a> {
     failsafe: Option<Failsafe>,
     /// What the unit was when it was stopped for the copy that is placed.
     stopped: Option<UnitState>,
+    /// What lay on the disk when it was decided to replace it.
+    replaces: Option<OnDisk>,
     /// How often a failsafe was armed; its units need names of their own.
     armed: u32,
 }
@@ -63,12 +66,25 @@ impl<'a> Change<'a> {
     /// Connects to systemd; changes nothing yet.
     pub async fn new(restore: &'a Restore<'a>, placement: Placement, journal: Journal) -> Result<Self> {
         let config = restore.config;
-        let open_key = OpenKey::find(&placement.state_dir(), &placement.open_key())?;
+        let look = async {
+            let open_key = OpenKey::find(&placement.state_dir(), &placement.open_key())?;
+            anyhow::Ok((open_key, EngineControl::connect(config).await?))
+        };
+        let (open_key, control) = match look.await {
+            Ok(found) => found,
+            // Nothing was changed, so nothing is left of it.
+            Err(error) if journal.record.phase == Phase::Ready => {
+                placement.tidy();
+                journal.forget()?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
         Ok(Self {
             restore,
             placement,
             journal,
-            control: EngineControl::connect(config).await?,
+            control,
             engine: Engine::at(&config.engine.socket),
             start_limit: Duration::from_secs(config.engine.start_timeout),
             open_key,
@@ -76,6 +92,7 @@ impl<'a> Change<'a> {
             undo_complaints: Vec::new(),
             failsafe: None,
             stopped: None,
+            replaces: None,
             armed: 0,
         })
     }
@@ -94,6 +111,7 @@ impl<'a> Change<'a> {
             if let Some(stopped) = &change.stopped {
                 change.control.check_stopped(stopped).await?;
             }
+            change.check_replaced()?;
             change.enter(Phase::Aside, phases)?;
             change.placement.move_aside()?;
             change.enter(Phase::Place, phases)?;
@@ -188,6 +206,24 @@ impl<'a> Change<'a> {
         self.attention.extend(formed);
         self.enter(Phase::Confirm, phases)?;
         self.confirm(Strictness::Fresh).await
+    }
+
+    /// What lies on the disk is what is to be replaced: until the engine was stopped somebody may have joined a swarm.
+    pub fn only_over(mut self, replaces: OnDisk) -> Self {
+        self.replaces = Some(replaces);
+        self
+    }
+
+    pub(super) fn check_replaced(&self) -> Result<()> {
+        let state_dir = self.placement.state_dir();
+        match &self.replaces {
+            Some(replaces) if OnDisk::read(&state_dir) != *replaces => Err(Fault::refused(
+                "this host changed right before its engine was stopped: another state lies on its disk",
+            )
+            .advice("see `docker info` and `docker node ls`; run it again if the swarm there is still to be replaced")
+            .into()),
+            _ => Ok(()),
+        }
     }
 
     /// Arms a failsafe for a stop that comes next; one that is armed already is replaced by it.

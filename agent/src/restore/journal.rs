@@ -83,6 +83,9 @@ pub struct Record {
     pub counts: Counts,
     /// What must come back. Not kept in a receipt.
     pub recorded: Option<Inventory>,
+    /// At another address: the node that this host became. Absent until it has the whole state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<String>,
     /// `swarm-node.key` of an autolocked state as it was backed up, closed: it takes the place of the open one.
     pub locked_key: Option<String>,
     /// The receipt of an earlier restore: valid again if this one is undone.
@@ -133,6 +136,7 @@ impl Record {
             aside,
             counts,
             recorded: Some(recorded),
+            joined: None,
             locked_key: None,
             previous: None,
         }

@@ -109,6 +109,7 @@ impl Restore<'_> {
         check_can_sign(&staged)?;
         let data_root = plan.state_dir.parent().context("the state directory has no parent")?.to_owned();
         let placement = Placement::new(&data_root, &plan.id.to_string())?;
+        let examined = staged.examined.clone();
         let mut record = self.record(plan, manifest, &staged, &placement, &old.state_dir())?;
         // The open key lies with the twin and goes with it; this host never holds it.
         record.locked_key = None;
@@ -116,10 +117,10 @@ impl Restore<'_> {
         let recorded = record.recorded.clone().context("there is no inventory")?;
         let formed = old.form(self, manifest, &recorded);
         self.shutdown.or_interrupted(formed).await.context("the backup cannot be restored; nothing was changed")?;
-        self.check_again(prepared).await?;
+        self.check_again(prepared, &examined).await?;
         note_data_root(self.config, &data_root);
         let journal = Journal::begin(&data_root, record)?;
-        let change = Change::new(self, placement, journal).await?;
+        let change = Change::new(self, placement, journal).await?.only_over(prepared.on_disk.clone());
         let steps = async |change: &mut Change<'_>| Box::pin(change.take_over(target, twin, phases)).await;
         change.or_undo(steps).await
     }
@@ -141,6 +142,7 @@ impl Change<'_> {
         self.enter(Phase::Stop, phases)?;
         self.arm().await?;
         self.control.stop().await?;
+        self.check_replaced()?;
         self.enter(Phase::Aside, phases)?;
         self.placement.move_aside()?;
         self.enter(Phase::Start, phases)?;
@@ -154,6 +156,7 @@ impl Change<'_> {
         let joined = self.join(target, old).await;
         let own = joined.map_err(|error| old.in_its_own_words(error))?;
         faults::reach("joined");
+        self.journal.record.joined = Some(own.clone());
         self.enter(Phase::Demote, phases)?;
         self.demote(&own).await?;
         faults::reach("demoted");

@@ -23,12 +23,12 @@ use crate::{
     fault::Fault,
     host::{
         engine::{EngineFacts, SwarmState},
-        key_file,
+        key_file, network,
         placement::Placement,
     },
     report::Phases,
     source::Choice,
-    swarm::{Examined, Inventory, Proof},
+    swarm::{Examined, Inventory, Proof, inventory::Raft},
     vault::catalog::Filter,
 };
 
@@ -45,6 +45,8 @@ pub(super) enum Way {
     Confirm,
     /// The swarm was formed, may have been in use since, and does not work at the moment.
     Keep,
+    /// Whether it was formed and used cannot be read from its log.
+    Unclear,
     /// Somebody made another swarm on this host in the meantime.
     Refuse,
 }
@@ -87,19 +89,22 @@ fn guess(record: &Record, on_disk: &OnDisk, has_moved: bool, force: bool) -> Gue
 
 /// What becomes of a restored state that an engine made its own and that does not work now.
 fn way_of_taken_up(phase: Phase, recorded: Option<&Inventory>, examined: Option<&Examined>) -> Way {
-    match (is_untouched(recorded, examined), phase) {
-        (true, Phase::Undo) => Way::PutBack,
-        (true, _) => Way::FormAgain,
-        (false, _) => Way::Keep,
+    match (has_grown(recorded, examined), phase) {
+        (Some(false), Phase::Undo) => Way::PutBack,
+        (Some(false), _) => Way::FormAgain,
+        (Some(true), _) => Way::Keep,
+        (None, _) => Way::Unclear,
     }
 }
 
-/// Whether the log ends where that of the backup ended. Forming a cluster, leading it, joining it and every change in it
-/// append to the log; an engine that only looks for its old peers does not.
-fn is_untouched(recorded: Option<&Inventory>, examined: Option<&Examined>) -> bool {
-    let then = recorded.and_then(|recorded| recorded.raft.as_ref());
-    let now = examined.filter(|examined| examined.proof == Proof::Proven).and_then(|examined| examined.raft.as_ref());
-    then.zip(now).is_some_and(|(then, now)| (then.raft_id, then.last_index) == (now.raft_id, now.last_index))
+/// Whether the log ends elsewhere than that of the backup, or has other members; `None` if it cannot be read. Forming a
+/// cluster, leading it, joining it and every change in it append to the log; an engine that only looks for its old peers
+/// does not.
+fn has_grown(recorded: Option<&Inventory>, examined: Option<&Examined>) -> Option<bool> {
+    let now = examined.filter(|examined| examined.proof == Proof::Proven)?.raft.as_ref()?;
+    let Some(then) = recorded.and_then(|recorded| recorded.raft.as_ref()) else { return Some(true) };
+    let members = |raft: &Raft| raft.members.iter().map(|member| member.raft_id).collect::<Vec<_>>();
+    Some((then.raft_id, then.last_index, members(then)) != (now.raft_id, now.last_index, members(now)))
 }
 
 impl Restore<'_> {
@@ -155,6 +160,7 @@ impl Restore<'_> {
         match guess(record, &OnDisk::read(&state_dir), placement.has_moved(), terms.force) {
             Guess::Sure(Way::FormAgain) => {
                 self.check_can_unlock(record, placement)?;
+                self.await_own_address(record, terms.waits).await?;
                 return self.fenced(record, placement, terms.fenced).await;
             }
             Guess::Sure(way) => return Ok(way),
@@ -166,9 +172,24 @@ impl Restore<'_> {
         }
         let examined = self.examine_present(&state_dir).await;
         match way_of_taken_up(record.phase, record.recorded.as_ref(), examined.as_ref()) {
-            Way::FormAgain => self.fenced(record, placement, terms.fenced).await,
+            Way::FormAgain => {
+                require_own_address(record)?;
+                self.fenced(record, placement, terms.fenced).await
+            }
+            // The run that says so puts it aside.
+            Way::Unclear if terms.force => Ok(Way::Keep),
             way => Ok(way),
         }
+    }
+
+    /// The swarm is not formed on a host that does not have its address: that may be another one's by now.
+    async fn await_own_address(&self, record: &Record, waits: Waits) -> Result<()> {
+        let wanted = record.plan.raft_addr.ip();
+        if record.plan.interface.is_some() {
+            let missing = format!("no interface of this host has {wanted}");
+            self.await_address(waits.address, &missing, |all| all.iter().any(|local| local.ip == wanted)).await?;
+        }
+        require_own_address(record)
     }
 
     /// Waits for the engine that has made the restored state its own; `None` if its swarm does not come to work.
@@ -218,7 +239,9 @@ impl Restore<'_> {
         let mut others = self.present_peers(&placement.state_dir()).await;
         let recorded = record.recorded.iter().flat_map(|recorded| &recorded.nodes);
         others.extend(recorded.filter_map(|node| crate::swarm::identity::usable(node.manager_addr.as_deref()?)));
-        others.retain(|addr| *addr != record.plan.raft_addr);
+        if record.plan.interface.is_some() {
+            others.retain(|addr| *addr != record.plan.raft_addr);
+        }
         others.sort();
         others.dedup();
         others
@@ -231,6 +254,7 @@ impl Restore<'_> {
         let on_disk = OnDisk::read(&state_dir);
         let is_ours = |held: &&Held| held.is(&record.plan.cluster_id, &record.plan.node_id);
         let Some(held) = on_disk.held().filter(is_ours) else { return Ok(false) };
+        require_own_address(record)?;
         if held.is_taken_up {
             let examined = self.examine_present(&state_dir).await;
             if way_of_taken_up(record.phase, record.recorded.as_ref(), examined.as_ref()) != Way::FormAgain {
@@ -266,7 +290,11 @@ impl Restore<'_> {
                 change.journal.forget()?;
                 return Ok(None);
             }
+            Way::Unclear => return Err(unclear(&journal.record)),
             Way::Keep => {
+                if let Some(aside) = journal.record.aside.as_ref().filter(|aside| aside.exists()) {
+                    tracing::warn!("what was there before that restore is kept in {}", aside.display());
+                }
                 placement.tidy();
                 // One that was being undone was never confirmed: it leaves no receipt.
                 if journal.record.phase == Phase::Undo {
@@ -328,6 +356,36 @@ fn not_undone(record: &Record) -> String {
     format!("an earlier run was undoing this restore when it was cut short; the swarm works, and was left alone{aside}")
 }
 
+fn require_own_address(record: &Record) -> Result<()> {
+    let wanted = record.plan.raft_addr.ip();
+    let here = network::local_addresses()?;
+    if record.plan.interface.is_none() || here.iter().any(|local| local.ip == wanted) {
+        return Ok(());
+    }
+    Err(Fault::refused(format!(
+        "a restore of backup {} was cut short before its swarm was formed at {wanted}, and this host has {}",
+        record.plan.id,
+        network::describe(&here)
+    ))
+    .advice(format!("give this host the address {wanted}, or wait for it: --wait-for-ip 120s"))
+    .advice("if this disk was copied from another host, move the journal away: restore.json in the directory .swarmdr of the engine's data root")
+    .into())
+}
+
+/// Nothing is decided about a log that cannot be read: the journal stays.
+fn unclear(record: &Record) -> anyhow::Error {
+    let mut fault = Fault::refused(format!(
+        "a restore of backup {} was cut short, its swarm does not work now, and its raft log cannot be read, so whether it has been in use since is not known",
+        record.plan.id
+    ))
+    .advice("if it is autolocked, see that the unlock key is the one of now: --unlock-key FILE")
+    .advice("see `journalctl -u docker`, and `swarmdr-agent inspect --dir` for what breaks in the log");
+    if let Some(aside) = &record.aside {
+        fault = fault.advice(format!("what was there before the restore is in {}", aside.display()));
+    }
+    fault.advice("or say --force to restore once more (the present state is moved aside, not deleted)").into()
+}
+
 fn refuse(record: &Record, facts: &EngineFacts) -> anyhow::Error {
     let here = match OnDisk::read(&record.plan.state_dir) {
         OnDisk::State(held) => format!("node {} of swarm {}", held.node_id, held.cluster_id),
@@ -353,6 +411,7 @@ impl Way {
             Way::FormAgain => "forming the swarm again from the state that it placed",
             Way::Confirm => "the swarm works, and is compared with the backup now",
             Way::Keep => "the swarm was formed and has been in use since: it stays as it is",
+            Way::Unclear => "whether its swarm has been in use since cannot be read",
             Way::Refuse => "this host has another swarm now",
         }
     }
@@ -365,7 +424,7 @@ mod tests {
     use super::*;
     use crate::{
         restore::plan::tests::{a_plan, examined},
-        swarm::inventory::{Cluster, Raft},
+        swarm::inventory::{Cluster, Member, Raft},
     };
 
     fn raft(last_index: u64) -> Raft {
@@ -424,6 +483,7 @@ mod tests {
         let record = record(Phase::Init);
         let recorded = record.recorded.as_ref();
         let at = |last_index| Examined { raft: Some(raft(last_index)), ..examined() };
+        let joined = Raft { members: vec![Member { raft_id: 2, ..Member::default() }], ..raft(100) };
         for (phase, now, expected) in [
             (Phase::Init, Some(at(100)), Way::FormAgain),
             (Phase::Confirm, Some(at(100)), Way::FormAgain),
@@ -431,8 +491,10 @@ mod tests {
             (Phase::Confirm, Some(at(101)), Way::Keep),
             (Phase::Undo, Some(at(101)), Way::Keep),
             (Phase::Confirm, Some(Examined { raft: Some(Raft { raft_id: 2, ..raft(100) }), ..examined() }), Way::Keep),
-            (Phase::Confirm, Some(Examined { raft: None, ..examined() }), Way::Keep),
-            (Phase::Confirm, None, Way::Keep),
+            (Phase::Confirm, Some(Examined { raft: None, ..examined() }), Way::Unclear),
+            (Phase::Confirm, Some(Examined { raft: Some(joined), ..examined() }), Way::Keep),
+            (Phase::Undo, None, Way::Unclear),
+            (Phase::Confirm, None, Way::Unclear),
         ] {
             assert_eq!(way_of_taken_up(phase, recorded, now.as_ref()), expected, "{phase:?} {now:?}");
         }

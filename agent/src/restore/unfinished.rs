@@ -8,7 +8,7 @@ use std::{
 use super::journal::{Journal, Phase};
 use crate::{
     config::Config,
-    host::{key_file, placement},
+    host::{key_file, placement, second_engine},
     whole_file,
 };
 
@@ -64,10 +64,12 @@ pub fn sweep(config: &Config) -> Vec<String> {
         ),
         Err(error) => said.push(format!("what an earlier restore had unpacked could not be removed: {error}")),
     }
-    match key_file::sweep(&placement::open_key_in(&data_root)) {
-        Ok(true) => said.push("a key that an earlier restore had left open was overwritten".to_owned()),
-        Ok(false) => {}
-        Err(error) => said.push(format!("{error:#}")),
+    for mark in [placement::open_key_in(&data_root), second_engine::mark(config)] {
+        match key_file::sweep(&mark) {
+            Ok(true) => said.push("a key that an earlier run had left open was overwritten".to_owned()),
+            Ok(false) => {}
+            Err(error) => said.push(format!("{error:#}")),
+        }
     }
     if open.is_none() {
         Journal::release_left(&data_root);

@@ -39,8 +39,15 @@ impl Change<'_> {
         let target = plan.readdress.clone().context("the plan names no new address")?;
         let old = plan.node_id.clone();
         let recorded = self.record().recorded.clone().context("the journal has no inventory")?;
-        if self.engine.nodes().await?.iter().any(|node| node.id == old) {
-            self.engine.remove_node(&old).await?;
+        let mut attention = self.attention.clone();
+        match self.engine.nodes().await?.iter().find(|node| node.id == old) {
+            // It runs again somewhere, as a worker: somebody's wish.
+            Some(node) if strictness == Strictness::Late && node.state != "down" => attention.push(format!(
+                "the old node {old} is still listed, and is {}: `docker node rm {old}` once it is gone",
+                node.state
+            )),
+            Some(_) => self.engine.remove_node(&old).await?,
+            None => {}
         }
         if self.is_to_be_put_to_work(strictness, &own).await? {
             self.put_to_work(&own, &old, &recorded, &target).await?;
@@ -49,7 +56,6 @@ impl Change<'_> {
         let works = |facts: &EngineFacts| checks::works(&facts.swarm);
         self.engine.wait(self.start_limit, "the restored swarm to be active", works).await?;
         let view = self.engine.manager_view().await?;
-        let mut attention = self.attention.clone();
         match (self.check_swarm(&view, &own, &target, &recorded), strictness) {
             (Err(error), Strictness::Fresh) => return Err(error),
             // Somebody may have rotated them since.

@@ -4,10 +4,10 @@ use anyhow::Result;
 
 use super::SUCCESSION;
 use crate::{
-    host::{engine::Engine, placement::Placement, second_engine::SecondEngine, systemd::Systemd},
+    host::{engine::Engine, key_file, placement::Placement, second_engine::SecondEngine, systemd::Systemd},
     restore::{
         Restore,
-        holding::OnDisk,
+        holding::{Held, OnDisk},
         journal::{Phase, Record},
         ready::Waits,
         settle::Way,
@@ -42,14 +42,22 @@ fn guess(record: &Record, on_disk: &OnDisk, has_moved: bool, force: bool) -> Gue
 
 /// What becomes of a state that was joined and does not work: of two managers one died with the run that was cut short.
 ///
-/// A log that cannot be read to its end is one that was still being joined, unless the old manager may have been demoted.
-fn way_of_joined(phase: Phase, old: &str, own: &str, examined: Option<&Examined>) -> Way {
+/// A log that cannot be read to its end is one that was still being joined, unless the old manager may have been demoted,
+/// or the state is locked: then it is not known whose it is by now.
+fn way_of_joined(phase: Phase, old: &str, own: &str, is_locked: bool, examined: Option<&Examined>) -> Way {
     let raft = examined.filter(|examined| examined.proof == Proof::Proven).and_then(|examined| examined.raft.as_ref());
-    let Some(raft) = raft else { return if phase < Phase::Demote { Way::PutBack } else { Way::Keep } };
+    let Some(raft) = raft else {
+        return if phase < Phase::Demote && !is_locked { Way::PutBack } else { Way::Unclear };
+    };
     let is = |wanted: &str| raft.members.iter().any(|member| member.node_id.as_deref() == Some(wanted));
     let nobody_else =
         raft.members.iter().all(|member| matches!(member.node_id.as_deref(), Some(id) if id == old || id == own));
     if is(old) && nobody_else { Way::PutBack } else { Way::Keep }
+}
+
+/// Whether what lies there cannot be what that run made: it joins as a manager, and writes down as which node.
+fn is_of_another_day(record: &Record, held: &Held) -> bool {
+    !held.is_manager || record.joined.as_ref().is_some_and(|joined| *joined != held.node_id)
 }
 
 /// A swarm of which the old manager is still a member died with that one, and nothing of it ran here.
@@ -62,21 +70,37 @@ pub async fn way(
 ) -> Result<Way> {
     // Whatever is left of the old manager takes no part any more.
     SecondEngine::remove_left(&Systemd::connect().await?, restore.config).await?;
-    let on_disk = OnDisk::read(&placement.state_dir());
+    let state_dir = placement.state_dir();
+    let on_disk = OnDisk::read(&state_dir);
     if let Guess::Sure(way) = guess(record, &on_disk, placement.has_moved(), force) {
         return Ok(way);
     }
+    if on_disk.held().is_some_and(|held| is_of_another_day(record, held)) {
+        return Ok(if force { Way::PutBack } else { Way::Refuse });
+    }
     if restore.works_after_all(record, placement, waits).await?.is_some() {
+        if record.phase < Phase::Demote {
+            // Its second engine is gone, so somebody else brought the swarm back, and this host into it.
+            return Ok(if force { Way::PutBack } else { Way::Refuse });
+        }
         let engine = Engine::at(&restore.config.engine.socket);
         super::is_no_manager(&engine, &record.plan.node_id, SUCCESSION).await?;
         return Ok(Way::Confirm);
     }
     let own = on_disk.held().map_or("", |held| held.node_id.as_str());
-    let examined = restore.examine_present(&placement.state_dir()).await;
-    let way = way_of_joined(record.phase, &record.plan.node_id, own, examined.as_ref());
-    // A second engine that died with the run does not answer: whoever does at the old address lives.
-    let lives = way == Way::PutBack && !restore.ask_managers(&[record.plan.raft_addr]).await.living.is_empty();
-    Ok(if lives { Way::Keep } else { way })
+    let examined = restore.examine_present(&state_dir).await;
+    let is_locked = key_file::is_locked_in(&state_dir).unwrap_or(true) && examined.is_none();
+    let way = way_of_joined(record.phase, &record.plan.node_id, own, is_locked, examined.as_ref());
+    if way != Way::PutBack {
+        return Ok(way);
+    }
+    // A second engine that died with the run does not answer: whoever does at the old address, or at another one, lives.
+    let mut others = restore.present_peers(&state_dir).await;
+    others.retain(|addr| *addr != record.plan.raft_addr);
+    let asked = restore.ask_managers(&[others, vec![record.plan.raft_addr]].concat()).await;
+    // To the old address there is no way by itself.
+    let unasked = asked.unasked.iter().any(|(addr, _)| *addr != record.plan.raft_addr);
+    Ok(if asked.living.is_empty() && !unasked { Way::PutBack } else { Way::Keep })
 }
 
 #[cfg(test)]
@@ -140,12 +164,31 @@ mod tests {
             (Some(of(&["new"])), Way::Keep),
             (Some(of(&["new", "joined"])), Way::Keep),
             (Some(of(&["old", "new", "joined"])), Way::Keep),
-            (Some(Examined { raft: None, ..examined() }), Way::Keep),
-            (None, Way::Keep),
+            (Some(Examined { raft: None, ..examined() }), Way::Unclear),
+            (None, Way::Unclear),
         ] {
-            assert_eq!(way_of_joined(Phase::Demote, "old", "new", now.as_ref()), expected, "{now:?}");
+            assert_eq!(way_of_joined(Phase::Demote, "old", "new", false, now.as_ref()), expected, "{now:?}");
         }
-        assert_eq!(way_of_joined(Phase::Join, "old", "new", None), Way::PutBack);
-        assert_eq!(way_of_joined(Phase::Join, "old", "new", Some(&of(&["new", "joined"]))), Way::Keep);
+        assert_eq!(way_of_joined(Phase::Join, "old", "new", false, None), Way::PutBack);
+        assert_eq!(way_of_joined(Phase::Join, "old", "new", true, None), Way::Unclear);
+        assert_eq!(way_of_joined(Phase::Join, "old", "new", false, Some(&of(&["new", "joined"]))), Way::Keep);
+    }
+
+    #[test]
+    fn a_worker_and_another_node_are_not_what_the_run_made() {
+        let recorded = crate::inspection::tests::inventory_of(Cluster::default());
+        let begun_at = "2026-11-21T12:00:00Z".parse().expect("is a time");
+        let record = Record::new(begun_at, a_plan(std::path::Path::new("/data")), None, Counts::default(), recorded);
+        let held = |node: &str, is_manager| Held {
+            cluster_id: "cluster".into(),
+            node_id: node.into(),
+            is_manager,
+            is_taken_up: true,
+        };
+        assert!(!is_of_another_day(&record, &held("new", true)));
+        assert!(is_of_another_day(&record, &held("new", false)));
+        let joined = Record { joined: Some("new".to_owned()), ..record };
+        assert!(!is_of_another_day(&joined, &held("new", true)));
+        assert!(is_of_another_day(&joined, &held("by-hand", true)));
     }
 }
