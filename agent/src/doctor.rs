@@ -16,7 +16,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{config::Config, exit::Exit, fault::Rendered, vault::VaultError};
+use crate::{config::Config, exit::Exit, fault::Rendered, terminal::shown, vault::VaultError};
 
 /// What comes of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -134,12 +134,12 @@ impl fmt::Display for Diagnosis {
             };
             write!(f, "{level}  {:18}  ", check.name)?;
             if let Some(of) = &check.of {
-                write!(f, "{of}: ")?;
+                write!(f, "{}: ", shown(of))?;
             }
             // One line each, whatever a server said.
-            writeln!(f, "{}", check.found.split_whitespace().collect::<Vec<_>>().join(" "))?;
+            writeln!(f, "{}", shown(check.found.split_whitespace().collect::<Vec<_>>().join(" ")))?;
             if let Some(fix) = &check.fix {
-                writeln!(f, "      {:18}  fix: {fix}", "")?;
+                writeln!(f, "      {:18}  fix: {}", "", shown(fix))?;
             }
         }
         let count = |level| self.checks.iter().filter(|check| check.level == level).count();

@@ -14,6 +14,7 @@ use crate::{
     exit::Exit,
     host::{quiesce::Downtime, space::human_bytes},
     report::{Phase, human_counts, human_ms, peak_memory},
+    terminal::shown,
     vaults::Kept,
 };
 
@@ -104,17 +105,22 @@ impl BackupReport {
 impl fmt::Display for BackupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = &self.plan;
-        writeln!(f, "Backup {} of manager {} is stored.", plan.id, plan.hostname)?;
-        writeln!(f, "  swarm     {} at {}, engine {}", plan.cluster_id, plan.raft_addr, plan.engine_version)?;
+        writeln!(f, "Backup {} of manager {} is stored.", plan.id, shown(&plan.hostname))?;
+        writeln!(
+            f,
+            "  swarm     {} at {}, engine {}",
+            shown(&plan.cluster_id),
+            plan.raft_addr,
+            shown(&plan.engine_version)
+        )?;
         writeln!(f, "  holds     {}", human_counts(&self.counts))?;
         write_downtime(f, plan.mode, self.downtime.as_ref())?;
         writeln!(f, "  archive   {}, SHA-256 {}", human_bytes(self.size), self.sha256)?;
         for kept in &self.kept {
+            let (vault, key) = (shown(&kept.vault), shown(&kept.key));
             match &kept.lock {
-                Some(lock) => {
-                    writeln!(f, "  kept in   {}/{}, locked ({}) until {}", kept.vault, kept.key, lock.mode, lock.until)?
-                }
-                None => writeln!(f, "  kept in   {}/{}, not locked", kept.vault, kept.key)?,
+                Some(lock) => writeln!(f, "  kept in   {vault}/{key}, locked ({}) until {}", lock.mode, lock.until)?,
+                None => writeln!(f, "  kept in   {vault}/{key}, not locked")?,
             }
         }
         let spent: Vec<String> =
@@ -122,19 +128,19 @@ impl fmt::Display for BackupReport {
         writeln!(f, "  spent     {}", spent.join(", "))?;
         write_sent(f, &self.sent)?;
         for note in &plan.notes {
-            writeln!(f, "  note: {note}")?;
+            writeln!(f, "  note: {}", shown(note))?;
         }
         for attention in &self.attention {
-            writeln!(f, "  ATTENTION: {attention}")?;
+            writeln!(f, "  ATTENTION: {}", shown(attention))?;
         }
         let key = &self.signing_key;
         if key.made {
-            writeln!(f, "  note: a signing key was made: {}", key.secret.display())?;
+            writeln!(f, "  note: a signing key was made: {}", shown(key.secret.display()))?;
             writeln!(
                 f,
                 "        a restoring host must trust its public half: {} ({})",
-                key.public,
-                key.public_path.display()
+                shown(&key.public),
+                shown(key.public_path.display())
             )?;
             writeln!(f, "        keep a copy of both off this host, with your disaster runbook")?;
         }
@@ -175,10 +181,10 @@ impl SentReport {
 
 impl fmt::Display for SentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "No backup was made: {}.", self.because)?;
+        writeln!(f, "No backup was made: {}.", shown(&self.because))?;
         write_sent(f, &self.sent)?;
         for attention in &self.attention {
-            writeln!(f, "  ATTENTION: {attention}")?;
+            writeln!(f, "  ATTENTION: {}", shown(attention))?;
         }
         Ok(())
     }
@@ -205,7 +211,7 @@ fn write_downtime(f: &mut fmt::Formatter<'_>, mode: Mode, down: Option<&Downtime
 fn write_sent(f: &mut fmt::Formatter<'_>, sent: &[Sent]) -> fmt::Result {
     for one in sent {
         for kept in one.kept.iter().filter(|kept| kept.new) {
-            writeln!(f, "  sent      {}, which was waiting, to {}", one.id, kept.vault)?;
+            writeln!(f, "  sent      {}, which was waiting, to {}", one.id, shown(&kept.vault))?;
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ use crate::{
     report::{count, human_ms},
     source::admitted,
     status::Drill,
+    terminal::shown,
     vault::{
         Lock, Vault,
         catalog::{Found, Place, Survey, Timing, order},
@@ -165,10 +166,10 @@ impl fmt::Display for Report {
             writeln!(f, "{}", table(&self.backups))?;
         }
         for finding in &self.findings {
-            writeln!(f, "! {finding}")?;
+            writeln!(f, "! {}", shown(finding))?;
         }
         for note in &self.notes {
-            writeln!(f, "  note: {note}")?;
+            writeln!(f, "  note: {}", shown(note))?;
         }
         Ok(())
     }
@@ -202,16 +203,16 @@ fn table(rows: &[Row]) -> Table {
         let late = row.late.then(|| format!(", stored {}", row.stored_at.strftime("%Y-%m-%d %H:%M")));
         table.add_row([
             row.id.clone(),
-            row.hostname.clone(),
-            row.raft_addr.clone(),
-            row.engine_version.clone(),
+            shown(&row.hostname).to_string(),
+            shown(&row.raft_addr).to_string(),
+            shown(&row.engine_version).to_string(),
             format!("{}, {}", count(counts.services, "service"), count(counts.secrets, "secret")),
             human_bytes(row.size),
             human_ms(row.engine_down_ms),
             state.to_owned() + &late.unwrap_or_default(),
-            row.drill.as_ref().map_or_else(|| "-".to_owned(), drilled),
+            row.drill.as_ref().map_or_else(|| "-".to_owned(), |drill| shown(drilled(drill)).to_string()),
             row.lock.map_or_else(|| "not locked".to_owned(), |lock| lock.until.strftime("%Y-%m-%d").to_string()),
-            row.vault.clone(),
+            shown(&row.vault).to_string(),
         ]);
     }
     table

@@ -272,9 +272,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for result in &self.results {
             let Checked { id, source, key_id, verdict, depth, problem, .. } = result;
-            write!(f, "{:<8}  {id}  {source}", verdict.word())?;
+            write!(f, "{:<8}  {}  {}", verdict.word(), plain(id), plain(source))?;
             if *verdict != Verdict::Bad {
-                write!(f, "  signed by {key_id}: {depth}")?;
+                write!(f, "  signed by {}: {}", plain(key_id), plain(depth))?;
             }
             match problem {
                 Some(problem) => writeln!(f, ": {}", plain(problem))?,

@@ -10,6 +10,7 @@ use crate::{
     host::space::human_bytes,
     inspection::plain,
     report::{Phase, human_counts, human_ms},
+    terminal::shown,
 };
 
 /// The stable JSON form of `drill --json`.
@@ -68,22 +69,24 @@ impl fmt::Display for DrillReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let receipt = &self.receipt;
         match receipt.outcome {
-            Outcome::Proven => writeln!(f, "Backup {} boots, and everything recorded is there.", receipt.backup)?,
-            Outcome::Failed => writeln!(f, "Backup {} FAILED the drill.", receipt.backup)?,
+            Outcome::Proven => {
+                writeln!(f, "Backup {} boots, and everything recorded is there.", shown(&receipt.backup))?
+            }
+            Outcome::Failed => writeln!(f, "Backup {} FAILED the drill.", shown(&receipt.backup))?,
         }
         if let Some(problem) = &receipt.problem {
             writeln!(f, "  failed   {}", plain(problem))?;
         }
-        writeln!(f, "  from     {}", self.source)?;
-        writeln!(f, "  swarm    {}: {}", receipt.cluster_id, human_counts(&receipt.counts))?;
+        writeln!(f, "  from     {}", plain(&self.source))?;
+        writeln!(f, "  swarm    {}: {}", plain(&receipt.cluster_id), human_counts(&receipt.counts))?;
         if let Some(booted) = self.booted_ms {
             let memory =
                 self.peak_memory.map_or_else(String::new, |bytes| format!(", {} of memory", human_bytes(bytes)));
-            writeln!(f, "  engine   {}: a working swarm after {}{memory}", receipt.engine, human_ms(booted))?;
+            writeln!(f, "  engine   {}: a working swarm after {}{memory}", plain(&receipt.engine), human_ms(booted))?;
         }
         writeln!(f, "  took     {:.1} s; nothing of it is left on this host", receipt.seconds)?;
         match &self.stored_as {
-            Some(key) => writeln!(f, "  receipt  {key}")?,
+            Some(key) => writeln!(f, "  receipt  {}", plain(key))?,
             None => writeln!(f, "  receipt  not stored: {}", self.not_stored.unwrap_or("see below"))?,
         }
         for line in self.attention.iter().chain(&self.findings) {
@@ -125,10 +128,10 @@ impl fmt::Display for Summary {
         for drill in &self.drills {
             let receipt = &drill.receipt;
             let word = if drill.is_proven() { "boots" } else { "FAILED" };
-            write!(f, "{word:<8}  {}  {}  {:.1} s", receipt.backup, drill.source, receipt.seconds)?;
+            write!(f, "{word:<8}  {}  {}  {:.1} s", shown(&receipt.backup), shown(&drill.source), receipt.seconds)?;
             match &receipt.problem {
                 Some(problem) => writeln!(f, ": {}", plain(problem))?,
-                None => writeln!(f, "  engine {}: {}", receipt.engine, human_counts(&receipt.counts))?,
+                None => writeln!(f, "  engine {}: {}", plain(&receipt.engine), human_counts(&receipt.counts))?,
             }
         }
         for line in self.not_tried.iter().chain(&self.findings) {

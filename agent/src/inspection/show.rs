@@ -1,4 +1,4 @@
-//! An inspection as text. Names come from the backed-up swarm: what could steer a terminal is taken out.
+//! An inspection as text. Names come from the backed-up swarm: what could steer a terminal is shown, not done.
 
 use std::fmt;
 
@@ -12,14 +12,15 @@ use crate::{
     proof::counts,
     report::{human_counts, human_ms},
     swarm::{Inventory, inventory::Member},
+    terminal::shown,
 };
 
 /// Digits of a digest that a person compares.
 pub const DIGEST_SHOWN: usize = 12;
 
-/// Text of others for one line of a terminal: escape sequences and line breaks become visible marks.
+/// Text of others for one line of a terminal: escape sequences and line breaks are shown as such.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    shown(text).to_string()
 }
 
 /// `name:tag@sha256:<64>` with as much of the digest as a person compares.

@@ -10,6 +10,7 @@ use crate::{
     exit::Exit,
     report::{Phase, human_counts, human_ms},
     swarm::inventory::Difference,
+    terminal::shown,
 };
 
 /// The stable JSON form of `restore --json`.
@@ -72,15 +73,27 @@ impl RestoreReport {
 impl fmt::Display for RestoreReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = &self.plan;
-        writeln!(f, "Swarm {} is back from backup {} ({}).", plan.cluster_id, plan.id, plan.created_at)?;
+        writeln!(f, "Swarm {} is back from backup {} ({}).", shown(&plan.cluster_id), plan.id, plan.created_at)?;
         if self.finished_earlier_run {
             writeln!(f, "  begun     by an earlier run that was cut short")?;
         }
         match &self.readdressed {
-            None => writeln!(f, "  manager   {} at {}, engine {}", plan.node_id, plan.raft_addr, plan.host_engine)?,
+            None => writeln!(
+                f,
+                "  manager   {} at {}, engine {}",
+                shown(&plan.node_id),
+                plan.raft_addr,
+                shown(&plan.host_engine)
+            )?,
             Some(new) => {
-                writeln!(f, "  manager   {} at {}, engine {}", new.node_id, new.addr, plan.host_engine)?;
-                writeln!(f, "  removed   {}, which was at {}", plan.node_id, plan.raft_addr)?;
+                writeln!(
+                    f,
+                    "  manager   {} at {}, engine {}",
+                    shown(&new.node_id),
+                    new.addr,
+                    shown(&plan.host_engine)
+                )?;
+                writeln!(f, "  removed   {}, which was at {}", shown(&plan.node_id), plan.raft_addr)?;
             }
         }
         match self.finished_earlier_run {
@@ -92,29 +105,35 @@ impl fmt::Display for RestoreReport {
             )?,
         }
         for difference in &self.differences {
-            writeln!(f, "  differs   {difference}")?;
+            writeln!(f, "  differs   {}", shown(difference))?;
         }
         if let Some(aside) = &self.aside {
-            writeln!(f, "  aside     the state that was there before is kept in {}", aside.display())?;
+            writeln!(f, "  aside     the state that was there before is kept in {}", shown(aside.display()))?;
         }
         let spent: Vec<String> =
             self.phases.iter().map(|phase| format!("{} {}", phase.name, human_ms(phase.ms))).collect();
         writeln!(f, "  spent     {}", spent.join(", "))?;
         for attention in &self.attention {
-            writeln!(f, "  attention {attention}")?;
+            writeln!(f, "  attention {}", shown(attention))?;
         }
         for node in self.dead_nodes.iter().filter(|node| node.removed) {
-            writeln!(f, "  removed   {} ({}), a manager that is gone", node.id, node.hostname)?;
+            writeln!(f, "  removed   {} ({}), a manager that is gone", shown(&node.id), shown(&node.hostname))?;
         }
         for note in plan.notes.iter().chain(&self.findings) {
-            writeln!(f, "  note: {note}")?;
+            writeln!(f, "  note: {}", shown(note))?;
         }
         for left in self.readdressed.iter().flat_map(|new| &new.bound.left_behind) {
-            writeln!(f, "  left      {left}")?;
+            writeln!(f, "  left      {}", shown(left))?;
         }
         writeln!(f, "Next:")?;
         for node in self.dead_nodes.iter().filter(|node| !node.removed) {
-            writeln!(f, "  {:40} # if the {} {} is gone for good", node.remove_with, node.role, node.hostname)?;
+            writeln!(
+                f,
+                "  {:40} # if the {} {} is gone for good",
+                shown(&node.remove_with),
+                shown(&node.role),
+                shown(&node.hostname)
+            )?;
         }
         if self.autolocked {
             let why = "# autolocked as before, by the same key; this makes a new one";

@@ -13,7 +13,12 @@ impl fmt::Display for Comparison {
         writeln!(f, "A  {}", self.before)?;
         writeln!(f, "B  {}", self.after)?;
         if !self.same_swarm {
-            writeln!(f, "! these are different swarms: {} and {}", self.before.cluster_id, self.after.cluster_id)?;
+            writeln!(
+                f,
+                "! these are different swarms: {} and {}",
+                plain(&self.before.cluster_id),
+                plain(&self.after.cluster_id)
+            )?;
         }
         writeln!(f)?;
         let (written, changed): (Vec<_>, Vec<_>) = self.changes.iter().partition(|change| change.is_written());
@@ -67,10 +72,16 @@ impl fmt::Display for ObjectChange {
             What::Added { detail } => write!(f, "+ {kind} {name}{}", after_colon(detail)),
             What::Removed { detail } => write!(f, "- {kind} {name}{}", after_colon(detail)),
             What::Rotated { from_id, from_name } if *from_name == self.name => {
-                write!(f, "~ {kind} {name}: rotated under the same name ({from_id} -> {})", self.id)
+                write!(f, "~ {kind} {name}: rotated under the same name ({} -> {})", plain(from_id), plain(&self.id))
             }
             What::Rotated { from_id, from_name } => {
-                write!(f, "~ {kind} {name}: rotated from {} ({from_id} -> {})", plain(from_name), self.id)
+                write!(
+                    f,
+                    "~ {kind} {name}: rotated from {} ({} -> {})",
+                    plain(from_name),
+                    plain(from_id),
+                    plain(&self.id)
+                )
             }
             What::Written { before, after } => write!(f, "= {kind} {name}: version {before} -> {after}"),
             What::Changed { fields } => {
@@ -98,7 +109,7 @@ impl fmt::Display for FieldChange {
             "join_token_digests.manager" => "join token of managers, by digest",
             field => field,
         };
-        write!(f, "{what} {before} -> {after}")
+        write!(f, "{} {before} -> {after}", plain(what))
     }
 }
 
