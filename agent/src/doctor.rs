@@ -169,6 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn answers_of_others_do_not_steer_the_terminal() {
+        crate::terminal::tests::assert_tame(|text| {
+            let told = VaultError::NoSpace { vault: text.into(), action: text.into(), detail: text.into() };
+            let mut diagnosis = Diagnosis::default();
+            diagnosis.add(Check::failed("vault.ready", &told.into()).of(text));
+            diagnosis.add(Check::warn("engine", text).of(text).fix(text));
+            diagnosis
+        });
+    }
+
+    #[test]
     fn whatever_failed_has_a_fix() {
         let unlocked = VaultError::NoObjectLock { vault: "s3://b".to_owned() };
         let check = Check::failed("vault.ready", &anyhow::Error::new(unlocked).context("failed to look at the vault"));

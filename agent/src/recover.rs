@@ -481,4 +481,19 @@ mod tests {
             assert_eq!(check_state(&facts(state, is_manager)).is_ok(), allowed, "{state:?} {is_manager}");
         }
     }
+
+    #[test]
+    fn names_of_others_do_not_steer_the_terminal() {
+        crate::terminal::tests::assert_tame(|text| RecoveryPlan {
+            cluster_id: text.into(),
+            node_id: text.into(),
+            raft_addr: "10.0.0.4:2377".parse().expect("is an address"),
+            engine: text.into(),
+            without: vec![text.into()],
+            units: vec![text.into()],
+            found: AsFound::default(),
+            state_dir: text.into(),
+            spool_file: text.into(),
+        });
+    }
 }

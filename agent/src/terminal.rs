@@ -190,4 +190,4 @@ pub const BECAUSE: &str = "\n  because: ";
 pub const TO_DO: &str = "\n  to do: ";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

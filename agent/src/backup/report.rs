@@ -216,3 +216,79 @@ fn write_sent(f: &mut fmt::Formatter<'_>, sent: &[Sent]) -> fmt::Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        host::as_found::AsFound,
+        terminal::tests::{assert_tame, forged},
+    };
+
+    fn plan(text: &str) -> BackupPlan {
+        let own = || text.to_owned();
+        let found = AsFound {
+            engine: vec!["docker.socket".into()],
+            dependents: vec!["x.service".into()],
+            ..AsFound::default()
+        };
+        BackupPlan {
+            id: "20261121T033000Z-00000001".parse().expect("is an id"),
+            created_at: "2026-11-21T03:30:00Z".parse().expect("is a time"),
+            hostname: own(),
+            engine_version: own(),
+            cluster_id: own(),
+            node_id: own(),
+            raft_addr: "10.0.0.4:2377".parse().expect("is an address"),
+            raft_addr_local: true,
+            autolock: false,
+            mode: Mode::Cold,
+            units: vec![own()],
+            found: forged(&found, text),
+            state_dir: text.into(),
+            snapshot_dir: text.into(),
+            spool_file: text.into(),
+            vaults: vec![own()],
+            recipients: Vec::new(),
+            notes: vec![own()],
+        }
+    }
+
+    fn kept(text: &str) -> Kept {
+        let own = || text.to_owned();
+        Kept { vault: own(), key: own(), version: own(), size: 1, lock: None, new: true }
+    }
+
+    #[test]
+    fn names_of_the_host_do_not_steer_the_terminal() {
+        assert_tame(plan);
+        assert_tame(|text| BackupReport {
+            result: "done",
+            exit: Exit::Done,
+            plan: plan(text),
+            sequence: 1,
+            counts: Counts::default(),
+            size: 1,
+            sha256: String::new(),
+            downtime: None,
+            kept: vec![kept(text)],
+            sent: vec![sent(text)],
+            signing_key: KeyNote { made: true, secret: text.into(), public: text.into(), public_path: text.into() },
+            phases: Vec::new(),
+            peak_memory: 0,
+            attention: vec![text.to_owned()],
+        });
+        assert_tame(|text| SentReport {
+            result: "done",
+            exit: Exit::Done,
+            sent: vec![sent(text)],
+            because: text.to_owned(),
+            attention: vec![text.to_owned()],
+        });
+    }
+
+    fn sent(text: &str) -> Sent {
+        let id = "20261121T033000Z-00000001".parse().expect("is an id");
+        Sent { id, kept: vec![kept(text)], missing: vec![text.to_owned()] }
+    }
+}

@@ -217,3 +217,43 @@ fn table(rows: &[Row]) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::tests::assert_tame;
+
+    #[test]
+    fn texts_of_others_do_not_steer_the_terminal() {
+        let at = "2026-11-21T03:30:00Z".parse::<Timestamp>().expect("is a time");
+        let id = "20261121T033000Z-00000001".parse::<BackupId>().expect("is an id");
+        assert_tame(|text| {
+            let own = || text.to_owned();
+            let drill = Drill { at, backup: own(), engine: own(), host: own(), proven: false, problem: Some(own()) };
+            let digest = swarmdr_archive::Digest::of(b"manifest");
+            let row = Row {
+                id: id.to_string(),
+                created_at: at,
+                stored_at: at,
+                late: true,
+                vault: own(),
+                hostname: own(),
+                cluster_id: own(),
+                node_id: own(),
+                raft_addr: own(),
+                engine_version: own(),
+                sequence: 1,
+                size: 1,
+                encrypted: true,
+                autolock: false,
+                proof: Proof::Proven,
+                engine_down_ms: 1,
+                counts: Counts::default(),
+                lock: None,
+                drill: Some(drill),
+                place: Place { id, sequence: 1, previous: None, digest, stored: at },
+            };
+            Report { backups: vec![row], findings: vec![own()], notes: vec![own()] }
+        });
+    }
+}

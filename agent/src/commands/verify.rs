@@ -293,3 +293,27 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::tests::assert_tame;
+
+    #[test]
+    fn texts_of_others_do_not_steer_the_terminal() {
+        assert_tame(|text| {
+            let own = || text.to_owned();
+            let checked = |verdict| Checked {
+                id: own(),
+                source: own(),
+                key_id: own(),
+                good: false,
+                verdict,
+                depth: "read",
+                problem: Some(own()),
+            };
+            let results = vec![checked(Verdict::Bad), checked(Verdict::Proven)];
+            Report { results, findings: vec![own()], renewed: Vec::new() }
+        });
+    }
+}

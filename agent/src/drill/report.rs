@@ -144,3 +144,47 @@ impl fmt::Display for Summary {
         writeln!(f, "{proven} of {} boot.", self.drills.len() + self.not_tried.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use swarmdr_archive::{BackupId, Digest};
+
+    use super::{super::receipt, *};
+    use crate::terminal::tests::{assert_tame, forged};
+
+    fn report(text: &str) -> DrillReport {
+        let id = |text: &str| text.parse::<BackupId>().expect("is an id");
+        let receipt = Receipt {
+            version: receipt::VERSION,
+            id: id("20261121T120000Z-00000002"),
+            backup: id("20261121T033000Z-00000001"),
+            cluster_id: "c".to_owned(),
+            manifest_digest: Digest::of(b"manifest"),
+            at: "2026-11-21T12:00:00Z".parse().expect("is a time"),
+            host: "h".to_owned(),
+            agent: "0".to_owned(),
+            engine: "28.5.2".to_owned(),
+            outcome: Outcome::Failed,
+            problem: Some("it did not boot".to_owned()),
+            seconds: 1.0,
+            counts: Default::default(),
+        };
+        let mut report = DrillReport::new(forged(&receipt, text), text.to_owned(), vec![text.to_owned()]);
+        report.stored_as = Some(text.to_owned());
+        report.booted_ms = Some(1);
+        report.attention = vec![text.to_owned()];
+        report
+    }
+
+    #[test]
+    fn a_receipt_of_others_does_not_steer_the_terminal() {
+        assert_tame(report);
+        assert_tame(|text| {
+            let mut proven = report(text);
+            proven.receipt.outcome = Outcome::Proven;
+            proven.receipt.problem = None;
+            let told = || vec![text.to_owned()];
+            Summary { drills: vec![report(text), proven], not_tried: told(), findings: told() }
+        });
+    }
+}

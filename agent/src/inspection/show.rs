@@ -320,6 +320,23 @@ mod tests {
     }
 
     #[test]
+    fn an_inventory_of_others_does_not_steer_the_terminal() {
+        crate::terminal::tests::assert_tame(|text| {
+            let mut all = inspection();
+            all.inventory = all.inventory.map(|inventory| crate::terminal::tests::forged(&inventory, text));
+            for own in [&mut all.source, &mut all.cluster_id, &mut all.node_id] {
+                *own = text.into();
+            }
+            for own in [&mut all.hostname, &mut all.raft_addr, &mut all.engine_version, &mut all.proof_reason] {
+                *own = Some(text.into());
+            }
+            all.restorable.obstacle = Some(text.into());
+            all.findings = vec![text.into()];
+            all
+        });
+    }
+
+    #[test]
     fn what_could_not_be_read_is_said() {
         let sealed = Inspection { basis: Basis::Files, autolock: true, inventory: None, ..inspection() };
         assert!(sealed.to_string().contains("autolocked and was not opened (--unlock-key)"), "{sealed}");

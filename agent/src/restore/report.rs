@@ -150,3 +150,52 @@ impl fmt::Display for RestoreReport {
         writeln!(f, "  {:40} # the restored state is a new history", "swarmdr-agent backup")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        restore::plan::tests::a_plan,
+        swarm::inventory::{Change, ObjectKind},
+        terminal::tests::{assert_tame, forged},
+    };
+
+    fn report(text: &str) -> RestoreReport {
+        let own = || text.to_owned();
+        let node = |removed| DeadNode {
+            id: own(),
+            hostname: own(),
+            role: own(),
+            addr: Some(own()),
+            remove_with: format!("docker node rm {text}"),
+            removed,
+        };
+        let change = Change::Changed { field: own(), recorded: own(), actual: own() };
+        RestoreReport {
+            result: "done",
+            finished_earlier_run: false,
+            plan: forged(&a_plan(std::path::Path::new("/d")), text),
+            autolocked: true,
+            counts: Counts::default(),
+            differences: vec![Difference { kind: ObjectKind::Node, id: own(), name: own(), change }],
+            aside: Some(own().into()),
+            dead_nodes: vec![node(true), node(false)],
+            attention: vec![own()],
+            findings: vec![own()],
+            phases: Vec::new(),
+            peak_memory: 0,
+            readdressed: None,
+        }
+    }
+
+    #[test]
+    fn names_of_others_do_not_steer_the_terminal() {
+        assert_tame(report);
+        assert_tame(|text| {
+            let mut report = report(text);
+            let bound = Bound { unplaceable: vec![text.to_owned()], left_behind: vec![text.to_owned()] };
+            report.readdressed = Some(Readdressed { node_id: text.to_owned(), addr: report.plan.raft_addr, bound });
+            report
+        });
+    }
+}

@@ -121,3 +121,43 @@ fn shown(value: &str) -> String {
         _ => plain(&short_image(value)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{swarm::inventory::ObjectKind, terminal::tests::assert_tame};
+
+    #[test]
+    fn names_of_others_do_not_steer_the_terminal() {
+        assert_tame(|text| {
+            let own = || text.to_owned();
+            let side = |id: Option<String>| Side {
+                source: own(),
+                id,
+                created_at: None,
+                hostname: Some(own()),
+                node_id: own(),
+                cluster_id: own(),
+                basis: Basis::Recorded,
+                raft: None,
+            };
+            let field = |field: &str| FieldChange { field: field.to_owned(), before: own(), after: own() };
+            let changes = [
+                What::Added { detail: own() },
+                What::Removed { detail: own() },
+                What::Changed { fields: vec![field(text), field(SPEC_VERSION)] },
+                What::Written { before: own(), after: own() },
+                What::Rotated { from_id: own(), from_name: own() },
+                What::Rotated { from_id: own(), from_name: "another".to_owned() },
+            ];
+            let change = |what| ObjectChange { kind: ObjectKind::Secret, id: own(), name: own(), what };
+            Comparison {
+                before: side(Some(own())),
+                after: side(None),
+                same_swarm: false,
+                changes: changes.into_iter().map(change).collect(),
+                findings: vec![own()],
+            }
+        });
+    }
+}

@@ -129,3 +129,22 @@ impl Finding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::{is_unseen, tests::HOSTILE};
+
+    #[test]
+    fn a_finding_is_one_line_whatever_a_server_said() {
+        let own = || HOSTILE.to_owned();
+        for about in [
+            About::Vault(VaultError::Unreachable { vault: own(), action: own(), detail: own() }),
+            About::Vault(VaultError::NotFound { vault: own(), key: own() }),
+            About::Clusters(3),
+        ] {
+            let told = Finding { vault: own(), about }.to_string();
+            assert!(!told.chars().any(is_unseen), "{told:?}");
+        }
+    }
+}
