@@ -16,7 +16,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{config::Config, exit::Exit, fault::Rendered, vault::VaultError};
+use crate::{config::Config, exit::Exit, fault::Rendered, terminal::shown, vault::VaultError};
 
 /// What comes of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -134,12 +134,12 @@ impl fmt::Display for Diagnosis {
             };
             write!(f, "{level}  {:18}  ", check.name)?;
             if let Some(of) = &check.of {
-                write!(f, "{of}: ")?;
+                write!(f, "{}: ", shown(of))?;
             }
             // One line each, whatever a server said.
-            writeln!(f, "{}", check.found.split_whitespace().collect::<Vec<_>>().join(" "))?;
+            writeln!(f, "{}", shown(check.found.split_whitespace().collect::<Vec<_>>().join(" ")))?;
             if let Some(fix) = &check.fix {
-                writeln!(f, "      {:18}  fix: {fix}", "")?;
+                writeln!(f, "      {:18}  fix: {}", "", shown(fix))?;
             }
         }
         let count = |level| self.checks.iter().filter(|check| check.level == level).count();
@@ -166,6 +166,17 @@ mod tests {
         assert!(text.contains("warn  keys.recipients     one only"), "{text}");
         assert!(text.contains("FAIL  vault.delete        s3://b: deleted"), "{text}");
         assert!(text.ends_with("1 ok, 1 to look at, 1 failed\n"), "{text}");
+    }
+
+    #[test]
+    fn answers_of_others_do_not_steer_the_terminal() {
+        crate::terminal::tests::assert_tame(|text| {
+            let told = VaultError::NoSpace { vault: text.into(), action: text.into(), detail: text.into() };
+            let mut diagnosis = Diagnosis::default();
+            diagnosis.add(Check::failed("vault.ready", &told.into()).of(text));
+            diagnosis.add(Check::warn("engine", text).of(text).fix(text));
+            diagnosis
+        });
     }
 
     #[test]

@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use crate::exit::Exit;
+use crate::{
+    exit::Exit,
+    terminal::{BECAUSE, TO_DO, shown},
+};
 
 /// One link of an error chain that carries an exit code and, where there is one, advice.
 #[derive(Debug)]
@@ -98,12 +101,12 @@ impl Rendered {
 
 impl fmt::Display for Rendered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.what)?;
+        write!(f, "{}", shown(&self.what))?;
         for cause in &self.because {
-            write!(f, "\n  because: {cause}")?;
+            write!(f, "{BECAUSE}{}", shown(cause))?;
         }
         for advice in &self.advice {
-            write!(f, "\n  to do: {advice}")?;
+            write!(f, "{TO_DO}{}", shown(advice))?;
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ pub fn fail(point: &str) -> std::io::Result<()> {
             "erofs" => nix::errno::Errno::EROFS,
             _ => continue,
         };
-        eprintln!("fault: {action} at {point}");
+        crate::terminal::tell(&format!("fault: {action} at {point}\n"));
         return Err(error.into());
     }
     Ok(())
@@ -57,7 +57,7 @@ fn act(action: &str, point: &str) {
     use std::{process::Command, thread, time::Duration};
 
     // A test waits for this line.
-    eprintln!("fault: {action} at {point}");
+    crate::terminal::tell(&format!("fault: {action} at {point}\n"));
     match action {
         "kill" | "term" | "int" | "hup" | "quit" => {
             let command = format!("kill -s {} {}", action.to_uppercase(), std::process::id());

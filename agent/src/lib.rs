@@ -4,6 +4,9 @@
 //! [`restore`]). The flows work with what the state directory says ([`swarm`]), with this machine
 //! ([`host`]) and with the places that keep archives ([`vault`]).
 
+// All of it goes through `terminal`.
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
 pub mod backup;
 pub mod candidates;
 pub mod cli;
@@ -44,6 +47,7 @@ pub mod spool;
 pub mod stage;
 pub mod status;
 pub mod swarm;
+pub mod terminal;
 pub mod unlock_key;
 pub mod vault;
 pub mod vault_memory;
@@ -79,8 +83,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output with 0, mistakes to standard error with 2.
+            if error.use_stderr() {
+                terminal::tell(&error.render().to_string());
+                return Exit::Usage.into();
+            }
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            return Exit::Done.into();
         }
     };
     logging::init(cli.verbose, cli.quiet);
@@ -150,7 +158,8 @@ fn tell(error: &anyhow::Error, json: bool) -> Exit {
             "because": rendered.because,
             "to_do": rendered.advice,
         });
-        println!("{document:#}");
+        // Nobody is left to tell that nobody reads it.
+        let _ = Output::Json.print(&document);
     }
     match rendered.exit {
         Exit::NotOurTurn => tracing::info!("{rendered}"),

@@ -5,9 +5,12 @@
 use std::{env, fs, io::IsTerminal, os::unix::fs::MetadataExt};
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, field::MakeExt, filter::filter_fn, fmt::format::debug_fn, layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-use crate::journal;
+use crate::{journal, terminal};
 
 /// Sets the process's logger up; `SWARMDR_LOG` (directives of tracing-subscriber's `EnvFilter`)
 /// overrides the flags.
@@ -29,10 +32,11 @@ pub fn init(verbose: u8, quiet: bool) {
         tracing_subscriber::registry().with(journal.with_field_prefix(None).with_filter(filter)).init();
         return;
     }
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = terminal::stderr().is_terminal();
     let colour = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let stderr = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(terminal::stderr)
+        .fmt_fields(debug_fn(terminal::write_field).delimited(" "))
         .with_ansi(colour)
         .without_time()
         .with_target(false)

@@ -13,6 +13,7 @@ use swarmdr_archive::manifest::Proof;
 
 use crate::{
     status::{Level, Status, VaultStatus},
+    terminal::escaped,
     whole_file,
 };
 
@@ -201,8 +202,10 @@ impl Page {
     }
 }
 
+/// The format knows three escapes; any other would make the whole page unreadable, so what a terminal must not have is
+/// told as text.
 fn escape(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    escaped(value).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::terminal;
+
 /// Whether bars are drawn; decided once, at the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -13,7 +15,7 @@ pub struct Progress {
 impl Progress {
     /// Visible only if standard error is a terminal and the caller did not ask for quiet.
     pub fn detect(wanted: bool) -> Self {
-        Self { visible: wanted && std::io::stderr().is_terminal() }
+        Self { visible: wanted && terminal::stderr().is_terminal() }
     }
 
     pub fn hidden() -> Self {

@@ -20,6 +20,7 @@ use crate::{
     fault::Fault,
     host::space::human_bytes,
     shutdown::Shutdown,
+    terminal::{joined, shown},
     vault::{
         Lock, VersionRef,
         catalog::{Filter, Place, Timing, Verdict, Walk, clusters_of, order},
@@ -203,7 +204,7 @@ impl PruneReport {
 impl fmt::Display for PruneReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for plan in &self.plans {
-            writeln!(f, "{} (swarm {})", plan.vault, plan.cluster)?;
+            writeln!(f, "{} (swarm {})", shown(&plan.vault), shown(&plan.cluster))?;
             for fate in &plan.backups {
                 let act = match fate.act {
                     Act::Keep => "keep",
@@ -212,7 +213,7 @@ impl fmt::Display for PruneReport {
                 };
                 let late = fate.late.then(|| format!("stored {}", fate.stored_at.strftime("%Y-%m-%d %H:%M")));
                 let why: Vec<String> = fate.because.iter().cloned().chain(late).collect();
-                writeln!(f, "  {act:6}  {}  {:>10}  {}", fate.id, human_bytes(fate.size), why.join(", "))?;
+                writeln!(f, "  {act:6}  {}  {:>10}  {}", fate.id, human_bytes(fate.size), joined(why, ", "))?;
             }
             if let Some(rule) = &plan.lifecycle {
                 writeln!(f, "  a lifecycle rule for the bucket, set once by its owner:")?;
@@ -228,7 +229,7 @@ impl fmt::Display for PruneReport {
             false => writeln!(f, "{} backups removed.", self.removed)?,
         }
         for attention in &self.attention {
-            writeln!(f, "  ATTENTION: {attention}")?;
+            writeln!(f, "  ATTENTION: {}", shown(attention))?;
         }
         Ok(())
     }

@@ -39,6 +39,7 @@ use crate::{
     },
     stage,
     swarm::{self, Examined, UnlockKey, identity::usable},
+    terminal::{joined, shown},
     unlock_key::GivenKey,
 };
 
@@ -403,16 +404,16 @@ impl RecoveryReport {
 
 impl fmt::Display for RecoveryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Recovery of swarm {} on its manager {}", self.cluster_id, self.node_id)?;
-        writeln!(f, "  at         {}, engine {}", self.raft_addr, self.engine)?;
-        writeln!(f, "  without    {}", self.without.join(", "))?;
-        writeln!(f, "  1. stop    {}", self.units.join(", "))?;
-        writeln!(f, "  2. backup  sealed in {}, stored when the swarm is back", self.spool_file.display())?;
-        writeln!(f, "  3. aside   {}", self.state_dir.display())?;
+        writeln!(f, "Recovery of swarm {} on its manager {}", shown(&self.cluster_id), shown(&self.node_id))?;
+        writeln!(f, "  at         {}, engine {}", self.raft_addr, shown(&self.engine))?;
+        writeln!(f, "  without    {}", joined(&self.without, ", "))?;
+        writeln!(f, "  1. stop    {}", joined(&self.units, ", "))?;
+        writeln!(f, "  2. backup  sealed in {}, stored when the swarm is back", shown(self.spool_file.display()))?;
+        writeln!(f, "  3. aside   {}", shown(self.state_dir.display()))?;
         writeln!(f, "  4. place   a copy of it, and start the engine")?;
         writeln!(f, "  5. init    force a new cluster of this manager alone")?;
         writeln!(f, "  6. confirm cluster, node and every object")?;
-        self.found.lines().iter().try_for_each(|line| writeln!(f, "  note: {line}"))
+        self.found.lines().iter().try_for_each(|line| writeln!(f, "  note: {}", shown(line)))
     }
 }
 
@@ -479,5 +480,20 @@ mod tests {
         ] {
             assert_eq!(check_state(&facts(state, is_manager)).is_ok(), allowed, "{state:?} {is_manager}");
         }
+    }
+
+    #[test]
+    fn names_of_others_do_not_steer_the_terminal() {
+        crate::terminal::tests::assert_tame(|text| RecoveryPlan {
+            cluster_id: text.into(),
+            node_id: text.into(),
+            raft_addr: "10.0.0.4:2377".parse().expect("is an address"),
+            engine: text.into(),
+            without: vec![text.into()],
+            units: vec![text.into()],
+            found: AsFound::default(),
+            state_dir: text.into(),
+            spool_file: text.into(),
+        });
     }
 }

@@ -1,12 +1,12 @@
 //! How results reach a person or a script: text on standard output, or JSON with a stable schema.
 
-use std::{fmt, io::Write, time::Instant};
+use std::{fmt, time::Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use swarmdr_archive::manifest::Counts;
 
-use crate::faults;
+use crate::{faults, terminal};
 
 /// What a verb prints; chosen by `--json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,17 +20,12 @@ impl Output {
     pub fn print<T: Serialize + fmt::Display>(self, report: &T) -> Result<()> {
         let mut text = match self {
             Output::Human => report.to_string(),
-            Output::Json => serde_json::to_string_pretty(report).context("failed to write the report as JSON")?,
+            Output::Json => terminal::json(report).context("failed to write the report as JSON")?,
         };
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        match std::io::stdout().write_all(text.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(error).context("failed to write to standard output")
-            }
-            _ => Ok(()),
-        }
+        terminal::print(&text).context("failed to write to standard output")
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
 
 pub use drilled::{Drill, Drilled};
 pub use gather::gather;
+pub use show::plain;
 
 /// The stable JSON form of `status --json`.
 #[derive(Debug, Clone, Serialize)]

@@ -18,6 +18,7 @@ use crate::{
         placement,
         view::ManagerView,
     },
+    terminal::{joined, shown},
 };
 
 /// Plain data; printed by `--dry-run`, compared by tests.
@@ -157,29 +158,29 @@ fn raft_addr(seen: &Seen<'_>) -> Result<SocketAddr> {
 
 impl fmt::Display for BackupPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Backup {} of manager {} ({})", self.id, self.hostname, self.node_id)?;
-        writeln!(f, "  swarm      {} at {}", self.cluster_id, self.raft_addr)?;
+        writeln!(f, "Backup {} of manager {} ({})", self.id, shown(&self.hostname), shown(&self.node_id))?;
+        writeln!(f, "  swarm      {} at {}", shown(&self.cluster_id), self.raft_addr)?;
         let (pause, resume) = match self.mode {
             Mode::Cold => ("stop", "start"),
             Mode::Freeze => ("freeze", "thaw"),
         };
-        writeln!(f, "  1. copy    {} to {}", self.state_dir.display(), self.snapshot_dir.display())?;
-        writeln!(f, "  2. {pause:7} {}, copy what changed since", self.units.join(", "))?;
-        writeln!(f, "  3. {resume:7} {}", self.units.join(", "))?;
+        writeln!(f, "  1. copy    {} to {}", shown(self.state_dir.display()), shown(self.snapshot_dir.display()))?;
+        writeln!(f, "  2. {pause:7} {}, copy what changed since", joined(&self.units, ", "))?;
+        writeln!(f, "  3. {resume:7} {}", joined(&self.units, ", "))?;
         for line in self.found.lines() {
-            writeln!(f, "             {line}")?;
+            writeln!(f, "             {}", shown(line))?;
         }
         let to = if self.recipients.is_empty() {
             "no encryption".to_owned()
         } else {
             format!("encrypted to {} recipient(s)", self.recipients.len())
         };
-        writeln!(f, "  4. pack    {}, signed, {to}", self.spool_file.display())?;
+        writeln!(f, "  4. pack    {}, signed, {to}", shown(self.spool_file.display()))?;
         for vault in &self.vaults {
-            writeln!(f, "  5. store   {vault}")?;
+            writeln!(f, "  5. store   {}", shown(vault))?;
         }
         for note in &self.notes {
-            writeln!(f, "  note: {note}")?;
+            writeln!(f, "  note: {}", shown(note))?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::{
     exit::Exit,
     host::{quiesce::Downtime, space::human_bytes},
     report::{Phase, human_counts, human_ms, peak_memory},
+    terminal::shown,
     vaults::Kept,
 };
 
@@ -104,17 +105,22 @@ impl BackupReport {
 impl fmt::Display for BackupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = &self.plan;
-        writeln!(f, "Backup {} of manager {} is stored.", plan.id, plan.hostname)?;
-        writeln!(f, "  swarm     {} at {}, engine {}", plan.cluster_id, plan.raft_addr, plan.engine_version)?;
+        writeln!(f, "Backup {} of manager {} is stored.", plan.id, shown(&plan.hostname))?;
+        writeln!(
+            f,
+            "  swarm     {} at {}, engine {}",
+            shown(&plan.cluster_id),
+            plan.raft_addr,
+            shown(&plan.engine_version)
+        )?;
         writeln!(f, "  holds     {}", human_counts(&self.counts))?;
         write_downtime(f, plan.mode, self.downtime.as_ref())?;
         writeln!(f, "  archive   {}, SHA-256 {}", human_bytes(self.size), self.sha256)?;
         for kept in &self.kept {
+            let (vault, key) = (shown(&kept.vault), shown(&kept.key));
             match &kept.lock {
-                Some(lock) => {
-                    writeln!(f, "  kept in   {}/{}, locked ({}) until {}", kept.vault, kept.key, lock.mode, lock.until)?
-                }
-                None => writeln!(f, "  kept in   {}/{}, not locked", kept.vault, kept.key)?,
+                Some(lock) => writeln!(f, "  kept in   {vault}/{key}, locked ({}) until {}", lock.mode, lock.until)?,
+                None => writeln!(f, "  kept in   {vault}/{key}, not locked")?,
             }
         }
         let spent: Vec<String> =
@@ -122,19 +128,19 @@ impl fmt::Display for BackupReport {
         writeln!(f, "  spent     {}", spent.join(", "))?;
         write_sent(f, &self.sent)?;
         for note in &plan.notes {
-            writeln!(f, "  note: {note}")?;
+            writeln!(f, "  note: {}", shown(note))?;
         }
         for attention in &self.attention {
-            writeln!(f, "  ATTENTION: {attention}")?;
+            writeln!(f, "  ATTENTION: {}", shown(attention))?;
         }
         let key = &self.signing_key;
         if key.made {
-            writeln!(f, "  note: a signing key was made: {}", key.secret.display())?;
+            writeln!(f, "  note: a signing key was made: {}", shown(key.secret.display()))?;
             writeln!(
                 f,
                 "        a restoring host must trust its public half: {} ({})",
-                key.public,
-                key.public_path.display()
+                shown(&key.public),
+                shown(key.public_path.display())
             )?;
             writeln!(f, "        keep a copy of both off this host, with your disaster runbook")?;
         }
@@ -186,10 +192,10 @@ impl SentReport {
 
 impl fmt::Display for SentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "No backup was made: {}.", self.because)?;
+        writeln!(f, "No backup was made: {}.", shown(&self.because))?;
         write_sent(f, &self.sent)?;
         for attention in &self.attention {
-            writeln!(f, "  ATTENTION: {attention}")?;
+            writeln!(f, "  ATTENTION: {}", shown(attention))?;
         }
         Ok(())
     }
@@ -216,7 +222,7 @@ fn write_downtime(f: &mut fmt::Formatter<'_>, mode: Mode, down: Option<&Downtime
 fn write_sent(f: &mut fmt::Formatter<'_>, sent: &[Sent]) -> fmt::Result {
     for one in sent {
         for kept in one.kept.iter().filter(|kept| kept.new) {
-            writeln!(f, "  sent      {}, which was waiting, to {}", one.id, kept.vault)?;
+            writeln!(f, "  sent      {}, which was waiting, to {}", one.id, shown(&kept.vault))?;
         }
     }
     Ok(())
@@ -225,7 +231,11 @@ fn write_sent(f: &mut fmt::Formatter<'_>, sent: &[Sent]) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Fault;
+    use crate::{
+        fault::Fault,
+        host::as_found::AsFound,
+        terminal::tests::{assert_tame, forged},
+    };
 
     #[test]
     fn a_run_that_makes_no_backup_tells_what_an_earlier_one_left() {
@@ -236,5 +246,72 @@ mod tests {
         assert_eq!((report.exit, report.result), (Exit::Attention, Exit::Attention.word()));
         let said = report.to_string();
         assert!(said.contains("no backup is due") && said.contains("ATTENTION: app.service is failed"), "{said}");
+    }
+
+    fn plan(text: &str) -> BackupPlan {
+        let own = || text.to_owned();
+        let found = AsFound {
+            engine: vec!["docker.socket".into()],
+            dependents: vec!["x.service".into()],
+            ..AsFound::default()
+        };
+        BackupPlan {
+            id: "20261121T033000Z-00000001".parse().expect("is an id"),
+            created_at: "2026-11-21T03:30:00Z".parse().expect("is a time"),
+            hostname: own(),
+            engine_version: own(),
+            cluster_id: own(),
+            node_id: own(),
+            raft_addr: "10.0.0.4:2377".parse().expect("is an address"),
+            raft_addr_local: true,
+            autolock: false,
+            mode: Mode::Cold,
+            units: vec![own()],
+            found: forged(&found, text),
+            state_dir: text.into(),
+            snapshot_dir: text.into(),
+            spool_file: text.into(),
+            vaults: vec![own()],
+            recipients: Vec::new(),
+            notes: vec![own()],
+        }
+    }
+
+    fn kept(text: &str) -> Kept {
+        let own = || text.to_owned();
+        Kept { vault: own(), key: own(), version: own(), size: 1, lock: None, new: true }
+    }
+
+    #[test]
+    fn names_of_the_host_do_not_steer_the_terminal() {
+        assert_tame(plan);
+        assert_tame(|text| BackupReport {
+            result: "done",
+            exit: Exit::Done,
+            plan: plan(text),
+            sequence: 1,
+            counts: Counts::default(),
+            size: 1,
+            sha256: String::new(),
+            downtime: None,
+            kept: vec![kept(text)],
+            sent: vec![sent(text)],
+            signing_key: KeyNote { made: true, secret: text.into(), public: text.into(), public_path: text.into() },
+            phases: Vec::new(),
+            peak_memory: 0,
+            attention: vec![text.to_owned()],
+        });
+        assert_tame(|text| SentReport {
+            result: "done",
+            exit: Exit::Done,
+            sent: vec![sent(text)],
+            because: text.to_owned(),
+            attention: vec![text.to_owned()],
+        });
+    }
+
+    fn sent(text: &str) -> Sent {
+        let id = "20261121T033000Z-00000001".parse().expect("is an id");
+        Sent { id, kept: vec![kept(text)], missing: vec![text.to_owned()] }
     }
 }

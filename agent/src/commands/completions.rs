@@ -1,12 +1,10 @@
 //! `completions`
 
-use std::io::stdout;
-
 use anyhow::Result;
 
-use crate::{cli::CompletionsArgs, completion, exit::Exit};
+use crate::{cli::CompletionsArgs, completion, exit::Exit, terminal};
 
 pub fn run(args: &CompletionsArgs) -> Result<Exit> {
-    completion::write_script(args.shell.name(), &mut stdout())?;
+    completion::write_script(args.shell.name(), &mut terminal::stdout())?;
     Ok(Exit::Done)
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Context;
-use crate::{config::Origin, exit::Exit};
+use crate::{config::Origin, exit::Exit, terminal::shown};
 
 pub fn run(context: &Context) -> Result<Exit> {
     let loaded = &context.loaded;
@@ -26,8 +26,8 @@ impl fmt::Display for Report {
             writeln!(f, "# no configuration file was found; these are the defaults")?;
         }
         for setting in &self.settings {
-            let line = format!("{} = {}", setting.key, setting.value);
-            writeln!(f, "{line:60} # {}", setting.origin)?;
+            let line = format!("{} = {}", shown(&setting.key), shown(&setting.value));
+            writeln!(f, "{line:60} # {}", shown(&setting.origin))?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::{
     lock::HostLock,
     signing,
     spool::Spool,
+    terminal::shown,
     vault::catalog::order::SKEW,
 };
 
@@ -78,7 +79,7 @@ struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} signing key {}", if self.made { "Made" } else { "Using" }, self.key_id)?;
-        writeln!(f, "  secret  {}", self.secret.display())?;
+        writeln!(f, "  secret  {}", shown(self.secret.display()))?;
         writeln!(f, "  public  {}", self.public)?;
         writeln!(f, "Trust it where you restore, in agent.toml there:")?;
         writeln!(f, "  trusted_keys = [\"{}\"]", self.public)
@@ -103,18 +104,18 @@ struct RotatedReport {
 
 impl fmt::Display for RotatedReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (secret, kept, until) = (self.secret.display(), self.kept.display(), self.until);
+        let (secret, kept, until) = (shown(self.secret.display()), shown(self.kept.display()), self.until);
         writeln!(f, "A new signing key is in {secret}; the old one is kept in {kept}.")?;
         writeln!(f, "What the vault stored before {until} under the old key stays usable; nothing later does.")?;
         writeln!(f, "1. On the hosts that restore, then on this one, in agent.toml:")?;
         writeln!(f, "   trusted_keys = [")?;
         for key in &self.trusted_keys {
-            writeln!(f, "     {key},")?;
+            writeln!(f, "     {},", shown(key))?;
         }
         writeln!(f, "   ]")?;
         writeln!(f, "   Until this host has them, `backup` refuses (exit 2) and touches nothing.")?;
         writeln!(f, "2. On the other managers: the same lines, and this key in the place of theirs:")?;
-        writeln!(f, "   {secret} and {}", self.secret.with_extension("pub").display())?;
+        writeln!(f, "   {secret} and {}", shown(self.secret.with_extension("pub").display()))?;
         writeln!(f, "3. If the old key was stolen, so were the credentials of the vault: give the managers new ones,")?;
         writeln!(
             f,

@@ -20,6 +20,7 @@ use crate::{
     report::{count, human_ms},
     source::admitted,
     status::Drill,
+    terminal::shown,
     vault::{
         Lock, Vault,
         catalog::{Found, Place, Survey, Timing, order},
@@ -164,13 +165,13 @@ impl fmt::Display for Report {
         match (self.backups.is_empty(), self.silent.is_empty()) {
             (false, _) => writeln!(f, "{}", table(&self.backups))?,
             (true, true) => writeln!(f, "No backup that verifies.")?,
-            (true, false) => writeln!(f, "Not known: {} could not be searched.", self.silent.join(", "))?,
+            (true, false) => writeln!(f, "Not known: {} could not be searched.", shown(self.silent.join(", ")))?,
         }
         for finding in &self.findings {
-            writeln!(f, "! {finding}")?;
+            writeln!(f, "! {}", shown(finding))?;
         }
         for note in &self.notes {
-            writeln!(f, "  note: {note}")?;
+            writeln!(f, "  note: {}", shown(note))?;
         }
         Ok(())
     }
@@ -197,18 +198,18 @@ fn table(rows: &[Row]) -> Table {
         let late = row.late.then(|| format!(", stored {}", row.stored_at.strftime("%Y-%m-%d %H:%M")));
         let mut cells = vec![
             row.id.clone(),
-            row.hostname.clone(),
-            row.raft_addr.clone(),
-            row.engine_version.clone(),
+            shown(&row.hostname).to_string(),
+            shown(&row.raft_addr).to_string(),
+            shown(&row.engine_version).to_string(),
             format!("{}, {}", count(counts.services, "service"), count(counts.secrets, "secret")),
             human_bytes(row.size),
             human_ms(row.engine_down_ms),
             state.to_owned() + &late.unwrap_or_default(),
-            row.drill.as_ref().map_or_else(|| "-".to_owned(), drilled),
+            row.drill.as_ref().map_or_else(|| "-".to_owned(), |drill| shown(drilled(drill)).to_string()),
             row.lock.map_or_else(|| "not locked".to_owned(), |lock| lock.until.strftime("%Y-%m-%d").to_string()),
-            row.vault.clone(),
+            shown(&row.vault).to_string(),
         ];
-        cells.extend(several.then(|| row.cluster_id.clone()));
+        cells.extend(several.then(|| shown(&row.cluster_id).to_string()));
         table.add_row(cells);
     }
     table
@@ -217,11 +218,46 @@ fn table(rows: &[Row]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::tests::assert_tame;
 
     #[test]
     fn a_vault_that_is_silent_is_not_an_empty_one() {
         assert_eq!(Report::default().to_string(), "No backup that verifies.\n");
         let silent = Report { silent: vec!["s3://a/b".to_owned()], ..Report::default() };
         assert_eq!(silent.to_string(), "Not known: s3://a/b could not be searched.\n");
+    }
+
+    #[test]
+    fn texts_of_others_do_not_steer_the_terminal() {
+        let at = "2026-11-21T03:30:00Z".parse::<Timestamp>().expect("is a time");
+        let id = "20261121T033000Z-00000001".parse::<BackupId>().expect("is an id");
+        assert_tame(|text| {
+            let own = || text.to_owned();
+            let drill = Drill { at, backup: own(), engine: own(), host: own(), proven: false, problem: Some(own()) };
+            let digest = swarmdr_archive::Digest::of(b"manifest");
+            let row = Row {
+                id: id.to_string(),
+                created_at: at,
+                stored_at: at,
+                late: true,
+                vault: own(),
+                hostname: own(),
+                cluster_id: own(),
+                node_id: own(),
+                raft_addr: own(),
+                engine_version: own(),
+                sequence: 1,
+                size: 1,
+                encrypted: true,
+                autolock: false,
+                proof: Proof::Proven,
+                engine_down_ms: 1,
+                counts: Counts::default(),
+                lock: None,
+                drill: Some(drill),
+                place: Place { id, sequence: 1, previous: None, digest, stored: at },
+            };
+            Report { backups: vec![row], findings: vec![own()], notes: vec![own()], silent: vec![own()] }
+        });
     }
 }

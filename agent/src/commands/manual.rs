@@ -4,14 +4,14 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::{cli::ManualArgs, exit::Exit, manual};
+use crate::{cli::ManualArgs, exit::Exit, manual, terminal};
 
 pub fn run(args: &ManualArgs) -> Result<Exit> {
     fs::create_dir_all(&args.out).with_context(|| format!("failed to create {}", args.out.display()))?;
     for page in manual::pages() {
         let path = args.out.join(&page.file);
         fs::write(&path, &page.roff).with_context(|| format!("failed to write {}", path.display()))?;
-        println!("{}", path.display());
+        terminal::print(&format!("{}\n", path.display())).context("failed to write to standard output")?;
     }
     Ok(Exit::Done)
 }

@@ -1,9 +1,9 @@
 //! `status`
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::Context;
-use crate::{cli::StatusArgs, exit::Exit, metrics, signing, status};
+use crate::{cli::StatusArgs, exit::Exit, metrics, signing, status, terminal};
 
 /// See [`status::Status::exit`]; with `--nagios` the codes are those of a plugin.
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
@@ -15,11 +15,11 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     };
     let found = found.await;
     if args.nagios {
-        return Ok(nagios(found));
+        return nagios(found);
     }
     let status = found?;
     if args.prometheus {
-        print!("{}", metrics::render(&status));
+        terminal::print(&metrics::render(&status)).context("failed to write to standard output")?;
     } else {
         context.output.print(&status)?;
     }
@@ -27,15 +27,11 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
 }
 
 /// The plugin's codes are 0 to 3; what they mean to the agent elsewhere does not count here.
-fn nagios(found: Result<status::Status>) -> Exit {
-    match found {
-        Ok(status) => {
-            println!("{}", status.nagios());
-            [Exit::Done, Exit::Failed, Exit::Usage][usize::from(status.level.nagios())]
-        }
-        Err(error) => {
-            println!("SWARMDR UNKNOWN - {}", format!("{error:#}").replace(['|', '\n'], " "));
-            Exit::NotOurTurn
-        }
-    }
+fn nagios(found: Result<status::Status>) -> Result<Exit> {
+    let (line, exit) = match found {
+        Ok(status) => (status.nagios(), [Exit::Done, Exit::Failed, Exit::Usage][usize::from(status.level.nagios())]),
+        Err(error) => (format!("SWARMDR UNKNOWN - {}", status::plain(&format!("{error:#}"))), Exit::NotOurTurn),
+    };
+    terminal::print(&format!("{line}\n")).context("failed to write to standard output")?;
+    Ok(exit)
 }

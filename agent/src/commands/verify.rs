@@ -275,9 +275,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for result in &self.results {
             let Checked { id, source, key_id, verdict, depth, problem, .. } = result;
-            write!(f, "{:<8}  {id}  {source}", verdict.word())?;
+            write!(f, "{:<8}  {}  {}", verdict.word(), plain(id), plain(source))?;
             if *verdict != Verdict::Bad {
-                write!(f, "  signed by {key_id}: {depth}")?;
+                write!(f, "  signed by {}: {}", plain(key_id), plain(depth))?;
             }
             match problem {
                 Some(problem) => writeln!(f, ": {}", plain(problem))?,
@@ -296,5 +296,29 @@ impl fmt::Display for Report {
             writeln!(f, "! {}", plain(finding))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::tests::assert_tame;
+
+    #[test]
+    fn texts_of_others_do_not_steer_the_terminal() {
+        assert_tame(|text| {
+            let own = || text.to_owned();
+            let checked = |verdict| Checked {
+                id: own(),
+                source: own(),
+                key_id: own(),
+                good: false,
+                verdict,
+                depth: "read",
+                problem: Some(own()),
+            };
+            let results = vec![checked(Verdict::Bad), checked(Verdict::Proven)];
+            Report { results, findings: vec![own()], renewed: Vec::new(), silent: vec![own()] }
+        });
     }
 }

@@ -190,8 +190,19 @@ fn check_file(file: &Path, text: &str) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) => Err(Fault::usage(format!("cannot use the configuration file {}", file.display()))
             .advice("the shipped agent.toml lists every key with its meaning")
-            .because(anyhow::anyhow!("{}", error.to_string().trim_end().to_owned()))
+            .because(anyhow::Error::msg(one_line(&error, text)))
             .into()),
+    }
+}
+
+/// What the parser says with a drawing below the line.
+fn one_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let number = before.map_or(0, |before| before.matches('\n').count());
+    let message = error.message().trim_end();
+    match text.lines().nth(number) {
+        Some(line) if before.is_some() => format!("line {}, `{}`: {message}", number + 1, line.trim()),
+        _ => message.to_owned(),
     }
 }
 

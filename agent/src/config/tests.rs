@@ -106,6 +106,8 @@ fn mistakes_name_the_place_and_the_key() {
     for (text, said) in [
         ("recipient = []", "unknown field `recipient`"),
         ("[backup]\nmode = \"hot\"", "unknown variant `hot`"),
+        ("[backup]\nmode = \"hot\"", "line 2, `mode = \"hot\"`: "),
+        ("[backup", "line 1, `[backup`: "),
         ("[backup]\ncompression_level = 0", "backup.compression_level is 0"),
         ("[spool]\nmax_count = 0", "spool.max_count is 0"),
         ("[watch]\nping_url = \"ftp://x\"", "watch.ping_url"),

@@ -10,6 +10,7 @@ use crate::{
     host::space::human_bytes,
     inspection::plain,
     report::{Phase, human_counts, human_ms},
+    terminal::shown,
 };
 
 /// The stable JSON form of `drill --json`.
@@ -68,22 +69,24 @@ impl fmt::Display for DrillReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let receipt = &self.receipt;
         match receipt.outcome {
-            Outcome::Proven => writeln!(f, "Backup {} boots, and everything recorded is there.", receipt.backup)?,
-            Outcome::Failed => writeln!(f, "Backup {} FAILED the drill.", receipt.backup)?,
+            Outcome::Proven => {
+                writeln!(f, "Backup {} boots, and everything recorded is there.", shown(&receipt.backup))?
+            }
+            Outcome::Failed => writeln!(f, "Backup {} FAILED the drill.", shown(&receipt.backup))?,
         }
         if let Some(problem) = &receipt.problem {
             writeln!(f, "  failed   {}", plain(problem))?;
         }
-        writeln!(f, "  from     {}", self.source)?;
-        writeln!(f, "  swarm    {}: {}", receipt.cluster_id, human_counts(&receipt.counts))?;
+        writeln!(f, "  from     {}", plain(&self.source))?;
+        writeln!(f, "  swarm    {}: {}", plain(&receipt.cluster_id), human_counts(&receipt.counts))?;
         if let Some(booted) = self.booted_ms {
             let memory =
                 self.peak_memory.map_or_else(String::new, |bytes| format!(", {} of memory", human_bytes(bytes)));
-            writeln!(f, "  engine   {}: a working swarm after {}{memory}", receipt.engine, human_ms(booted))?;
+            writeln!(f, "  engine   {}: a working swarm after {}{memory}", plain(&receipt.engine), human_ms(booted))?;
         }
         writeln!(f, "  took     {:.1} s; nothing of it is left on this host", receipt.seconds)?;
         match &self.stored_as {
-            Some(key) => writeln!(f, "  receipt  {key}")?,
+            Some(key) => writeln!(f, "  receipt  {}", plain(key))?,
             None => writeln!(f, "  receipt  not stored: {}", self.not_stored.unwrap_or("see below"))?,
         }
         for line in self.attention.iter().chain(&self.findings) {
@@ -125,10 +128,10 @@ impl fmt::Display for Summary {
         for drill in &self.drills {
             let receipt = &drill.receipt;
             let word = if drill.is_proven() { "boots" } else { "FAILED" };
-            write!(f, "{word:<8}  {}  {}  {:.1} s", receipt.backup, drill.source, receipt.seconds)?;
+            write!(f, "{word:<8}  {}  {}  {:.1} s", shown(&receipt.backup), shown(&drill.source), receipt.seconds)?;
             match &receipt.problem {
                 Some(problem) => writeln!(f, ": {}", plain(problem))?,
-                None => writeln!(f, "  engine {}: {}", receipt.engine, human_counts(&receipt.counts))?,
+                None => writeln!(f, "  engine {}: {}", plain(&receipt.engine), human_counts(&receipt.counts))?,
             }
         }
         for line in self.not_tried.iter().chain(&self.findings) {
@@ -139,5 +142,49 @@ impl fmt::Display for Summary {
         }
         let proven = self.drills.iter().filter(|drill| drill.is_proven()).count();
         writeln!(f, "{proven} of {} boot.", self.drills.len() + self.not_tried.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarmdr_archive::{BackupId, Digest};
+
+    use super::{super::receipt, *};
+    use crate::terminal::tests::{assert_tame, forged};
+
+    fn report(text: &str) -> DrillReport {
+        let id = |text: &str| text.parse::<BackupId>().expect("is an id");
+        let receipt = Receipt {
+            version: receipt::VERSION,
+            id: id("20261121T120000Z-00000002"),
+            backup: id("20261121T033000Z-00000001"),
+            cluster_id: "c".to_owned(),
+            manifest_digest: Digest::of(b"manifest"),
+            at: "2026-11-21T12:00:00Z".parse().expect("is a time"),
+            host: "h".to_owned(),
+            agent: "0".to_owned(),
+            engine: "28.5.2".to_owned(),
+            outcome: Outcome::Failed,
+            problem: Some("it did not boot".to_owned()),
+            seconds: 1.0,
+            counts: Default::default(),
+        };
+        let mut report = DrillReport::new(forged(&receipt, text), text.to_owned(), vec![text.to_owned()]);
+        report.stored_as = Some(text.to_owned());
+        report.booted_ms = Some(1);
+        report.attention = vec![text.to_owned()];
+        report
+    }
+
+    #[test]
+    fn a_receipt_of_others_does_not_steer_the_terminal() {
+        assert_tame(report);
+        assert_tame(|text| {
+            let mut proven = report(text);
+            proven.receipt.outcome = Outcome::Proven;
+            proven.receipt.problem = None;
+            let told = || vec![text.to_owned()];
+            Summary { drills: vec![report(text), proven], not_tried: told(), findings: told() }
+        });
     }
 }

@@ -1,4 +1,4 @@
-//! An inspection as text. Names come from the backed-up swarm: what could steer a terminal is taken out.
+//! An inspection as text. Names come from the backed-up swarm: what could steer a terminal is shown, not done.
 
 use std::fmt;
 
@@ -12,14 +12,15 @@ use crate::{
     proof::counts,
     report::{human_counts, human_ms},
     swarm::{Inventory, inventory::Member},
+    terminal::shown,
 };
 
 /// Digits of a digest that a person compares.
 pub const DIGEST_SHOWN: usize = 12;
 
-/// Text of others for one line of a terminal: escape sequences and line breaks become visible marks.
+/// Text of others for one line of a terminal: escape sequences and line breaks are shown as such.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    shown(text).to_string()
 }
 
 /// `name:tag@sha256:<64>` with as much of the digest as a person compares.
@@ -316,6 +317,23 @@ mod tests {
         }
         assert!(!text.contains('\u{1b}') && !text.contains("\nfake"), "{text:?}");
         assert!(text.find("agent").expect("is there") < text.find("web ").expect("is there"), "sorted:\n{text}");
+    }
+
+    #[test]
+    fn an_inventory_of_others_does_not_steer_the_terminal() {
+        crate::terminal::tests::assert_tame(|text| {
+            let mut all = inspection();
+            all.inventory = all.inventory.map(|inventory| crate::terminal::tests::forged(&inventory, text));
+            for own in [&mut all.source, &mut all.cluster_id, &mut all.node_id] {
+                *own = text.into();
+            }
+            for own in [&mut all.hostname, &mut all.raft_addr, &mut all.engine_version, &mut all.proof_reason] {
+                *own = Some(text.into());
+            }
+            all.restorable.obstacle = Some(text.into());
+            all.findings = vec![text.into()];
+            all
+        });
     }
 
     #[test]

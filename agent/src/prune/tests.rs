@@ -153,3 +153,13 @@ proptest! {
         prop_assert!(removed(&plan(&left, &policy, now())).is_empty());
     }
 }
+
+#[test]
+fn texts_of_others_do_not_steer_the_terminal() {
+    crate::terminal::tests::assert_tame(|text| {
+        let own = || text.to_owned();
+        let plan = VaultPlan { vault: own(), cluster: own(), backups: Vec::new(), lifecycle: None, acts: false };
+        let policy = Policy::default();
+        PruneReport { result: "done", dry_run: true, policy, plans: vec![plan], removed: 0, attention: vec![own()] }
+    });
+}

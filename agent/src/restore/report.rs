@@ -10,6 +10,7 @@ use crate::{
     exit::Exit,
     report::{Phase, human_counts, human_ms},
     swarm::inventory::Difference,
+    terminal::shown,
 };
 
 /// The stable JSON form of `restore --json`.
@@ -72,15 +73,27 @@ impl RestoreReport {
 impl fmt::Display for RestoreReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = &self.plan;
-        writeln!(f, "Swarm {} is back from backup {} ({}).", plan.cluster_id, plan.id, plan.created_at)?;
+        writeln!(f, "Swarm {} is back from backup {} ({}).", shown(&plan.cluster_id), plan.id, plan.created_at)?;
         if self.finished_earlier_run {
             writeln!(f, "  begun     by an earlier run that was cut short")?;
         }
         match &self.readdressed {
-            None => writeln!(f, "  manager   {} at {}, engine {}", plan.node_id, plan.raft_addr, plan.host_engine)?,
+            None => writeln!(
+                f,
+                "  manager   {} at {}, engine {}",
+                shown(&plan.node_id),
+                plan.raft_addr,
+                shown(&plan.host_engine)
+            )?,
             Some(new) => {
-                writeln!(f, "  manager   {} at {}, engine {}", new.node_id, new.addr, plan.host_engine)?;
-                writeln!(f, "  removed   {}, which was at {}", plan.node_id, plan.raft_addr)?;
+                writeln!(
+                    f,
+                    "  manager   {} at {}, engine {}",
+                    shown(&new.node_id),
+                    new.addr,
+                    shown(&plan.host_engine)
+                )?;
+                writeln!(f, "  removed   {}, which was at {}", shown(&plan.node_id), plan.raft_addr)?;
             }
         }
         match self.finished_earlier_run {
@@ -92,29 +105,35 @@ impl fmt::Display for RestoreReport {
             )?,
         }
         for difference in &self.differences {
-            writeln!(f, "  differs   {difference}")?;
+            writeln!(f, "  differs   {}", shown(difference))?;
         }
         if let Some(aside) = &self.aside {
-            writeln!(f, "  aside     the state that was there before is kept in {}", aside.display())?;
+            writeln!(f, "  aside     the state that was there before is kept in {}", shown(aside.display()))?;
         }
         let spent: Vec<String> =
             self.phases.iter().map(|phase| format!("{} {}", phase.name, human_ms(phase.ms))).collect();
         writeln!(f, "  spent     {}", spent.join(", "))?;
         for attention in &self.attention {
-            writeln!(f, "  attention {attention}")?;
+            writeln!(f, "  attention {}", shown(attention))?;
         }
         for node in self.dead_nodes.iter().filter(|node| node.removed) {
-            writeln!(f, "  removed   {} ({}), a manager that is gone", node.id, node.hostname)?;
+            writeln!(f, "  removed   {} ({}), a manager that is gone", shown(&node.id), shown(&node.hostname))?;
         }
         for note in plan.notes.iter().chain(&self.findings) {
-            writeln!(f, "  note: {note}")?;
+            writeln!(f, "  note: {}", shown(note))?;
         }
         for left in self.readdressed.iter().flat_map(|new| &new.bound.left_behind) {
-            writeln!(f, "  left      {left}")?;
+            writeln!(f, "  left      {}", shown(left))?;
         }
         writeln!(f, "Next:")?;
         for node in self.dead_nodes.iter().filter(|node| !node.removed) {
-            writeln!(f, "  {:40} # if the {} {} is gone for good", node.remove_with, node.role, node.hostname)?;
+            writeln!(
+                f,
+                "  {:40} # if the {} {} is gone for good",
+                shown(&node.remove_with),
+                shown(&node.role),
+                shown(&node.hostname)
+            )?;
         }
         if self.autolocked {
             let why = "# autolocked as before, by the same key; this makes a new one";
@@ -129,5 +148,54 @@ impl fmt::Display for RestoreReport {
         }
         writeln!(f, "  {:40} # add managers until there are three", "docker swarm join-token manager")?;
         writeln!(f, "  {:40} # the restored state is a new history", "swarmdr-agent backup")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        restore::plan::tests::a_plan,
+        swarm::inventory::{Change, ObjectKind},
+        terminal::tests::{assert_tame, forged},
+    };
+
+    fn report(text: &str) -> RestoreReport {
+        let own = || text.to_owned();
+        let node = |removed| DeadNode {
+            id: own(),
+            hostname: own(),
+            role: own(),
+            addr: Some(own()),
+            remove_with: format!("docker node rm {text}"),
+            removed,
+        };
+        let change = Change::Changed { field: own(), recorded: own(), actual: own() };
+        RestoreReport {
+            result: "done",
+            finished_earlier_run: false,
+            plan: forged(&a_plan(std::path::Path::new("/d")), text),
+            autolocked: true,
+            counts: Counts::default(),
+            differences: vec![Difference { kind: ObjectKind::Node, id: own(), name: own(), change }],
+            aside: Some(own().into()),
+            dead_nodes: vec![node(true), node(false)],
+            attention: vec![own()],
+            findings: vec![own()],
+            phases: Vec::new(),
+            peak_memory: 0,
+            readdressed: None,
+        }
+    }
+
+    #[test]
+    fn names_of_others_do_not_steer_the_terminal() {
+        assert_tame(report);
+        assert_tame(|text| {
+            let mut report = report(text);
+            let bound = Bound { unplaceable: vec![text.to_owned()], left_behind: vec![text.to_owned()] };
+            report.readdressed = Some(Readdressed { node_id: text.to_owned(), addr: report.plan.raft_addr, bound });
+            report
+        });
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::{Level, Status};
-use crate::{host::space::human_bytes, report::human_ms};
+use crate::{host::space::human_bytes, report::human_ms, terminal::shown};
 
 impl Level {
     pub fn word(self) -> &'static str {
@@ -48,16 +48,16 @@ impl Status {
     }
 }
 
-/// A bar begins the performance data, a line break ends the message.
-fn plain(text: &str) -> String {
-    text.replace(['|', '\n'], " ")
+/// For the one line of a plugin: a bar begins the performance data, a line break ends the message.
+pub fn plain(text: &str) -> String {
+    shown(text.replace(['|', '\n'], " ")).to_string()
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.level.word())?;
         for reason in &self.reasons {
-            writeln!(f, "  {:8} {}", reason.level.word(), reason.text)?;
+            writeln!(f, "  {:8} {}", reason.level.word(), shown(&reason.text))?;
         }
         for vault in &self.vaults {
             let required = if vault.required { "" } else { " (not required)" };
@@ -68,9 +68,14 @@ impl fmt::Display for Status {
                         |lock| format!("locked ({}) until {}", lock.mode, lock.until),
                     );
                     let (size, ago) = (human_bytes(newest.size), ago(self.at, newest.created_at));
-                    writeln!(f, "  vault    {}{required}: {}, {ago}, {size}, {lock}", vault.url, newest.id)?;
+                    writeln!(
+                        f,
+                        "  vault    {}{required}: {}, {ago}, {size}, {lock}",
+                        shown(&vault.url),
+                        shown(&newest.id)
+                    )?;
                 }
-                None => writeln!(f, "  vault    {}{required}: no backup seen", vault.url)?,
+                None => writeln!(f, "  vault    {}{required}: no backup seen", shown(&vault.url))?,
             }
         }
         if let Some(due) = &self.schedule {
@@ -81,21 +86,22 @@ impl fmt::Display for Status {
             writeln!(f, "  spool    {} archives, {}", self.spool.archives, human_bytes(self.spool.bytes))?;
         }
         if let Some(run) = &self.last_run {
-            writeln!(f, "  last run {} here, {}", run.result, ago(self.at, run.at))?;
+            writeln!(f, "  last run {} here, {}", shown(&run.result), ago(self.at, run.at))?;
         }
         if let Some(made) = &self.last_backup {
             let (down, ours) = (human_ms(made.engine_down_ms), human_ms(made.ours_ms));
             writeln!(
                 f,
                 "  made     {} here, {}; the engine was away for {down}, {ours} of it ours",
-                made.id,
+                shown(&made.id),
                 ago(self.at, made.at)
             )?;
         }
         if let Some(drill) = &self.drills.last {
             let word = if drill.proven { "proven" } else { "FAILED" };
             let ago = ago(self.at, drill.at);
-            writeln!(f, "  drill    {word}, {} on {} with engine {}, {ago}", drill.backup, drill.host, drill.engine)?;
+            let (backup, host, engine) = (shown(&drill.backup), shown(&drill.host), shown(&drill.engine));
+            writeln!(f, "  drill    {word}, {backup} on {host} with engine {engine}, {ago}")?;
         }
         match &self.last_proof {
             Some(proof) => {

@@ -157,3 +157,38 @@ fn a_line_for_nagios_stays_one_line() {
     assert!(line.starts_with("SWARMDR CRITICAL - one   two three"), "{line}");
     assert_eq!((line.lines().count(), status.level.nagios()), (1, 2));
 }
+
+#[test]
+fn texts_of_others_do_not_steer_the_terminal() {
+    use crate::terminal::tests::assert_tame;
+    let forged = |text: &str| {
+        let mut status = fine();
+        status.reasons = vec![Reason { level: Level::Critical, text: text.to_owned() }];
+        for vault in &mut status.vaults {
+            vault.url = text.to_owned();
+            vault.error = Some(text.to_owned());
+            vault.findings = vec![text.to_owned()];
+            if let Some(newest) = &mut vault.newest {
+                newest.hostname = text.to_owned();
+                newest.cluster_id = text.to_owned();
+            }
+        }
+        status.vaults[1].newest = None;
+        status.unfinished_restore = Some(text.to_owned());
+        status.drills.last = Some(super::Drill {
+            at: status.at,
+            backup: text.to_owned(),
+            engine: text.to_owned(),
+            host: text.to_owned(),
+            proven: false,
+            problem: Some(text.to_owned()),
+        });
+        status
+    };
+    assert_tame(forged);
+    let line = forged(crate::terminal::tests::HOSTILE).nagios();
+    assert!(!line.chars().any(crate::terminal::is_unseen), "{line:?}");
+    let page = crate::metrics::render(&forged(crate::terminal::tests::HOSTILE));
+    assert!(!page.chars().any(|character| crate::terminal::is_unseen(character) && character != '\n'), "{page:?}");
+    assert_eq!(page.lines().count(), crate::metrics::render(&forged("m1")).lines().count(), "{page}");
+}

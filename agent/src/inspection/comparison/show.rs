@@ -13,7 +13,12 @@ impl fmt::Display for Comparison {
         writeln!(f, "A  {}", self.before)?;
         writeln!(f, "B  {}", self.after)?;
         if !self.same_swarm {
-            writeln!(f, "! these are different swarms: {} and {}", self.before.cluster_id, self.after.cluster_id)?;
+            writeln!(
+                f,
+                "! these are different swarms: {} and {}",
+                plain(&self.before.cluster_id),
+                plain(&self.after.cluster_id)
+            )?;
         }
         writeln!(f)?;
         let (written, changed): (Vec<_>, Vec<_>) = self.changes.iter().partition(|change| change.is_written());
@@ -67,10 +72,16 @@ impl fmt::Display for ObjectChange {
             What::Added { detail } => write!(f, "+ {kind} {name}{}", after_colon(detail)),
             What::Removed { detail } => write!(f, "- {kind} {name}{}", after_colon(detail)),
             What::Rotated { from_id, from_name } if *from_name == self.name => {
-                write!(f, "~ {kind} {name}: rotated under the same name ({from_id} -> {})", self.id)
+                write!(f, "~ {kind} {name}: rotated under the same name ({} -> {})", plain(from_id), plain(&self.id))
             }
             What::Rotated { from_id, from_name } => {
-                write!(f, "~ {kind} {name}: rotated from {} ({from_id} -> {})", plain(from_name), self.id)
+                write!(
+                    f,
+                    "~ {kind} {name}: rotated from {} ({} -> {})",
+                    plain(from_name),
+                    plain(from_id),
+                    plain(&self.id)
+                )
             }
             What::Written { before, after } => write!(f, "= {kind} {name}: version {before} -> {after}"),
             What::Changed { fields } => {
@@ -98,7 +109,7 @@ impl fmt::Display for FieldChange {
             "join_token_digests.manager" => "join token of managers, by digest",
             field => field,
         };
-        write!(f, "{what} {before} -> {after}")
+        write!(f, "{} {before} -> {after}", plain(what))
     }
 }
 
@@ -108,5 +119,45 @@ fn shown(value: &str) -> String {
         "" => "(none)".to_owned(),
         _ if digest => value[..DIGEST_SHOWN].to_owned(),
         _ => plain(&short_image(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{swarm::inventory::ObjectKind, terminal::tests::assert_tame};
+
+    #[test]
+    fn names_of_others_do_not_steer_the_terminal() {
+        assert_tame(|text| {
+            let own = || text.to_owned();
+            let side = |id: Option<String>| Side {
+                source: own(),
+                id,
+                created_at: None,
+                hostname: Some(own()),
+                node_id: own(),
+                cluster_id: own(),
+                basis: Basis::Recorded,
+                raft: None,
+            };
+            let field = |field: &str| FieldChange { field: field.to_owned(), before: own(), after: own() };
+            let changes = [
+                What::Added { detail: own() },
+                What::Removed { detail: own() },
+                What::Changed { fields: vec![field(text), field(SPEC_VERSION)] },
+                What::Written { before: own(), after: own() },
+                What::Rotated { from_id: own(), from_name: own() },
+                What::Rotated { from_id: own(), from_name: "another".to_owned() },
+            ];
+            let change = |what| ObjectChange { kind: ObjectKind::Secret, id: own(), name: own(), what };
+            Comparison {
+                before: side(Some(own())),
+                after: side(None),
+                same_swarm: false,
+                changes: changes.into_iter().map(change).collect(),
+                findings: vec![own()],
+            }
+        });
     }
 }

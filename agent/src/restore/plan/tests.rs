@@ -435,3 +435,33 @@ fn whatever_would_do_harm_is_refused() {
     }
     assert_eq!(said.len(), 11, "each case has its own words");
 }
+
+#[test]
+fn a_manifest_of_others_does_not_steer_the_terminal() {
+    use crate::terminal::tests::{assert_tame, forged};
+    assert_tame(|text| forged(&a_plan(Path::new("/d")), text));
+    // What is made of the manifest: a refusal is told through the error, a plan as itself.
+    for (force, engine) in [(false, false), (true, false), (true, true)] {
+        let of = |text: &str| {
+            let mut manifest = manifest();
+            manifest.managers = vec![swarmdr_archive::manifest::Manager {
+                node_id: "other".into(),
+                addr: "10.0.0.5:2377".into(),
+                hostname: Some("m2".into()),
+            }];
+            let mut forged = forged(&manifest, text);
+            if !engine {
+                forged.engine_version = manifest.engine_version;
+            }
+            match decide(&forged, &situation(), force) {
+                Ok(Decision::Restore(plan)) => plan.to_string(),
+                Ok(other) => panic!("there is something to do: {other:?}"),
+                Err(error) => crate::fault::Rendered::of(&error).to_string(),
+            }
+        };
+        let told = of(crate::terminal::tests::HOSTILE);
+        let unseen = |character| crate::terminal::is_unseen(character) && character != '\n';
+        assert!(!told.chars().any(unseen), "{told:?}");
+        assert_eq!(told.lines().count(), of("m1").lines().count(), "{told}");
+    }
+}

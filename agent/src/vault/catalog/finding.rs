@@ -6,7 +6,10 @@ use swarmdr_archive::BackupId;
 
 use super::chain::Break;
 use super::{CatalogError, Entry, Strays};
-use crate::vault::{Vault, VaultError};
+use crate::{
+    terminal::shown,
+    vault::{Vault, VaultError},
+};
 
 /// Objects told one by one; a flood of forged ones must not fill the memory or the screen. Other findings are few.
 const OBJECTS_TOLD: usize = 50;
@@ -110,8 +113,15 @@ impl fmt::Display for Findings {
     }
 }
 
+/// One line, whatever a key, a name or the answer of a server holds.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        shown(fmt::from_fn(|f| self.tell(f))).fmt(f)
+    }
+}
+
+impl Finding {
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.about {
             About::Entry(entry) => write!(f, "{}: {entry}", self.vault),
             About::Unproven(entry) => {
@@ -136,7 +146,26 @@ impl fmt::Display for Finding {
                 "{}: it has keys of too many clusters, {passed_over} of them were not searched; name yours with --cluster",
                 self.vault
             ),
-            About::History(break_) => break_.fmt(f),
+            About::History(break_) => write!(f, "{break_}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::{is_unseen, tests::HOSTILE};
+
+    #[test]
+    fn a_finding_is_one_line_whatever_a_server_said() {
+        let own = || HOSTILE.to_owned();
+        for about in [
+            About::Vault(VaultError::Unreachable { vault: own(), action: own(), detail: own() }),
+            About::Vault(VaultError::NotFound { vault: own(), key: own() }),
+            About::Clusters(3),
+        ] {
+            let told = Finding { vault: own(), about }.to_string();
+            assert!(!told.chars().any(is_unseen), "{told:?}");
         }
     }
 }
