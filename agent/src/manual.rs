@@ -51,7 +51,10 @@ const FURTHER: [(&str, &[(&str, &str)]); 3] = [
             ("/etc/swarmdr/agent.d/*.toml", "Read after it, in the order of their names: the place for one's own."),
             ("/var/lib/swarmdr", "The agent's own: keys, spool and default vault. No package removal deletes it."),
             ("/var/lib/docker/swarm", "The state that is backed up; what a restore replaces is kept beside it."),
-            ("/run/swarmdr/agent.lock", "Held while a backup or a restore is at work: one at a time on a host."),
+            (
+                "/run/swarmdr/agent.lock",
+                "Held while a backup or a restore is at work, with its process and since when: one at a time on a host.",
+            ),
         ],
     ),
 ];

@@ -153,7 +153,7 @@ fn a_second_run_on_the_same_host_ends_cleanly(trio: &Trio) -> Result<()> {
     let before = trio.stored()?.len();
     let first = host.spawn(&["swarmdr-agent", "backup"])?;
     host.wait_for("the first run to hold the lock", Duration::from_secs(30), || {
-        Ok((host.sh("cat /run/swarmdr/agent.lock")? == first.pid().to_string()).then_some(()))
+        Ok((host.sh("cut -d' ' -f1 /run/swarmdr/agent.lock")? == first.pid().to_string()).then_some(()))
     })?;
     let second = agent_json(host, 3, &["backup"])?;
     ensure!(second["because"].to_string().contains("another run of the agent"), "{second:#}");
