@@ -369,7 +369,7 @@ impl EngineControl {
     }
 
     /// Asks for those that ran before and do not now, nearest to the engine first. Whether they start is found out by
-    /// [`EngineControl::start_dependents`].
+    /// `start_dependents`.
     pub async fn ask_for_dependents(&self) {
         for unit in &self.found().dependents {
             let ask = async {
