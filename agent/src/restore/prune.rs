@@ -21,7 +21,7 @@ use crate::{
 const POLL: Duration = Duration::from_secs(1);
 
 /// A leader calls a node that does not answer down after half a minute (swarmkit `manager/dispatcher/nodes.go`).
-const UNTIL_DOWN: Duration = Duration::from_secs(120);
+pub(super) const UNTIL_DOWN: Duration = Duration::from_secs(120);
 
 /// Every other node of the backup: workers may come back by themselves, managers never.
 pub fn dead_nodes(recorded: &Inventory, own: &str) -> Vec<DeadNode> {

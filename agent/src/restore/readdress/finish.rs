@@ -1,11 +1,11 @@
 //! From a swarm that is this host's alone to one that is as it was; safe to repeat.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
-use super::bound::Bound;
+use super::{POLL, bound::Bound};
 use crate::{
     host::{engine::EngineFacts, joining::NodeSpec, key_file, listing, view::ManagerView},
     report::Phases,
@@ -15,6 +15,7 @@ use crate::{
         confirm::Confirmed,
         journal::Phase,
         plan::{Target, checks},
+        prune::UNTIL_DOWN,
         strictness::Strictness,
     },
     swarm::{
@@ -40,15 +41,7 @@ impl Change<'_> {
         let old = plan.node_id.clone();
         let recorded = self.record().recorded.clone().context("the journal has no inventory")?;
         let mut attention = self.attention.clone();
-        match self.engine.nodes().await?.iter().find(|node| node.id == old) {
-            // It runs again somewhere, as a worker: somebody's wish.
-            Some(node) if strictness == Strictness::Late && node.state != "down" => attention.push(format!(
-                "the old node {old} is still listed, and is {}: `docker node rm {old}` once it is gone",
-                node.state
-            )),
-            Some(_) => self.engine.remove_node(&old).await?,
-            None => {}
-        }
+        attention.extend(self.remove_old(&old, strictness).await?);
         if self.is_to_be_put_to_work(strictness, &own).await? {
             self.put_to_work(&own, &old, &recorded, &target).await?;
         }
@@ -71,6 +64,27 @@ impl Change<'_> {
         attention.extend(bound.unplaceable.iter().cloned());
         let readdressed = Some(Readdressed { node_id: own, addr: target.addr, bound });
         Ok(Confirmed { strictness, differences, attention, readdressed })
+    }
+
+    /// The old node went with the second engine. Late, one that still runs, or runs again somewhere, is somebody's wish: it
+    /// is told.
+    async fn remove_old(&self, old: &str, strictness: Strictness) -> Result<Option<String>> {
+        let since = Instant::now();
+        loop {
+            let nodes = self.engine.nodes().await?;
+            let Some(node) = nodes.iter().find(|node| node.id == old) else { return Ok(None) };
+            if strictness == Strictness::Fresh || node.state == "down" {
+                self.engine.remove_node(old).await?;
+                return Ok(None);
+            }
+            if since.elapsed() > UNTIL_DOWN {
+                return Ok(Some(format!(
+                    "the old node {old} is {}, not down: `docker node rm --force {old}` once it is gone",
+                    node.state
+                )));
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// The node joined drained. Late, whoever gave it work in the meantime is not overruled.
