@@ -117,9 +117,10 @@ impl<'a> Watch<'a> {
         facts.push(("ERROR", error.clone().unwrap_or_default()));
         let line = error.clone().unwrap_or_else(|| format!("{} {}", self.verb, ended.exit.word()));
         match ended.exit {
-            Exit::NotOurTurn => {}
-            _ if ended.idle => {}
-            Exit::Done | Exit::Attention => {
+            // What a hook has begun is ended, also where another manager made the backup meanwhile.
+            Exit::NotOurTurn if !has_begun => {}
+            _ if ended.idle && !has_begun => {}
+            Exit::Done | Exit::Attention | Exit::NotOurTurn => {
                 if has_begun {
                     self.run_hooks(&format!("post-{}", self.verb), &facts).await;
                 }

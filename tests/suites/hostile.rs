@@ -240,7 +240,7 @@ async fn several_vaults_stand_in_for_each_other() -> Result<()> {
     ensure!(ran.exit == 0 && ran.stdout.contains(&genuine[2].id()), "{ran:?}");
 
     let ran = agent.run_with(&site, &urls(["no-such-bucket", "whole"]), &["verify", "--latest"])?;
-    ensure!(ran.exit == 5 && ran.stderr.contains("the newest backup is not known"), "{ran:?}");
+    ensure!(ran.exit == 5 && ran.stderr.contains("which backup is the newest is not known"), "{ran:?}");
     let ran = agent.run_with(&site, &urls(["no-such-bucket", "whole"]), &["verify", "--latest", "--any-vault"])?;
     ensure!(ran.exit == 6 && ran.stdout.contains(&genuine[2].id()), "{ran:?}");
     ensure!(ran.stdout.contains("no such bucket"), "{ran:?}");

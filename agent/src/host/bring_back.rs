@@ -81,6 +81,8 @@ impl EngineControl {
                 continue;
             }
             let is_owed = match self.systemd().state(unit).await {
+                // The next run looks what became of it.
+                Ok(state) if state.active == "activating" => true,
                 Ok(state) if state.is_on() => continue,
                 Ok(state) => {
                     let is_missing = self.is_missing(unit).await.unwrap_or(true);
@@ -225,7 +227,7 @@ async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back:
             break;
         }
         let mut gone = Vec::new();
-        for container in &waiting {
+        for container in waiting.iter().take_while(|_| begun.elapsed() < limit) {
             // One that was started and has ended since did so by itself: a job is not done twice.
             if asked.contains(&container.id) || container.restart != "no" && begun.elapsed() < BY_ITSELF {
                 continue;

@@ -36,8 +36,9 @@ const AT_ONCE: usize = 8;
 /// What stands for the restart policy of a container that could not be looked at.
 pub const UNKNOWN_POLICY: &str = "unknown";
 
-/// What the engine itself writes on the containers of a swarm's tasks.
-const TASK_LABELS: [&str; 2] = ["com.docker.swarm.task", "com.docker.swarm.service.id"];
+/// What the engine itself writes on the container of a swarm's task, which has that very name (moby
+/// `daemon/cluster/executor/container/container.go`, `labels`).
+const TASK_NAME: &str = "com.docker.swarm.task.name";
 
 /// A container that runs, or did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,7 +217,8 @@ fn parse(id: &str, container: &Value) -> Container {
     let (config, host) = (&container["Config"], &container["HostConfig"]);
     let name = container["Name"].as_str().map(|name| name.trim_start_matches('/')).filter(|name| !name.is_empty());
     let labels = &config["Labels"];
-    let is_task = TASK_LABELS.iter().any(|label| labels.get(*label).is_some());
+    // An image that was made of a task's container has the labels too; the name is the task's own.
+    let is_task = labels[TASK_NAME].as_str().is_some_and(|task| Some(task) == name);
     let service = labels["com.docker.swarm.service.name"].as_str().unwrap_or("of a swarm");
     Container {
         id: id.to_owned(),
@@ -256,7 +258,7 @@ pub(crate) mod tests {
                     let mut request = vec![0; 1024];
                     let length = client.read(&mut request).await.expect("reads");
                     let request = String::from_utf8_lossy(&request[..length]).into_owned();
-                    let labels = json!({ "com.docker.swarm.task": "" });
+                    let labels = json!({ "com.docker.swarm.task.name": "job" });
                     let (status, body) = match request.split(' ').nth(1).expect("has a path") {
                         "/containers/json" => (
                             200,
@@ -330,13 +332,16 @@ pub(crate) mod tests {
         let container = json!({
             "Name": "/db.1.x", "State": { "Paused": true },
             "Config": { "StopTimeout": 300, "Labels": {
-                "com.docker.swarm.task": "", "com.docker.swarm.service.name": "db",
+                "com.docker.swarm.task.name": "db.1.x", "com.docker.swarm.service.name": "db",
             }},
             "HostConfig": { "RestartPolicy": { "Name": "unless-stopped" }, "AutoRemove": true },
         });
         let task = parse("1", &container);
         assert!(task.stop_timeout_given && task.stop_timeout == Some(300));
         assert_eq!(task.label(), "db.1.x (a task of the service db)");
+        let mut alike = container.clone();
+        alike["Name"] = "/made-of-its-image".into();
+        assert_eq!(parse("2", &alike).task, None, "an image keeps the labels of what it was made of");
         assert!(task.removed_at_end && task.paused && task.restart == "unless-stopped");
         assert_eq!(parse("1", &json!({ "Config": { "StopTimeout": -1 } })).stop_timeout, None);
     }

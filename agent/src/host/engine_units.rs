@@ -396,18 +396,28 @@ impl EngineControl {
         for unit in self.found().dependents {
             let limit = self.start_limit.saturating_sub(begun.elapsed()).max(START_PAUSE);
             let start = async {
-                if !self.is_missing(&unit).await? {
-                    return Ok(());
+                // One that is on its way up may still fail: its job is waited for.
+                if !self.is_starting(&unit).await {
+                    if !self.is_missing(&unit).await? {
+                        return Ok(());
+                    }
+                    self.systemd.reset_failed(&unit).await;
                 }
-                self.systemd.reset_failed(&unit).await;
                 self.systemd.run_jobs(&[(Verb::Start, &unit)], limit).await
             };
-            if let Err(error) = start.await {
+            if let Err(error) = start.await
+                && !self.is_starting(&unit).await
+            {
                 let why = format!("{unit} ran before the engine was stopped, and does not start again: {error:#}");
                 missing.push((unit, why));
             }
         }
         missing
+    }
+
+    /// It is on its way up, which may take long, or come to nothing.
+    pub(super) async fn is_starting(&self, unit: &str) -> bool {
+        self.systemd.state(unit).await.is_ok_and(|state| state.active == "activating")
     }
 
     /// It is off, and did not run to its end since the engine was started: a job is not done twice.

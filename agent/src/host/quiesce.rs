@@ -95,9 +95,18 @@ impl Quiesced {
         self.requested = (Instant::now(), Timestamp::now());
         match &mut self.way {
             Way::Stop { control, stopped } => {
-                control.process().with_context(|| {
+                let process = control.process().with_context(|| {
                     format!("no engine answers on {}: none could be seen to end", control.socket().display())
                 })?;
+                // A stop in the middle of somebody's restart would take away what that one brings back.
+                if !control.state().await?.is_active() || process.has_ended()? {
+                    return Err(Fault::failed(format!(
+                        "somebody stopped or restarted {} right before it was to be stopped; it was left alone",
+                        control.service()
+                    ))
+                    .advice("run it again; the timer does so by itself")
+                    .into());
+                }
                 let left = self.until.saturating_duration_since(Instant::now());
                 let state = control.stop_within(left).await;
                 let overdue = Instant::now() >= self.until;
