@@ -68,6 +68,7 @@ impl Backup<'_> {
     pub async fn prepare(&self, request: Request) -> Result<Step> {
         let config = self.config;
         let recipients = parse_recipients(config)?;
+        EngineControl::require_awake(config).await?;
         let engine = Engine::at(&config.engine.socket);
         let facts = engine.facts().await?;
         let control = EngineControl::connect(config).await?;

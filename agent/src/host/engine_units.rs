@@ -127,6 +127,24 @@ impl EngineControl {
         Ok(control)
     }
 
+    /// Refuses where a mere question would start an engine that somebody has stopped: its socket listens, and it is off.
+    pub async fn require_awake(config: &Config) -> Result<()> {
+        let (systemd, service) = (Systemd::connect().await?, &config.engine.service);
+        if !systemd.state(service).await?.is_stopped() {
+            return Ok(());
+        }
+        for socket in systemd.sockets_of(service).await? {
+            if systemd.state(&socket).await?.is_on() {
+                return Err(Fault::refused(format!(
+                    "{service} is stopped, and whatever is asked of it through {socket} would start it"
+                ))
+                .advice(format!("start it if it is to run: `systemctl start {service}`"))
+                .into());
+            }
+        }
+        Ok(())
+    }
+
     /// The names of the engine's units, in the order in which they are changed.
     pub fn units(&self) -> Vec<&str> {
         self.engine.iter().map(String::as_str).collect()

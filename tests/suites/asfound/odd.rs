@@ -22,6 +22,7 @@ fn on(engine: Engine) -> Result<()> {
     let lab = Lab::new()?;
     let host = manager(&lab, engine, 41)?;
     configure(&host, "\n[engine]\nstart_timeout = 20\n")?;
+    an_engine_that_somebody_stopped(&host)?;
     a_second_socket(&host)?;
     from_inside_a_unit_that_hangs_on_the_engine(&host)?;
     what_is_started_right_before_the_stop(&host)?;
@@ -30,6 +31,19 @@ fn on(engine: Engine) -> Result<()> {
     a_container_that_does_not_start(&host)?;
     a_list_that_cannot_be_read(&host)?;
     behind_a_wrapper(&host)
+}
+
+/// Its socket listens, so a question would start it.
+fn an_engine_that_somebody_stopped(host: &Host) -> Result<()> {
+    host.sh("systemctl stop docker.service")?;
+    for args in [&["backup"][..], &["backup", "--dry-run"]] {
+        let refused = run(host, "cold", "", args, 4)?;
+        ensure!(refused.stderr.contains("docker.service is stopped"), "{}", refused.stderr);
+    }
+    let state = host.sh("systemctl is-active docker.service docker.socket || true")?;
+    ensure!(state == "inactive\nactive", "it was started: {state}");
+    host.sh("systemctl start docker.service")?;
+    host.wait_manager()
 }
 
 /// `docker-tcp.socket` of many a how-to: off it stays off, and on it stays on.
