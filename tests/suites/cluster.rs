@@ -471,7 +471,9 @@ impl Faults {
 
     async fn every_version_is_there_once(&self) -> Result<()> {
         let versions = self.site.owner.versions("").await?;
-        let mut keys: Vec<&str> = versions.iter().map(|version| version.key.as_str()).collect();
+        // `doctor` tries what comes of a second version of its own probe.
+        let backups = versions.iter().filter(|version| version.key.ends_with(".swarmdr"));
+        let mut keys: Vec<&str> = backups.map(|version| version.key.as_str()).collect();
         keys.sort_unstable();
         let twice: Vec<&[&str]> = keys.chunk_by(|one, next| one == next).filter(|same| same.len() > 1).collect();
         ensure!(twice.is_empty(), "stored twice: {twice:?}\nwhat passed the proxy: {:#?}", self.proxy.seen());
