@@ -141,6 +141,9 @@ impl Restore<'_> {
     /// work with the state on this host's disk: that one may be started, unlocked or restarted, unless it is a dry run.
     pub async fn prepare(&self, request: &Request) -> Result<(Decision, Prepared)> {
         let facts = self.await_engine(request.waits.engine, !request.dry_run).await?;
+        if !request.overrides.force {
+            unfinished::require_mounted(self.config, &facts.data_root)?;
+        }
         let heals = !request.dry_run && !request.overrides.force;
         let unlocked_first = heals && self.heal_restored(&facts, request.waits).await?;
         let found = self.await_backup(request.waits.vault, &request.choice).await?;

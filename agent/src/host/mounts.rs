@@ -36,6 +36,14 @@ pub fn within(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The mount point that this directory lies on; `None` if it is not there.
+pub fn under(directory: &Path) -> Result<Option<PathBuf>> {
+    let Ok(directory) = directory.canonicalize() else { return Ok(None) };
+    let table = fs::read(TABLES[0]).with_context(|| format!("failed to read {}", TABLES[0]))?;
+    let around = parse(&table).filter(|point| directory.starts_with(point));
+    Ok(around.max_by_key(|point| point.components().count()))
+}
+
 /// The fifth field of each line.
 fn parse(table: &[u8]) -> impl Iterator<Item = PathBuf> {
     table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4)).map(unescaped)
@@ -78,6 +86,8 @@ mod tests {
     #[test]
     fn proc_is_mounted_and_a_new_directory_is_not() {
         assert!(within(Path::new("/proc")).expect("reads").contains(&PathBuf::from("/proc")));
+        assert_eq!(under(Path::new("/proc/self/fd")).expect("reads"), Some(PathBuf::from("/proc")));
+        assert_eq!(under(Path::new("/nothing/here")).expect("reads"), None);
         let dir = tempfile::tempdir().expect("a scratch directory");
         assert_eq!(within(dir.path()).expect("reads"), Vec::<PathBuf>::new());
         assert_eq!(within(&dir.path().join("absent")).expect("reads"), Vec::<PathBuf>::new());

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::ifaddrs::getifaddrs;
+use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
 /// An address and the interface that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,12 @@ pub fn local_addresses() -> Result<Vec<LocalAddress>> {
 impl LocalAddress {
     /// On an interface that the engine made for its containers.
     pub fn is_engines_own(&self) -> bool {
-        ["docker", "br-", "veth"].iter().any(|made| self.interface.starts_with(made))
+        is_made(&self.interface)
     }
+}
+
+fn is_made(interface: &str) -> bool {
+    ["docker", "br-", "veth"].iter().any(|made| interface.starts_with(made))
 }
 
 /// Those that another host could reach.
@@ -110,6 +114,16 @@ fn is_own(error: &io::Error) -> bool {
         EPERM,
     ];
     error.raw_os_error().is_some_and(|code| own.contains(&nix::errno::Errno::from_raw(code)))
+}
+
+/// Whether any interface of this host that is its own has a link (`IFF_RUNNING`, netdevice(7)): without one, silence says
+/// nothing of others.
+pub fn has_link() -> Result<bool> {
+    let up = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+    let interfaces = getifaddrs().context("failed to list the network interfaces of this host")?;
+    let mut own =
+        interfaces.filter(|it| !it.flags.contains(InterfaceFlags::IFF_LOOPBACK) && !is_made(&it.interface_name));
+    Ok(own.any(|interface| interface.flags.contains(up)))
 }
 
 /// Whether a process of this host accepts TCP connections on this port, on whatever address (proc(5), `net/tcp`).

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Restore;
 use crate::{
     fault::Fault,
-    host::network::{Answer, ask},
+    host::network::{Answer, ask, has_link},
 };
 
 /// What came of asking each of some managers.
@@ -25,9 +25,14 @@ impl Restore<'_> {
         let limit = Duration::from_millis(self.config.restore.fence_timeout_ms);
         let answers = addresses.iter().map(async |addr| (*addr, ask(*addr, limit).await));
         let mut asked = Asked::default();
+        let has_link = has_link().unwrap_or(true);
         for (addr, answer) in futures_util::future::join_all(answers).await {
             match answer {
                 Answer::Yes => asked.living.push(addr),
+                // An isolated manager would take all others for dead.
+                Answer::No if !has_link => {
+                    asked.unasked.push((addr, "no interface of this host has a link".to_owned()))
+                }
                 Answer::No => {}
                 Answer::NotAsked(why) => asked.unasked.push((addr, why.to_string())),
             }

@@ -5,10 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Result;
+
 use super::journal::{Journal, Phase};
 use crate::{
     config::Config,
-    host::{key_file, placement, second_engine},
+    fault::Fault,
+    host::{key_file, mounts, placement, second_engine},
     whole_file,
 };
 
@@ -42,7 +45,26 @@ pub fn on_this_host(config: &Config) -> Option<String> {
 
 fn noted_data_root(config: &Config) -> PathBuf {
     let noted = fs::read_to_string(config.state_dir.join(DATA_ROOT)).ok();
-    noted.map_or_else(|| PathBuf::from(USUAL), |path| PathBuf::from(path.trim_end()))
+    noted.and_then(|noted| Some(noted.lines().next()?.into())).unwrap_or_else(|| PathBuf::from(USUAL))
+}
+
+/// Refuses a data root that lies on another filesystem than when this host was restored: with its disk not mounted it
+/// looks like that of a fresh host.
+pub(crate) fn require_mounted(config: &Config, data_root: &Path) -> Result<()> {
+    let noted = fs::read_to_string(config.state_dir.join(DATA_ROOT)).unwrap_or_default();
+    let mut lines = noted.lines();
+    let (Some(root), Some(on)) = (lines.next(), lines.next().filter(|on| !on.is_empty())) else { return Ok(()) };
+    let now = mounts::under(data_root)?.unwrap_or_default();
+    if Path::new(root) != data_root || Path::new(on) == now {
+        return Ok(());
+    }
+    Err(Fault::refused(format!(
+        "this host was restored with its engine's data on the filesystem at {on}, and {root} lies on {} now",
+        now.display()
+    ))
+    .advice(format!("if its disk is not mounted: stop the engine, mount {on}, and start the engine"))
+    .advice("if it was moved there, or is gone for good, say --force")
+    .into())
 }
 
 /// Removes what killed runs left of a restore that changed nothing, or that is over: unpacked states, an open key, space
@@ -93,7 +115,8 @@ pub(crate) fn forget_data_root(config: &Config) {
 /// without it both look in the usual place.
 pub(crate) fn note_data_root(config: &Config, data_root: &Path) -> bool {
     let path = config.state_dir.join(DATA_ROOT);
-    let content = format!("{}\n", data_root.display());
+    let on = mounts::under(data_root).ok().flatten().unwrap_or_default();
+    let content = format!("{}\n{}\n", data_root.display(), on.display());
     if fs::read_to_string(&path).is_ok_and(|noted| noted == content) {
         return false;
     }
@@ -151,10 +174,17 @@ mod tests {
         let config = Config { state_dir: dir.path().join("state"), ..Config::default() };
         let data_root = dir.path().join("data");
         note_data_root(&config, &data_root);
+        require_mounted(&config, &data_root).expect("nothing is known of it yet");
         assert_eq!(on_this_host(&config), None);
         let work_dir = crate::host::placement::work_dir(&data_root);
         fs::create_dir_all(&work_dir).expect("makes");
         fs::write(work_dir.join("restore.json"), "{").expect("writes");
+        assert!(note_data_root(&config, &data_root), "it lies somewhere now");
+        require_mounted(&config, &data_root).expect("it lies where it lay");
+        fs::write(config.state_dir.join(DATA_ROOT), format!("{}\n/nothing\n", data_root.display())).expect("writes");
+        let error = require_mounted(&config, &data_root).expect_err("its disk is away");
+        assert!(error.to_string().contains("on the filesystem at /nothing"), "{error:#}");
+        require_mounted(&config, dir.path()).expect("another data root is another matter");
         let said = on_this_host(&config).expect("there is one");
         assert!(said.contains("restore.json"), "{said}");
     }
