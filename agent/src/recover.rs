@@ -200,10 +200,8 @@ impl Recovery<'_> {
         let Some(needed) = needed_address(examined).filter(|_| !self.address_elsewhere) else {
             return network::local_addresses();
         };
-        let has_it = |all: &[network::LocalAddress]| all.iter().any(|local| local.ip == needed);
-        let missing = format!("no interface of this host has {needed}");
-        let addresses = self.restore.await_address(ADDRESS, &missing, has_it).await?;
-        if has_it(&addresses) {
+        let addresses = self.restore.await_address(ADDRESS, needed).await?;
+        if network::has(&addresses, needed) {
             return Ok(addresses);
         }
         Err(Fault::refused(format!("this manager is at {needed}, and this host has {}", network::describe(&addresses)))

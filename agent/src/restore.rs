@@ -53,8 +53,7 @@ use crate::{
     faults,
     host::{
         engine::{Engine, EngineFacts},
-        key_file,
-        network::{self, LocalAddress},
+        key_file, network,
         placement::Placement,
         space,
     },
@@ -152,9 +151,7 @@ impl Restore<'_> {
         let elsewhere = request.overrides.readdress.is_some();
         let is_awaited = !elsewhere && !request.overrides.address_elsewhere;
         let limit = if is_awaited { request.waits.address } else { Duration::ZERO };
-        let missing = format!("no interface of this host has {wanted}");
-        let has_it = |addresses: &[LocalAddress]| addresses.iter().any(|local| local.ip == wanted);
-        self.await_address(limit, &missing, has_it).await?;
+        self.await_address(limit, wanted).await?;
         // Only now: what the waits above were for may be what the swarm on this host was waiting for too.
         let holding = match request.overrides.force {
             true => self.look().await?,
@@ -197,9 +194,7 @@ impl Restore<'_> {
             return Ok(false);
         }
         if plan.interface.is_some() {
-            let (wanted, missing) =
-                (plan.raft_addr.ip(), format!("no interface of this host has {}", plan.raft_addr.ip()));
-            self.await_address(waits.address, &missing, |all| all.iter().any(|local| local.ip == wanted)).await?;
+            self.await_address(waits.address, plan.raft_addr.ip()).await?;
         }
         Ok(self.await_settled(wanted, waits.engine, true).await?.was_unlocked)
     }
@@ -263,9 +258,7 @@ impl Restore<'_> {
             Some(Some(hostname)) => format!("{addr} ({hostname})"),
             _ => addr.to_string(),
         });
-        // At another address this host may well be in a network from which no way leads to the old ones.
-        let unasked = if elsewhere { Vec::new() } else { asked.unasked() };
-        (living.collect(), unasked)
+        (living.collect(), asked.unasked_from(elsewhere))
     }
 
     /// Looks and decides once more, right before the engine is stopped: the archive may have taken long to come. Managers
@@ -275,7 +268,7 @@ impl Restore<'_> {
             let elsewhere = prepared.terms.overrides.readdress.is_some();
             let asked = self.ask_managers(&holding::peers(staged)).await;
             plan::checks::fence(&asked.living)?;
-            fence::require_asked(&if elsewhere { Vec::new() } else { asked.unasked() })?;
+            fence::require_asked(&asked.unasked_from(elsewhere))?;
         }
         let holding = self.look().await?;
         let what = if holding.on_disk == prepared.on_disk {

@@ -14,7 +14,7 @@ use crate::{
     host::{
         as_found::AsFound,
         engine::{EngineFacts, SwarmState},
-        network::LocalAddress,
+        network::{self, LocalAddress},
         placement,
         view::ManagerView,
     },
@@ -74,7 +74,7 @@ impl BackupPlan {
             );
         }
         let raft_addr = raft_addr(seen)?;
-        let raft_addr_local = seen.addresses.iter().any(|local| local.ip == raft_addr.ip());
+        let raft_addr_local = network::has(seen.addresses, raft_addr.ip());
         if !raft_addr_local {
             notes.push(format!(
                 "the swarm's address {} is on no interface of this host (NAT?): a restore cannot check it",

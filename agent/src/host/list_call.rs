@@ -9,7 +9,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -20,30 +19,26 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::raw_call::open;
+use super::raw_call::{in_time, open};
 
 /// Of one object as it is sent. A config is at most 1000 KiB (swarmkit `manager/controlapi/config.go`), a third more in
 /// base64.
 const OBJECT_LIMIT: usize = 16 << 20;
-
-/// Longer than the 20 s that a manager without a leader takes to answer.
-const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Parts of the answer that wait to be read.
 const WAITING: usize = 4;
 
 /// Asks for a list, and makes each of its objects smaller with `slim`. `null` is an empty one.
 pub async fn list(socket: &Path, path: &str, slim: fn(&mut Value)) -> Result<Value> {
-    let asked = async {
+    in_time(async {
         let (body, connection) = open(socket, path).await?;
         let (sender, receiver) = mpsc::channel(WAITING);
         let reading = tokio::task::spawn_blocking(move || read(Parts::new(receiver), slim));
         hand_on(body, sender).await;
         connection.abort();
         reading.await.context("the reading ended unexpectedly")?
-    };
-    let answered = tokio::time::timeout(CALL_LIMIT, asked).await;
-    answered.with_context(|| format!("the engine did not answer within {} s", CALL_LIMIT.as_secs()))?
+    })
+    .await
 }
 
 /// Until the end of the answer, or of the reader.

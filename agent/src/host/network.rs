@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+use nix::{errno::Errno, ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
 /// An address and the interface that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,11 @@ impl LocalAddress {
 
 fn is_made(interface: &str) -> bool {
     ["docker", "br-", "veth"].iter().any(|made| interface.starts_with(made))
+}
+
+/// Whether one of them is this.
+pub fn has(addresses: &[LocalAddress], ip: IpAddr) -> bool {
+    addresses.iter().any(|local| local.ip == ip)
 }
 
 /// Those that another host could reach.
@@ -92,28 +97,26 @@ pub async fn answers(address: SocketAddr, limit: Duration) -> bool {
     matches!(ask(address, limit).await, Answer::Yes)
 }
 
-/// No route or one that drops all (EINVAL), no address, a rule of this host's firewall, no room (connect(2)). EHOSTUNREACH is not among them: it is how
-/// a host on the same network that is gone is reported.
+/// No route or one that drops all (EINVAL), no address, a rule of this host's firewall, no room (connect(2)). EHOSTUNREACH
+/// is not among them: it is how a host on the same network that is gone is reported.
 fn is_own(error: &io::Error) -> bool {
-    use nix::errno::Errno::{
-        EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS,
-        ENOMEM, EPERM,
-    };
-    let own = [
-        EACCES,
-        EADDRINUSE,
-        EADDRNOTAVAIL,
-        EAFNOSUPPORT,
-        EINVAL,
-        EMFILE,
-        ENETDOWN,
-        ENETUNREACH,
-        ENFILE,
-        ENOBUFS,
-        ENOMEM,
-        EPERM,
-    ];
-    error.raw_os_error().is_some_and(|code| own.contains(&nix::errno::Errno::from_raw(code)))
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(
+            Errno::EACCES
+                | Errno::EADDRINUSE
+                | Errno::EADDRNOTAVAIL
+                | Errno::EAFNOSUPPORT
+                | Errno::EINVAL
+                | Errno::EMFILE
+                | Errno::ENETDOWN
+                | Errno::ENETUNREACH
+                | Errno::ENFILE
+                | Errno::ENOBUFS
+                | Errno::ENOMEM
+                | Errno::EPERM
+        )
+    )
 }
 
 /// Whether any interface of this host that is its own has a link (`IFF_RUNNING`, netdevice(7)): without one, silence says
@@ -172,12 +175,12 @@ mod tests {
         drop(socket);
         assert!(matches!(ask(there, limit).await, Answer::No));
         for (code, expected) in [
-            (nix::errno::Errno::ENETUNREACH, true),
-            (nix::errno::Errno::EADDRNOTAVAIL, true),
-            (nix::errno::Errno::EPERM, true),
-            (nix::errno::Errno::EHOSTUNREACH, false),
-            (nix::errno::Errno::ECONNREFUSED, false),
-            (nix::errno::Errno::ETIMEDOUT, false),
+            (Errno::ENETUNREACH, true),
+            (Errno::EADDRNOTAVAIL, true),
+            (Errno::EPERM, true),
+            (Errno::EHOSTUNREACH, false),
+            (Errno::ECONNREFUSED, false),
+            (Errno::ETIMEDOUT, false),
         ] {
             assert_eq!(is_own(&io::Error::from_raw_os_error(code as i32)), expected, "{code}");
         }

@@ -27,10 +27,15 @@ pub async fn call(socket: &Path, method: Method, path: &str, body: Bytes) -> Res
 
 /// Asks for a JSON document that is read as a whole.
 pub async fn get(socket: &Path, path: &str) -> Result<Value> {
-    let asked = async {
+    in_time(async {
         let answer = success(ask(socket, Method::GET, path, Bytes::new(), LISTING_LIMIT).await?)?;
         serde_json::from_slice(&answer).context("the engine's answer is no JSON")
-    };
+    })
+    .await
+}
+
+/// A call that is read to its end within [`CALL_LIMIT`].
+pub async fn in_time<T>(asked: impl Future<Output = Result<T>>) -> Result<T> {
     let answered = tokio::time::timeout(CALL_LIMIT, asked).await;
     answered.with_context(|| format!("the engine did not answer within {} s", CALL_LIMIT.as_secs()))?
 }

@@ -42,6 +42,12 @@ impl Restore<'_> {
 }
 
 impl Asked {
+    /// The same for a restore that may be at another address: there it may well be in a network from which no way leads to
+    /// the old ones, and nobody counts as unasked.
+    pub fn unasked_from(&self, elsewhere: bool) -> Vec<String> {
+        if elsewhere { Vec::new() } else { self.unasked() }
+    }
+
     /// In words, for a refusal.
     pub fn unasked(&self) -> Vec<String> {
         self.unasked.iter().map(|(addr, why)| format!("{addr} ({why})")).collect()

@@ -1,6 +1,9 @@
 //! Waits for what is late on a host that is still booting: the engine, the address, the vault.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
@@ -124,17 +127,13 @@ impl Restore<'_> {
         }
     }
 
-    /// The addresses of this host, once they are what `wanted` accepts; else as they are in the end.
-    pub(crate) async fn await_address(
-        &self,
-        limit: Duration,
-        missing: &str,
-        wanted: impl Fn(&[LocalAddress]) -> bool,
-    ) -> Result<Vec<LocalAddress>> {
+    /// The addresses of this host, once `wanted` is among them; else as they are in the end.
+    pub(crate) async fn await_address(&self, limit: Duration, wanted: IpAddr) -> Result<Vec<LocalAddress>> {
+        let missing = format!("no interface of this host has {wanted}");
         let mut patience = Patience::new();
         loop {
             let addresses = network::local_addresses()?;
-            if wanted(&addresses) || !patience.wait(limit, missing).await {
+            if network::has(&addresses, wanted) || !patience.wait(limit, &missing).await {
                 return Ok(addresses);
             }
         }

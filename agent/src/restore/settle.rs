@@ -184,10 +184,8 @@ impl Restore<'_> {
 
     /// The swarm is not formed on a host that does not have its address: that may be another one's by now.
     async fn await_own_address(&self, record: &Record, waits: Waits) -> Result<()> {
-        let wanted = record.plan.raft_addr.ip();
         if record.plan.interface.is_some() {
-            let missing = format!("no interface of this host has {wanted}");
-            self.await_address(waits.address, &missing, |all| all.iter().any(|local| local.ip == wanted)).await?;
+            self.await_address(waits.address, record.plan.raft_addr.ip()).await?;
         }
         require_own_address(record)
     }
@@ -201,8 +199,7 @@ impl Restore<'_> {
     ) -> Result<Option<Holding>> {
         let address = record.plan.readdress.as_ref().map_or(record.plan.raft_addr, |target| target.addr).ip();
         if record.plan.readdress.is_some() || record.plan.interface.is_some() {
-            let missing = format!("no interface of this host has {address}");
-            self.await_address(waits.address, &missing, |all| all.iter().any(|local| local.ip == address)).await?;
+            self.await_address(waits.address, address).await?;
         }
         let node_id = record.plan.readdress.is_none().then_some(record.plan.node_id.as_str());
         let wanted = Wanted { cluster_id: &record.plan.cluster_id, node_id };
@@ -359,7 +356,7 @@ fn not_undone(record: &Record) -> String {
 fn require_own_address(record: &Record) -> Result<()> {
     let wanted = record.plan.raft_addr.ip();
     let here = network::local_addresses()?;
-    if record.plan.interface.is_none() || here.iter().any(|local| local.ip == wanted) {
+    if record.plan.interface.is_none() || network::has(&here, wanted) {
         return Ok(());
     }
     Err(Fault::refused(format!(

@@ -179,7 +179,7 @@ pub(super) fn data_path_addr<P>(manifest: &Manifest<P>, addresses: &[LocalAddres
     let Some(recorded) = manifest.restore.data_path_addr.as_deref().filter(|addr| !addr.is_empty()) else {
         return Ok(None);
     };
-    let is_elsewhere = |ip: IpAddr| addresses.iter().all(|local| local.ip != ip);
+    let is_elsewhere = |ip: IpAddr| !network::has(addresses, ip);
     if recorded.parse().is_ok_and(is_elsewhere) {
         return Err(Fault::refused(format!(
             "the overlay traffic of this swarm goes through {recorded}, and this host has {}",

@@ -74,7 +74,7 @@ impl InitRequest {
 /// told one that is (moby `daemon/cluster/swarm.go`, `errMustSpecifyListenAddr`).
 fn listen_addr<P>(manifest: &Manifest<P>, addresses: &[LocalAddress]) -> Result<String> {
     let port = manifest.raft_addr.port();
-    let is_local = |ip: IpAddr| addresses.iter().any(|local| local.ip == ip);
+    let is_local = |ip: IpAddr| network::has(addresses, ip);
     let recorded = manifest.restore.listen_addr.as_deref().and_then(|addr| addr.parse::<SocketAddr>().ok());
     match recorded {
         Some(addr) if is_local(addr.ip()) => return Ok(addr.to_string()),

@@ -39,7 +39,7 @@ impl Target {
         overrides: &Overrides,
     ) -> Result<Self> {
         let old = manifest.raft_addr;
-        if addresses.iter().any(|local| local.ip == old.ip()) {
+        if network::has(addresses, old.ip()) {
             return Err(Fault::refused(format!("this host has the swarm's own address {}", old.ip()))
                 .advice("restore without --readdress")
                 .into());
