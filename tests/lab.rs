@@ -53,7 +53,7 @@ use network::Bridge;
 use reaper::Reaper;
 
 pub use engine::Engine;
-pub use exec::{Background, Output};
+pub use exec::{Background, Output, Program};
 pub use host::{Host, HostSpec};
 pub use network::Netns;
 pub use swarm::{IMAGE, Network, Role, Service};

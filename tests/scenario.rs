@@ -3,13 +3,12 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::lab::{Host, Lab, Network, Output, Service};
+use crate::lab::{Host, Lab, Network, Output, Program, Service};
 use crate::s3::{Bucket, Identity, Lock, Release, Rgw, RgwOptions};
 
 /// The bucket and prefix of the vault.
@@ -125,20 +124,24 @@ impl Site {
 }
 
 /// The binary under test: `SWARMDR_AGENT`, or the one that was built beside this test.
-pub fn agent_binary() -> Result<PathBuf> {
-    match env::var_os("SWARMDR_AGENT") {
-        Some(named) => Ok(named.into()),
-        None => agent_with_faults(),
-    }
+pub fn agent_binary() -> Result<Program> {
+    let path = match env::var_os("SWARMDR_AGENT") {
+        Some(named) => named.into(),
+        None => agent_with_faults()?.path,
+    };
+    // Whatever it is: no test asks it for any.
+    Ok(Program { path, has_faults: false })
 }
 
 /// The one that was built beside this test, whose build has the named points at which it can be made to fail.
-pub fn agent_with_faults() -> Result<PathBuf> {
+pub fn agent_with_faults() -> Result<Program> {
     // Programs lie in the directory of their profile, tests one below.
     let own = env::current_exe()?;
     let beside = own.ancestors().skip(1).take(2).map(|directory| directory.join("swarmdr-agent"));
     let binary = beside.into_iter().find(|binary| binary.exists());
-    binary.context("the agent is not built: run `cargo build -p swarmdr-agent`, or name a binary with SWARMDR_AGENT")
+    let path = binary
+        .context("the agent is not built: run `cargo build -p swarmdr-agent`, or name a binary with SWARMDR_AGENT")?;
+    Ok(Program { path, has_faults: true })
 }
 
 /// Runs the agent with `--json` and reads its answer; the exit code must be the expected one.

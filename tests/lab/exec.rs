@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{Host, read, wait_for, wake};
 use crate::tree::capture;
@@ -20,9 +20,22 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(300);
 
 const BETWEEN_WAKES: Duration = Duration::from_secs(1);
 
+const UNDER_TEST: &str = "swarmdr-agent";
+
+/// Asks it for a fault.
+const FAULT: &str = "SWARMDRTEST_FAULT=";
+
 /// The environment of a root shell; nothing of this process leaks in.
 const ENVIRONMENT: [&str; 3] =
     ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"];
+
+/// A program of this machine.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub path: PathBuf,
+    /// It can be made to fail on purpose; what is shipped cannot.
+    pub has_faults: bool,
+}
 
 /// What a command left behind.
 #[derive(Debug, Clone)]
@@ -41,6 +54,7 @@ impl Host {
 
     /// Like [`Host::run`], with these bytes as standard input.
     pub fn run_with_input<S: AsRef<OsStr>>(&self, words: &[S], input: &[u8]) -> Result<Output> {
+        self.check_faults(words)?;
         let limit = format!("{}", COMMAND_LIMIT.as_secs());
         let mut command = self.enter()?;
         command.args(["timeout", "--signal=KILL", &limit]).args(words);
@@ -92,6 +106,7 @@ impl Host {
 
     /// Starts a command in the host and comes back. It ends with its value at the latest.
     pub fn spawn<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<Background> {
+        self.check_faults(words)?;
         let number = self.commands.fetch_add(1, Ordering::Relaxed);
         let file = |end| self.disk().join(format!("command-{number}.{end}"));
         let (stdout, stderr) = (file("out"), file("err"));
@@ -124,11 +139,29 @@ impl Host {
     }
 
     /// Puts a program of this machine into the host's /usr/bin, under its own name.
-    pub fn install(&self, program: &Path) -> Result<()> {
-        let name = program.file_name().with_context(|| format!("{} names no file", program.display()))?;
-        let content = fs::read(program).with_context(|| format!("failed to read {}", program.display()))?;
+    pub fn install(&self, program: &Program) -> Result<()> {
+        let Program { path, has_faults } = program;
+        let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
+        let content = fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
         let target = format!("/usr/bin/{}", name.to_string_lossy());
-        self.succeed(&["install", "-m", "755", "/dev/stdin", &target], &content).map(drop)
+        self.succeed(&["install", "-m", "755", "/dev/stdin", &target], &content)?;
+        fs::write(self.fault_note(), has_faults.to_string()).context("failed to note whether the program has faults")
+    }
+
+    fn fault_note(&self) -> PathBuf {
+        self.disk().join("has-faults")
+    }
+
+    /// A fault that is asked of a program without faults fails far from its cause, and only where the program under test
+    /// is the one that is shipped.
+    fn check_faults<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<()> {
+        let words = || words.iter().map(|word| word.as_ref().to_string_lossy());
+        let asks = words().any(|word| word.strip_prefix(FAULT).is_some_and(|fault| !fault.is_empty()));
+        if asks && words().any(|word| word == UNDER_TEST) {
+            let noted = fs::read_to_string(self.fault_note()).unwrap_or_default();
+            ensure!(noted == "true", "the agent on {} was installed as it is shipped, without faults", self.name());
+        }
+        Ok(())
     }
 
     /// Up to the words of the command: joins the host's own cgroup, so that a power cut takes the command too and

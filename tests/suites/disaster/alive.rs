@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
 use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json, describe_swarm};
+use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json, agent_with_faults, describe_swarm};
 
 use super::{LIMIT, fresh, full, generations, hangs, one_manager, reset, text};
 
@@ -182,7 +182,8 @@ async fn late_address(engine: Engine) -> Result<()> {
     agent_json(&host, 0, &["backup"])?;
     host.create_secret("a-day-of-work", b"2")?;
     let before = describe_swarm(&host)?;
-    site.set_up_restorer(&host)?;
+    site.write_identity(&host)?;
+    host.install(&agent_with_faults()?)?;
 
     host.sh("systemctl stop docker.socket docker.service; ip address del 10.77.0.11/24 dev host0; \
              systemctl start docker.socket docker.service")?;

@@ -162,7 +162,7 @@ async fn no_open_key(engine: Engine) -> Result<()> {
         println!("{:8} hung up at {point}: nothing in clear", engine.version());
     }
     agent_json(&host, 0, &RESTORE)?;
-    site.set_up_manager(&host)?;
+    site.configure_manager(&host)?;
     for (verb, point) in [
         (&["backup"][..], "copied"),
         (&["backup"], "pack"),

@@ -65,7 +65,7 @@ impl LocalAgent {
         let config = self.dir.path().join("agent.toml");
         fs::write(&config, self.config(site, urls))?;
         let before = self.proxy.seen().len();
-        let mut child = Command::new(agent_binary()?)
+        let mut child = Command::new(agent_binary()?.path)
             .arg("--config")
             .arg(&config)
             .args(args)

@@ -32,7 +32,7 @@ fn compare(host: &Host, name: &str, read: &str, table: &mut Vec<String>) -> Resu
     let bytes: u64 = bytes.split_whitespace().next().context("du prints a number")?.parse()?;
     ensure!(bytes > 1 << 30, "{read} has {bytes} bytes");
     let args = ["--config", "/dev/null", "inspect", "--dir", state.to_str().context("UTF-8")?, "--json"];
-    let proof = on_one_processor(&agent_binary()?, &args, &[0])?;
+    let proof = on_one_processor(&agent_binary()?.path, &args, &[0])?;
     let engine = start(host)?;
     table.push(row(&format!("{name}, proof"), bytes, &proof));
     table.push(row(&format!("{name}, start of the engine"), bytes, &engine));

@@ -1,11 +1,10 @@
 //! One manager with a small swarm on it, which keeps its backups in a directory of its own.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_tests::lab::{Background, Engine, Host, HostSpec, Lab, Service, addr};
+use swarmdr_tests::lab::{Background, Engine, Host, HostSpec, Lab, Program, Service, addr};
 use swarmdr_tests::scenario::describe_swarm;
 
 /// What no run may take longer than.
@@ -27,7 +26,7 @@ pub struct Manager {
 
 impl Manager {
     /// Boots a host, makes a swarm with some services, and installs the agent.
-    pub fn boot(lab: &Lab, engine: Engine, last: u8, agent: &Path) -> Result<Self> {
+    pub fn boot(lab: &Lab, engine: Engine, last: u8, agent: &Program) -> Result<Self> {
         let host = lab.boot(HostSpec::new(&format!("m{last}"), engine, addr(last)))?;
         host.swarm_init()?;
         host.load_image()?;

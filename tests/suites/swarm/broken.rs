@@ -1,8 +1,6 @@
 //! States that do not replay, on a real host: they are stored, marked, passed over, and nothing secret is ever said.
 
-use std::env;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use data_encoding::BASE64;
 use serde_json::Value;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, IMAGE, addr};
 use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, describe_swarm};
+use swarmdr_tests::scenario::{IDENTITY, Site, agent_with_faults, describe_swarm};
 use swarmdr_tests::tree::capture;
 
 use crate::overheard::Overheard;
@@ -246,7 +244,7 @@ fn mistaken(host: &Host, heard: &mut Overheard) -> Result<()> {
 /// A panic unwinds past all keys, and the engine runs again. Only builds for tests can be made to.
 fn panicking(host: &Host, heard: &mut Overheard) -> Result<()> {
     let program = "/usr/bin/swarmdr-agent-debug";
-    let built = debug_agent()?;
+    let built = agent_with_faults()?.path;
     host.write_file(program, fs::read(&built).with_context(|| built.display().to_string())?)?;
     host.sh(&format!("chmod 755 {program}"))?;
     for phase in ["examine", "store"] {
@@ -261,12 +259,6 @@ fn panicking(host: &Host, heard: &mut Overheard) -> Result<()> {
 }
 
 /// Beside the test, whichever agent is under test.
-fn debug_agent() -> Result<PathBuf> {
-    let own = env::current_exe()?;
-    let target = own.ancestors().find(|path| path.ends_with("target")).context("the test lies in target")?;
-    Ok(target.join("debug/swarmdr-agent"))
-}
-
 /// Manifests in clear, archives, names in the spool and in the bucket, and what the agent notes for itself.
 async fn what_lies_around(site: &Site, host: &Host, heard: &mut Overheard) -> Result<()> {
     let dir = tempfile::tempdir()?;

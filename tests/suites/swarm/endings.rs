@@ -121,7 +121,7 @@ impl Desk {
         let script = format!("mount --bind \"$0\" /run/swarmdr; {exec} \"$@\"");
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-euc", &script]).arg(self.path("run"));
-        command.arg(agent_with_faults()?).args(["-v", "--config", &self.path("agent.toml")]).args(args);
+        command.arg(agent_with_faults()?.path).args(["-v", "--config", &self.path("agent.toml")]).args(args);
         if args[0] != "inspect" || args[1] != "--dir" {
             command.args(["--identity", &self.path("identity.txt")]);
         }
