@@ -98,6 +98,9 @@ impl Backup<'_> {
         check_space(&prepared.plan, Fitness::of(&prepared.plan.state_dir)?.allocated)?;
         let mut phases = Phases::new();
         let mut note = RunNote::write(self.config, note(&prepared.plan))?;
+        if prepared.plan.mode == Mode::Cold {
+            Absences::require_writable(&self.config.state_dir)?;
+        }
 
         phases.begin("pre-copy");
         let state_key = prepared.unlock_key.as_ref().map(RunningKey::for_state).transpose()?;
@@ -113,6 +116,9 @@ impl Backup<'_> {
             Ok(made) => made,
             Err(error) => return Err(after.told_with(error)),
         };
+        if after.away.is_none() {
+            note.advance(Stage::Sealed);
+        }
         if let Some(error) = after.away {
             // Nothing is more urgent; the next run sends what waits.
             return Err(error.context(format!(
@@ -150,7 +156,7 @@ impl Backup<'_> {
     ) -> Result<(Taken, Option<Examined>)> {
         let Prepared { plan, request, courier, chain, unlock_key, .. } = prepared;
         let precopy = self.precopy(plan, state_key).await?;
-        let recheck = self.recheck(*request, plan, courier, chain);
+        let recheck = self.recheck(*request, plan, courier, chain, unlock_key.as_ref());
         match precopy {
             Precopy::Sound(snapshot) => {
                 Ok((self.take(plan, snapshot, unlock_key.as_ref(), phases, note, recheck).await?, None))

@@ -70,7 +70,7 @@ async fn left_by_others(config: &Config) -> Result<Leftovers> {
 /// What a stop of the engine ends here, if it may be stopped at all: asked before anything is touched.
 async fn before_a_stop(config: &Config) -> Result<EngineControl> {
     let control = EngineControl::connect(config).await?;
-    control.require_survivable().await?;
+    control.require_stoppable().await?;
     stop_price::require(&control, &Allowed::of_restore(config), &Absences::default()).await?;
     Ok(control)
 }

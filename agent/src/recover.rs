@@ -296,7 +296,7 @@ impl Recovery<'_> {
         };
         change.take_on(failsafe, stopped);
         let restored = change.carry_out(&mut phases).await;
-        note.advance(Stage::EngineBack);
+        note.advance(Stage::Sealed);
         phases.begin("store");
         let delivered = self.backup.deliver_stranded(&stranded, &mut courier).await;
         let mut restored = restored?;

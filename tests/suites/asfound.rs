@@ -9,6 +9,8 @@ mod found;
 mod host;
 #[path = "asfound/odd.rs"]
 mod odd;
+#[path = "asfound/others.rs"]
+mod others;
 #[path = "asfound/price.rs"]
 mod price;
 #[path = "asfound/unit.rs"]

@@ -18,6 +18,7 @@ use crate::{
     config::{Config, Mode},
     exit::Exit,
     fault::{Fault, Rendered},
+    faults,
     host::{
         absences::Absences,
         engine::{Engine, EngineFacts},
@@ -25,7 +26,7 @@ use crate::{
         freeze::Freezer,
         log_lock, network,
         stop_price::{self, Allowed},
-        unlock::RunningKey,
+        unlock::{self, RunningKey},
         view::ManagerView,
     },
     restore::unfinished,
@@ -137,7 +138,7 @@ impl Backup<'_> {
             Freezer::prepare(control, &plan.state_dir).await?;
             return Ok(());
         }
-        control.require_survivable().await?;
+        control.require_stoppable().await?;
         let absences = Absences::read(&self.config.state_dir);
         if if_due {
             absences.require_distance(self.now)?;
@@ -147,6 +148,7 @@ impl Backup<'_> {
             plan.notes.push(told);
         }
         stop_price::require(control, &Allowed::of_backup(self.config), &absences).await?;
+        plan.notes.extend(stop_price::slow_dependents(control, &Allowed::of_backup(self.config)).await);
         plan.units = control.units().into_iter().map(str::to_owned).collect();
         plan.found = control.found();
         Ok(())
@@ -215,7 +217,9 @@ impl Backup<'_> {
         plan: &BackupPlan,
         courier: &mut Courier,
         chain: &mut Chain,
+        unlock_key: Option<&RunningKey>,
     ) -> Result<()> {
+        faults::reach("recheck");
         let mut managers = Managers::of(&Engine::at(&self.config.engine.socket).nodes().await?);
         managers.probe(&plan.node_id).await;
         let now = courier.chain(&plan.cluster_id).await?;
@@ -228,8 +232,25 @@ impl Backup<'_> {
             Place::of(&managers, &plan.node_id)?.may_go(Memory::installed().read().as_ref(), &look, takeover)?;
         }
         managers.may_go(&plan.node_id, plan::away(plan.mode), request.allow_quorum_loss)?;
+        self.require_same_lock(unlock_key).await?;
         *chain = now;
         Ok(())
+    }
+
+    /// A key that was rotated, or a swarm that was locked, since it was asked for: the engine would come back locked, and
+    /// the copy could not be read.
+    async fn require_same_lock(&self, unlock_key: Option<&RunningKey>) -> Result<()> {
+        let socket = &self.config.engine.socket;
+        let is_same = match (unlock_key, unlock::is_autolocked(socket).await?) {
+            (Some(key), true) => RunningKey::ask(socket).await?.is_same(key),
+            (key, is_locked) => key.is_some() == is_locked,
+        };
+        if is_same {
+            return Ok(());
+        }
+        Err(Fault::failed("autolock or the unlock key of this swarm was changed while its backup was being prepared; the engine was not touched")
+            .advice("run it again")
+            .into())
     }
 
     /// An autolocked manager must not be stopped without the key that brings it back.

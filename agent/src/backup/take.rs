@@ -224,6 +224,10 @@ impl Backup<'_> {
                 attention.extend(bring_back(plan, control, &mut notes).await);
                 Ok(Taken { snapshot, downtime: Some(downtime), notes, attention, away: None })
             }
+            // The engine was not even asked to stop.
+            (Err(error), Ok(_)) if plan.mode == Mode::Cold && !control.was_stopped() => {
+                Err(error.context("no backup was made; the engine was not touched"))
+            }
             (Err(error), Ok(_)) => {
                 let back = self.await_engine(key).await;
                 let missing = bring_back(plan, control, &mut notes).await;

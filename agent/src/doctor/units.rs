@@ -53,15 +53,16 @@ async fn engine(config: &Config) -> Vec<Check> {
     };
     let unit =
         Check::ok("engine.unit", format!("what answers on {} is {}", control.socket().display(), control.service()));
-    let survivable = control.require_survivable().await;
+    let stoppable = control.require_stoppable().await;
     let absences = Absences::read(&config.state_dir);
     let stop = match config.backup.mode {
         Mode::Freeze => Check::ok("engine.stop", "not needed: backups freeze the engine"),
-        Mode::Cold => match survivable.and(stop_price::require(&control, &Allowed::of_backup(config), &absences).await)
-        {
-            Ok(()) => Check::ok("engine.stop", "every container can end in the time that a backup may take"),
-            Err(error) => Check::failed("engine.stop", &error),
-        },
+        Mode::Cold => {
+            match stoppable.and(stop_price::require(&control, &Allowed::of_backup(config), &absences).await) {
+                Ok(()) => Check::ok("engine.stop", "every container can end in the time that a backup may take"),
+                Err(error) => Check::failed("engine.stop", &error),
+            }
+        }
     };
     if let Mode::Freeze = config.backup.mode
         && let Err(error) = control.look_at_containers().await

@@ -120,15 +120,26 @@ impl Absences {
         format!("the engine was away {times} and no backup came of it ({why}): no timer stops it again before {until}")
     }
 
+    /// Refuses where an absence in vain could not be noted, since the next look of the timer would repeat it.
+    pub fn require_writable(state_dir: &Path) -> Result<(), Fault> {
+        Self::read(state_dir).put(state_dir).map_err(|cause| {
+            Fault::failed(format!(
+                "what a stop of the engine costs cannot be noted in {}; the engine was not touched",
+                Self::path(state_dir).display()
+            ))
+            .because(cause)
+        })
+    }
+
     fn write(&self, state_dir: &Path) {
-        let path = Self::path(state_dir);
-        let write = || -> io::Result<()> {
-            DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
-            whole_file::replace_json(&path, self)
-        };
-        if let Err(error) = write() {
-            tracing::error!("{} could not be written: {error}", path.display());
+        if let Err(error) = self.put(state_dir) {
+            tracing::error!("{} could not be written: {error}", Self::path(state_dir).display());
         }
+    }
+
+    fn put(&self, state_dir: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+        whole_file::replace_json(&Self::path(state_dir), self)
     }
 }
 
@@ -165,6 +176,19 @@ mod tests {
         let after = Absences::read(&state);
         assert_eq!((after.in_vain, after.last_stop), (0, Some(Stop { at: at(90), ms: 700 })));
         after.require_distance(at(90)).expect("is forgotten");
+    }
+
+    #[test]
+    fn what_could_not_be_noted_is_refused_and_what_is_noted_stays() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        Absences::note_in_vain(dir.path(), vain("x", at(0)));
+        let noted = Absences::read(dir.path());
+        Absences::require_writable(dir.path()).expect("can be noted");
+        assert_eq!(Absences::read(dir.path()), noted);
+        fs::remove_file(dir.path().join(FILE)).expect("removes");
+        fs::create_dir(dir.path().join(FILE)).expect("is in the way");
+        let refused = Absences::require_writable(dir.path()).expect_err("is in the way").to_string();
+        assert!(refused.contains("the engine was not touched"), "{refused}");
     }
 
     #[test]

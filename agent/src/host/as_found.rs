@@ -36,6 +36,9 @@ pub struct AsFound {
     pub dependents: Vec<String>,
     /// Containers that run and are no tasks of a swarm.
     pub containers: Vec<Container>,
+    /// Units that a stop of the engine leaves alone, and whose own restart would start it (`Wants=` and `Restart=`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starters: Vec<String>,
     /// What could not be looked at, in whole sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<String>,
@@ -58,6 +61,15 @@ impl AsFound {
     /// Nothing of it is owed but the engine itself.
     pub fn is_empty(&self) -> bool {
         self.dependents.is_empty() && self.containers.is_empty()
+    }
+
+    /// What is still to be brought back of it. An engine that runs needs nothing: which units it has is what systemd says,
+    /// and not what it had when it was stopped.
+    pub fn owed(mut self, engine_is_on: bool) -> Self {
+        if engine_is_on {
+            self.engine.clear();
+        }
+        self
     }
 
     /// Adds what an earlier run had found and not brought back.
@@ -97,13 +109,44 @@ impl AsFound {
                 (_, policy) => format!("the container {name} ends with the engine, which starts it again ({policy})"),
             }
         });
-        units.chain(containers).chain(self.unseen.iter().cloned()).collect()
+        let starters = self.starters.iter().map(|unit| {
+            format!("{unit} wants the engine and restarts itself: if it ends while the engine is away, it starts it")
+        });
+        units.chain(containers).chain(starters).chain(self.unseen.iter().cloned()).collect()
     }
 }
 
 fn join<T: Clone>(to: &mut Vec<T>, from: &[T], id: impl Fn(&T) -> String) {
     let known: BTreeSet<String> = to.iter().map(&id).collect();
     to.extend(from.iter().filter(|it| !known.contains(&id(it))).cloned());
+}
+
+/// The services that run, want one of these units, and are started again by systemd whenever they end, the wanted unit
+/// before them; but those that are stopped as well.
+pub async fn starters(systemd: &Systemd, roots: &[String], stopped_too: &[String]) -> Result<Vec<String>> {
+    let mut starters = BTreeSet::new();
+    for root in roots {
+        for unit in systemd.wanted_by(root).await? {
+            let is_stopped = roots.contains(&unit) || stopped_too.contains(&unit);
+            if !is_stopped && systemd.restarts_itself(&unit).await && systemd.state(&unit).await?.is_on() {
+                starters.insert(unit);
+            }
+        }
+    }
+    Ok(starters.into_iter().collect())
+}
+
+/// A unit that runs and has systemd start one of these whenever it is off (`Upholds=`); none that is stopped as well.
+pub async fn upholder(systemd: &Systemd, roots: &[String], stopped_too: &[String]) -> Result<Option<(String, String)>> {
+    for root in roots {
+        for unit in systemd.upheld_by(root).await? {
+            let is_stopped = roots.contains(&unit) || stopped_too.contains(&unit);
+            if !is_stopped && systemd.state(&unit).await?.is_on() {
+                return Ok(Some((unit, root.clone())));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The units that a stop of `roots` stops too and that run now, transitively: nearest first. What hangs on a unit that is
@@ -233,7 +276,7 @@ mod tests {
             engine: vec!["docker.socket".to_owned(), "docker.service".to_owned()],
             dependents: vec!["app.service".to_owned()],
             containers: vec![named("plain"), Container { removed_at_end: true, ..named("shell") }],
-            unseen: Vec::new(),
+            ..AsFound::default()
         }
     }
 
@@ -306,12 +349,22 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_that_runs_is_not_owed() {
+        assert_eq!(found().owed(false), found());
+        let owed = found().owed(true);
+        assert!(owed.engine.is_empty() && !owed.is_empty(), "a socket that somebody has stopped since stays so");
+    }
+
+    #[test]
     fn a_plan_says_what_becomes_of_each() {
-        let lines = found().lines();
-        assert_eq!(lines.len(), 3);
-        for (line, part) in
-            lines.iter().zip(["app.service hangs on", "plain has no restart", "shell was run with --rm"])
-        {
+        let lines = AsFound { starters: vec!["agent.service".to_owned()], ..found() }.lines();
+        assert_eq!(lines.len(), 4);
+        for (line, part) in lines.iter().zip([
+            "app.service hangs on",
+            "plain has no restart",
+            "shell was run with --rm",
+            "agent.service wants the engine",
+        ]) {
             assert!(line.contains(part), "{line}");
         }
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Result;
+use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -25,6 +26,9 @@ use crate::{config::Config, faults};
 const BY_ITSELF: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(500);
+
+/// Containers that are started side by side.
+const AT_ONCE: usize = 8;
 
 /// What was not back for so long is not waited for as if the engine had just been started: each run looks after it.
 const OLD: Duration = Duration::from_secs(3600);
@@ -59,8 +63,10 @@ impl EngineControl {
         faults::reach("bring-back");
         let found = self.found();
         let mut back = BroughtBack { attention: found.unseen.clone(), ..BroughtBack::default() };
-        let containers = start_containers(self.socket(), &found, limit, &mut back).await;
+        let Started { owed: containers, gone } = start_containers(self.socket(), &found, limit, &mut back).await;
         let missing = self.start_dependents().await;
+        let remade = if found.dependents.is_empty() { Duration::ZERO } else { BY_ITSELF };
+        back.attention.extend(told_gone(self.socket(), &gone, remade).await);
         let mut owed = AsFound { engine: found.engine.clone(), containers, ..AsFound::default() };
         for (unit, why) in missing {
             back.attention.push(why);
@@ -194,7 +200,9 @@ async fn still_owed(control: &EngineControl, kept: &Kept) -> Result<AsFound> {
 pub async fn behind_the_failsafe(list: &Path, limit: Duration) -> Result<BroughtBack> {
     let mut back = BroughtBack::default();
     let Some(kept) = Kept::read(list)? else { return Ok(back) };
-    let containers = start_containers(&kept.socket, &kept.found, limit, &mut back).await;
+    let Started { owed: mut containers, gone } = start_containers(&kept.socket, &kept.found, limit, &mut back).await;
+    // Its unit, which is not waited for here, may make it anew.
+    containers.extend(gone);
     let systemd = Systemd::connect().await?;
     let mut owed = AsFound { dependents: Vec::new(), containers, ..kept.found.clone() };
     for unit in &kept.found.dependents {
@@ -211,13 +219,41 @@ pub async fn behind_the_failsafe(list: &Path, limit: Duration) -> Result<Brought
     Ok(back)
 }
 
-/// Again and again until all run or `limit` is over: one may need another, or a network of a swarm that is not up yet.
-/// Answers with those that are not back, and are there still.
-async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back: &mut BroughtBack) -> Vec<Container> {
+/// What became of containers, beside those that run.
+#[derive(Debug, Default)]
+struct Started {
+    /// Not back, and there still.
+    owed: Vec<Container>,
+    /// Not there any more.
+    gone: Vec<Container>,
+}
+
+/// Those of which no other of the same name runs in their place: their own unit may have made that one, and may take a
+/// moment to.
+async fn told_gone(socket: &Path, gone: &[Container], remade: Duration) -> Vec<String> {
+    let begun = Instant::now();
+    loop {
+        let names = match gone.is_empty() {
+            true => return Vec::new(),
+            false => containers::running_names(socket).await.unwrap_or_default(),
+        };
+        let missing: Vec<&Container> = gone.iter().filter(|container| !names.contains(&container.name)).collect();
+        if missing.is_empty() || begun.elapsed() >= remade {
+            let tell = |it: &&Container| format!("the container {} is gone: it was removed when it ended", it.name);
+            return missing.iter().map(tell).collect();
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Again and again until all run or `limit` is over: one may need another, or a network of a swarm that is not up yet. One
+/// that hangs does not hold up the others.
+async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back: &mut BroughtBack) -> Started {
     let begun = Instant::now();
     let mut waiting: Vec<&Container> = found.containers.iter().collect();
     let mut refused: BTreeMap<&str, String> = BTreeMap::new();
     let mut asked: BTreeSet<String> = BTreeSet::new();
+    let mut gone = Vec::new();
     loop {
         match containers::running_ids(socket).await {
             Ok(running) => waiting.retain(|container| !running.contains(&container.id)),
@@ -226,14 +262,16 @@ async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back:
         if waiting.is_empty() || begun.elapsed() >= limit {
             break;
         }
-        let mut gone = Vec::new();
-        for container in waiting.iter().take_while(|_| begun.elapsed() < limit) {
-            // One that was started and has ended since did so by itself: a job is not done twice.
-            if asked.contains(&container.id) || container.restart != "no" && begun.elapsed() < BY_ITSELF {
-                continue;
-            }
-            match containers::start(socket, &container.id).await {
-                Ok(false) => gone.push(container.id.clone()),
+        // One that was started and has ended since did so by itself: a job is not done twice.
+        let is_due = |container: &&&Container| {
+            !asked.contains(&container.id) && (container.restart == "no" || begun.elapsed() >= BY_ITSELF)
+        };
+        let starts =
+            waiting.iter().filter(is_due).map(|container| start(socket, container, begun + limit)).collect::<Vec<_>>();
+        let ended: Vec<_> = stream::iter(starts).buffered(AT_ONCE).collect().await;
+        for (container, started) in ended {
+            match started {
+                Ok(false) => gone.push(container.clone()),
                 Ok(true) => {
                     asked.insert(container.id.clone());
                     back.notes.push(format!(
@@ -247,24 +285,26 @@ async fn start_containers(socket: &Path, found: &AsFound, limit: Duration, back:
         if waiting.iter().all(|container| asked.contains(&container.id)) && begun.elapsed() >= BY_ITSELF {
             break;
         }
-        // Its unit may have made another one of the same name.
-        let names =
-            if gone.is_empty() { BTreeSet::new() } else { containers::running_names(socket).await.unwrap_or_default() };
-        let is_gone = |container: &mut &Container| gone.contains(&container.id);
-        for container in waiting.extract_if(.., is_gone).filter(|container| !names.contains(&container.name)) {
-            back.attention.push(format!("the container {} is gone: it was removed when it ended", container.name));
-        }
+        waiting.retain(|container| !gone.contains(container));
         tokio::time::sleep(POLL).await;
     }
     back.notes.sort();
     back.notes.dedup();
     back.attention.extend(waiting.iter().map(|container| {
         let why = refused.get(container.id.as_str()).map_or("it does not stay up", String::as_str);
-        format!("the container {} ran before the engine was stopped, and does not now: {why}", container.name)
+        let name = &container.name;
+        format!(
+            "the container {name} ran before the engine was stopped, and does not now: {why}; each run starts it again until it runs, or until it is removed (`docker rm {name}`)"
+        )
     }));
     let owed = waiting.into_iter().cloned().collect();
     pause_again(socket, found, back).await;
-    owed
+    Started { owed, gone }
+}
+
+async fn start<'a>(socket: &Path, container: &'a Container, until: Instant) -> (&'a Container, Result<bool>) {
+    let left = until.saturating_duration_since(Instant::now());
+    (container, containers::start(socket, &container.id, left).await)
 }
 
 async fn pause_again(socket: &Path, found: &AsFound, back: &mut BroughtBack) {
@@ -297,8 +337,11 @@ mod tests {
         // One runs, one is gone, one lacks its network.
         let containers = vec![named("well"), named("gone"), named("far")];
         let (found, mut back) = (AsFound { containers, ..AsFound::default() }, BroughtBack::default());
-        let owed = start_containers(&socket, &found, Duration::from_secs(1), &mut back).await;
-        assert_eq!(owed, [named("far")]);
+        let started = start_containers(&socket, &found, Duration::from_secs(1), &mut back).await;
+        assert_eq!((started.owed, &started.gone), (vec![named("far")], &vec![named("gone")]));
+        // One whose unit has made another one of its name is not missed.
+        let gone = [started.gone, vec![named("web")]].concat();
+        back.attention.extend(told_gone(&socket, &gone, Duration::ZERO).await);
         assert_eq!((back.notes.len(), back.attention.len()), (0, 2), "{back:?}");
         let said = back.attention.join("; ");
         for part in ["container gone is gone", "container far ran before", "network far not found"] {

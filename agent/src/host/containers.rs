@@ -162,19 +162,19 @@ pub async fn running_names(socket: &Path) -> Result<BTreeSet<String>> {
 }
 
 /// `docker start`; that it runs already is no error. False if there is no such container.
-pub async fn start(socket: &Path, id: &str) -> Result<bool> {
-    post(socket, id, "start").await
+pub async fn start(socket: &Path, id: &str, limit: Duration) -> Result<bool> {
+    post(socket, id, "start", limit.min(CHANGE_LIMIT)).await
 }
 
 /// `docker pause`.
 pub async fn pause(socket: &Path, id: &str) -> Result<()> {
-    post(socket, id, "pause").await.map(drop)
+    post(socket, id, "pause", CHANGE_LIMIT).await.map(drop)
 }
 
-async fn post(socket: &Path, id: &str, verb: &str) -> Result<bool> {
+async fn post(socket: &Path, id: &str, verb: &str, limit: Duration) -> Result<bool> {
     let path = format!("/containers/{id}/{verb}");
     let call = ask(socket, Method::POST, &path, Bytes::new(), ANSWER_LIMIT);
-    let (status, body) = limited(call, CHANGE_LIMIT).await?;
+    let (status, body) = limited(call, limit).await?;
     match status {
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::OK => Ok(true),
         StatusCode::NOT_FOUND if is_of_container(&body, id) => Ok(false),
@@ -311,9 +311,9 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let socket = dir.path().join("socket");
         moody(&socket);
-        assert!(!start(&socket, "gone").await.expect("is answered"));
+        assert!(!start(&socket, "gone", CALL_LIMIT).await.expect("is answered"));
         for id in ["far", "broken"] {
-            start(&socket, id).await.expect_err("is no start");
+            start(&socket, id, CALL_LIMIT).await.expect_err("is no start");
         }
         look(&dir.path().join("nobody"), &[], CALL_LIMIT).await.expect_err("there is no list");
     }

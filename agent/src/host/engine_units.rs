@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{
-    as_found::{AsFound, Kept, dependents},
+    as_found::{self, AsFound, Kept},
     containers::{self, Container},
     engine_process::EngineProcess,
     failsafe::Rescue,
@@ -122,7 +122,7 @@ impl EngineControl {
             start_limit: Duration::from_secs(units.start_timeout),
         };
         let mut found = control.look_at_units().await?;
-        found.join(&earlier);
+        found.join(&earlier.owed(control.state().await?.is_on()));
         control.seen().found = found;
         Ok(control)
     }
@@ -201,8 +201,9 @@ impl EngineControl {
                 active.push(unit.clone());
             }
         }
-        let dependents = dependents(&self.systemd, &self.engine).await?;
-        Ok(AsFound { engine: active, dependents, ..AsFound::default() })
+        let dependents = as_found::dependents(&self.systemd, &self.engine).await?;
+        let starters = as_found::starters(&self.systemd, &self.engine, &dependents).await?;
+        Ok(AsFound { engine: active, dependents, starters, ..AsFound::default() })
     }
 
     /// Right before a stop, since time has passed since the first look: what runs by now, with what is still owed.
@@ -232,7 +233,7 @@ impl EngineControl {
             }
         }
         if let Some(earlier) = Kept::read_or_warn(&self.kept) {
-            found.join(&earlier.found);
+            found.join(&earlier.found.owed(is_on));
         }
         Ok(found)
     }
@@ -243,7 +244,7 @@ impl EngineControl {
         let write = async {
             let found = self.look_again(is_on).await?;
             self.seen().found = found.clone();
-            self.require_survivable().await?;
+            self.require_stoppable().await?;
             Kept::new(&self.socket, found)?.write(&self.kept)
         };
         let written = write.await;
@@ -295,8 +296,22 @@ impl EngineControl {
         self.systemd.state(&self.service).await
     }
 
-    /// Refuses a stop that would end the run that asks for it.
-    pub async fn require_survivable(&self) -> Result<()> {
+    /// Refuses a stop that would end the run that asks for it, and one that systemd itself would undo.
+    pub async fn require_stoppable(&self) -> Result<()> {
+        self.require_survivable().await?;
+        let dependents = self.found().dependents;
+        match as_found::upholder(&self.systemd, &self.engine, &dependents).await? {
+            None => Ok(()),
+            Some((unit, upheld)) => Err(Fault::refused(format!(
+                "{unit} upholds {upheld}: systemd starts that whenever it is off, so it cannot be kept stopped for a copy"
+            ))
+            .advice(format!("take Upholds={upheld} out of {unit} (`systemctl edit {unit}`)"))
+            .advice("or write `mode = \"freeze\"` below `[backup]`: the engine is not stopped then")
+            .into()),
+        }
+    }
+
+    async fn require_survivable(&self) -> Result<()> {
         let Some(own) = self.systemd.unit_of(std::process::id()).await else { return Ok(()) };
         if !self.found().dependents.contains(&own) {
             return Ok(());
@@ -320,7 +335,8 @@ impl EngineControl {
         if now.is_stopped() && now.invocation == stopped.invocation {
             return Ok(());
         }
-        Err(Fault::failed(format!("somebody started {} while its state was being copied", self.service))
+        Err(self
+            .name_starters(Fault::failed(format!("somebody started {} while its state was being copied", self.service)))
             .advice("find what starts the engine (`journalctl -u docker`): a package upgrade, a monitoring script, a hand; then run it again")
             .into())
     }
@@ -340,7 +356,9 @@ impl EngineControl {
             (_, pid) => Some(EngineProcess::of(pid)?),
         };
         let left = limit.min(self.stop_limit).saturating_sub(begun.elapsed());
-        self.run(Verb::Stop, &self.units(), left).await.context("failed to stop the engine")?;
+        self.run(Verb::Stop, &self.units(), left)
+            .await
+            .map_err(|cause| self.name_starters(Fault::failed("failed to stop the engine")).because(cause))?;
         let state = self.state().await?;
         if !state.is_stopped() {
             bail!("{} was stopped but is {} with main process {}", self.service, state.active, state.main_pid);
@@ -349,6 +367,20 @@ impl EngineControl {
             bail!("{} was stopped, but the engine's process {} runs on", self.service, process.pid);
         }
         Ok(state)
+    }
+
+    fn name_starters(&self, fault: Fault) -> Fault {
+        let starters = self.found().starters;
+        if starters.is_empty() {
+            return fault;
+        }
+        let starters = starters.join(" and ");
+        fault
+            .advice(format!(
+                "{starters} may have started it, by Wants= and Restart=: take Wants={} out of that (After= is enough)",
+                self.service
+            ))
+            .advice("or write `mode = \"freeze\"` below `[backup]`: the engine is not stopped then")
     }
 
     /// Starts the engine, whatever failed before, and waits until systemd calls it active; then asks for what hung on it,
@@ -478,7 +510,7 @@ fn to_start<'a>(units: &[&'a str], service: &'a str, is_on: bool) -> Vec<&'a str
     if is_on { vec![service] } else { units.to_vec() }
 }
 
-/// What is stopped and started. A socket belongs to it only if it is active; where nothing runs, those belong to it that
+/// What is stopped and started. A socket belongs to it only if it is active; where no service runs, those belong to it that
 /// were when it was stopped, or, if nobody knows that, those that are enabled.
 async fn engine_units(
     systemd: &Systemd,
@@ -486,7 +518,8 @@ async fn engine_units(
     service: &UnitState,
     earlier: Option<&AsFound>,
 ) -> Result<Vec<String>> {
-    let known: Vec<String> = earlier.map(|found| found.engine.clone()).unwrap_or_default();
+    let earlier = earlier.cloned().unwrap_or_default();
+    let known = earlier.owed(service.is_on()).engine;
     let mut sockets = systemd.sockets_of(&units.service).await?;
     if !units.socket_unit.is_empty() && !sockets.contains(&units.socket_unit) {
         sockets.insert(0, units.socket_unit.clone());

@@ -40,6 +40,8 @@ pub enum Stage {
     BeforePause,
     EngineAway,
     EngineBack,
+    /// What the engine was away for lies sealed on this host.
+    Sealed,
     /// The run has ended by itself, and the engine was not back.
     NotBack,
 }
@@ -95,7 +97,7 @@ impl RunNote {
 
     /// It is back, as far as this run knows.
     pub fn is_back(&self) -> bool {
-        self.note.stage == Stage::EngineBack
+        matches!(self.note.stage, Stage::EngineBack | Stage::Sealed)
     }
 
     /// The engine was waited for so long, and did not stop.
@@ -174,9 +176,11 @@ pub async fn clean(config: &Config) -> Result<Leftovers> {
     Ok(left)
 }
 
-/// A run counts whose engine was away when it was killed. One that ended by itself has counted itself.
+/// A run counts whose engine had been away when it was killed, and that had nothing sealed: what ends it while it packs
+/// ends the next one there too. One that ended by itself has counted itself.
 fn in_vain(killed: &Note) -> Option<InVain> {
-    ((killed.stage, killed.mode) == (Stage::EngineAway, Mode::Cold)).then(|| InVain {
+    let was_away = matches!(killed.stage, Stage::EngineAway | Stage::EngineBack);
+    (was_away && killed.mode == Mode::Cold).then(|| InVain {
         run: killed.id.clone(),
         at: killed.since.unwrap_or(killed.begun_at),
         why: "the run was ended by force".to_owned(),
@@ -210,6 +214,7 @@ fn describe(found: &Found) -> String {
                 Stage::BeforePause => "before it paused the engine",
                 Stage::EngineAway => "while the engine was paused",
                 Stage::EngineBack => "after the engine was back",
+                Stage::Sealed => "after its backup was sealed on this host",
                 Stage::NotBack => {
                     return format!(
                         "the backup run {} of {} failed, and the engine was not back when it ended: its own error says why",
@@ -326,14 +331,16 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_counts_where_the_engine_was_away_and_from_then_on() {
+    fn a_kill_counts_where_the_engine_was_away_and_nothing_was_sealed() {
         let since = Timestamp::from_second(7).ok();
         let away = Note { stage: Stage::EngineAway, since, ..note(Path::new("/x")) };
-        let counted = in_vain(&away).expect("counts");
-        assert_eq!((counted.run, Some(counted.at)), (away.id.clone(), since));
+        for stage in [Stage::EngineAway, Stage::EngineBack] {
+            let counted = in_vain(&Note { stage, ..away.clone() }).expect("counts");
+            assert_eq!((counted.run, Some(counted.at)), (away.id.clone(), since), "{stage:?}");
+        }
         for (stage, mode) in [
             (Stage::BeforePause, Mode::Cold),
-            (Stage::EngineBack, Mode::Cold),
+            (Stage::Sealed, Mode::Cold),
             (Stage::NotBack, Mode::Cold),
             (Stage::EngineAway, Mode::Freeze),
         ] {

@@ -129,21 +129,11 @@ impl Quiesced {
     /// Checks that the engine stood still since [`Quiesced::hold`]: a copy made beside a running engine is
     /// worth nothing.
     pub async fn check_held(&self) -> Result<()> {
-        let thrown_away = match &self.way {
+        match &self.way {
             Way::Stop { control, stopped } => {
                 let before = stopped.as_ref().context("the engine was not stopped")?;
-                let now = control.state().await?;
-                if now.is_stopped() && now.invocation == before.invocation && !self.is_overdue() {
-                    return Ok(());
-                }
-                if self.is_overdue() {
-                    return Err(overdue(self.limit));
-                }
-                Fault::failed(format!(
-                    "somebody started {} while its state was being copied; the copy was thrown away",
-                    control.service()
-                ))
-                .advice("find what starts the engine (`journalctl -u docker`): a package upgrade, a monitoring script, a hand; then run the backup again")
+                let held = control.check_stopped(before).await;
+                return if self.is_overdue() { Err(overdue(self.limit)) } else { held };
             }
             Way::Freeze(freezer) => {
                 let frozen = freezer.is_frozen()?;
@@ -154,13 +144,13 @@ impl Quiesced {
                 if frozen {
                     return Ok(());
                 }
-                Fault::failed(format!(
+                Err(Fault::failed(format!(
                     "somebody thawed {} while its state was being copied; the copy was thrown away",
                     freezer.service()
                 ))
+                .into())
             }
-        };
-        Err(thrown_away.into())
+        }
     }
 
     /// Brings the engine back, waits until systemd says so, tells `on_back`, and removes the failsafe. On an error the
@@ -171,6 +161,8 @@ impl Quiesced {
     pub async fn resume(mut self, comes_locked: bool, on_back: impl FnOnce()) -> (Downtime, Result<()>) {
         let requested = Instant::now();
         let back = match &self.way {
+            // Whoever stopped or restarts it in our place has a wish of their own.
+            Way::Stop { control, .. } if !control.was_stopped() => Ok(()),
             Way::Stop { control, .. } => start(control, self.failsafe.as_ref()).await,
             Way::Freeze(freezer) => freezer.thaw().await,
         };
@@ -182,6 +174,7 @@ impl Quiesced {
         faults::reach("back");
         if let Way::Stop { control, .. } = &self.way
             && !comes_locked
+            && control.was_stopped()
         {
             control.ask_for_dependents().await;
         }

@@ -67,6 +67,30 @@ pub async fn require(control: &EngineControl, allowed: &Allowed, absences: &Abse
     Ok(judge(&running, control.service(), unit, allowed, absences)?)
 }
 
+/// What systemd stops before the engine and may take longer over than the engine may be away: told, and not refused, since a
+/// limit says nothing of how long it takes.
+pub async fn slow_dependents(control: &EngineControl, allowed: &Allowed) -> Vec<String> {
+    let mut slow = Vec::new();
+    for unit in control.found().dependents.iter().filter(|unit| unit.ends_with(".service")) {
+        if let Ok(stopping) = control.systemd().stopping(unit).await {
+            slow.extend(slow_dependent(unit, stopping, allowed));
+        }
+    }
+    slow
+}
+
+fn slow_dependent(unit: &str, Stopping { limit, limit_given, .. }: Stopping, allowed: &Allowed) -> Option<String> {
+    let is_slow = limit_given && limit.is_none_or(|limit| limit > allowed.time);
+    is_slow.then(|| {
+        let limit = limit.map_or("as long as it likes".to_owned(), |limit| format!("up to {} s", limit.as_secs()));
+        format!(
+            "{unit} is stopped with the engine and may take {limit} to stop (TimeoutStopSec=), and the engine may be away for {} s ({})",
+            allowed.time.as_secs(),
+            allowed.setting
+        )
+    })
+}
+
 fn judge(
     running: &[Container],
     service: &str,
@@ -200,6 +224,20 @@ mod tests {
         let said = refused(&[task, taking("b", Some(300))], None, &Absences::default());
         for part in ["for as long as it takes", "docker service update --stop-grace-period 10s db"] {
             assert!(said.contains(part), "`{part}`: {said}");
+        }
+    }
+
+    #[test]
+    fn a_dependent_that_was_given_longer_is_told() {
+        for (seconds, given, expected) in [
+            (Some(120), true, Some("up to 120 s")),
+            (None, true, Some("as long as it likes")),
+            (Some(120), false, None),
+            (Some(60), true, None),
+        ] {
+            let told = slow_dependent("app.service", limit(seconds, given), &ALLOWED);
+            assert_eq!(told.is_some(), expected.is_some(), "{seconds:?} {given}");
+            assert!(told.is_none_or(|told| told.contains(expected.unwrap_or_default())), "{seconds:?}");
         }
     }
 

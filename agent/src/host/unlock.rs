@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::Method;
 use zeroize::Zeroizing;
 
-use super::raw_call::call;
+use super::raw_call::{call, get};
 use crate::swarm::UnlockKey;
 
 /// A manager answers at once, or, without a leader, after 20 s with an error.
@@ -19,6 +19,12 @@ const ASK_LIMIT: Duration = Duration::from_secs(60);
 
 /// The unlock key of a running swarm, as `SWMKEY-1-…`. Never shown.
 pub struct RunningKey(Zeroizing<String>);
+
+/// Whether the managers of the swarm are to be locked when they start.
+pub async fn is_autolocked(socket: &Path) -> Result<bool> {
+    let swarm = get(socket, "/swarm").await.context("failed to ask the engine whether its swarm is autolocked")?;
+    Ok(swarm["Spec"]["EncryptionConfig"]["AutoLockManagers"].as_bool().unwrap_or_default())
+}
 
 impl RunningKey {
     /// Asks the engine for it; an error if the swarm is not autolocked.

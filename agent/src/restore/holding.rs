@@ -255,7 +255,7 @@ impl Restore<'_> {
     /// The engine, if a stop of it may be asked for.
     async fn restartable(&self) -> Result<EngineControl> {
         let control = EngineControl::connect(self.config).await?;
-        control.require_survivable().await?;
+        control.require_stoppable().await?;
         stop_price::require(&control, &Allowed::of_restore(self.config), &Absences::default()).await?;
         Ok(control)
     }

@@ -115,7 +115,7 @@ fn a_unit_that_waits_for_an_unlocked_swarm(host: &Host) -> Result<()> {
 }
 
 /// One that hangs on the engine.
-fn unit(host: &Host, name: &str, service: &str) -> Result<()> {
+pub fn unit(host: &Host, name: &str, service: &str) -> Result<()> {
     let text = format!("[Unit]\nRequires=docker.service\nAfter=docker.service\n[Service]\n{service}\n");
     host.write_file(&format!("/etc/systemd/system/{name}"), text)?;
     host.sh("systemctl daemon-reload").map(drop)

@@ -57,6 +57,25 @@ impl Systemd {
         Ok(STOPPED_WITH_IT.iter().flat_map(|name| names(&properties, name)).collect())
     }
 
+    /// The units that have this one started before they are started themselves (`Wants=`).
+    pub async fn wanted_by(&self, unit: &str) -> Result<Vec<String>> {
+        Ok(names(&self.properties(unit, UNIT).await?, "WantedBy"))
+    }
+
+    /// The units that have this one started whenever it is off (`Upholds=`, since systemd 249).
+    pub async fn upheld_by(&self, unit: &str) -> Result<Vec<String>> {
+        Ok(names(&self.properties(unit, UNIT).await?, "UpheldBy"))
+    }
+
+    /// Whether systemd starts the service again when it ends (`Restart=`).
+    pub async fn restarts_itself(&self, unit: &str) -> bool {
+        if !unit.ends_with(".service") {
+            return false;
+        }
+        let properties = self.properties(unit, SERVICE).await.unwrap_or_default();
+        properties.get("Restart").and_then(|when| <&str>::try_from(when).ok()).is_some_and(|when| when != "no")
+    }
+
     /// The sockets that start this service when somebody calls.
     pub async fn sockets_of(&self, service: &str) -> Result<Vec<String>> {
         let properties = self.properties(service, UNIT).await?;
