@@ -16,9 +16,13 @@ mod price;
 #[path = "asfound/unit.rs"]
 mod unit;
 
-use swarmdr_tests::campaign::full;
+use anyhow::{Context, Result};
+use swarmdr_tests::campaign::generations;
 use swarmdr_tests::lab::Engine;
 
-fn generations() -> &'static [Engine] {
-    if full() { &Engine::ALL } else { &[Engine::E26_1] }
+fn on_each_engine(test: fn(Engine) -> Result<()>) -> Result<()> {
+    for engine in generations() {
+        test(*engine).with_context(|| format!("{engine:?}"))?;
+    }
+    Ok(())
 }

@@ -4,6 +4,8 @@
 mod contents;
 #[path = "package/documents.rs"]
 mod documents;
+#[path = "package/drop_ins.rs"]
+mod drop_ins;
 #[path = "package/rpm.rs"]
 mod rpm;
 

@@ -4,17 +4,14 @@ use anyhow::{Context, Result, ensure};
 use swarmdr_tests::campaign::full;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, Lab, Role, addr};
 
-use super::generations;
 use super::host::{
     LIMIT, MAX_PAUSE, drop_in, furnish, invocations, json, manager, picture, run, spawn, wait_for_picture,
 };
+use super::on_each_engine;
 
 #[test]
 fn what_ran_before_runs_again() -> Result<()> {
-    for engine in generations() {
-        on(*engine).with_context(|| format!("{engine:?}"))?;
-    }
-    Ok(())
+    on_each_engine(on)
 }
 
 fn on(engine: Engine) -> Result<()> {

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab};
 
-use super::generations;
 use super::host::{LIMIT, configure, invocations, json, manager, picture, run, spawn, wait_for_picture};
+use super::on_each_engine;
 
 const WRAPPED: &str = "wrapped.service";
 
@@ -12,10 +12,7 @@ const LIST: &str = "/var/lib/swarmdr/found.json";
 
 #[test]
 fn what_is_not_as_usual_is_left_as_it_was_or_told() -> Result<()> {
-    for engine in generations() {
-        on(*engine).with_context(|| format!("{engine:?}"))?;
-    }
-    Ok(())
+    on_each_engine(on)
 }
 
 fn on(engine: Engine) -> Result<()> {

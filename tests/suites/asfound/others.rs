@@ -3,18 +3,15 @@
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab, Output};
 
-use super::generations;
 use super::host::{LIMIT, configure, drop_in, invocations, json, manager, picture, run, spawn, wait_for_picture};
 use super::odd::unit;
+use super::on_each_engine;
 
 const SCRIPT: &str = "/usr/local/bin/meanwhile";
 
 #[test]
 fn what_others_do_meanwhile_is_respected_and_told() -> Result<()> {
-    for engine in generations() {
-        on(*engine).with_context(|| format!("{engine:?}"))?;
-    }
-    Ok(())
+    on_each_engine(on)
 }
 
 fn on(engine: Engine) -> Result<()> {

@@ -1,17 +1,14 @@
 //! A stop that need not end in time is not asked for, and one that failed not again so soon.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab};
 
-use super::generations;
 use super::host::{LIMIT, MAX_PAUSE, configure, drop_in, json, manager, run};
+use super::on_each_engine;
 
 #[test]
 fn the_price_of_a_stop_is_known_before_it_is_paid() -> Result<()> {
-    for engine in generations() {
-        on(*engine).with_context(|| format!("{engine:?}"))?;
-    }
-    Ok(())
+    on_each_engine(on)
 }
 
 fn on(engine: Engine) -> Result<()> {

@@ -1,19 +1,16 @@
 //! The unit is the engine, or nothing happens.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, Lab, Service};
 
-use super::generations;
 use super::host::{configure, invocations, json, manager, run};
+use super::on_each_engine;
 
 const OTHER: &str = "other.dockerd.service";
 
 #[test]
 fn an_engine_under_another_unit_is_left_alone_and_named() -> Result<()> {
-    for engine in generations() {
-        on(*engine).with_context(|| format!("{engine:?}"))?;
-    }
-    Ok(())
+    on_each_engine(on)
 }
 
 fn on(engine: Engine) -> Result<()> {
