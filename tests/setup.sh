@@ -48,6 +48,7 @@ install_packages() {
         iproute2 util-linux procps nftables     # their network and namespaces
         minisign age zstd tar                   # opening archives by hand
         tinyproxy-bin                           # a proxy as the only way out
+        libfaketime                             # a manager whose clock is wrong
         openssl golang-cfssl                    # a CA whose key a test knows, and one outside of the swarm
         jq                                      # what engines answer, in the scripts that make states
         python3-venv binutils rpm rpmlint man-db # to build packages, and to look into them

@@ -7,6 +7,7 @@
 //! Keys are relative to the vault (its bucket prefix or directory), see [`object_name`].
 
 pub mod catalog;
+pub mod clock;
 // Not behind a feature: that would build the agent twice in every test run, and features unite across the workspace
 // anyway. Nothing in the binary calls it, so the linker leaves it out.
 #[doc(hidden)]

@@ -10,6 +10,8 @@ mod acts;
 mod agent;
 #[path = "hostile/attacks.rs"]
 mod attacks;
+#[path = "hostile/clocks.rs"]
+mod clocks;
 #[path = "hostile/forge.rs"]
 mod forge;
 #[path = "hostile/signed.rs"]

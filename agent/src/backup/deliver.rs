@@ -19,7 +19,7 @@ use crate::{
     shutdown::Shutdown,
     signing,
     spool::{self, Spool, Spooled},
-    vault::{VaultError, catalog::order::SKEW, renew},
+    vault::{VaultError, clock::SKEW, renew},
     vault_memory::VaultMemory,
     vaults::{self, Archive, Connected, Kept},
 };

@@ -15,7 +15,7 @@ use crate::{
     signing,
     spool::Spool,
     terminal::shown,
-    vault::catalog::order::SKEW,
+    vault::clock::SKEW,
 };
 
 pub fn run(context: &Context, args: &KeygenArgs) -> Result<Exit> {

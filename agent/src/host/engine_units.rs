@@ -361,7 +361,12 @@ impl EngineControl {
             .map_err(|cause| self.name_starters(Fault::failed("failed to stop the engine")).because(cause))?;
         let state = self.state().await?;
         if !state.is_stopped() {
-            bail!("{} was stopped but is {} with main process {}", self.service, state.active, state.main_pid);
+            return Err(self
+                .name_starters(Fault::failed(format!(
+                    "{} was stopped but is {} with main process {}",
+                    self.service, state.active, state.main_pid
+                )))
+                .into());
         }
         if let Some(process) = process.filter(|process| process.has_ended().is_ok_and(|ended| !ended)) {
             bail!("{} was stopped, but the engine's process {} runs on", self.service, process.pid);

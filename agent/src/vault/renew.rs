@@ -11,7 +11,7 @@ use serde::Serialize;
 use swarmdr_archive::{BackupId, TrustedKeys};
 
 use super::catalog::{self, Bounds, Filter, Strays, clusters_of};
-use super::{Lock, Vault, VaultError, VersionRef};
+use super::{Lock, Vault, VaultError, VersionRef, clock};
 
 /// A lock that holds for longer now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +39,7 @@ pub async fn renew(
     if vault.lock_policy().is_none() {
         return Ok(renewed);
     }
+    let now = clock::time_of(vault, now).await;
     let filter = Filter { cluster: cluster.map(str::to_owned), ..Filter::default() };
     for cluster in clusters_of(vault, &filter).await?.names {
         let found = (Bounds::default(), &mut Strays::default());

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     Checksum, Lock, LockMode, NO_PROGRESS, ObjectHead, Placed, Progress, Upload, Vault, VaultError, Version,
-    VersionRef, fetch,
+    VersionRef, clock, fetch,
 };
 
 /// Puts tried before a transient failure is passed on.
@@ -47,6 +47,7 @@ pub struct Stored {
 /// servers and racy on some new ones. So a put is one attempt, and what is stored under the key is looked at
 /// before the first put and after each one that may have worked.
 pub async fn store(vault: &dyn Vault, upload: &Upload, progress: Progress<'_>) -> Result<Stored, VaultError> {
+    let upload = &Upload { now: clock::time_of(vault, upload.now).await, ..upload.clone() };
     let asked = vault.lock_policy().map(|policy| policy.lock_from(upload.now));
     if let Some(found) = find_same(vault, upload).await? {
         // Its lock began with the earlier run: right if it still holds, or held until its end.

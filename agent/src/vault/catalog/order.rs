@@ -21,8 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::reader::Head;
 use swarmdr_archive::{BackupId, Digest};
 
-/// Clocks of managers and vaults differ. AWS refuses requests whose time is further off.
-pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
+use crate::vault::clock::SKEW;
 
 /// A backup is stored minutes after it was made.
 pub const GRACE: SignedDuration = SignedDuration::from_hours(1);
