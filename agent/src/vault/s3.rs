@@ -7,6 +7,8 @@
 
 mod asking;
 mod body;
+#[cfg(test)]
+mod canned;
 mod check;
 mod client;
 mod errors;
@@ -14,6 +16,7 @@ mod list;
 mod multipart;
 mod put;
 mod read;
+mod refusal;
 mod tamper;
 mod unfinished;
 mod url_encoding;
@@ -52,6 +55,11 @@ impl S3Vault {
         let proxy = proxy.map(ToString::to_string);
         let client = client::connect(target, proxies).await?;
         Ok(S3Vault { client, target: target.clone(), address, proxy })
+    }
+
+    /// The region that requests are signed for.
+    fn region(&self) -> &str {
+        self.client.config().region().map_or("", |region| region.as_ref())
     }
 
     /// The key in the bucket.

@@ -37,6 +37,9 @@ impl S3Vault {
             .await
             .map_err(|silence| self.unreachable(format!("{action} `{}`", upload.key), &silence.detail()))?;
         match answer {
+            Ok(answer) if answer.version_id.is_none() && answer.e_tag.is_none() => {
+                Err(self.not_s3(action, &upload.key, "answered 200 with nothing that a put is answered with"))
+            }
             Ok(answer) => self.placed(upload, answer.version_id, Checksum::Whole(upload.sha256)),
             Err(error) => Err(self.explain(self.error(action, &upload.key, error)).await),
         }

@@ -23,6 +23,7 @@ impl S3Vault {
             .send()
             .await
             .map_err(|error| self.error("look at", &version.key, error))?;
+        self.require_no_page(answer.content_type(), "look at", &version.key)?;
         Ok(ObjectHead {
             size: answer.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
             checksum: answer.checksum_sha256().and_then(Checksum::parse),
@@ -72,6 +73,9 @@ impl S3Vault {
             .send()
             .await
             .map_err(|error| self.error(action, &version.key, error))?;
+        if answer.content_range().is_none() {
+            self.require_no_page(answer.content_type(), action, &version.key)?;
+        }
         if range.start > 0 && answer.content_range().is_none() {
             return Err(VaultError::Other {
                 vault: self.address.clone(),
@@ -80,6 +84,16 @@ impl S3Vault {
             });
         }
         Ok(Box::new(answer.body.into_async_read().take(range.end - range.start)))
+    }
+
+    /// A login page must not pass for a damaged archive.
+    fn require_no_page(&self, content_type: Option<&str>, action: &str, key: &str) -> Result<(), VaultError> {
+        match content_type {
+            Some(kind) if kind.starts_with("text/html") => {
+                Err(self.not_s3(action, key, "answered 200 with a web page"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn delete(&self, version: &VersionRef) -> Result<(), VaultError> {
