@@ -16,6 +16,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     Check,
+    Rehearse,
     Put { key: String },
     Head { at: VersionRef },
     List { under: String },
@@ -86,6 +87,10 @@ impl Vault for FaultyVault {
 
     async fn check(&self) -> Result<(), VaultError> {
         under!((self.decide)(&Call::Check), self.inner.check().await)
+    }
+
+    async fn rehearse(&self, key: &str, now: Timestamp) -> Result<(), VaultError> {
+        under!((self.decide)(&Call::Rehearse), self.inner.rehearse(key, now).await)
     }
 
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {

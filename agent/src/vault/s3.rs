@@ -17,6 +17,7 @@ mod multipart;
 mod put;
 mod read;
 mod refusal;
+mod rehearsal;
 mod tamper;
 mod unfinished;
 mod url_encoding;
@@ -88,6 +89,10 @@ impl Vault for S3Vault {
 
     async fn check(&self) -> Result<(), VaultError> {
         self.check_bucket().await
+    }
+
+    async fn rehearse(&self, key: &str, now: Timestamp) -> Result<(), VaultError> {
+        self.rehearse_put(key, now).await
     }
 
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
