@@ -23,6 +23,7 @@ mod renew;
 pub mod s3;
 pub mod settings;
 mod store;
+mod watched;
 
 use std::fmt;
 use std::ops::Range;

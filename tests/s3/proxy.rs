@@ -24,6 +24,8 @@ pub enum Fault {
     NotImplemented,
     /// Answered with 200 and a login page, as by the network of a hotel; the server never hears of it.
     LoginPage,
+    /// Never answered, with the connection held open; the server never hears of it.
+    Silence,
     /// The server does all of it; the answer is thrown away and the connection closed.
     LoseAnswer,
     /// Both connections are closed after this many bytes of the body.
@@ -115,6 +117,10 @@ async fn pass_on(mut client: TcpStream, server: SocketAddrV4, book: Arc<Mutex<Bo
     let (head, body) = read_head(&mut client).await?;
     let line = head.lines().next().unwrap_or_default();
     let fault = book.lock().expect("no holder panics").enter(line);
+    if fault == Some(Fault::Silence) {
+        // Until the client hangs up.
+        return copy(&mut client, &mut sink()).await.map(drop);
+    }
     if let Some((status, body)) = fault.and_then(own_answer) {
         return answer(client, status, body).await;
     }
@@ -161,7 +167,7 @@ fn own_answer(fault: Fault) -> Option<(&'static str, &'static str)> {
              implemented</Message><Header>If-None-Match</Header></Error>",
         )),
         Fault::LoginPage => Some(("200 OK", "<!DOCTYPE html><html><title>Welcome</title></html>")),
-        Fault::LoseAnswer | Fault::Cut { .. } | Fault::Corrupt { .. } => None,
+        Fault::Silence | Fault::LoseAnswer | Fault::Cut { .. } | Fault::Corrupt { .. } => None,
     }
 }
 

@@ -372,6 +372,18 @@ async fn a_login_page_in_between_is_called_so() {
     }
 }
 
+/// It takes two minutes: four times as long as an answer is waited for.
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up_and_named() {
+    let site = Site::release(Release::V20);
+    let (proxy, _, vault) = behind_proxy(&site).await;
+    proxy.spoil("GET /vault", 0, usize::MAX, Fault::Silence);
+    let error = tokio::time::timeout(Duration::from_secs(180), vault.check()).await.unwrap().unwrap_err();
+    assert!(matches!(error, VaultError::Unreachable { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("s3://vault") && text.contains(&proxy.endpoint()) && text.contains("timeout"), "{text}");
+}
+
 #[tokio::test]
 async fn bytes_altered_on_the_way_are_refused() {
     let site = Site::release(Release::V20);

@@ -74,7 +74,8 @@ impl Refusal<'_> {
                 404 if key.is_empty() => VaultError::NoBucket { vault, detail },
                 // 405 answers a read of a delete marker.
                 404 | 405 => VaultError::NotFound { vault, key: key.into() },
-                412 => VaultError::AlreadyExists { vault, key: key.into(), found: detail },
+                // MinIO before April 2024 answers a put whose condition fails as it would a read (its issue 19442).
+                304 | 412 => VaultError::AlreadyExists { vault, key: key.into(), found: detail },
                 507 => VaultError::NoSpace { vault, action, detail },
                 429 | 500..=599 => VaultError::Unreachable { vault, action, detail },
                 _ if self.code == "RequestTimeout" => VaultError::Unreachable { vault, action, detail },
@@ -120,6 +121,8 @@ impl Refusal<'_> {
             (None, "GetObjectRetention" | "PutObjectRetention" | "GetObjectLockConfiguration") => {
                 (format!("the call {}", self.call), NO_LOCKS)
             }
+            // A HEAD has no words to say which.
+            (None, "HeadObject") => ("HeadObject with `x-amz-checksum-mode`".to_owned(), NO_CHECKSUMS),
             (None, call) => (format!("the call {call}"), OTHER_SERVER),
         };
         VaultError::NotSupported { vault, action, what, detail: self.describe(), way_out }
@@ -152,7 +155,10 @@ impl Refusal<'_> {
         if !self.code.is_empty() || self.status >= 500 {
             return false;
         }
-        let redirected = (300..400).contains(&self.status) && self.region.is_none() && self.request_id.is_empty();
+        let redirected = (300..400).contains(&self.status)
+            && self.status != 304
+            && self.region.is_none()
+            && self.request_id.is_empty();
         self.status < 300 || redirected || (self.status != 429 && self.is_foreign())
     }
 
