@@ -18,6 +18,8 @@ mod put;
 mod read;
 mod refusal;
 mod rehearsal;
+#[cfg(test)]
+mod servers;
 mod tamper;
 mod unfinished;
 mod url_encoding;

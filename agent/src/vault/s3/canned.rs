@@ -22,6 +22,7 @@ use crate::{
 pub struct Asked {
     pub line: String,
     pub headers: String,
+    pub body: Vec<u8>,
 }
 
 impl Asked {
@@ -151,12 +152,12 @@ fn read(stream: &mut TcpStream) -> io::Result<Asked> {
     let (line, headers) = head.split_once("\r\n").unwrap_or((&head, ""));
     let headers = headers.to_ascii_lowercase();
     let length = headers.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-    let mut left = length.unwrap_or(0).saturating_sub(bytes.len() - end - 4);
-    while left > 0 {
+    let (line, mut body) = (line.to_owned(), bytes.split_off(end + 4));
+    while body.len() < length.unwrap_or(0) {
         match stream.read(&mut buffer)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => left = left.saturating_sub(n),
+            n => body.extend_from_slice(&buffer[..n]),
         }
     }
-    Ok(Asked { line: line.to_owned(), headers })
+    Ok(Asked { line, headers, body })
 }

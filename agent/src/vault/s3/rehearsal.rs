@@ -158,6 +158,7 @@ mod tests {
             Answer::error(403, "AccessDenied", "no", ""),
             Answer::error(403, "QuotaExceeded", "no", ""),
             Answer::error(412, "PreconditionFailed", "it is there", ""),
+            Answer::new(304, ""),
             // Neither checksum is verified.
             Answer::new(200, "").with("etag: \"1\"").with("x-amz-version-id: 1"),
         ] {
