@@ -71,6 +71,8 @@ pub struct Backup {
     pub in_vault: bool,
     /// The retention in effect; absent where there is none.
     pub lock: Option<Lock>,
+    /// The vault did not say what lock there is, if any: that `lock` is absent means nothing.
+    pub lock_unread: bool,
 }
 
 /// A place in the raft log; what only an opened state tells is absent elsewhere.
@@ -257,6 +259,7 @@ impl Backup {
             counts: manifest.counts,
             in_vault: stored.in_vault,
             lock: stored.lock,
+            lock_unread: stored.lock_unread,
         }
     }
 }

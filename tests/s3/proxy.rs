@@ -20,6 +20,12 @@ use crate::lab::Lab;
 pub enum Fault {
     /// Answered with `503 SlowDown`; the server never hears of it.
     SlowDown,
+    /// Answered with `501 NotImplemented`, which names `If-None-Match`; the server never hears of it.
+    NotImplemented,
+    /// Answered with 200 and a login page, as by the network of a hotel; the server never hears of it.
+    LoginPage,
+    /// Never answered, with the connection held open; the server never hears of it.
+    Silence,
     /// The server does all of it; the answer is thrown away and the connection closed.
     LoseAnswer,
     /// Both connections are closed after this many bytes of the body.
@@ -111,8 +117,12 @@ async fn pass_on(mut client: TcpStream, server: SocketAddrV4, book: Arc<Mutex<Bo
     let (head, body) = read_head(&mut client).await?;
     let line = head.lines().next().unwrap_or_default();
     let fault = book.lock().expect("no holder panics").enter(line);
-    if fault == Some(Fault::SlowDown) {
-        return refuse(client).await;
+    if fault == Some(Fault::Silence) {
+        // Until the client hangs up.
+        return copy(&mut client, &mut sink()).await.map(drop);
+    }
+    if let Some((status, body)) = fault.and_then(own_answer) {
+        return answer(client, status, body).await;
     }
     let mut upstream = TcpStream::connect(server).await?;
     upstream.write_all(one_request(&head).as_bytes()).await?;
@@ -147,10 +157,24 @@ fn one_request(head: &str) -> String {
     kept.map(|line| format!("{line}\r\n")).collect::<String>() + "Connection: close\r\n\r\n"
 }
 
-async fn refuse(mut client: TcpStream) -> io::Result<()> {
-    let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SlowDown</Code></Error>";
-    let head = format!("Content-Type: application/xml\r\nContent-Length: {}\r\nConnection: close", body.len());
-    client.write_all(format!("HTTP/1.1 503 Slow Down\r\n{head}\r\n\r\n{body}").as_bytes()).await?;
+/// What the proxy says in place of the server.
+fn own_answer(fault: Fault) -> Option<(&'static str, &'static str)> {
+    match fault {
+        Fault::SlowDown => Some(("503 Slow Down", "<Error><Code>SlowDown</Code></Error>")),
+        Fault::NotImplemented => Some((
+            "501 Not Implemented",
+            "<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is not \
+             implemented</Message><Header>If-None-Match</Header></Error>",
+        )),
+        Fault::LoginPage => Some(("200 OK", "<!DOCTYPE html><html><title>Welcome</title></html>")),
+        Fault::Silence | Fault::LoseAnswer | Fault::Cut { .. } | Fault::Corrupt { .. } => None,
+    }
+}
+
+async fn answer(mut client: TcpStream, status: &str, body: &str) -> io::Result<()> {
+    let kind = if body.starts_with("<Error>") { "application/xml" } else { "text/html" };
+    let head = format!("Content-Type: {kind}\r\nContent-Length: {}\r\nConnection: close", body.len());
+    client.write_all(format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}").as_bytes()).await?;
     client.shutdown().await?;
     // Closing over an unread body would reset the connection and could take the answer with it.
     copy(&mut client, &mut sink()).await.map(drop)

@@ -15,8 +15,8 @@ use swarmdr_agent::http::Proxies;
 use swarmdr_agent::vault::catalog::{Filter, Strays, Verdict, Visibility, Walk, clusters_of};
 use swarmdr_agent::vault::conformance::{self, Abilities};
 use swarmdr_agent::vault::{
-    LockMode, LockPolicy, NO_PROGRESS, Proof, Target, Upload, Vault, VaultError, VaultSettings, settings::LockSettings,
-    store,
+    LockMode, LockPolicy, NO_PROGRESS, Proof, Target, Upload, Vault, VaultError, VaultSettings, object_name::REHEARSAL,
+    settings::LockSettings, store,
 };
 use swarmdr_archive::TrustedKeys;
 use swarmdr_tests::s3::{Bucket, Fault, Identity, Lock, LossyProxy, Release, Rgw, RgwOptions};
@@ -318,6 +318,70 @@ async fn a_busy_server_and_a_cut_upload_are_tried_again() {
     proxy.spoil(PUTS, 0, 1, Fault::Cut { after: 50_000 });
     store(&*vault, &site.upload("a", 100_000), NO_PROGRESS).await.unwrap();
     assert_eq!((owner.versions("").await.unwrap().len(), count(&proxy, PUTS)), (1, 3));
+}
+
+#[tokio::test]
+async fn a_rehearsed_put_stores_nothing() {
+    for release in [Release::V20, Release::Old] {
+        let site = Site::release(release);
+        let (owner, vault) = site.vault("vault", "/p").await;
+        vault.rehearse(REHEARSAL, Timestamp::now()).await.unwrap();
+        assert_eq!(owner.versions("").await.unwrap(), [], "{release:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_a_server_does_not_know_is_named_and_not_tried_again() {
+    let site = Site::release(Release::V20);
+    let (proxy, owner, vault) = behind_proxy(&site).await;
+    proxy.spoil(PUTS, 0, 2, Fault::NotImplemented);
+    let rehearsed = vault.rehearse(REHEARSAL, Timestamp::now()).await.unwrap_err();
+    let stored = store(&*vault, &site.upload("a", 1000), NO_PROGRESS).await.unwrap_err();
+    for error in [rehearsed, stored] {
+        assert!(matches!(error, VaultError::NotSupported { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("if-none-match") && text.contains("conditional_put = false"), "{text}");
+    }
+    assert_eq!((owner.versions("").await.unwrap().len(), count(&proxy, PUTS)), (0, 2));
+}
+
+#[tokio::test]
+async fn a_vault_without_conditional_puts_stores_each_backup_once() {
+    let site = Site::release(Release::V20);
+    let (proxy, owner, _) = behind_proxy(&site).await;
+    let mut settings = site.settings("s3://vault", &site.rgw.writer().unwrap());
+    (settings.endpoint, settings.conditional_put) = (Some(proxy.endpoint()), false);
+    let vault = connect(&settings).await;
+    proxy.spoil(PUTS, 0, 1, Fault::LoseAnswer);
+    for (size, was_there) in [(1000, false), (1000, true)] {
+        let stored = store(&*vault, &site.upload("a", size), NO_PROGRESS).await.unwrap();
+        assert_eq!(stored.was_there, was_there);
+    }
+    assert_eq!(owner.versions("").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_login_page_in_between_is_called_so() {
+    let site = Site::release(Release::V20);
+    let (proxy, _, vault) = behind_proxy(&site).await;
+    let stored = store(&*vault, &site.upload("a", 1000), NO_PROGRESS).await.unwrap();
+    proxy.spoil("GET /vault", 0, usize::MAX, Fault::LoginPage);
+    for error in [vault.check().await.unwrap_err(), vault.open(&stored.at, 0..10).await.err().unwrap()] {
+        assert!(matches!(error, VaultError::NotS3 { .. }), "{error:?}");
+        assert!(error.to_string().contains("a web page"), "{error}");
+    }
+}
+
+/// It takes two minutes: four times as long as an answer is waited for.
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up_and_named() {
+    let site = Site::release(Release::V20);
+    let (proxy, _, vault) = behind_proxy(&site).await;
+    proxy.spoil("GET /vault", 0, usize::MAX, Fault::Silence);
+    let error = tokio::time::timeout(Duration::from_secs(180), vault.check()).await.unwrap().unwrap_err();
+    assert!(matches!(error, VaultError::Unreachable { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("s3://vault") && text.contains(&proxy.endpoint()) && text.contains("timeout"), "{text}");
 }
 
 #[tokio::test]

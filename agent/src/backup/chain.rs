@@ -18,14 +18,14 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Looks into one more vault.
+    /// Looks into one more vault; answers with whether it has a backup of the cluster.
     pub async fn extend_from(
         &mut self,
         vault: &dyn Vault,
         cluster: &str,
         keys: &TrustedKeys,
         now: Timestamp,
-    ) -> Result<(), VaultError> {
+    ) -> Result<bool, VaultError> {
         let beside = |entry| {
             tracing::warn!(vault = vault.address(), "{entry}");
             Ok(())
@@ -40,9 +40,10 @@ impl Chain {
             );
         }
         self.believable = self.believable.max(view.freshest(now).map(|place| place.id));
+        let has_any = !view.places.is_empty();
         self.places.extend(view.places);
         self.newest = order::newest(&self.places, |_| true, now).map(|index| self.places[index].clone());
-        Ok(())
+        Ok(has_any)
     }
 
     /// The backup that says when the next one is due. One that a manager with a wrong clock dated into the

@@ -19,7 +19,7 @@ use crate::{
     shutdown::Shutdown,
     signing,
     spool::{self, Spool, Spooled},
-    vault::{VaultError, clock::SKEW, renew},
+    vault::{VaultError, clock::SKEW, object_name::REHEARSAL, renew},
     vault_memory::VaultMemory,
     vaults::{self, Archive, Connected, Kept},
 };
@@ -48,6 +48,8 @@ struct Route {
     to: Connected,
     /// Without it in this vault a backup has failed.
     required: bool,
+    /// A backup of the cluster was found there, so the vault has taken one before.
+    is_proven: bool,
     /// Why nothing more is sent there in this run.
     trouble: Option<String>,
 }
@@ -91,7 +93,7 @@ impl Courier {
             if let Some(trouble) = &trouble {
                 tracing::warn!("a vault is not ready: {trouble}");
             }
-            routes.push(Route { required: to.settings.required || only, to, trouble });
+            routes.push(Route { required: to.settings.required || only, is_proven: false, to, trouble });
         }
         Ok(Self {
             spool: Spool::at(&config.spool_dir()),
@@ -153,7 +155,7 @@ impl Courier {
                 chain.extend_from(vault, cluster, &self.keys, self.now).await
             };
             match look.await {
-                Ok(()) => {}
+                Ok(has_any) => route.is_proven |= has_any,
                 Err(error) if route.required => {
                     return Err(Error::new(error).context("the vault is not ready, so the engine was not touched"));
                 }
@@ -164,6 +166,18 @@ impl Courier {
             }
         }
         Ok(chain)
+    }
+
+    /// Before the first backup in a vault: whether the vault knows what a put asks for. The engine must not be stopped for
+    /// an archive that no attempt could store.
+    pub async fn rehearse(&mut self) -> Result<()> {
+        for route in self.routes.iter_mut().filter(|route| route.trouble.is_none() && !route.is_proven) {
+            if let Err(error) = route.to.vault.rehearse(REHEARSAL, self.now).await {
+                tracing::warn!("a vault cannot take a backup: {error}");
+                route.trouble = Some(error.to_string());
+            }
+        }
+        self.require_vaults()
     }
 
     /// Sends what earlier runs could not, oldest first. What fails waits on; what is no archive is set aside.
@@ -359,10 +373,66 @@ impl Delivery {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::{exit::Exit, fault::Rendered};
+    use crate::{
+        config::Config,
+        exit::Exit,
+        fault::Rendered,
+        vault::{
+            Vault, VaultSettings,
+            catalog::testing::{CLUSTER, archive, key, minute, put, vault},
+            faulty::{Call, Fault as Failing, FaultyVault},
+        },
+    };
+
+    /// A run that sends into one vault, which does not know what a put asks for.
+    fn courier(vault: Arc<dyn Vault>, keys: TrustedKeys, state_dir: &std::path::Path) -> Courier {
+        let lacking = || VaultError::NotSupported {
+            vault: "v".into(),
+            action: "rehearse".into(),
+            what: "the header `if-none-match`".into(),
+            detail: "501".into(),
+            way_out: "set `conditional_put = false`",
+        };
+        let decide = move |call: &Call| match call {
+            Call::Rehearse => Failing::Before(lacking()),
+            Call::Put { .. } => panic!("nothing is put"),
+            _ => Failing::None,
+        };
+        let config = Config { state_dir: state_dir.to_owned(), ..Config::default() };
+        let vault = Arc::new(FaultyVault::new(vault, decide));
+        let to = Connected { settings: VaultSettings::new("s3://bucket"), vault };
+        Courier {
+            spool: Spool::at(&config.spool_dir()),
+            routes: vec![Route { to, required: true, is_proven: false, trouble: None }],
+            memory: VaultMemory::of(&config),
+            keys,
+            limits: config.spool,
+            now: minute(0),
+            progress: Progress::hidden(),
+            shutdown: Shutdown::default(),
+            attention: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_vault_that_lacks_something_is_found_out_before_its_first_backup_and_not_asked_after_it() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let (vault, key) = (Arc::new(vault("v")), key());
+        let keys = TrustedKeys::from(key.public());
+        let mut first = courier(vault.clone(), keys.clone(), dir.path());
+        first.chain(CLUSTER).await.expect("it can be listed");
+        let error = Rendered::of(&first.rehearse().await.expect_err("it cannot take a backup")).to_string();
+        assert!(error.contains("conditional_put = false") && error.contains("the engine was not touched"), "{error}");
+        put(vault.as_ref(), &archive(CLUSTER, 0, &key)).await;
+        let mut second = courier(vault, keys, dir.path());
+        second.chain(CLUSTER).await.expect("it can be listed");
+        second.rehearse().await.expect("it took one before");
+    }
 
     #[test]
     fn a_clock_that_is_ahead_stops_a_backup_before_the_engine_is_touched() {

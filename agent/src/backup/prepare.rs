@@ -92,6 +92,9 @@ impl Backup<'_> {
             turn => turn?,
         };
 
+        if !request.dry_run {
+            courier.rehearse().await?;
+        }
         let mut plan = self.plan(request, &facts, &view, &managers)?;
         plan.notes.extend(turn.into_iter().chain(renewed));
         self.look_at_disk(request, &view, &mut plan)?;

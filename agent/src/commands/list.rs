@@ -125,6 +125,8 @@ struct Row {
     counts: Counts,
     /// The retention in effect; absent where the vault cannot lock.
     lock: Option<Lock>,
+    /// The vault did not say what lock there is, if any: that `lock` is absent means nothing.
+    lock_unread: bool,
     /// The newest drill of it that left a receipt in this vault.
     drill: Option<Drill>,
     #[serde(skip)]
@@ -154,6 +156,7 @@ impl Row {
             engine_down_ms: manifest.snapshot.engine_down_ms,
             counts: manifest.counts,
             lock: found.lock,
+            lock_unread: found.lock_unread,
             drill: None,
             place,
         }
@@ -206,13 +209,21 @@ fn table(rows: &[Row]) -> Table {
             human_ms(row.engine_down_ms),
             state.to_owned() + &late.unwrap_or_default(),
             row.drill.as_ref().map_or_else(|| "-".to_owned(), |drill| shown(drilled(drill)).to_string()),
-            row.lock.map_or_else(|| "not locked".to_owned(), |lock| lock.until.strftime("%Y-%m-%d").to_string()),
+            lock_words(row.lock, row.lock_unread),
             shown(&row.vault).to_string(),
         ];
         cells.extend(several.then(|| shown(&row.cluster_id).to_string()));
         table.add_row(cells);
     }
     table
+}
+
+fn lock_words(lock: Option<Lock>, unread: bool) -> String {
+    match lock {
+        Some(lock) => lock.until.strftime("%Y-%m-%d").to_string(),
+        None if unread => "not known".to_owned(),
+        None => "not locked".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -225,6 +236,12 @@ mod tests {
         assert_eq!(Report::default().to_string(), "No backup that verifies.\n");
         let silent = Report { silent: vec!["s3://a/b".to_owned()], ..Report::default() };
         assert_eq!(silent.to_string(), "Not known: s3://a/b could not be searched.\n");
+    }
+
+    #[test]
+    fn a_lock_that_was_not_read_is_not_known() {
+        let unread = |lock_unread| lock_words(None, lock_unread);
+        assert_eq!([unread(true), unread(false)], ["not known", "not locked"]);
     }
 
     #[test]
@@ -254,6 +271,7 @@ mod tests {
                 engine_down_ms: 1,
                 counts: Counts::default(),
                 lock: None,
+                lock_unread: false,
                 drill: Some(drill),
                 place: Place { id, sequence: 1, previous: None, digest, stored: at },
             };

@@ -64,7 +64,7 @@ fn judge(name: &str, what: &str, answer: Result<(), VaultError>) -> Check {
             "allow them s3:PutObject and s3:PutObjectRetention only, deny s3:DeleteObjectVersion and \
                  s3:BypassGovernanceRetention, and use COMPLIANCE mode",
         ),
-        Err(error) if error.is_transient() => Check::failed(name, &error.into()),
+        Err(error) if error.tells_nothing() => Check::failed(name, &error.into()),
         Err(VaultError::AccessDenied { detail, .. }) => Check::ok(name, format!("cannot {what} ({detail})")),
         // Some servers have other words for it; what counts is that it was not done.
         Err(error) => Check::ok(name, format!("cannot {what} ({error})")),
@@ -79,7 +79,7 @@ fn hide(answer: Result<(), VaultError>) -> Check {
             Check::warn(NAME, "these credentials can hide backups under delete markers; a restore sees through them")
                 .fix("take s3:DeleteObject away")
         }
-        Err(error) if error.is_transient() => Check::failed(NAME, &error.into()),
+        Err(error) if error.tells_nothing() => Check::failed(NAME, &error.into()),
         Err(_) => Check::ok(NAME, "cannot lay delete markers"),
     }
 }
@@ -106,7 +106,7 @@ async fn overlay(vault: &dyn Vault, at: &VersionRef, can_deny: bool) -> Check {
         ),
         // Nothing to be done about it there, but to know what a rule would do.
         Ok(()) => Check::ok(NAME, format!("{COVERED}; no lifecycle rule may remove covered versions")),
-        Err(error) if error.is_transient() => Check::failed(NAME, &error.into()),
+        Err(error) if error.tells_nothing() => Check::failed(NAME, &error.into()),
         Err(_) => Check::ok(NAME, "cannot put versions on top of backups"),
     }
 }

@@ -166,26 +166,28 @@ async fn is_there(
     Ok(false)
 }
 
-/// Remembers the newest one from now on, and how long it must stay.
+/// Remembers the newest one from now on, and how long it must stay. One whose lock cannot be read is not taken for one
+/// that may go: what was known before stays.
 async fn note(witness: &Witness, cluster: &str, vaults: &[Arc<dyn Vault>], newest: Option<&Place>) {
     let Some(newest) = newest else { return };
     let Ok(name) = ObjectName::new(cluster, newest.id) else { return };
     let mut locked_until = None;
     for vault in vaults {
-        locked_until = locked_until.max(longest_lock(vault.as_ref(), &name).await);
+        let Ok(longest) = longest_lock(vault.as_ref(), &name).await else { return };
+        locked_until = locked_until.max(longest);
     }
     witness.note(Remembered { id: newest.id, cluster: cluster.to_owned(), sequence: newest.sequence, locked_until });
 }
 
-async fn longest_lock(vault: &dyn Vault, name: &ObjectName) -> Option<Timestamp> {
-    let page = vault.list_versions(&name.key(), None).await.ok()?;
+async fn longest_lock(vault: &dyn Vault, name: &ObjectName) -> Result<Option<Timestamp>, VaultError> {
+    let page = vault.list_versions(&name.key(), None).await?;
     let mut longest = None;
     // A key of ours has one version; a thousand strange ones are not worth a question each.
     for version in page.versions.iter().rev().filter(|version| !version.is_delete_marker).take(4) {
-        let lock = vault.head(&version.at).await.ok().and_then(|head| head.lock);
+        let lock = vault.head(&version.at).await?.lock;
         longest = longest.max(lock.map(|lock| lock.until));
     }
-    longest
+    Ok(longest)
 }
 
 fn what_is_ready(policy: Option<LockPolicy>) -> &'static str {
@@ -286,6 +288,7 @@ mod tests {
         doctor::Level,
         vault::{
             catalog::testing::{Archive, CLUSTER, archive_with, key, minute, put, vault},
+            faulty::without_locks_to_read,
             memory::MemoryVault,
         },
     };
@@ -383,6 +386,21 @@ mod tests {
         scene.vaults[0].remove(&taken.name.key());
         put(&*scene.vaults[0], &taken).await;
         assert_eq!(scene.looked_at(2 * DAY).await.level, Level::Ok);
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_read_is_not_one_that_has_ended() {
+        let scene = Scene::new(&["one"]);
+        scene.backup(0, Proof::Proven, &[0]).await;
+        let known = scene.witness().read(CLUSTER);
+        let later = archive_with(CLUSTER, DAY, &scene.key, Proof::Proven);
+        put(scene.vaults[0].as_ref(), &later).await;
+        let unread: Arc<dyn Vault> = Arc::new(without_locks_to_read(scene.vaults[0].clone()));
+        let (keys, filter) = (TrustedKeys::from(scene.key.public()), Filter::cluster(CLUSTER));
+        let found = catalog::find_latest(std::slice::from_ref(&unread), &filter, &keys, minute(2 * DAY)).await;
+        let newest = found.expect("it can be listed and read").place;
+        note(&scene.witness(), CLUSTER, &[unread], Some(&newest)).await;
+        assert_eq!(scene.witness().read(CLUSTER), known);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
     report::{human_counts, human_ms},
     swarm::{Inventory, inventory::Member},
     terminal::shown,
+    vault::Lock,
 };
 
 /// Digits of a digest that a person compares.
@@ -84,7 +85,7 @@ impl Inspection {
         let (node, root) = (end(self.certificate.node_not_after), end(self.certificate.root_not_after));
         facts.push(("certificates", format!("node until {node}, root CA until {root}")));
         if let Some(backup) = &self.backup {
-            facts.push(("lock", backup.lock_words()));
+            facts.push(("lock", lock_words(backup.lock, backup.in_vault, backup.lock_unread)));
             facts.push(("stored in", self.source.clone()));
             facts.push(("archive", backup.words()));
         }
@@ -138,13 +139,14 @@ impl Backup {
         let (size, number) = (human_bytes(self.size), self.sequence);
         format!("number {number}, {size}, {sealed}, signed by {}, agent {}", self.key_id, self.agent_version)
     }
+}
 
-    fn lock_words(&self) -> String {
-        match (self.lock, self.in_vault) {
-            (Some(lock), _) => format!("{} until {}", lock.mode, human_time(lock.until)),
-            (None, true) => "not locked: it may be deleted at any time".to_owned(),
-            (None, false) => "not in a vault".to_owned(),
-        }
+fn lock_words(lock: Option<Lock>, in_vault: bool, unread: bool) -> String {
+    match (lock, in_vault) {
+        (Some(lock), _) => format!("{} until {}", lock.mode, human_time(lock.until)),
+        (None, true) if unread => "not known".to_owned(),
+        (None, true) => "not locked: it may be deleted at any time".to_owned(),
+        (None, false) => "not in a vault".to_owned(),
     }
 }
 
@@ -338,6 +340,9 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_is_said() {
+        let words =
+            [(true, true), (true, false), (false, false)].map(|(vault, unread)| lock_words(None, vault, unread));
+        assert_eq!(words, ["not known", "not locked: it may be deleted at any time", "not in a vault"]);
         let sealed = Inspection { basis: Basis::Files, autolock: true, inventory: None, ..inspection() };
         assert!(sealed.to_string().contains("autolocked and was not opened (--unlock-key)"), "{sealed}");
         let broken = Restorable { obstacle: Some("the raft log breaks".into()), ..inspection().restorable };

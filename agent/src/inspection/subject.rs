@@ -89,6 +89,8 @@ pub struct Stored {
     pub in_vault: bool,
     /// The retention in effect; absent where there is none.
     pub lock: Option<Lock>,
+    /// Whether it is not known what lock there is, if any.
+    pub lock_unread: bool,
 }
 
 /// What is needed to look: settings and keys.
@@ -114,12 +116,13 @@ impl Looker<'_> {
     async fn backup(&self, choice: &Choice) -> Result<Seen> {
         let found = self.shutdown.or_interrupted(Source::find(self.config, choice, &self.keys, self.now)).await?;
         let mut findings = found.findings;
-        let (in_vault, lock) = match &found.source {
-            Source::File(_) => (false, None),
+        let (in_vault, lock, lock_unread) = match &found.source {
+            Source::File(_) => (false, None, false),
             Source::Vault { vault, at } => {
                 let head = vault.head(at).await;
                 let head = head.inspect_err(|error| findings.push(format!("its lock could not be read: {error}")));
-                (true, head.ok().and_then(|head| head.lock))
+                let unread = head.is_err();
+                (true, head.ok().and_then(|head| head.lock), unread)
             }
         };
         let opened = match found.head.manifest.is_encrypted() && self.identities.is_empty() {
@@ -127,7 +130,7 @@ impl Looker<'_> {
             false => Some(self.open(&found.source, &found.head).await?),
         };
         let source = found.source.to_string();
-        let backup = Some(Stored { head: found.head, in_vault, lock });
+        let backup = Some(Stored { head: found.head, in_vault, lock, lock_unread });
         let Some(opened) = opened else {
             return Ok(Seen { source, basis: Basis::Manifest, backup, examined: None, inventory: None, findings });
         };

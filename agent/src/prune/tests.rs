@@ -5,7 +5,11 @@ use proptest::prelude::*;
 use swarmdr_archive::Digest;
 
 use super::*;
-use crate::vault::LockMode;
+use crate::vault::{
+    LockMode, VaultSettings,
+    catalog::testing::{CLUSTER, archive, key, put, vault},
+    faulty::without_locks_to_read,
+};
 
 fn held(id: &str) -> Held {
     let id: BackupId = format!("{id}-00000001").parse().expect("is an id");
@@ -162,4 +166,15 @@ fn texts_of_others_do_not_steer_the_terminal() {
         let policy = Policy::default();
         PruneReport { result: "done", dry_run: true, policy, plans: vec![plan], removed: 0, attention: vec![own()] }
     });
+}
+
+#[tokio::test]
+async fn what_has_a_lock_that_cannot_be_read_is_not_planned_for() {
+    let (key, vault) = (key(), std::sync::Arc::new(vault("v")));
+    put(vault.as_ref(), &archive(CLUSTER, 0, &key)).await;
+    let vault = std::sync::Arc::new(without_locks_to_read(vault));
+    let connected = Connected { settings: VaultSettings::new("s3://bucket"), vault };
+    let keys = TrustedKeys::from(key.public());
+    let error = list(&connected, None, &keys, &Shutdown::default(), now()).await.expect_err("it is not known");
+    assert!(error.to_string().contains("failed to read a lock, so nothing is planned"), "{error:#}");
 }

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{Target, Vault, VaultError, directory::DirectoryVault, s3::S3Vault, settings::S3Target};
+use super::{
+    Target, Vault, VaultError, directory::DirectoryVault, s3::S3Vault, settings::S3Target, watched::WatchedVault,
+};
 use crate::http::{Proxies, Proxy};
 
 impl Target {
     /// Sets the client up; asks nothing of the vault. [`Vault::check`] tells whether the place works.
     pub async fn connect(&self, proxies: &Proxies) -> Result<Arc<dyn Vault>, VaultError> {
         Ok(match self {
-            Target::S3(target) => Arc::new(S3Vault::connect(target, &target.proxies(proxies)?).await?),
+            Target::S3(target) => {
+                let vault = S3Vault::connect(target, &target.proxies(proxies)?).await?;
+                Arc::new(WatchedVault::new(Arc::new(vault)))
+            }
             Target::Directory(path) => Arc::new(DirectoryVault::new(path)),
             Target::Own(path) => Arc::new(DirectoryVault::own(path)),
         })

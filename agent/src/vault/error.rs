@@ -42,6 +42,27 @@ pub enum VaultError {
     )]
     Proxy { vault: String, proxy: String, detail: String },
 
+    /// Whatever answered, it is no S3 server.
+    #[error(
+        "{vault}: failed to {action}: {detail}: is `endpoint` right, and is there a proxy or a login page (a captive portal) in between?"
+    )]
+    NotS3 { vault: String, action: String, detail: String },
+
+    /// The server has no such call, or does not do what a header asks for: trying again helps nobody.
+    #[error("{vault}: failed to {action}: the server does not know {what} ({detail}); {way_out}")]
+    NotSupported { vault: String, action: String, what: String, detail: String, way_out: &'static str },
+
+    #[error(
+        "{vault}: failed to {action}: the bucket is in the region `{region}` ({detail}); set `region = \"{region}\"` for this vault"
+    )]
+    WrongRegion { vault: String, action: String, region: String, detail: String },
+
+    /// `profile` reads behind "the profile": empty, or its name in quotes.
+    #[error(
+        "{vault}: the profile{profile} is one that a person logs in to (SSO, `aws login`), and on a manager nobody does: its sessions end after hours; use the role of the instance, an access key in `credentials_file`, or a profile with `credential_process` or `role_arn`"
+    )]
+    PersonalLogin { vault: String, profile: String },
+
     /// The key is taken by other bytes than ours.
     #[error("{vault}: `{key}` exists already ({found}); nothing was replaced")]
     AlreadyExists { vault: String, key: String, found: String },
@@ -79,6 +100,19 @@ impl VaultError {
     /// True when the same request may work later, and when it may have worked already with its reply lost.
     pub fn is_transient(&self) -> bool {
         matches!(self, VaultError::Unreachable { .. } | VaultError::Proxy { .. })
+    }
+
+    /// True when this says nothing of what was asked for, only that the vault was not heard: it is neither a refusal nor
+    /// a sign that something is not there.
+    pub fn tells_nothing(&self) -> bool {
+        let unheard = matches!(
+            self,
+            VaultError::NotS3 { .. }
+                | VaultError::WrongRegion { .. }
+                | VaultError::WrongCredentials { .. }
+                | VaultError::PersonalLogin { .. }
+        );
+        unheard || self.is_transient()
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     Check,
+    Rehearse,
     Put { key: String },
     Head { at: VersionRef },
     List { under: String },
@@ -57,6 +58,21 @@ pub fn broken(vault: &str, action: &str) -> VaultError {
     VaultError::Unreachable { vault: vault.into(), action: action.into(), detail: "connection reset".into() }
 }
 
+/// A vault that lets nobody read locks. Nothing that depends on one may be done there.
+pub fn without_locks_to_read(inner: Arc<dyn Vault>) -> FaultyVault {
+    let vault = inner.address().to_owned();
+    let denied = move |key: &str| VaultError::AccessDenied {
+        vault: vault.clone(),
+        action: format!("read the lock of `{key}`"),
+        detail: "403".into(),
+    };
+    FaultyVault::new(inner, move |call| match call {
+        Call::Head { at } => Fault::Before(denied(&at.key)),
+        Call::ExtendLock { .. } | Call::Delete { .. } => panic!("{call:?} although no lock is known"),
+        _ => Fault::None,
+    })
+}
+
 impl fmt::Debug for FaultyVault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FaultyVault").field("inner", &self.inner).finish_non_exhaustive()
@@ -86,6 +102,10 @@ impl Vault for FaultyVault {
 
     async fn check(&self) -> Result<(), VaultError> {
         under!((self.decide)(&Call::Check), self.inner.check().await)
+    }
+
+    async fn rehearse(&self, key: &str, now: Timestamp) -> Result<(), VaultError> {
+        under!((self.decide)(&Call::Rehearse), self.inner.rehearse(key, now).await)
     }
 
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {

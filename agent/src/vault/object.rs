@@ -192,6 +192,7 @@ pub struct ObjectHead {
     pub size: u64,
     /// `None` where the vault keeps none: the bytes must be read to know them.
     pub checksum: Option<Checksum>,
+    /// `None` says that there is none; one that cannot be read is an error of [`super::Vault::head`].
     pub lock: Option<Lock>,
 }
 

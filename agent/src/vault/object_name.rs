@@ -10,6 +10,9 @@ const SUFFIX: &str = ".swarmdr";
 /// Where `doctor` puts what it tries locks on. Beside the backups, so that the same rights apply.
 pub const DOCTOR: &str = "doctor/";
 
+/// Where a put is rehearsed before the first backup. Nothing comes to lie there but on a server that verifies nothing.
+pub const REHEARSAL: &str = "doctor/rehearsal";
+
 /// Where the receipts of drills lie, by cluster.
 pub const DRILLS: &str = "drills/";
 

@@ -87,6 +87,7 @@ mod tests {
     use super::*;
     use crate::vault::catalog::find_latest;
     use crate::vault::catalog::testing::{CLUSTER, archive, archive_with, key, minute, put, vault};
+    use crate::vault::faulty::without_locks_to_read;
 
     fn day(day: i64) -> Timestamp {
         minute(day * 24 * 60)
@@ -127,6 +128,18 @@ mod tests {
         let renewed = renew(&vault, Some(CLUSTER), &keys, day(16)).await.unwrap();
         assert_eq!((renewed.len(), renewed[0].id, renewed[0].lock.until), (1, works.name.id(), day(46)));
         assert_eq!(renew(&vault, Some(CLUSTER), &keys, day(16)).await.unwrap(), [], "once is enough");
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_read_is_neither_renewed_nor_taken_for_one_that_holds() {
+        let (key, vault) = (key(), Arc::new(vault("v")));
+        let keys = TrustedKeys::from(key.public());
+        put(vault.as_ref(), &archive(CLUSTER, 0, &key)).await;
+        let vault = without_locks_to_read(vault);
+        for at in [1, 16, 100] {
+            let error = renew(&vault, None, &keys, day(at)).await.unwrap_err();
+            assert!(error.to_string().contains("read the lock of"), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@
 
 mod asking;
 mod body;
+#[cfg(test)]
+mod canned;
 mod check;
 mod client;
 mod errors;
@@ -14,6 +16,10 @@ mod list;
 mod multipart;
 mod put;
 mod read;
+mod refusal;
+mod rehearsal;
+#[cfg(test)]
+mod servers;
 mod tamper;
 mod unfinished;
 mod url_encoding;
@@ -54,6 +60,11 @@ impl S3Vault {
         Ok(S3Vault { client, target: target.clone(), address, proxy })
     }
 
+    /// The region that requests are signed for.
+    fn region(&self) -> &str {
+        self.client.config().region().map_or("", |region| region.as_ref())
+    }
+
     /// The key in the bucket.
     fn full_key(&self, key: &str) -> String {
         if self.target.prefix.is_empty() { key.into() } else { format!("{}/{key}", self.target.prefix) }
@@ -80,6 +91,10 @@ impl Vault for S3Vault {
 
     async fn check(&self) -> Result<(), VaultError> {
         self.check_bucket().await
+    }
+
+    async fn rehearse(&self, key: &str, now: Timestamp) -> Result<(), VaultError> {
+        self.rehearse_put(key, now).await
     }
 
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {

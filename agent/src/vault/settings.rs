@@ -66,6 +66,10 @@ pub struct VaultSettings {
     /// This account pays for requests to a bucket of another one that asks for it.
     #[serde(default, skip_serializing_if = "is_off")]
     pub requester_pays: bool,
+    /// Every put says `If-None-Match: *`. Off for servers that do not know it; what lies under the key is looked at
+    /// before each put either way.
+    #[serde(default = "yes", skip_serializing_if = "is_on")]
+    pub conditional_put: bool,
     #[serde(default)]
     pub sse: Sse,
     /// With `sse = "aws:kms"`; without it the default key of the bucket.
@@ -90,6 +94,10 @@ pub struct VaultSettings {
 
 fn yes() -> bool {
     true
+}
+
+fn is_on(flag: &bool) -> bool {
+    *flag
 }
 
 fn is_off(flag: &bool) -> bool {
@@ -161,6 +169,7 @@ pub struct S3Target {
     pub fips: bool,
     pub bucket_owner: Option<String>,
     pub requester_pays: bool,
+    pub conditional_put: bool,
     pub sse: Sse,
     pub kms_key_id: Option<String>,
     pub lock: LockPolicy,
@@ -185,6 +194,7 @@ impl VaultSettings {
             fips: false,
             bucket_owner: None,
             requester_pays: false,
+            conditional_put: true,
             sse: Sse::None,
             kms_key_id: None,
             lock: None,
@@ -248,6 +258,7 @@ impl VaultSettings {
             fips: self.fips,
             bucket_owner: self.bucket_owner.clone(),
             requester_pays: self.requester_pays,
+            conditional_put: self.conditional_put,
             sse: self.sse,
             kms_key_id: self.kms_key_id.clone(),
             lock: self.lock.map(lock_policy).transpose()?.unwrap_or(DEFAULT_LOCK),
@@ -287,6 +298,7 @@ impl VaultSettings {
             ("fips", self.fips),
             ("bucket_owner", self.bucket_owner.is_some()),
             ("requester_pays", self.requester_pays),
+            ("conditional_put", !self.conditional_put),
             ("sse", self.sse != Sse::None),
             ("kms_key_id", self.kms_key_id.is_some()),
             ("lock", self.lock.is_some()),

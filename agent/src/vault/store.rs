@@ -193,6 +193,22 @@ async fn prove(
 mod tests {
     use super::*;
     use crate::vault::catalog::testing::{CLUSTER, archive, key, minute, vault};
+    use crate::vault::faulty::without_locks_to_read;
+
+    /// Whoever called keeps its archive: it stays in the spool.
+    #[tokio::test]
+    async fn what_has_a_lock_that_cannot_be_read_is_neither_stored_nor_called_unlocked() {
+        let vault = without_locks_to_read(std::sync::Arc::new(vault("v")));
+        let archive = archive(CLUSTER, 0, &key());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &archive.bytes).unwrap();
+        let upload = Upload::of_file(archive.name.key(), file.path(), minute(0)).unwrap();
+        for _ in 0..2 {
+            let error = store(&vault, &upload, NO_PROGRESS).await.unwrap_err();
+            assert!(matches!(error, VaultError::AccessDenied { .. }), "{error}");
+        }
+        assert_eq!(vault.list_versions("", None).await.unwrap().versions.len(), 1, "trying again adds no copy");
+    }
 
     /// Another vault was away for longer than the lock of this one: the archive waited in the spool all the while.
     #[tokio::test]

@@ -157,7 +157,7 @@ async fn newest_of_each_cluster(
     for cluster in &clusters.names {
         // A broken connection ends the search: an older backup must not be taken for the newest because of it.
         let beside = |entry: Entry| match entry.verdict {
-            Verdict::Unread(error) if error.is_transient() => Err(error),
+            Verdict::Unread(error) if error.tells_nothing() => Err(error),
             _ => {
                 findings.add(vault, About::Entry(Box::new(entry)));
                 Ok(())

@@ -20,6 +20,8 @@ pub struct Survey<'a> {
     whole: bool,
     histories: BTreeMap<String, Gathered>,
     findings: Findings,
+    /// By vault: how many locks could not be read, and why the first of them.
+    unread_locks: BTreeMap<String, (usize, String)>,
 }
 
 /// What a survey met beside good backups.
@@ -35,7 +37,15 @@ pub struct Surveyed {
 impl<'a> Survey<'a> {
     pub fn new(filter: &'a Filter, keys: &'a TrustedKeys, now: Timestamp) -> Survey<'a> {
         let whole = filter.before.is_none() && filter.after.is_none() && filter.id.is_none();
-        Survey { filter, keys, now, whole, histories: BTreeMap::new(), findings: Findings::default() }
+        Survey {
+            filter,
+            keys,
+            now,
+            whole,
+            histories: BTreeMap::new(),
+            findings: Findings::default(),
+            unread_locks: BTreeMap::new(),
+        }
     }
 
     /// Begins with one vault. One that cannot be listed is a finding.
@@ -58,7 +68,9 @@ impl<'a> Survey<'a> {
 
     /// Compares each cluster's backups with each other.
     pub fn end(mut self) -> Surveyed {
-        let mut notes = Vec::new();
+        let unread = self.unread_locks.values();
+        let mut notes: Vec<String> =
+            unread.map(|(count, why)| format!("what locks {count} of the backups have is not known: {why}")).collect();
         for (cluster, history) in &self.histories {
             let verdict = history.check(self.now, self.whole);
             verdict.breaks.into_iter().for_each(|broken| self.findings.add_break(broken));
@@ -81,8 +93,10 @@ pub struct Found {
     pub head: Head,
     /// By the vault's clock.
     pub stored: Timestamp,
-    /// The lock in effect, if the vault says.
+    /// The lock in effect.
     pub lock: Option<Lock>,
+    /// Whether it is not known what lock there is, if any.
+    pub lock_unread: bool,
 }
 
 /// One vault of a survey. [`Visit::next`] until there is no more: what a visit did not get to is told by nobody.
@@ -138,11 +152,17 @@ impl Visit<'_, '_> {
         let mut found = None;
         let good = matches!(entry.verdict, Verdict::Good(_));
         if let Some(head) = entry.head() {
-            let lock = self.vault.head(&entry.at).await.ok().and_then(|stored| stored.lock);
+            let lock = self.vault.head(&entry.at).await.map(|stored| stored.lock);
+            let lock_unread = lock.is_err();
+            let lock = lock.unwrap_or_else(|error| {
+                let unread = self.survey.unread_locks.entry(self.vault.address().to_owned());
+                unread.or_insert_with(|| (0, error.to_string())).0 += 1;
+                None
+            });
             let history = self.survey.histories.entry(head.manifest.cluster_id.clone()).or_default();
             history.add(self.vault, &entry, head, lock.map(|lock| lock.until));
             let (head, stored) = (head.clone(), entry.modified);
-            found = good.then(|| Found { at: entry.at.clone(), size: entry.size, head, stored, lock });
+            found = good.then(|| Found { at: entry.at.clone(), size: entry.size, head, stored, lock, lock_unread });
         }
         self.survey.whole &= !matches!(entry.verdict, Verdict::Unread(_));
         if found.is_none() || entry.visibility != Visibility::Plain {

@@ -1,4 +1,4 @@
-//! What an S3 server's refusal means for us.
+//! What it means for us that a request to an S3 server failed.
 
 use std::error::Error;
 
@@ -6,10 +6,20 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 
 use super::S3Vault;
+use super::refusal::Refusal;
 use crate::vault::VaultError;
 
 /// In the words of hyper-util, whose error has no public kind: a proxy answered 407 to a tunnel, or anything but 200.
 const TUNNEL_REFUSED: [&str; 2] = ["proxy authorization required", "tunnel error: unsuccessful"];
+
+/// In the words of aws-config, which is built without what asks a person to log in: IAM Identity Center, `aws login`.
+const NEEDS_A_PERSON: [&str; 5] = [
+    "feature(s) enabled: sso",
+    "feature(s) enabled: credentials-login",
+    "sso-session named",
+    "has invalid SSO config",
+    "will resolve an access token instead",
+];
 
 impl S3Vault {
     /// `action` reads behind "failed to"; `key` is the object that it was about, empty for the bucket.
@@ -21,14 +31,22 @@ impl S3Vault {
         let vault = self.address.clone();
         let action = format!("{action} `{about}`");
         if let SdkError::ServiceError(context) = &error {
+            let raw = context.raw();
             let refusal = Refusal {
+                call: call_of::<E>(),
                 code: context.err().code().unwrap_or_default(),
                 message: context.err().message().unwrap_or_default(),
-                status: context.raw().status().as_u16(),
+                status: raw.status().as_u16(),
                 request_id: context.err().meta().request_id().unwrap_or_default(),
+                region: raw.headers().get("x-amz-bucket-region"),
+                own_region: self.region(),
+                body: raw.body().bytes().unwrap_or_default(),
             };
             if let Some(proxy) = self.proxy.clone().filter(|_| refusal.is_of_a_proxy()) {
                 return VaultError::Proxy { vault, proxy, detail: refusal.describe() };
+            }
+            if refusal.is_of_no_s3() {
+                return self.not_s3_at(action, &refusal.describe_strange());
             }
             return self.named_on_the_way(refusal.into_error(vault, action, key));
         }
@@ -38,6 +56,10 @@ impl S3Vault {
             return VaultError::Proxy { vault, proxy, detail };
         }
         let detail = self.on_the_way(detail);
+        if NEEDS_A_PERSON.iter().any(|words| detail.contains(words)) {
+            let profile = self.target.profile.as_ref().map_or_else(String::new, |name| format!(" `{name}`"));
+            return VaultError::PersonalLogin { vault, profile };
+        }
         // Neither the SDK's error nor its kind tells this apart from a broken connection.
         if detail.contains("credential") {
             return VaultError::WrongCredentials { vault, detail };
@@ -46,6 +68,18 @@ impl S3Vault {
             SdkError::ConstructionFailure(_) => VaultError::Other { vault, action, detail },
             _ => self.unreachable(action, &detail),
         }
+    }
+
+    /// For an answer that the SDK takes for one of S3.
+    pub(super) fn not_s3(&self, action: &str, key: &str, detail: &str) -> VaultError {
+        self.not_s3_at(format!("{action} `{key}`"), detail)
+    }
+
+    fn not_s3_at(&self, action: String, detail: &str) -> VaultError {
+        let who = self.target.endpoint.as_deref().unwrap_or("the server");
+        let way = self.proxy.as_ref().map_or_else(String::new, |proxy| format!(", through the proxy {proxy},"));
+        let detail = format!("{who}{way} {detail}");
+        VaultError::NotS3 { vault: self.address.clone(), action, detail }
     }
 
     /// A broken proxy must not pass for a broken vault.
@@ -76,72 +110,11 @@ impl S3Vault {
     }
 }
 
-/// The parts of an error answer that tell its meaning. None of them holds a secret.
-struct Refusal<'a> {
-    code: &'a str,
-    message: &'a str,
-    status: u16,
-    request_id: &'a str,
-}
-
-impl Refusal<'_> {
-    fn into_error(self, vault: String, action: String, key: &str) -> VaultError {
-        let detail = self.describe();
-        match self.code {
-            "NoSuchBucket" => VaultError::NoBucket { vault, detail },
-            "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "ExpiredToken"
-            | "InvalidToken"
-            | "TokenRefreshRequired"
-            | "RequestTimeTooSkewed" => VaultError::WrongCredentials { vault, detail },
-            "QuotaExceeded" => VaultError::NoSpace { vault, action, detail },
-            "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" => {
-                let expected = "the checksum sent along".into();
-                VaultError::ChecksumMismatch { vault, key: key.into(), expected, found: detail }
-            }
-            // Another put of the key is under way: its outcome decides.
-            "ConditionalRequestConflict" | "OperationAborted" => VaultError::Unreachable { vault, action, detail },
-            "InvalidRequest" if self.message.to_ascii_lowercase().contains("object lock") => {
-                VaultError::NoObjectLock { vault }
-            }
-            _ => match self.status {
-                401 | 403 => VaultError::AccessDenied { vault, action, detail },
-                404 if key.is_empty() => VaultError::NoBucket { vault, detail },
-                // 405 answers a read of a delete marker.
-                404 | 405 => VaultError::NotFound { vault, key: key.into() },
-                412 => VaultError::AlreadyExists { vault, key: key.into(), found: detail },
-                507 => VaultError::NoSpace { vault, action, detail },
-                429 | 500..=599 => VaultError::Unreachable { vault, action, detail },
-                _ if self.code == "RequestTimeout" => VaultError::Unreachable { vault, action, detail },
-                _ => VaultError::Other { vault, action, detail },
-            },
-        }
-    }
-
-    /// A server of S3 says who it is, even where there is no room for words.
-    fn is_of_a_proxy(&self) -> bool {
-        matches!(self.status, 401 | 403 | 407) && self.code.is_empty() && self.request_id.is_empty()
-    }
-
-    fn describe(&self) -> String {
-        let mut text = format!("{} {}", self.status, self.code).trim_end().to_owned();
-        if !self.message.is_empty() {
-            text += &format!(": {}", self.message);
-        }
-        if matches!(
-            self.code,
-            "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException"
-        ) {
-            text += "; the bucket may be in another region, set `region`";
-        }
-        if !self.request_id.is_empty() {
-            text += &format!(", request {}", self.request_id);
-        }
-        // What a server writes ends up on terminals.
-        text.retain(|c| !c.is_control());
-        text
-    }
+/// The name of the call whose error this is, as S3's documentation has it.
+fn call_of<E>() -> &'static str {
+    let path = std::any::type_name::<E>();
+    let name = path.rsplit("::").next().unwrap_or(path);
+    name.strip_suffix("Error").unwrap_or(name)
 }
 
 /// The messages of an error and its sources, outermost first, without those that the one before has said.

@@ -43,7 +43,7 @@ impl S3Vault {
     }
 
     async fn begin(&self, upload: &Upload) -> Result<Begun, VaultError> {
-        let lock = self.lock_headers(upload);
+        let lock = self.lock_headers(upload.now);
         let key = self.full_key(&upload.key);
         let action = "begin a multipart upload of";
         let answer = self
@@ -167,7 +167,7 @@ impl PartWork<'_> {
             .bucket(&self.vault.target.bucket)
             .key(self.vault.full_key(&self.upload.key))
             .upload_id(self.upload_id)
-            .if_none_match("*")
+            .set_if_none_match(self.vault.only_if_free())
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(listed.collect())).build())
             .customize()
             .config_override(client::one_attempt())

@@ -3,6 +3,7 @@
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode, ServerSideEncryption};
 use data_encoding::BASE64;
+use jiff::Timestamp;
 
 use super::{S3Vault, body, client};
 use crate::vault::settings::Sse;
@@ -11,7 +12,7 @@ use crate::vault::{Checksum, LockMode, Placed, Progress, Upload, VaultError, Ver
 impl S3Vault {
     pub(super) async fn put_whole(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
         let (body, sent) = body::section(&upload.file, 0..upload.size).await.map_err(|error| unread(upload, error))?;
-        let lock = self.lock_headers(upload);
+        let lock = self.lock_headers(upload.now);
         let request = self
             .client
             .put_object()
@@ -19,7 +20,7 @@ impl S3Vault {
             .key(self.full_key(&upload.key))
             .body(body)
             .content_length(i64::try_from(upload.size).unwrap_or(i64::MAX))
-            .if_none_match("*")
+            .set_if_none_match(self.only_if_free())
             // Servers verify the value only if the algorithm is named as well.
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .checksum_sha256(BASE64.encode(&upload.sha256))
@@ -37,6 +38,9 @@ impl S3Vault {
             .await
             .map_err(|silence| self.unreachable(format!("{action} `{}`", upload.key), &silence.detail()))?;
         match answer {
+            Ok(answer) if answer.version_id.is_none() && answer.e_tag.is_none() => {
+                Err(self.not_s3(action, &upload.key, "answered 200 with nothing that a put is answered with"))
+            }
             Ok(answer) => self.placed(upload, answer.version_id, Checksum::Whole(upload.sha256)),
             Err(error) => Err(self.explain(self.error(action, &upload.key, error)).await),
         }
@@ -53,8 +57,8 @@ impl S3Vault {
         Ok(Placed { at: VersionRef::new(&upload.key, id), checksum, read_back: false })
     }
 
-    pub(super) fn lock_headers(&self, upload: &Upload) -> LockHeaders {
-        let lock = self.target.lock.lock_from(upload.now);
+    pub(super) fn lock_headers(&self, now: Timestamp) -> LockHeaders {
+        let lock = self.target.lock.lock_from(now);
         LockHeaders {
             mode: match lock.mode {
                 LockMode::Compliance => ObjectLockMode::Compliance,
@@ -62,6 +66,11 @@ impl S3Vault {
             },
             until: DateTime::from_secs(lock.until.as_second()),
         }
+    }
+
+    /// The condition that the key is free, for servers that know it.
+    pub(super) fn only_if_free(&self) -> Option<String> {
+        self.target.conditional_put.then(|| "*".to_owned())
     }
 
     pub(super) fn encryption(&self) -> Option<ServerSideEncryption> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object_retention::GetObjectRetentionError;
-use aws_sdk_s3::types::{ChecksumMode, ObjectLockRetentionMode};
+use aws_sdk_s3::types::{ChecksumMode, ObjectLockRetention, ObjectLockRetentionMode};
 use jiff::Timestamp;
 use tokio::io::AsyncReadExt;
 
@@ -23,15 +23,22 @@ impl S3Vault {
             .send()
             .await
             .map_err(|error| self.error("look at", &version.key, error))?;
+        self.require_no_page(answer.content_type(), "look at", &version.key)?;
         Ok(ObjectHead {
             size: answer.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
             checksum: answer.checksum_sha256().and_then(Checksum::parse),
-            lock: self.read_lock(version).await?,
+            lock: self.read_lock(version, answer.object_lock_mode().is_some()).await?,
         })
     }
 
     /// The retention in effect. The headers of a HEAD would do as well, but are left out for whoever may not read retentions.
-    async fn read_lock(&self, version: &VersionRef) -> Result<Option<Lock>, VaultError> {
+    /// They are enough to contradict: what one of two answers calls locked is not known to be unlocked.
+    async fn read_lock(&self, version: &VersionRef, said_locked: bool) -> Result<Option<Lock>, VaultError> {
+        let unclear = |detail: String| VaultError::Other {
+            vault: self.address.clone(),
+            action: format!("read the lock of `{}`", version.key),
+            detail: format!("{detail}; whether it is locked is not known"),
+        };
         let answer = self
             .client
             .get_object_retention()
@@ -42,19 +49,13 @@ impl S3Vault {
             .await;
         let retention = match answer {
             Ok(answer) => answer.retention,
-            Err(error) if is_unlocked(&error) => None,
+            Err(error) if is_unlocked(&error) && !said_locked => None,
+            Err(error) if is_unlocked(&error) => {
+                return Err(unclear("the server tells HeadObject of a lock, and GetObjectRetention of none".into()));
+            }
             Err(error) => return Err(self.error("read the lock of", &version.key, error)),
         };
-        Ok(retention.and_then(|retention| {
-            let mode = match retention.mode()? {
-                ObjectLockRetentionMode::Compliance => LockMode::Compliance,
-                ObjectLockRetentionMode::Governance => LockMode::Governance,
-                // An unknown mode protects from nothing that we know of.
-                _ => return None,
-            };
-            let until = Timestamp::from_second(retention.retain_until_date()?.secs()).ok()?;
-            Some(Lock { mode, until })
-        }))
+        retention.map(|retention| lock_of(&retention).map_err(unclear)).transpose()
     }
 
     pub(super) async fn open_range(&self, version: &VersionRef, range: Range<u64>) -> Result<Content, VaultError> {
@@ -72,6 +73,9 @@ impl S3Vault {
             .send()
             .await
             .map_err(|error| self.error(action, &version.key, error))?;
+        if answer.content_range().is_none() {
+            self.require_no_page(answer.content_type(), action, &version.key)?;
+        }
         if range.start > 0 && answer.content_range().is_none() {
             return Err(VaultError::Other {
                 vault: self.address.clone(),
@@ -80,6 +84,16 @@ impl S3Vault {
             });
         }
         Ok(Box::new(answer.body.into_async_read().take(range.end - range.start)))
+    }
+
+    /// A login page must not pass for a damaged archive.
+    fn require_no_page(&self, content_type: Option<&str>, action: &str, key: &str) -> Result<(), VaultError> {
+        match content_type {
+            Some(kind) if kind.starts_with("text/html") => {
+                Err(self.not_s3(action, key, "answered 200 with a web page"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn delete(&self, version: &VersionRef) -> Result<(), VaultError> {
@@ -103,5 +117,63 @@ fn is_unlocked(error: &SdkError<GetObjectRetentionError>) -> bool {
         Some("NoSuchObjectLockConfiguration" | "ObjectLockConfigurationNotFoundError") => true,
         Some("InvalidRequest") => message.contains("object lock"),
         _ => false,
+    }
+}
+
+/// A lock that is not understood protects from nothing that is known, and is not none either.
+fn lock_of(retention: &ObjectLockRetention) -> Result<Lock, String> {
+    let mode = match retention.mode() {
+        Some(ObjectLockRetentionMode::Compliance) => LockMode::Compliance,
+        Some(ObjectLockRetentionMode::Governance) => LockMode::Governance,
+        Some(mode) => return Err(format!("the server names a mode `{}`", mode.as_str())),
+        None => return Err("the server names no mode".into()),
+    };
+    let until = retention.retain_until_date().and_then(|until| Timestamp::from_second(until.secs()).ok());
+    Ok(Lock { mode, until: until.ok_or("the server does not say until when")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::canned::{Answer, Server};
+    use crate::vault::{LockMode, VaultError, VersionRef};
+
+    /// The lock of a version, as a server tells it by HeadObject and by GetObjectRetention.
+    async fn lock(head: Option<&'static str>, retention: Answer) -> Result<Option<LockMode>, VaultError> {
+        let server = Server::start(move |asked| {
+            let head = Answer::new(200, "").with("content-length: 3").with(head.unwrap_or("x-a: b"));
+            Some(if asked.is("HEAD ") { head } else { retention.clone() })
+        });
+        let head = server.vault().await.head(&VersionRef::new("a", "1")).await?;
+        Ok(head.lock.map(|lock| lock.mode))
+    }
+
+    fn retention(inner: &str) -> Answer {
+        Answer::new(200, format!("<Retention>{inner}</Retention>"))
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_read_is_not_none() {
+        let locked = "x-amz-object-lock-mode: COMPLIANCE";
+        let until = "<RetainUntilDate>2026-12-21T10:00:00Z</RetainUntilDate>";
+        let none = || Answer::error(404, "NoSuchObjectLockConfiguration", "no", "");
+        assert_eq!(lock(None, none()).await.expect("it says so"), None);
+        let compliance = retention(&format!("<Mode>COMPLIANCE</Mode>{until}"));
+        assert_eq!(lock(None, compliance).await.expect("it says so"), Some(LockMode::Compliance));
+        for (head, answer, told) in [
+            (None, Answer::error(403, "AccessDenied", "no", ""), "not allowed to read the lock"),
+            (None, Answer::error(501, "NotImplemented", "no", ""), "the call GetObjectRetention"),
+            (Some(locked), none(), "tells HeadObject of a lock, and GetObjectRetention of none"),
+            (
+                Some(locked),
+                Answer::error(404, "ObjectLockConfigurationNotFoundError", "no", ""),
+                "tells HeadObject of a lock, and GetObjectRetention of none",
+            ),
+            (None, retention(&format!("<Mode>ETERNAL</Mode>{until}")), "a mode `ETERNAL`"),
+            (None, retention(until), "no mode"),
+            (None, retention("<Mode>COMPLIANCE</Mode>"), "until when"),
+        ] {
+            let error = lock(head, answer).await.expect_err(told);
+            assert!(error.to_string().contains(told), "{told}: {error}");
+        }
     }
 }

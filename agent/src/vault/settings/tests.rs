@@ -33,6 +33,7 @@ fn every_key_is_read() {
         proxy_login_file = "/etc/swarmdr/proxy-login"
         bucket_owner = "012345678901"
         requester_pays = true
+        conditional_put = false
         sse = "aws:kms"
         kms_key_id = "alias/swarm"
         lock = { mode = "GOVERNANCE", days = 7 }
@@ -55,6 +56,7 @@ fn every_key_is_read() {
         fips: false,
         bucket_owner: Some("012345678901".into()),
         requester_pays: true,
+        conditional_put: false,
         sse: Sse::Kms,
         kms_key_id: Some("alias/swarm".into()),
         lock: LockPolicy { mode: LockMode::Governance, days: 7 },
@@ -97,6 +99,7 @@ fn what_cannot_work_names_its_key_and_what_to_write() {
         ("url = \"s3://backups\"\nendpoint = \"https://x\"\ndual_stack = true", "dual_stack", "remove one"),
         ("url = \"s3://backups\"\nbucket_owner = \"me\"", "bucket_owner", "12 digits"),
         ("url = \"file:///a\"\nproxy = \"none\"", "proxy", "s3://"),
+        ("url = \"file:///a\"\nconditional_put = false", "conditional_put", "s3://"),
         ("url = \"s3://backups\"\nlock = { days = 0 }", "lock.days", "1 to 3650"),
         ("url = \"s3://backups\"\nlock = { days = 36500 }", "lock.days", "1 to 3650"),
         ("url = \"s3://backups\"\npart_size = 1048576", "part_size", "5242880"),

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use swarmdr_archive::SecretKey;
 
 use super::*;
+use crate::vault::faulty::without_locks_to_read;
 use crate::vault::memory::MemoryVault;
 
 const DAY: i64 = 24 * 60;
@@ -201,4 +202,27 @@ async fn an_end_in_the_past_makes_nobody_a_thief_of_what_lies_there() {
     let vaults: [Arc<dyn Vault>; 1] = [Arc::new(vault)];
     let latest = find_latest(&vaults, &filter, &keys, minute(8 * DAY)).await.unwrap();
     assert_eq!((latest.head.manifest.id, latest.findings.lines()), (last.name.id(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_lock_that_cannot_be_read_is_not_known_and_accuses_nobody() {
+    let (key, vault) = (key(), Arc::new(vault("v")));
+    for at in 0..3 {
+        put(vault.as_ref(), &archive(CLUSTER, at * DAY, &key)).await;
+    }
+    let vault = without_locks_to_read(vault);
+    let (filter, keys) = (Filter::default(), TrustedKeys::from(key.public()));
+    let mut survey = Survey::new(&filter, &keys, minute(3 * DAY));
+    let mut visit = survey.vault(&vault).await;
+    while let Some(found) = visit.next().await {
+        assert!(found.lock.is_none() && found.lock_unread);
+    }
+    drop(visit);
+    let surveyed = survey.end();
+    assert_eq!(surveyed.notes.len(), 1, "{:?}", surveyed.notes);
+    assert!(
+        surveyed.notes[0].contains("what locks 3 of the backups have is not known: memory://v: not allowed to read"),
+        "{:?}",
+        surveyed.notes
+    );
 }
