@@ -209,6 +209,7 @@ impl Backup<'_> {
             cluster: manifest.cluster_id.clone(),
             sequence: manifest.sequence,
             locked_until,
+            digest: Some(made.sealed.manifest_digest),
         });
         Ok(delivery)
     }
