@@ -18,14 +18,14 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Looks into one more vault.
+    /// Looks into one more vault. Answers with the number of the newest there.
     pub async fn extend_from(
         &mut self,
         vault: &dyn Vault,
         cluster: &str,
         keys: &TrustedKeys,
         now: Timestamp,
-    ) -> Result<(), VaultError> {
+    ) -> Result<Option<u64>, VaultError> {
         let beside = |entry| {
             tracing::warn!(vault = vault.address(), "{entry}");
             Ok(())
@@ -39,10 +39,11 @@ impl Chain {
                 place.id
             );
         }
+        let there = view.newest(now).map(|index| view.places[index].sequence);
         self.believable = self.believable.max(view.freshest(now).map(|place| place.id));
         self.places.extend(view.places);
         self.newest = order::newest(&self.places, |_| true, now).map(|index| self.places[index].clone());
-        Ok(())
+        Ok(there)
     }
 
     /// The backup that says when the next one is due. One that a manager with a wrong clock dated into the
