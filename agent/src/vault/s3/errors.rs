@@ -26,6 +26,7 @@ impl S3Vault {
                 message: context.err().message().unwrap_or_default(),
                 status: context.raw().status().as_u16(),
                 request_id: context.err().meta().request_id().unwrap_or_default(),
+                header: context.raw().body().bytes().map(named_header).unwrap_or_default(),
             };
             if let Some(proxy) = self.proxy.clone().filter(|_| refusal.is_of_a_proxy()) {
                 return VaultError::Proxy { vault, proxy, detail: refusal.describe() };
@@ -82,6 +83,8 @@ struct Refusal<'a> {
     message: &'a str,
     status: u16,
     request_id: &'a str,
+    /// Of the request, that the server does not know; empty if it names none.
+    header: &'a str,
 }
 
 impl Refusal<'_> {
@@ -112,6 +115,8 @@ impl Refusal<'_> {
                 404 | 405 => VaultError::NotFound { vault, key: key.into() },
                 412 => VaultError::AlreadyExists { vault, key: key.into(), found: detail },
                 507 => VaultError::NoSpace { vault, action, detail },
+                // It would say so again, as often as it is asked.
+                501 => VaultError::Other { vault, action, detail },
                 429 | 500..=599 => VaultError::Unreachable { vault, action, detail },
                 _ if self.code == "RequestTimeout" => VaultError::Unreachable { vault, action, detail },
                 _ => VaultError::Other { vault, action, detail },
@@ -135,6 +140,12 @@ impl Refusal<'_> {
         ) {
             text += "; the bucket may be in another region, set `region`";
         }
+        if self.status == 501 {
+            text += "; this server does not do what was asked of it";
+        }
+        if !self.header.is_empty() {
+            text += &format!(" with `{}`", self.header);
+        }
         if !self.request_id.is_empty() {
             text += &format!(", request {}", self.request_id);
         }
@@ -142,6 +153,13 @@ impl Refusal<'_> {
         text.retain(|c| !c.is_control());
         text
     }
+}
+
+/// The SDK drops what S3 says beside code and message.
+fn named_header(body: &[u8]) -> &str {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let inner = text.split_once("<Header>").and_then(|(_, rest)| rest.split_once("</Header>"));
+    inner.map_or("", |(header, _)| header)
 }
 
 /// The messages of an error and its sources, outermost first, without those that the one before has said.
@@ -156,4 +174,25 @@ pub(super) fn chain(error: &dyn Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOT_IMPLEMENTED: &str = "<Error><Code>NotImplemented</Code><Header>If-None-Match</Header></Error>";
+
+    #[test]
+    fn what_a_server_never_does_is_no_outage() {
+        for (status, code, transient) in
+            [(501, "NotImplemented", false), (500, "InternalError", true), (503, "SlowDown", true)]
+        {
+            let header = if status == 501 { named_header(NOT_IMPLEMENTED.as_bytes()) } else { "" };
+            let refusal = Refusal { code, message: "", status, request_id: "", header };
+            let error = refusal.into_error("s3://a".to_owned(), "put `k`".to_owned(), "k");
+            assert_eq!(error.is_transient(), transient, "{error}");
+            assert_eq!(error.to_string().contains("does not do what was asked of it with `If-None-Match`"), !transient);
+        }
+        assert_eq!([named_header(b"<Header>cut off"), named_header(b"\xff")], ["", ""]);
+    }
 }
