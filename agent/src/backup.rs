@@ -8,6 +8,8 @@ mod chain;
 mod commit_mark;
 mod deliver;
 mod fitness;
+#[cfg(test)]
+mod growth;
 mod lag;
 pub mod managers;
 mod manifest;
