@@ -8,6 +8,8 @@ mod chain;
 mod commit_mark;
 mod deliver;
 mod fitness;
+#[cfg(test)]
+mod growth;
 mod lag;
 pub mod managers;
 mod manifest;
@@ -215,6 +217,7 @@ impl Backup<'_> {
             cluster: manifest.cluster_id.clone(),
             sequence: manifest.sequence,
             locked_until,
+            digest: Some(made.sealed.manifest_digest),
         });
         Ok(delivery)
     }

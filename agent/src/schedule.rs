@@ -29,7 +29,7 @@ pub struct ScheduleConfig {
 }
 
 /// Due times where none are configured.
-const DEFAULT: &str = "30 3 * * *";
+pub const DEFAULT: &str = "30 3 * * *";
 
 /// Another scheduler calls the agent.
 const OFF: &str = "off";

@@ -60,6 +60,9 @@ pub struct Archive {
     pub path: PathBuf,
     pub cluster: String,
     pub id: BackupId,
+    pub sequence: u64,
+    /// Of its manifest.
+    pub digest: Digest,
     pub size: u64,
     pub sha256: Digest,
 }
@@ -70,6 +73,8 @@ impl Archive {
             path: path.to_owned(),
             cluster: sealed.manifest.cluster_id.clone(),
             id: sealed.manifest.id,
+            sequence: sealed.manifest.sequence,
+            digest: sealed.manifest_digest,
             size: sealed.size,
             sha256: sealed.sha256,
         }
@@ -84,6 +89,8 @@ impl Archive {
                 path: path.to_owned(),
                 cluster: head.manifest.cluster_id.clone(),
                 id: head.manifest.id,
+                sequence: head.manifest.sequence,
+                digest: head.manifest_digest,
                 size: head.archive_size,
                 sha256: Digest::from(<[u8; 32]>::from(input.hash.finalize())),
             })

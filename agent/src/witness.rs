@@ -55,6 +55,7 @@ mod tests {
             id: format!("20261121T{hour:02}0000Z-00000001").parse().expect("is an id"),
             sequence: hour.into(),
             locked_until: None,
+            digest: None,
         };
         let witness = Witness::of(&config);
         assert_eq!(witness.read("a"), None);

@@ -17,15 +17,23 @@ pub struct Chain {
     believable: Option<BackupId>,
 }
 
+/// What one vault has of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct There {
+    pub has_any: bool,
+    /// The number of the newest.
+    pub newest: Option<u64>,
+}
+
 impl Chain {
-    /// Looks into one more vault; answers with whether it has a backup of the cluster.
+    /// Looks into one more vault.
     pub async fn extend_from(
         &mut self,
         vault: &dyn Vault,
         cluster: &str,
         keys: &TrustedKeys,
         now: Timestamp,
-    ) -> Result<bool, VaultError> {
+    ) -> Result<There, VaultError> {
         let beside = |entry| {
             tracing::warn!(vault = vault.address(), "{entry}");
             Ok(())
@@ -39,11 +47,12 @@ impl Chain {
                 place.id
             );
         }
+        let newest = view.newest(now).map(|index| view.places[index].sequence);
         self.believable = self.believable.max(view.freshest(now).map(|place| place.id));
         let has_any = !view.places.is_empty();
         self.places.extend(view.places);
         self.newest = order::newest(&self.places, |_| true, now).map(|index| self.places[index].clone());
-        Ok(has_any)
+        Ok(There { has_any, newest })
     }
 
     /// The backup that says when the next one is due. One that a manager with a wrong clock dated into the
@@ -66,10 +75,12 @@ impl Chain {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::vault::catalog::testing::{CLUSTER, archive, key, put, tagged, vault};
+    use crate::vault::catalog::testing::{Archive, CLUSTER, archive, key, put, tagged, vault};
 
     fn at(minute: i64) -> Timestamp {
         "2026-11-21T10:00:00Z".parse::<Timestamp>().expect("is a time") + SignedDuration::from_mins(minute)
@@ -123,5 +134,28 @@ mod tests {
         let mut chain = Chain::default();
         chain.extend_from(&vault, CLUSTER, &keys, at(0)).await.expect("lists");
         assert_eq!((chain.next_sequence(), chain.previous()), (3, Some(second.digest)));
+    }
+
+    #[tokio::test]
+    async fn the_highest_number_is_not_followed_by_the_lowest() {
+        let (key, vault) = (key(), vault("one"));
+        let keys: TrustedKeys = [key.public()].into_iter().collect();
+        let mut parent = archive(CLUSTER, 0, &key);
+        parent.sequence = u64::MAX - 1;
+        let highest = tagged(Some(&parent), 60, 1, &key);
+        let after = |previous: &Archive, at| {
+            let lower = Archive { sequence: u64::MAX - 1, digest: previous.digest, ..archive(CLUSTER, 0, &key) };
+            tagged(Some(&lower), at, 2, &key)
+        };
+        for archive in [&highest, &after(&highest, 24 * 60)] {
+            put(&vault, archive).await;
+        }
+        let (now, mut chain) = (at(25 * 60), Chain::default());
+        chain.extend_from(&vault, CLUSTER, &keys, now).await.expect("lists");
+        assert_eq!(chain.next_sequence(), u64::MAX);
+        // Nor is the one that follows it called misnumbered.
+        let (vaults, filter) = ([Arc::new(vault) as Arc<dyn Vault>], Filter::default());
+        let latest = catalog::find_latest(&vaults, &filter, &keys, now).await.expect("is found");
+        assert_eq!(latest.findings.lines(), Vec::<String>::new());
     }
 }

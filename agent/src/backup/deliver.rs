@@ -19,7 +19,7 @@ use crate::{
     shutdown::Shutdown,
     signing,
     spool::{self, Spool, Spooled},
-    vault::{VaultError, clock::SKEW, object_name::REHEARSAL, renew},
+    vault::{VaultError, catalog::chain::Remembered, clock::SKEW, object_name::REHEARSAL, renew},
     vault_memory::VaultMemory,
     vaults::{self, Archive, Connected, Kept},
 };
@@ -151,11 +151,15 @@ impl Courier {
         for route in self.routes.iter_mut().filter(|route| route.trouble.is_none()) {
             let vault = route.to.vault.as_ref();
             let look = async {
-                self.memory.compare(vault, cluster).await?;
-                chain.extend_from(vault, cluster, &self.keys, self.now).await
+                self.memory.require_history(vault, cluster).await?;
+                let there = chain.extend_from(vault, cluster, &self.keys, self.now).await?;
+                Ok::<_, VaultError>((there.has_any, self.memory.lost(vault, cluster, there.newest, self.now).await?))
             };
             match look.await {
-                Ok(has_any) => route.is_proven |= has_any,
+                Ok((has_any, lost)) => {
+                    route.is_proven |= has_any;
+                    self.attention.extend(lost.filter(|lost| !self.attention.contains(lost)));
+                }
                 Err(error) if route.required => {
                     return Err(Error::new(error).context("the vault is not ready, so the engine was not touched"));
                 }
@@ -281,12 +285,12 @@ impl Courier {
                 continue;
             }
             let keep = async {
-                self.memory.compare(route.to.vault.as_ref(), &archive.cluster).await?;
+                self.memory.require_history(route.to.vault.as_ref(), &archive.cluster).await?;
                 route.to.keep(archive, self.now, self.progress).await
             };
             let error = match self.shutdown.or_interrupted(keep).await {
                 Ok(kept) => {
-                    self.memory.note(route.to.vault.as_ref(), &archive.cluster, archive.id);
+                    self.memory.note(route.to.vault.as_ref(), remembered(archive, &kept));
                     delivery.kept.push(kept);
                     continue;
                 }
@@ -304,6 +308,17 @@ impl Courier {
             delivery.missing.push(Missing { required, error });
         }
         Ok(again)
+    }
+}
+
+/// What the next run expects to find.
+fn remembered(archive: &Archive, kept: &Kept) -> Remembered {
+    Remembered {
+        id: archive.id,
+        cluster: archive.cluster.clone(),
+        sequence: archive.sequence,
+        locked_until: kept.lock.map(|lock| lock.until),
+        digest: Some(archive.digest),
     }
 }
 

@@ -16,7 +16,7 @@ use figment::{
 use serde::Serialize;
 
 use super::Config;
-use crate::{fault::Fault, http::Proxies};
+use crate::{fault::Fault, http::Proxies, schedule};
 
 /// Two underscores stand for a dot: single ones are part of keys.
 const ENV_PREFIX: &str = "SWARMDR_";
@@ -164,7 +164,10 @@ impl Loaded {
 
     /// Every leaf of the settings in force, in the order of the keys.
     pub fn origins(&self) -> Result<Vec<Origin>> {
-        let value = serde_json::to_value(&self.config)?;
+        let mut config = self.config.clone();
+        // Without one there is a schedule all the same.
+        config.schedule.cron.get_or_insert_with(|| schedule::DEFAULT.to_owned());
+        let value = serde_json::to_value(&config)?;
         let mut origins = Vec::new();
         flatten(String::new(), &value, &mut |key, value| {
             origins.push(Origin { origin: self.origin_of(&key), key, value: value.clone() });

@@ -86,6 +86,23 @@ fn later_layers_win_and_are_named() {
 }
 
 #[test]
+fn the_schedule_is_shown_whether_or_not_somebody_chose_it() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    for (text, value, by_default) in [
+        ("", "30 3 * * *", true),
+        ("[schedule]\ntimezone = \"UTC\"\n", "30 3 * * *", true),
+        ("[schedule]\ncron = \"0 5 * * *\"\n", "0 5 * * *", false),
+        ("[schedule]\ncron = \"off\"\n", "off", false),
+    ] {
+        let file = write(&dir, "agent.toml", text);
+        let origins = Loaded::read(&only(file.clone())).expect("is valid").origins().expect("lists");
+        let cron = origins.iter().find(|origin| origin.key == "schedule.cron").expect("is listed");
+        let origin = if by_default { "default".to_owned() } else { file.display().to_string() };
+        assert_eq!((&cron.value, &cron.origin), (&serde_json::json!(value), &origin), "{text}");
+    }
+}
+
+#[test]
 fn no_file_at_all_is_fine() {
     let dir = tempfile::tempdir().expect("a scratch directory");
     let sources = Sources {

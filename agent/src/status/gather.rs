@@ -162,3 +162,28 @@ fn look_into_spool(config: &Config) -> Result<SpoolStatus> {
         full: spool::is_full(&waiting, &config.spool),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        status::tests::fine,
+        vault::catalog::testing::{CLUSTER, lives, minute},
+    };
+
+    #[tokio::test]
+    async fn no_life_of_a_vault_accuses_anybody() {
+        for life in lives::all().await {
+            let (now, filter) = (minute(life.now), Filter::cluster(CLUSTER));
+            let mut status = Status { at: now, ..fine() };
+            status.vaults.truncate(life.vaults.len());
+            for (vault, of) in life.vaults.iter().zip(&mut status.vaults) {
+                (of.newest, of.freshest) = (None, None);
+                newest(vault.as_ref(), CLUSTER, &filter, (&life.keys, now), of).await.expect("answers");
+            }
+            status.judge();
+            let said: Vec<String> = status.reasons.iter().map(|reason| reason.text.clone()).collect();
+            life.assert_tame("status", &said);
+        }
+    }
+}

@@ -25,7 +25,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use swarmdr_archive::reader::Head;
-use swarmdr_archive::{BackupId, Error as ArchiveError};
+use swarmdr_archive::{BackupId, Digest, Error as ArchiveError};
 use thiserror::Error;
 
 use super::{VaultError, VersionRef, object_name::ObjectName};
@@ -116,14 +116,16 @@ pub enum Visibility {
     UnderDeleteMarker,
     /// Somebody put another version on top.
     UnderNewerVersion,
+    /// The version on top bears the same signed head, as where an answer was lost and the backup was stored again.
+    UnderSameHead,
 }
 
 #[derive(Debug)]
 pub enum Verdict {
     /// Signed by a trusted key, under its own name, of the right size. The payload has not been read.
     Good(Box<Head>),
-    /// The head is whole but no trusted key has signed it.
-    Forged(ArchiveError),
+    /// The head is whole but no trusted key has signed it. The digest is that of its manifest: what follows it names it.
+    Forged { why: ArchiveError, digest: Digest },
     /// Not an archive, or not all of it.
     Damaged(ArchiveError),
     /// A good head whose archive is longer or shorter than it says.
@@ -158,7 +160,9 @@ impl fmt::Display for Entry {
         write!(f, "`{}` (version {}) ", self.at.key, self.at.id)?;
         match &self.verdict {
             Verdict::Good(_) => f.write_str("is good")?,
-            Verdict::Forged(why) => write!(f, "is not ours: {why}")?,
+            // Another manager's key, an earlier one, or a stranger's.
+            Verdict::Forged { why: why @ ArchiveError::UnknownKey { .. }, .. } => write!(f, "is not believed: {why}")?,
+            Verdict::Forged { why, .. } => write!(f, "is not ours: {why}")?,
             Verdict::Damaged(why) => write!(f, "is damaged: {why}")?,
             Verdict::WrongSize { expected } => {
                 write!(f, "is damaged: it has {} bytes and should have {expected}", self.size)?;
@@ -181,6 +185,9 @@ impl fmt::Display for Entry {
             Visibility::Plain => "",
             Visibility::UnderDeleteMarker => ", and was hidden by a delete marker",
             Visibility::UnderNewerVersion => ", and was hidden by another version put on top",
+            Visibility::UnderSameHead => {
+                ", and lies below another version with the same head: it was stored twice, or a copy was put on top"
+            }
         })
     }
 }

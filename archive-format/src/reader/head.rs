@@ -68,6 +68,11 @@ impl UnverifiedHead {
         self.signature.key_id()
     }
 
+    /// Digest of the manifest, which the backup that follows this one names. Whoever signed, these are the bytes.
+    pub fn manifest_digest(&self) -> Digest {
+        Digest::of(&self.manifest)
+    }
+
     /// What the manifest claims, for a report on an archive that does not verify. Anyone can have written it.
     pub fn claims(&self) -> Result<Manifest> {
         Manifest::parse(&self.manifest)

@@ -81,13 +81,13 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "put it again under its own name",
         act: act!(acts::copy_on_top),
-        said: "hidden by another version",
+        said: "another version with the same head",
         ..SEEN
     },
     Attack {
         name: "put it on top with another payload",
         act: act!(acts::another_payload),
-        said: "hidden by another",
+        said: "another version with the same head",
         ..SEEN
     },
     Attack { name: "replay the oldest under a new name", act: act!(acts::replay), said: "under a false name", ..SEEN },

@@ -56,6 +56,8 @@ pub struct Copy {
 #[derive(Debug, Default)]
 pub struct History {
     links: HashMap<Digest, Link>,
+    /// Manifests that lie in a vault and that nobody here believes: they are there all the same.
+    unbelieved: HashSet<Digest>,
 }
 
 /// How much of the history is in view.
@@ -109,6 +111,11 @@ impl History {
         }
     }
 
+    /// Adds the manifest of one that no trusted key signed: what follows it misses nothing.
+    pub fn add_unbelieved(&mut self, digest: Digest) {
+        self.unbelieved.insert(digest);
+    }
+
     /// Compares what is there with what must be. Takes n log n for n copies.
     pub fn check(&self, view: &View) -> Verdict {
         let mut verdict = Verdict::default();
@@ -129,6 +136,7 @@ impl History {
                         breaks.push(Break::ClockBehind { child: link.id, parent: parent.id });
                     }
                 }
+                Some(None) if link.previous.is_some_and(|digest| self.unbelieved.contains(&digest)) => {}
                 Some(None) => match missing(link, seen.as_ref(), view) {
                     Some(alarm) => breaks.push(alarm),
                     None => drop(absent.insert(link.previous)),
@@ -264,6 +272,9 @@ pub struct Remembered {
     /// The longest of its locks, if it has one and it is known.
     #[serde(default)]
     pub locked_until: Option<Timestamp>,
+    /// Of its manifest: so it is known again when its key is no longer trusted. Absent in notes of earlier versions.
+    #[serde(default)]
+    pub digest: Option<Digest>,
 }
 
 /// What it means that a backup that was stored is in no vault any more.
@@ -296,7 +307,8 @@ impl fmt::Display for Break {
             Break::Missing { child, sequence, locked_until } => write!(
                 f,
                 "backup number {sequence}, which {child} follows, is in no vault, although its lock must hold until \
-                 {locked_until} at least; it was removed, or it lies in a vault that is not configured here"
+                 {locked_until} at least; it lies in a vault that is not configured here, or it was \
+                 removed"
             ),
             Break::Unseen { newer, older, vault } => write!(
                 f,

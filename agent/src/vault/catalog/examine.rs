@@ -1,7 +1,7 @@
 //! What one stored object is worth, from the head of its bytes.
 
 use jiff::Timestamp;
-use swarmdr_archive::reader::{self, Head};
+use swarmdr_archive::reader::{self, UnverifiedHead};
 use swarmdr_archive::{Error as ArchiveError, HEAD_LIMIT, TrustedKeys};
 
 use super::Verdict;
@@ -20,13 +20,18 @@ pub async fn verdict(
     name: &ObjectName,
     keys: &TrustedKeys,
 ) -> Verdict {
-    let head = match read_head(vault, at, size, keys).await {
+    let head = match read_head(vault, at, size).await {
         Ok(Ok(head)) => head,
-        Ok(Err(why @ (ArchiveError::UnknownKey { .. } | ArchiveError::BadSignature { .. }))) => {
-            return Verdict::Forged(why);
-        }
         Ok(Err(why)) => return Verdict::Damaged(why),
         Err(error) => return Verdict::Unread(error),
+    };
+    let digest = head.manifest_digest();
+    let head = match head.verify(keys) {
+        Ok(head) => head,
+        Err(why @ (ArchiveError::UnknownKey { .. } | ArchiveError::BadSignature { .. })) => {
+            return Verdict::Forged { why, digest };
+        }
+        Err(why) => return Verdict::Damaged(why),
     };
     match ObjectName::new(&head.manifest.cluster_id, head.manifest.id) {
         Ok(own) if own == *name => {}
@@ -49,15 +54,13 @@ async fn read_head(
     vault: &dyn Vault,
     at: &VersionRef,
     size: u64,
-    keys: &TrustedKeys,
-) -> Result<Result<Head, ArchiveError>, VaultError> {
+) -> Result<Result<UnverifiedHead, ArchiveError>, VaultError> {
     let bytes = read_range(vault, at, 0..size.min(FIRST_READ)).await?;
-    let head = match reader::read_head(&bytes[..]) {
+    match reader::read_head(&bytes[..]) {
         Err(ArchiveError::Truncated { .. }) if size > FIRST_READ => {
             let bytes = read_range(vault, at, 0..size.min(HEAD_LIMIT)).await?;
-            reader::read_head(&bytes[..])
+            Ok(reader::read_head(&bytes[..]))
         }
-        head => head,
-    };
-    Ok(head.and_then(|head| head.verify(keys)))
+        head => Ok(head),
+    }
 }

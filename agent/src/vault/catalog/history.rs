@@ -33,6 +33,13 @@ impl Gathered {
         self.history.add(Link { believed, ..Link::new(&Place::of(head, entry.modified), vec![copy]) });
     }
 
+    /// What is no backup that counts, as far as others may follow it.
+    pub fn add_beside(&mut self, entry: &Entry) {
+        if let Verdict::Forged { digest, .. } = &entry.verdict {
+            self.history.add_unbelieved(*digest);
+        }
+    }
+
     /// One that was met elsewhere, if it is not known: its lock was not asked for.
     fn add_seen(&mut self, vault: &dyn Vault, place: &Place) {
         if self.history.has(place.digest) {
@@ -95,7 +102,7 @@ async fn look_back(
     for _ in 0..=LOOK_BACK {
         let entry = loop {
             match walk.next().await? {
-                Some(entry) if entry.head().is_none() => {}
+                Some(entry) if entry.head().is_none() => gathered.add_beside(&entry),
                 entry => break entry,
             }
         };

@@ -151,6 +151,9 @@ impl Visit<'_, '_> {
     async fn take(&mut self, entry: Entry) -> Option<Found> {
         let mut found = None;
         let good = matches!(entry.verdict, Verdict::Good(_));
+        if matches!(entry.verdict, Verdict::Forged { .. }) {
+            self.survey.histories.entry(entry.name.cluster().to_owned()).or_default().add_beside(&entry);
+        }
         if let Some(head) = entry.head() {
             let lock = self.vault.head(&entry.at).await.map(|stored| stored.lock);
             let lock_unread = lock.is_err();

@@ -13,6 +13,8 @@ use super::*;
 use crate::vault::memory::MemoryVault;
 use crate::vault::{LockMode, LockPolicy, Vault, store_bytes};
 
+pub mod lives;
+
 pub const CLUSTER: &str = "q9x0h2k7m1c4v8b6n3z5a7s2d";
 pub const OTHER: &str = "a1111111111111111111111111";
 

@@ -12,6 +12,7 @@ use crate::vault::faulty::{Call, Fault, FaultyVault, broken};
 
 mod clocks;
 mod flood;
+mod lives;
 
 /// The clock of the host that looks; right, unless a test says otherwise.
 fn now() -> Timestamp {
@@ -89,7 +90,7 @@ async fn forged_damaged_misplaced_and_short_ones_are_reported_and_passed_over() 
         "is damaged: not a swarmdr archive",
         "bytes and should have",
         "is not ours: the signature",
-        "hidden by another version put on top",
+        "lies below another version with the same head",
     ];
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");
     for (line, expected) in lines.iter().zip(expected) {

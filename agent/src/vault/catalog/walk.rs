@@ -17,7 +17,7 @@ use swarmdr_archive::{Digest, TrustedKeys};
 
 use super::pass::{Candidate, Keep, Pass};
 use super::window::{Window, Windows};
-use super::{Bounds, Entry, Filter, Strays, Timing, Verdict, examine};
+use super::{Bounds, Entry, Filter, Strays, Timing, Verdict, Visibility, examine};
 use crate::vault::object_name::ObjectName;
 use crate::vault::{Marker, Vault, VaultError};
 
@@ -163,6 +163,7 @@ impl<'a> Walk<'a> {
         if self.filter.id.is_none() {
             entries.iter_mut().for_each(bound_by_clock);
         }
+        tell_same_heads(&mut entries);
         entries.sort_by_key(|entry| Reverse(newness(entry)));
         let bad = entries.iter().filter(|entry| !matches!(entry.verdict, Verdict::Good(_))).count();
         self.found_good |= bad < entries.len();
@@ -320,6 +321,18 @@ async fn look_at(candidate: Candidate, vault: &dyn Vault, keys: &TrustedKeys) ->
     let Candidate { name, at, size, modified, visibility, .. } = candidate;
     let verdict = examine::verdict(vault, &at, size, modified, &name, keys).await;
     Entry { name, at, size, modified, visibility, verdict }
+}
+
+/// What lies below a version with its own head was not put out of sight by it.
+fn tell_same_heads(entries: &mut [Entry]) {
+    let of = |entry: &Entry| entry.head().map(|head| (entry.at.key.clone(), head.manifest_digest));
+    let seen = |entry: &&Entry| entry.visibility == Visibility::Plain;
+    let on_top: Vec<_> = entries.iter().filter(seen).filter_map(of).collect();
+    for entry in entries.iter_mut().filter(|entry| entry.visibility == Visibility::UnderNewerVersion) {
+        if of(entry).is_some_and(|own| on_top.contains(&own)) {
+            entry.visibility = Visibility::UnderSameHead;
+        }
+    }
 }
 
 /// Nothing is made after it was stored.

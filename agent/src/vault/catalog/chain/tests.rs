@@ -224,6 +224,7 @@ fn what_is_gone_was_taken_away_only_while_something_must_hold_it() {
         id: straight(5, DAY).links[4].id,
         sequence: 5,
         locked_until: locked_until.map(at),
+        digest: None,
     };
     let now = at(40 * DAY);
     for (locked_until, newest, gone) in [
