@@ -7,6 +7,7 @@ pub mod containers;
 pub mod copy;
 pub mod discard;
 pub mod engine;
+pub mod engine_config;
 pub mod engine_process;
 pub mod engine_units;
 pub mod failsafe;

@@ -13,6 +13,8 @@ mod odd;
 mod others;
 #[path = "asfound/price.rs"]
 mod price;
+#[path = "asfound/relations.rs"]
+mod relations;
 #[path = "asfound/unit.rs"]
 mod unit;
 

@@ -223,6 +223,7 @@ impl Backup<'_> {
         unlock_key: Option<&RunningKey>,
     ) -> Result<()> {
         faults::reach("recheck");
+        EngineControl::require_awake(self.config).await?;
         let mut managers = Managers::of(&Engine::at(&self.config.engine.socket).nodes().await?);
         managers.probe(&plan.node_id).await;
         let now = courier.chain(&plan.cluster_id).await?;

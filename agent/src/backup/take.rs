@@ -77,6 +77,8 @@ impl Backup<'_> {
         note: &mut RunNote,
         recheck: impl Future<Output = Result<()>>,
     ) -> Result<Taken> {
+        // The copy took time, and a question would start an engine that somebody has stopped meanwhile.
+        EngineControl::require_awake(self.config).await?;
         let control = EngineControl::connect(self.config).await?;
         if plan.mode == Mode::Cold {
             // Once more: the copy took time, and containers come and go.

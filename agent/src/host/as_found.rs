@@ -6,9 +6,10 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     fs::{self, DirBuilder},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -36,12 +37,40 @@ pub struct AsFound {
     pub dependents: Vec<String>,
     /// Containers that run and are no tasks of a swarm.
     pub containers: Vec<Container>,
-    /// Units that a stop of the engine leaves alone, and whose own restart would start it (`Wants=` and `Restart=`).
+    /// Units that a stop of the engine leaves alone or that are off, and that systemd may start meanwhile, and the engine
+    /// with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub starters: Vec<String>,
+    /// Units that are off, and that a start of the others starts too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub off: Vec<String>,
+    /// Who may use the engine's socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// What could not be looked at, in whole sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<String>,
+}
+
+/// Owner and mode of the engine's socket, which is made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    pub mode: u32,
+    pub user: u32,
+    pub group: u32,
+}
+
+impl Access {
+    pub fn of(socket: &Path) -> Option<Self> {
+        let seen = fs::metadata(socket).ok()?;
+        Some(Self { mode: seen.mode() & 0o7777, user: seen.uid(), group: seen.gid() })
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mode {:o}, user {}, group {}", self.mode, self.user, self.group)
+    }
 }
 
 /// The file's content.
@@ -110,9 +139,11 @@ impl AsFound {
             }
         });
         let starters = self.starters.iter().map(|unit| {
-            format!("{unit} wants the engine and restarts itself: if it ends while the engine is away, it starts it")
+            format!("{unit} may start the engine while it is to be away: it wants it, and systemd starts it by itself")
         });
-        units.chain(containers).chain(starters).chain(self.unseen.iter().cloned()).collect()
+        let off =
+            self.off.iter().map(|unit| format!("{unit} is off, and is started with the engine, or what hangs on it"));
+        units.chain(containers).chain(starters).chain(off).chain(self.unseen.iter().cloned()).collect()
     }
 }
 
@@ -121,19 +152,52 @@ fn join<T: Clone>(to: &mut Vec<T>, from: &[T], id: impl Fn(&T) -> String) {
     to.extend(from.iter().filter(|it| !known.contains(&id(it))).cloned());
 }
 
-/// The services that run, want one of these units, and are started again by systemd whenever they end, the wanted unit
-/// before them; but those that are stopped as well.
+/// The services that have one of these units started before them, and that systemd starts by itself: they run, and are
+/// started again whenever they end, or they are off, and a timer, a socket or a path of theirs is on.
 pub async fn starters(systemd: &Systemd, roots: &[String], stopped_too: &[String]) -> Result<Vec<String>> {
     let mut starters = BTreeSet::new();
+    let is_stopped = |unit: &String| roots.contains(unit) || stopped_too.contains(unit);
     for root in roots {
-        for unit in systemd.wanted_by(root).await? {
-            let is_stopped = roots.contains(&unit) || stopped_too.contains(&unit);
-            if !is_stopped && systemd.restarts_itself(&unit).await && systemd.state(&unit).await?.is_on() {
+        let pulling = [systemd.wanted_by(root).await?, systemd.stopped_with(root).await?].concat();
+        for unit in pulling.into_iter().filter(|unit| unit.ends_with(".service") && !is_stopped(unit)) {
+            let by_itself = match systemd.state(&unit).await?.is_on() {
+                true => systemd.restarts_itself(&unit).await,
+                false => is_triggered(systemd, &unit, &is_stopped).await?,
+            };
+            if by_itself {
                 starters.insert(unit);
             }
         }
     }
     Ok(starters.into_iter().collect())
+}
+
+async fn is_triggered(systemd: &Systemd, unit: &str, is_stopped: &impl Fn(&String) -> bool) -> Result<bool> {
+    for trigger in systemd.triggers_of(unit).await? {
+        if !is_stopped(&trigger) && systemd.state(&trigger).await?.is_on() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is off and is started when `units` are started, directly. One that does a job and ends is meant to.
+pub async fn off(systemd: &Systemd, units: &[String]) -> Result<Vec<String>> {
+    let mut off = BTreeSet::new();
+    for unit in units {
+        for other in systemd.started_with(unit).await? {
+            let is_kind = [".service", ".socket", ".timer", ".path"].iter().any(|kind| other.ends_with(kind));
+            if !is_kind || units.contains(&other) || off.contains(&other) {
+                continue;
+            }
+            let state = systemd.state(&other).await?;
+            let is_off = state.load == "loaded" && state.is_stopped() && !systemd.is_to_start(&other).await?;
+            if is_off && !systemd.is_job(&other).await {
+                off.insert(other);
+            }
+        }
+    }
+    Ok(off.into_iter().collect())
 }
 
 /// A unit that runs and has systemd start one of these whenever it is off (`Upholds=`); none that is stopped as well.
@@ -150,8 +214,8 @@ pub async fn upholder(systemd: &Systemd, roots: &[String], stopped_too: &[String
 }
 
 /// The units that a stop of `roots` stops too and that run now, transitively: nearest first. What hangs on a unit that is
-/// off is stopped all the same, so the way leads through those too. Targets are passed through and left out: a start of one
-/// starts all that it wants, and with that what somebody has stopped.
+/// off is stopped all the same, so the way leads through those too. One whose start is queued is as good as on: the stop
+/// cancels that.
 pub async fn dependents(systemd: &Systemd, roots: &[String]) -> Result<Vec<String>> {
     let (mut seen, mut queue): (BTreeSet<String>, Vec<String>) = (roots.iter().cloned().collect(), roots.to_vec());
     let (mut at, mut active) = (0, Vec::new());
@@ -161,7 +225,7 @@ pub async fn dependents(systemd: &Systemd, roots: &[String]) -> Result<Vec<Strin
             if !seen.insert(next.clone()) {
                 continue;
             }
-            if !next.ends_with(".target") && systemd.state(&next).await?.is_on() {
+            if systemd.state(&next).await?.is_on() || systemd.is_to_start(&next).await? {
                 active.push(next.clone());
             }
             queue.push(next);
@@ -363,7 +427,7 @@ mod tests {
             "app.service hangs on",
             "plain has no restart",
             "shell was run with --rm",
-            "agent.service wants the engine",
+            "agent.service may start the engine",
         ]) {
             assert!(line.contains(part), "{line}");
         }

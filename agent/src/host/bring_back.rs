@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    as_found::{AsFound, Kept},
+    as_found::{Access, AsFound, Kept},
     containers::{self, Container},
     engine_process::EngineProcess,
     engine_units::EngineControl,
@@ -88,7 +88,7 @@ impl EngineControl {
             }
             let is_owed = match self.systemd().state(unit).await {
                 // The next run looks what became of it.
-                Ok(state) if state.active == "activating" => true,
+                Ok(_) if self.is_starting(unit).await => true,
                 Ok(state) if state.is_on() => continue,
                 Ok(state) => {
                     let is_missing = self.is_missing(unit).await.unwrap_or(true);
@@ -106,6 +106,14 @@ impl EngineControl {
                 owed.dependents.push(unit.clone());
             }
         }
+        for unit in &found.off {
+            if self.systemd().state(unit).await.is_ok_and(|state| state.is_on()) {
+                back.attention.push(format!(
+                    "{unit} was off, and was started with the engine, which wants it: `systemctl stop {unit}`, and disable or mask it if it is to stay off"
+                ));
+            }
+        }
+        back.attention.extend(other_access(found.access, Access::of(self.socket()), self.socket()));
         back.attention.extend(self.other_engine().await);
     }
 
@@ -129,6 +137,15 @@ impl EngineControl {
     }
 }
 
+/// The socket is made anew with what its unit says.
+fn other_access(before: Option<Access>, now: Option<Access>, socket: &Path) -> Option<String> {
+    let (before, now) = before.zip(now).filter(|(before, now)| before != now)?;
+    Some(format!(
+        "{} had {before}, and has {now} now: write SocketMode=, SocketUser= and SocketGroup= as they are to be into a drop-in of docker.socket (`systemctl edit docker.socket`)",
+        socket.display()
+    ))
+}
+
 /// Brings back what an earlier run found and left behind; nothing if that brought back everything. What somebody has
 /// stopped since stays so.
 pub async fn finish(config: &Config) -> Result<BroughtBack> {
@@ -149,12 +166,14 @@ pub async fn finish(config: &Config) -> Result<BroughtBack> {
             return Ok(BroughtBack { attention: vec![told], ..BroughtBack::default() });
         }
     };
-    let control = EngineControl::connect(config).await?;
-    let state = control.state().await?;
+    // Before anything is asked of the engine, which would start one that somebody has stopped.
+    let service = &config.engine.service;
+    let state = Systemd::connect().await?.state(service).await?;
     if !state.is_on() {
-        let told = format!("{} is {}, so what ran because of it is not back", control.service(), state.active);
+        let told = format!("{service} is {}, so what ran because of it is not back", state.active);
         return Ok(BroughtBack { attention: vec![told], ..BroughtBack::default() });
     }
+    let control = EngineControl::connect(config).await?;
     let is_old = Timestamp::now().duration_since(kept.at).unsigned_abs() > OLD;
     let limit = if is_old { control.start_limit().min(OLD_LIMIT) } else { control.start_limit() };
     let still_owed = still_owed(&control, &kept).await?;
@@ -328,6 +347,17 @@ async fn pause_again(socket: &Path, found: &AsFound, back: &mut BroughtBack) {
 mod tests {
     use super::*;
     use crate::host::containers::tests::{moody, named};
+
+    #[test]
+    fn another_mode_of_the_socket_is_told_with_the_setting() {
+        let socket = Path::new("/run/docker.sock");
+        let [open, usual] = [0o666, 0o660].map(|mode| Access { mode, user: 0, group: 998 });
+        let told = other_access(Some(open), Some(usual), socket).expect("differs");
+        assert!(told.contains("had mode 666, user 0, group 998, and has mode 660"), "{told}");
+        for (before, now) in [(Some(usual), Some(usual)), (None, Some(usual)), (Some(usual), None)] {
+            assert_eq!(other_access(before, now, socket), None);
+        }
+    }
 
     #[tokio::test]
     async fn what_is_not_back_is_told_and_owed_and_what_is_gone_is_told_alone() {

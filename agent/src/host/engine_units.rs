@@ -15,8 +15,9 @@ use std::{
 use anyhow::{Result, bail};
 
 use super::{
-    as_found::{self, AsFound, Kept},
+    as_found::{self, Access, AsFound, Kept},
     containers::{self, Container},
+    engine_config,
     engine_process::EngineProcess,
     failsafe::Rescue,
     systemd::{Systemd, UnitState, Verb},
@@ -203,7 +204,9 @@ impl EngineControl {
         }
         let dependents = as_found::dependents(&self.systemd, &self.engine).await?;
         let starters = as_found::starters(&self.systemd, &self.engine, &dependents).await?;
-        Ok(AsFound { engine: active, dependents, starters, ..AsFound::default() })
+        let off = as_found::off(&self.systemd, &[self.engine.as_slice(), &dependents].concat()).await?;
+        let access = Access::of(&self.socket);
+        Ok(AsFound { engine: active, dependents, starters, off, access, ..AsFound::default() })
     }
 
     /// Right before a stop, since time has passed since the first look: what runs by now, with what is still owed.
@@ -217,6 +220,8 @@ impl EngineControl {
         let looked = match is_on {
             // A question on a socket that is activated starts the engine behind it.
             false => Ok(containers::Looked::default()),
+            // Who has not looked before has to now.
+            true if known.is_empty() => containers::look(&self.socket, &[], LOOK_LIMIT).await,
             true => containers::look(&self.socket, &known, LAST_LOOK_LIMIT).await,
         };
         match looked {
@@ -299,7 +304,9 @@ impl EngineControl {
     /// Refuses a stop that would end the run that asks for it, and one that systemd itself would undo.
     pub async fn require_stoppable(&self) -> Result<()> {
         self.require_survivable().await?;
+        engine_config::require_readable(&self.systemd, &self.service).await?;
         let dependents = self.found().dependents;
+        self.require_startable(&dependents).await?;
         match as_found::upholder(&self.systemd, &self.engine, &dependents).await? {
             None => Ok(()),
             Some((unit, upheld)) => Err(Fault::refused(format!(
@@ -311,8 +318,34 @@ impl EngineControl {
         }
     }
 
+    /// Whatever is stopped must be there to be started again.
+    async fn require_startable(&self, dependents: &[String]) -> Result<()> {
+        for unit in dependents {
+            if !self.systemd.can_be_started_again(unit).await? {
+                return Err(Fault::refused(format!(
+                    "{unit} would be stopped with {}, and could not be started again: it was made by a command, or its unit refuses that",
+                    self.service
+                ))
+                .advice(format!("stop it first, or take its Requires=, BindsTo= or PartOf= on {} away", self.service))
+                .advice("or write `mode = \"freeze\"` below `[backup]`: nothing is stopped then")
+                .into());
+            }
+        }
+        Ok(())
+    }
+
     async fn require_survivable(&self) -> Result<()> {
         let Some(own) = self.systemd.unit_of(std::process::id()).await else { return Ok(()) };
+        if own == self.service || self.is_container(&own).await {
+            return Err(Fault::refused(format!(
+                "this runs in {own}, which ends with {}: it would end itself in the middle",
+                self.service
+            ))
+            .advice(
+                "run it on the host itself: from a shell, or by its timer (`systemctl start swarmdr-backup.service`)",
+            )
+            .into());
+        }
         if !self.found().dependents.contains(&own) {
             return Ok(());
         }
@@ -386,6 +419,12 @@ impl EngineControl {
                 self.service
             ))
             .advice("or write `mode = \"freeze\"` below `[backup]`: the engine is not stopped then")
+    }
+
+    /// Whether the unit is the scope of a container of this engine. Entering the host's namespaces leaves that as it is.
+    async fn is_container(&self, unit: &str) -> bool {
+        let Some(id) = identity::container_id(unit).filter(|_| self.process.is_some()) else { return false };
+        containers::inspect(&self.socket, id).await.is_ok_and(|seen| seen.is_some())
     }
 
     /// Starts the engine, whatever failed before, and waits until systemd calls it active; then asks for what hung on it,
@@ -470,9 +509,10 @@ impl EngineControl {
         missing
     }
 
-    /// It is on its way up, which may take long, or come to nothing.
+    /// It is on its way up, or waits for others before it may start, which may take long, or come to nothing.
     pub(super) async fn is_starting(&self, unit: &str) -> bool {
         self.systemd.state(unit).await.is_ok_and(|state| state.active == "activating")
+            || self.systemd.is_to_start(unit).await.unwrap_or_default()
     }
 
     /// It is off, and did not run to its end since the engine was started: a job is not done twice.

@@ -134,8 +134,14 @@ fn commands(systemctl: &str, rescue: &Rescue) -> Vec<(String, Vec<String>, bool)
             // The start limit would refuse a start after some failures. What hangs on the engine comes behind it, hence
             // the wait; nothing of that may keep the engine away, so there its failure is ignored.
             let mut commands = vec![command(&["reset-failed"], &all, true), command(&["start"], engine, false)];
-            if !dependents.is_empty() {
-                commands.push(command(&["--no-block", "start"], dependents, true));
+            // A target alone: with what it wants, what somebody has stopped would be started too.
+            let (targets, others): (Vec<_>, Vec<_>) =
+                dependents.iter().cloned().partition(|unit| unit.ends_with(".target"));
+            if !others.is_empty() {
+                commands.push(command(&["--no-block", "start"], &others, true));
+            }
+            if !targets.is_empty() {
+                commands.push(command(&["--no-block", "--job-mode=ignore-dependencies", "start"], &targets, true));
             }
             commands.extend(list.as_deref().and_then(bring_back));
             commands
@@ -183,11 +189,12 @@ mod tests {
             ]
         );
         let list = Some("/var/lib/swarmdr/found.json".into());
-        let more = said(&Rescue::Start { engine: engine(), dependents: units(&["app.service"]), list });
-        assert_eq!(more.len(), 4, "{more:?}");
+        let more = said(&Rescue::Start { engine: engine(), dependents: units(&["app.service", "app.target"]), list });
+        assert_eq!(more.len(), 5, "{more:?}");
         assert!(more[0].contains("docker.service app.service"), "{more:?}");
         assert_eq!(more[2], "/usr/bin/systemctl: /usr/bin/systemctl --no-block start app.service true");
-        assert!(more[3].ends_with(" bring-back --list /var/lib/swarmdr/found.json true"), "{more:?}");
+        assert!(more[3].contains("--job-mode=ignore-dependencies start app.target"), "{more:?}");
+        assert!(more[4].ends_with(" bring-back --list /var/lib/swarmdr/found.json true"), "{more:?}");
         let thaw = commands("/bin/systemctl", &Rescue::Thaw("docker.service".to_owned()));
         assert_eq!(thaw.len(), 1);
         assert_eq!(thaw[0].1, ["/bin/systemctl", "thaw", "docker.service"]);

@@ -213,11 +213,12 @@ async fn start(control: &EngineControl, failsafe: Option<&Failsafe>) -> Result<(
     }
     let left = failsafe.map(|failsafe| failsafe.fires_at().saturating_duration_since(Instant::now()).as_secs());
     Err(match left {
-        Some(left @ 1..) => {
-            Fault::failed(format!("the engine did not come back; the failsafe tries once more in {left} s"))
-                .because(error)
-                .into()
-        }
+        Some(left @ 1..) => Fault::failed(format!(
+            "the engine did not come back; the failsafe starts it in {left} s, and again each second until it runs"
+        ))
+        .advice("to repair it undisturbed, end that first: `systemctl stop 'swarmdr-failsafe-*'`")
+        .because(error)
+        .into(),
         _ => error,
     })
 }

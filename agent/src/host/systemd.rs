@@ -81,6 +81,15 @@ trait Unit {
     fn can_freeze(&self) -> zbus::Result<bool>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn freezer_state(&self) -> zbus::Result<String>;
+    /// What is queued for it; number 0 is nothing.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn job(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
+}
+
+#[proxy(interface = "org.freedesktop.systemd1.Job", default_service = "org.freedesktop.systemd1")]
+trait Job {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn job_type(&self) -> zbus::Result<String>;
 }
 
 #[proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
@@ -177,7 +186,7 @@ impl Systemd {
             let mut waiting: HashMap<OwnedObjectPath, &str> = HashMap::new();
             for (verb, unit) in jobs {
                 let job = match verb {
-                    Verb::Start => self.manager.start_unit(unit, "replace").await,
+                    Verb::Start => self.manager.start_unit(unit, start_mode(unit)).await,
                     Verb::Stop => self.manager.stop_unit(unit, "replace").await,
                 };
                 let job = job.with_context(|| format!("systemd refused to {} {unit}", verb.word()))?;
@@ -197,7 +206,7 @@ impl Systemd {
 
     /// Asks for a start and does not wait for it.
     pub async fn ask_to_start(&self, unit: &str) -> Result<()> {
-        limited(async { anyhow::Ok(self.manager.start_unit(unit, "replace").await?) })
+        limited(async { anyhow::Ok(self.manager.start_unit(unit, start_mode(unit)).await?) })
             .await
             .map(drop)
             .with_context(|| format!("failed to ask systemd to start {unit}"))
@@ -287,6 +296,16 @@ impl Systemd {
         limited(read).await.with_context(|| format!("failed to ask systemd what {service} runs"))
     }
 
+    /// All words of what a service starts with.
+    pub async fn command_line(&self, service: &str) -> Result<Vec<String>> {
+        let read = async {
+            let path = self.manager.load_unit(service).await?;
+            let commands = ServiceProxy::new(&self.bus, path).await?.exec_start().await?;
+            Ok(commands.into_iter().flat_map(|command| command.1).collect())
+        };
+        limited(read).await.with_context(|| format!("failed to ask systemd what {service} runs"))
+    }
+
     /// Forgets earlier failures, so that the start limit (`StartLimitBurst=3` in 60 s in Docker's
     /// unit) does not refuse the next start. No failure to forget is no error.
     pub async fn reset_failed(&self, unit: &str) {
@@ -335,6 +354,11 @@ impl Verb {
             Verb::Stop => "stop",
         }
     }
+}
+
+/// A target is started alone: with all that it wants, what somebody has stopped would be started too.
+fn start_mode(unit: &str) -> &'static str {
+    if unit.ends_with(".target") { "ignore-dependencies" } else { "replace" }
 }
 
 /// Waits until each of the jobs, by path, has ended with `done`.

@@ -132,6 +132,14 @@ fn a_socket_that_was_given_up_since(host: &Host) -> Result<()> {
     ensure!(!report["units"].to_string().contains("docker-tcp"), "{}", report["units"]);
     ensure!(!report["attention"].to_string().contains("docker-tcp"), "{}", report["attention"]);
     ensure!(host.sh("systemctl is-active docker-tcp.socket || true")? == "inactive", "it was started again");
+    host.sh("systemctl stop docker.service")?;
+    for _ in 0..2 {
+        let refused = run(host, "cold", "", &["backup", "--if-due"], 4)?;
+        ensure!(refused.stderr.contains("docker.service is stopped"), "{}", refused.stderr);
+    }
+    ensure!(host.sh("systemctl is-active docker.service || true")? == "inactive", "a question started it");
+    host.sh("systemctl start docker.service")?;
+    host.wait_manager()?;
     host.sh("docker rm -f needs; rm /etc/systemd/system/docker-tcp.socket; systemctl daemon-reload")?;
     let report = json(&run(host, "freeze", "", &["backup", "--json"], 6)?)?;
     ensure!(report["attention"].to_string().contains("needs is gone"), "{}", report["attention"]);

@@ -108,7 +108,7 @@ type Verdict = Option<BTreeSet<String>>;
 fn try_one(host: &Host, name: &str, harm: Harm) -> Result<String> {
     host.sh(&format!(
         "systemctl stop docker.socket docker.service; rm -rf {LIVE}; cp -a --sparse=always {PRISTINE} {LIVE}
-         systemctl reset-failed docker.service 2>/dev/null || true"
+         systemctl reset-failed docker.socket docker.service 2>/dev/null || true"
     ))?;
     let state = host.root()?.join(LIVE.trim_start_matches('/'));
     let whole = names(&swarm::examine(&state, None)?).context("the state is whole")?;
@@ -170,7 +170,7 @@ fn names(examined: &Examined) -> Verdict {
 /// `None` if the engine does not come up as a manager.
 fn start(host: &Host) -> Result<Verdict> {
     // It may fail, or panic, again and again.
-    host.sh("systemctl stop docker.socket docker.service; systemctl reset-failed docker.service 2>/dev/null || true")?;
+    host.sh("systemctl stop docker.socket docker.service; systemctl reset-failed docker.socket docker.service 2>/dev/null || true")?;
     host.run(&["systemctl", "start", "--no-block", "docker.socket", "docker.service"])?;
     let state = "timeout 20 docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null || true";
     let works = host.wait_for("the engine's verdict", LIMIT, || {

@@ -80,6 +80,12 @@ fn user_unit(cgroup: &str, manager: &str) -> Option<String> {
     below.split('/').rfind(|name| name.ends_with(".service")).map(str::to_owned)
 }
 
+/// The id in the name of a container's unit, `docker-ID.scope`.
+pub(super) fn container_id(unit: &str) -> Option<&str> {
+    let id = unit.strip_suffix(".scope")?.rsplit('-').next()?;
+    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
 fn refusal(units: &EngineConfig, state: &str, pid: u32, place: &Place) -> Fault {
     let (socket, service) = (units.socket.display(), &units.service);
     let said = format!("the engine that answers on {socket} is process {pid}");
@@ -149,6 +155,15 @@ mod tests {
             for part in absent {
                 assert!(!said.contains(part), "`{part}`: {said}");
             }
+        }
+    }
+
+    #[test]
+    fn the_scope_of_a_container_is_told_from_others() {
+        let id = "0123456789abcdef".repeat(4);
+        assert_eq!(container_id(&format!("docker-{id}.scope")), Some(id.as_str()));
+        for other in ["session-4.scope", "docker.service", "init.scope", &format!("docker-{id}.service")] {
+            assert_eq!(container_id(other), None, "{other}");
         }
     }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use zbus::{OwnedVariant, fdo::PropertiesProxy, names::InterfaceName};
 
-use super::{Systemd, UnitProxy, limited};
+use super::{JobProxy, Systemd, UnitProxy, limited};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
@@ -55,6 +55,40 @@ impl Systemd {
     pub async fn stopped_with(&self, unit: &str) -> Result<Vec<String>> {
         let properties = self.properties(unit, UNIT).await?;
         Ok(STOPPED_WITH_IT.iter().flat_map(|name| names(&properties, name)).collect())
+    }
+
+    /// Whether the unit is off, and about to be started: it waits for others, or is being restarted. A stop of what it
+    /// requires cancels that.
+    pub async fn is_to_start(&self, unit: &str) -> Result<bool> {
+        let read = async {
+            let path = self.manager.load_unit(unit).await?;
+            let (number, job) = UnitProxy::new(&self.bus, path).await?.job().await?;
+            if number == 0 {
+                return anyhow::Ok(false);
+            }
+            // It may be done by now, and then the unit's own state tells.
+            let kind = JobProxy::new(&self.bus, job).await?.job_type().await.unwrap_or_default();
+            Ok(matches!(kind.as_str(), "start" | "restart" | "try-restart"))
+        };
+        limited(read).await.with_context(|| format!("failed to ask systemd what is queued for {unit}"))
+    }
+
+    /// The units that a start of this one starts too, directly.
+    pub async fn started_with(&self, unit: &str) -> Result<Vec<String>> {
+        let properties = self.properties(unit, UNIT).await?;
+        Ok(["Wants", "Requires", "BindsTo"].iter().flat_map(|name| names(&properties, name)).collect())
+    }
+
+    /// What starts this unit when its time or a caller comes: timers, sockets, paths.
+    pub async fn triggers_of(&self, unit: &str) -> Result<Vec<String>> {
+        Ok(names(&self.properties(unit, UNIT).await?, "TriggeredBy"))
+    }
+
+    /// Whether a person could start the unit once it is stopped: not if it lives in systemd's memory only.
+    pub async fn can_be_started_again(&self, unit: &str) -> Result<bool> {
+        let properties = self.properties(unit, UNIT).await?;
+        let is = |name: &str| properties.get(name).and_then(|value| bool::try_from(value).ok());
+        Ok(is("CanStart").unwrap_or(true) && !is("Transient").unwrap_or_default())
     }
 
     /// The units that have this one started before they are started themselves (`Wants=`).
