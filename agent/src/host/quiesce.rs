@@ -133,7 +133,7 @@ impl Quiesced {
             Way::Stop { control, stopped } => {
                 let before = stopped.as_ref().context("the engine was not stopped")?;
                 let held = control.check_stopped(before).await;
-                return if self.is_overdue() { Err(overdue(self.limit)) } else { held };
+                if self.is_overdue() { Err(overdue(self.limit)) } else { held }
             }
             Way::Freeze(freezer) => {
                 let frozen = freezer.is_frozen()?;

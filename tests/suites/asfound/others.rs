@@ -112,12 +112,10 @@ fn a_socket_that_was_given_up_since(host: &Host) -> Result<()> {
         "/etc/systemd/system/docker-tcp.socket",
         "[Socket]\nListenStream=127.0.0.1:2375\nService=docker.service\n[Install]\nWantedBy=sockets.target\n",
     )?;
-    host.sh(&format!(
-        "systemctl daemon-reload
+    host.sh("systemctl daemon-reload
          systemctl stop docker.socket docker.service
          systemctl start docker.socket docker-tcp.socket docker.service
-         mkdir -p /srv/needed"
-    ))?;
+         mkdir -p /srv/needed")?;
     host.wait_manager()?;
     host.sh(&format!("docker run -d --init --name needs --mount type=bind,src=/srv/needed,dst=/x {IMAGE} sleep 1000000; rmdir /srv/needed"))?;
     configure(host, "\n[engine]\nstart_timeout = 20\n[schedule]\ncron = \"* * * * *\"\n")?;
