@@ -14,6 +14,8 @@ mod attacks;
 mod clocks;
 #[path = "hostile/forge.rs"]
 mod forge;
+#[path = "hostile/rotated.rs"]
+mod rotated;
 #[path = "hostile/signed.rs"]
 mod signed;
 
