@@ -33,4 +33,4 @@ pub use bucket::{Bucket, Lock, Mode, Refusal, Retention, Version};
 pub use forward::{ForwardProxy, PASSWORD as PROXY_PASSWORD};
 pub use identity::Identity;
 pub use proxy::{Fault, LossyProxy};
-pub use rgw::{Release, Rgw, RgwOptions};
+pub use rgw::{FAKETIME, Release, Rgw, RgwOptions};

@@ -1,6 +1,7 @@
 //! A Ceph Object Gateway with a cluster of its own, up in about a second.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -20,6 +21,9 @@ use crate::tree::{Recipe, Tree};
 const PACKAGES: &[&str] = &["radosgw", "ceph-mon", "ceph-osd", "openssl"];
 
 /// Fixed, because each gateway has an address of its own.
+/// Tells a program another time than the machine's (Debian package libfaketime).
+pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
 const PORT: u16 = 7480;
 
 /// Which server.
@@ -105,7 +109,7 @@ impl Rgw {
             Release::Old => String::new(),
         };
         let owner = create_user(&cluster, "owner", &account, true)?;
-        let gateway = spawn_gateway(&cluster, address, options.tls)?;
+        let gateway = spawn_gateway(&cluster, address, options.tls, "")?;
         let door = options.netns.as_deref().map(|netns| Listener::door(netns, address)).transpose()?;
         Ok(Self {
             release: options.release,
@@ -201,19 +205,32 @@ impl Rgw {
 
     /// Starts the gateway again at the same address, on the same data.
     pub fn restart_gateway(&self) -> Result<()> {
+        self.spawn_again("")
+    }
+
+    /// Starts it again with a clock that is off by so much, `+100d` say: what it answers, signs for and locks goes by that.
+    pub fn restart_gateway_at(&self, offset: &str) -> Result<()> {
+        let inside = "/run/faketime.so";
+        fs::copy(FAKETIME, self.cluster.sandbox.path(inside))
+            .with_context(|| format!("{FAKETIME}: install libfaketime"))?;
+        self.kill_gateway()?;
+        self.spawn_again(&format!("LD_PRELOAD={inside} FAKETIME={offset} FAKETIME_DONT_FAKE_MONOTONIC=1 "))
+    }
+
+    fn spawn_again(&self, environment: &str) -> Result<()> {
         *self.gateway.lock().expect("no holder panics") =
-            spawn_gateway(&self.cluster, self.address, self.authority.is_some())?;
+            spawn_gateway(&self.cluster, self.address, self.authority.is_some(), environment)?;
         Ok(())
     }
 }
 
-fn spawn_gateway(cluster: &Cluster, address: SocketAddrV4, tls: bool) -> Result<Daemon> {
+fn spawn_gateway(cluster: &Cluster, address: SocketAddrV4, tls: bool, environment: &str) -> Result<Daemon> {
     let frontend = if tls {
         format!("ssl_endpoint={address} ssl_certificate={} ssl_private_key={}", tls::CERTIFICATE, tls::KEY)
     } else {
         format!("endpoint={address}")
     };
-    let command = format!("radosgw -f -n client.rgw --rgw-frontends 'beast {frontend}'");
+    let command = format!("{environment}radosgw -f -n client.rgw --rgw-frontends 'beast {frontend}'");
     let gateway = cluster.sandbox.spawn("rgw", &command)?;
     cluster
         .sandbox

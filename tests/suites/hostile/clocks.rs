@@ -6,11 +6,8 @@ use anyhow::{Context, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use swarmdr_tests::lab::{Engine, Host, HostSpec, Output, addr};
-use swarmdr_tests::s3::Release;
+use swarmdr_tests::s3::{FAKETIME, Release};
 use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json};
-
-/// Tells a program another time than the machine's (Debian package libfaketime).
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 const STARTED: &str = "systemctl show -p ActiveEnterTimestampMonotonic docker.service";
 
@@ -91,6 +88,36 @@ async fn a_backup_of_a_wrong_clock_is_never_the_newest() -> Result<()> {
         ensure!(!status.stdout.contains("taken away") && !status.stdout.contains("forged"), "{status:?}");
         println!("{offset}: {wrong} is not what a restore takes, {again} is");
     }
+    Ok(())
+}
+
+/// Its weekly proof renews the lock each time that less than half of it is left. The gateway and the agent live on; nobody
+/// makes a backup.
+#[tokio::test]
+async fn a_vault_without_a_backup_for_a_hundred_days_still_restores() -> Result<()> {
+    let site = Site::new(Release::V20).await?;
+    let host = manager(&site).await?;
+    site.configure(&host, &site.config("s3://vault/prod").replace("days = 1 ", "days = 30 "))?;
+    let only = agent_json(&host, 0, &["backup"])?;
+    let made = id(&only)?;
+    let until = |report: &Value| -> Result<Timestamp> {
+        let lock = report["backups"][0]["lock"]["until"].as_str();
+        Ok(lock.with_context(|| format!("no lock in {report:#}"))?.parse()?)
+    };
+    let mut locked = until(&agent_json(&host, 0, &["list"])?)?;
+    for day in [20, 40, 60, 80, 100] {
+        let offset = format!("+{day}d");
+        site.rgw.restart_gateway_at(&offset)?;
+        let proven = off_by(&host, &offset, &["verify", "--latest", "--identity", IDENTITY, "--json"])?;
+        ensure!(proven.status.code() == Some(0) && proven.stdout.contains(&made), "day {day}: {proven:?}");
+        let listed = off_by(&host, &offset, &["list", "--json"])?;
+        let now = until(&serde_json::from_str(&listed.stdout)?)?;
+        println!("day {day}: was locked until {locked}, and is until {now}");
+        ensure!(now > locked && now > Timestamp::now() + SignedDuration::from_hours(24 * (day + 15)), "{listed:?}");
+        locked = now;
+    }
+    let planned = off_by(&host, "+100d", &["restore", "--latest", "--identity", IDENTITY, "--dry-run", "--force"])?;
+    ensure!(planned.status.success() && planned.stdout.contains(&made), "{planned:?}");
     Ok(())
 }
 
