@@ -39,7 +39,7 @@ fn an_engine_that_somebody_stopped(host: &Host) -> Result<()> {
     }
     let state = host.sh("systemctl is-active docker.service docker.socket || true")?;
     ensure!(state == "inactive\nactive", "it was started: {state}");
-    host.sh("systemctl start docker.service")?;
+    host.sh("systemctl reset-failed; systemctl start docker.service")?;
     host.wait_manager()
 }
 

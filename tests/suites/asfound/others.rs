@@ -114,6 +114,7 @@ fn a_socket_that_was_given_up_since(host: &Host) -> Result<()> {
     )?;
     host.sh("systemctl daemon-reload
          systemctl stop docker.socket docker.service
+         systemctl reset-failed
          systemctl start docker.socket docker-tcp.socket docker.service
          mkdir -p /srv/needed")?;
     host.wait_manager()?;
@@ -123,7 +124,7 @@ fn a_socket_that_was_given_up_since(host: &Host) -> Result<()> {
     let told = report["attention"].to_string();
     ensure!(told.contains("docker rm needs") && report["units"].to_string().contains("docker-tcp"), "{report:#}");
     host.sh(
-        "systemctl stop docker-tcp.socket docker.socket docker.service; systemctl start docker.socket docker.service",
+        "systemctl stop docker-tcp.socket docker.socket docker.service; systemctl reset-failed; systemctl start docker.socket docker.service",
     )?;
     host.wait_manager()?;
     let report = json(&run(host, "cold", "", &["backup", "--json"], 6)?)?;
@@ -136,7 +137,7 @@ fn a_socket_that_was_given_up_since(host: &Host) -> Result<()> {
         ensure!(refused.stderr.contains("docker.service is stopped"), "{}", refused.stderr);
     }
     ensure!(host.sh("systemctl is-active docker.service || true")? == "inactive", "a question started it");
-    host.sh("systemctl start docker.service")?;
+    host.sh("systemctl reset-failed; systemctl start docker.service")?;
     host.wait_manager()?;
     host.sh("docker rm -f needs; rm /etc/systemd/system/docker-tcp.socket; systemctl daemon-reload")?;
     let report = json(&run(host, "freeze", "", &["backup", "--json"], 6)?)?;
@@ -148,7 +149,8 @@ fn a_socket_that_was_given_up_since(host: &Host) -> Result<()> {
 fn an_engine_that_somebody_restarts(host: &Host) -> Result<()> {
     drop_in(host, "docker.service", "ExecStartPost=/bin/sleep 5")?;
     let before = picture(host)?;
-    let ended = meanwhile(host, "armed", "systemctl restart --no-block docker.service; sleep 1")?;
+    let ended =
+        meanwhile(host, "armed", "systemctl reset-failed; systemctl restart --no-block docker.service; sleep 1")?;
     ensure!(ended.status.code() == Some(1), "{ended:?}");
     ensure!(ended.stderr.contains("somebody stopped or restarted docker.service"), "{}", ended.stderr);
     ensure!(ended.stderr.contains("the engine was not touched"), "{}", ended.stderr);
@@ -169,7 +171,7 @@ fn an_engine_that_somebody_stops(host: &Host) -> Result<()> {
     ensure!(host.sh("systemctl is-active docker.service || true")? == "inactive", "it was started: {}", ended.stderr);
     let timers = host.sh("systemctl list-units --all --plain --no-legend 'swarmdr-failsafe-*'")?;
     ensure!(timers.is_empty(), "left armed: {timers}");
-    host.sh("systemctl start docker.socket docker.service")?;
+    host.sh("systemctl reset-failed; systemctl start docker.socket docker.service")?;
     host.wait_manager()?;
     host.wait_containers("web", 1)
 }
