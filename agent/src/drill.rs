@@ -136,7 +136,8 @@ impl Drill<'_> {
         phases.begin("make");
         let host = |error| Failure::OfHost(error);
         let systemd = Systemd::connect().await.map_err(host)?;
-        let spec = Spec::new("drill", id, old_addresses(manifest), self.data_root(&systemd).await);
+        let own = [self.data_root(&systemd).await, self.config.engine.socket.clone()];
+        let spec = Spec::new("drill", id, old_addresses(manifest), own);
         let mut second = SecondEngine::make(&systemd, self.config, &spec).await.map_err(host)?;
         faults::reach("drill-made");
         let work = self.in_it(&mut second, archive, manifest, seen, phases);

@@ -55,16 +55,16 @@ pub struct Spec {
     pub tag: String,
     /// Where the addresses that the state lives at are, in its own network.
     pub addresses: Vec<IpAddr>,
-    /// Directories of the host's engine; hidden.
+    /// Of the host's engine: its data root and its socket; hidden.
     pub hidden: Vec<PathBuf>,
 }
 
 impl Spec {
-    /// `id` is the backup or the drill; `data_root` is the host's engine's.
-    pub fn new(purpose: &str, id: BackupId, addresses: Vec<IpAddr>, data_root: PathBuf) -> Self {
+    /// `id` is the backup or the drill; `hidden` is the host's engine's own.
+    pub fn new(purpose: &str, id: BackupId, addresses: Vec<IpAddr>, hidden: [PathBuf; 2]) -> Self {
         let id = id.to_string();
         let tag = id.rsplit('-').next().unwrap_or_default();
-        Self { tag: format!("{purpose}-{tag}"), addresses, hidden: vec![data_root] }
+        Self { tag: format!("{purpose}-{tag}"), addresses, hidden: hidden.to_vec() }
     }
 }
 

@@ -93,6 +93,10 @@ pub fn settings<'a>(
         ("ProtectClock", true.into()),
         ("ProtectHostname", true.into()),
         ("RestrictRealtime", true.into()),
+        // The state may be a thief's work, and what reads it is root: whatever that starts gains nothing beyond.
+        ("NoNewPrivileges", true.into()),
+        ("RestrictSUIDSGID", true.into()),
+        ("LockPersonality", true.into()),
         // Its end is quick: nothing of it is worth a clean stop.
         ("KillMode", "control-group".into()),
         ("KillSignal", 9_i32.into()),
@@ -105,14 +109,19 @@ pub fn settings<'a>(
     ])
 }
 
-/// Taken away: sockets and plugins of the first engine, its containerd and its files, and the system's bus, over which
-/// an engine asks for containers to be put into units, and firewalld for rules.
-const HIDDEN: [&str; 7] = [
+/// Taken away: sockets and plugins of the first engine, its containerd and its files, other engines, and the system's bus,
+/// over which an engine asks for containers to be put into units, and firewalld for rules.
+const HIDDEN: [&str; 12] = [
     "/run/docker.sock",
     "/run/containerd",
     "/var/lib/containerd",
     "/usr/lib/docker",
     "/usr/libexec/docker",
+    "/run/snap.docker",
+    "/run/podman",
+    "/run/crio",
+    "/run/k3s",
+    "/run/user",
     "/run/dbus",
     "/run/systemd/private",
 ];
@@ -239,12 +248,13 @@ mod tests {
             settings(&places(), &spec, agent, Path::new("/usr/bin/dockerd"), file.as_fd()).expect("are made");
         let of = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
         assert_eq!(of("PrivateNetwork"), Some(&Variant::from(true)));
+        assert_eq!(of("NoNewPrivileges"), Some(&Variant::from(true)));
         assert_eq!(of("KillMode"), Some(&Variant::from("control-group")));
         assert_eq!(of("OOMScoreAdjust"), Some(&Variant::from(1000_i32)));
         let said: Vec<String> = spec.addresses.iter().map(|address| add_address(*address).join(" ")).collect();
         assert_eq!(said, ["ip address add 10.0.0.5/32 dev lo", "ip address add fd00::5/128 dev lo nodad"]);
         let inaccessible = format!("{:?}", of("InaccessiblePaths").expect("is set"));
-        for hidden in ["-/data/docker", "-/run/docker.sock", "-/run/containerd", "-/run/dbus"] {
+        for hidden in ["-/data/docker", "-/run/docker.sock", "-/run/podman", "-/run/containerd", "-/run/dbus"] {
             assert!(inaccessible.contains(hidden), "{hidden} in {inaccessible}");
         }
     }

@@ -29,7 +29,8 @@ impl Twin {
     pub async fn make(restore: &Restore<'_>, plan: &RestorePlan, addresses: Vec<IpAddr>) -> Result<Self> {
         let systemd = Systemd::connect().await?;
         let data_root = plan.state_dir.parent().context("the state directory has no parent")?;
-        let spec = Spec::new("readdress", plan.id, addresses, data_root.to_owned());
+        let own = [data_root.to_owned(), restore.config.engine.socket.clone()];
+        let spec = Spec::new("readdress", plan.id, addresses, own);
         let second = SecondEngine::make(&systemd, restore.config, &spec).await?;
         Ok(Self { second, link: None })
     }
