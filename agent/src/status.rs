@@ -101,6 +101,9 @@ pub struct Newest {
     pub proof: Proof,
     /// Absent where the vault cannot lock.
     pub lock: Option<Lock>,
+    /// It could not be read, so that it is absent says nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lock_unread: bool,
     #[serde(skip)]
     pub place: Place,
 }

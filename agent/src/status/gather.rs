@@ -136,7 +136,15 @@ async fn newest(
     if order::newest(&[place.clone()].into_iter().chain(known).collect::<Vec<_>>(), |_| true, now) != Some(0) {
         return Ok(());
     }
-    let lock = vault.head(&entry.at).await.context("failed to read the lock of the newest backup")?.lock;
+    let (lock, lock_unread) = match vault.head(&entry.at).await {
+        Ok(head) => (head.lock, false),
+        Err(error) if error.is_transient() => return Err(error).context("failed to read the newest backup"),
+        // The backup is there all the same.
+        Err(error) => {
+            status.findings.push(format!("what lock the newest backup has is not known: {error}"));
+            (None, true)
+        }
+    };
     status.newest = Some(Newest {
         id: manifest.id.to_string(),
         created_at: manifest.created_at,
@@ -146,6 +154,7 @@ async fn newest(
         size: entry.size,
         proof: manifest.proof,
         lock,
+        lock_unread,
         place,
     });
     Ok(())
@@ -168,8 +177,23 @@ mod tests {
     use super::*;
     use crate::{
         status::tests::fine,
-        vault::catalog::testing::{CLUSTER, lives, minute},
+        vault::{
+            catalog::testing::{CLUSTER, lives, minute},
+            faulty::without_locks_to_read,
+        },
     };
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_read_hides_no_backup() {
+        let life = lives::all().await.into_iter().next().expect("is a life");
+        let (now, filter) = (minute(life.now), Filter::cluster(CLUSTER));
+        let vault = without_locks_to_read(life.vaults[0].clone());
+        let mut of = fine().vaults.remove(0);
+        (of.newest, of.freshest) = (None, None);
+        newest(&vault, CLUSTER, &filter, (&life.keys, now), &mut of).await.expect("is no reason to fail");
+        assert!(of.newest.is_some_and(|newest| newest.lock_unread));
+        assert!(of.findings.iter().any(|told| told.contains("is not known")), "{:?}", of.findings);
+    }
 
     #[tokio::test]
     async fn no_life_of_a_vault_accuses_anybody() {

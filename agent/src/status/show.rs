@@ -64,7 +64,7 @@ impl fmt::Display for Status {
             match &vault.newest {
                 Some(newest) => {
                     let lock = newest.lock.map_or_else(
-                        || "not locked".to_owned(),
+                        || if newest.lock_unread { "lock not known" } else { "not locked" }.to_owned(),
                         |lock| format!("locked ({}) until {}", lock.mode, lock.until),
                     );
                     let (size, ago) = (human_bytes(newest.size), ago(self.at, newest.created_at));

@@ -26,6 +26,7 @@ fn newest(id: &str) -> Newest {
         size: 30_000,
         proof: Proof::Proven,
         lock: Some(Lock { mode: LockMode::Compliance, until: time("2026-12-21T03:30:00Z") }),
+        lock_unread: false,
     }
 }
 
