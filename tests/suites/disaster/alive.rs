@@ -149,6 +149,38 @@ async fn a_host_that_became_part_of_another_swarm_is_left_alone() -> Result<()> 
     Ok(())
 }
 
+/// A disk that was copied, or a host that was moved: who has the swarm's address by now is not known, so it is not formed.
+#[tokio::test]
+async fn a_restore_that_was_cut_is_not_formed_at_another_address() -> Result<()> {
+    for engine in generations() {
+        let site = Site::new(Release::V20).await?;
+        let manager = one_manager(&site, *engine)?;
+        let before = describe_swarm(&manager)?;
+        agent_json(&manager, 0, &["backup"])?;
+        manager.destroy()?;
+        let host = fresh(&site, *engine)?;
+        let restore = ["restore", "--latest", "--identity", IDENTITY];
+        let mut running =
+            host.spawn(&[&["env", "SWARMDRTEST_FAULT=hang@init-noted", "swarmdr-agent"], &restore[..]].concat())?;
+        hangs(&mut running)?;
+        running.signal("KILL")?;
+        drop(running);
+        host.sh("ip address add 10.77.0.19/24 dev host0; ip address del 10.77.0.11/24 dev host0; ip address add 10.77.0.19/24 dev host0 2>/dev/null || true")?;
+        let there = "ls -A /var/lib/docker/swarm; systemctl show --property=InvocationID docker.service";
+        let untouched = host.sh(there)?;
+        let refused = agent_json(&host, 4, &restore)?;
+        let error = text(&refused, "/error")?;
+        ensure!(error.contains("before its swarm was formed at 10.77.0.11") && error.contains("10.77.0.19"), "{error}");
+        ensure!(host.sh(there)? == untouched, "something was touched");
+        host.sh("ip address add 10.77.0.11/24 dev host0")?;
+        agent_json(&host, 0, &restore)?;
+        host.wait_manager()?;
+        ensure!(describe_swarm(&host)? == before);
+        println!("{:8} not formed at another address", engine.version());
+    }
+    Ok(())
+}
+
 /// Newer state on the disk, an address that comes late, and an engine that says `error` until then.
 #[tokio::test]
 async fn a_newer_state_is_not_rolled_back_because_its_address_is_late() -> Result<()> {
