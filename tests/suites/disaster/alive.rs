@@ -5,7 +5,7 @@ use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
 use swarmdr_tests::s3::Release;
 use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json, agent_with_faults, describe_swarm};
 
-use super::{LIMIT, fresh, full, generations, hangs, one_manager, reset, text};
+use super::{LIMIT, RESTORE, fresh, full, generations, hangs, one_manager, reset, text};
 
 const UNLOCK_KEY: &str = "/root/unlock-key";
 
@@ -149,34 +149,60 @@ async fn a_host_that_became_part_of_another_swarm_is_left_alone() -> Result<()> 
     Ok(())
 }
 
+/// A restore that was killed when the state was placed, and what the swarm was.
+fn not_formed_yet(site: &Site, engine: Engine) -> Result<(Host, Vec<String>)> {
+    let manager = one_manager(site, engine)?;
+    let before = describe_swarm(&manager)?;
+    agent_json(&manager, 0, &["backup"])?;
+    manager.destroy()?;
+    let host = fresh(site, engine)?;
+    let hanging = ["env", "SWARMDRTEST_FAULT=hang@init-noted", "swarmdr-agent"];
+    let mut running = host.spawn(&[&hanging[..], &RESTORE].concat())?;
+    hangs(&mut running)?;
+    running.signal("KILL")?;
+    Ok((host, before))
+}
+
 /// A disk that was copied, or a host that was moved: who has the swarm's address by now is not known, so it is not formed.
 #[tokio::test]
 async fn a_restore_that_was_cut_is_not_formed_at_another_address() -> Result<()> {
     for engine in generations() {
         let site = Site::new(Release::V20).await?;
-        let manager = one_manager(&site, *engine)?;
-        let before = describe_swarm(&manager)?;
-        agent_json(&manager, 0, &["backup"])?;
-        manager.destroy()?;
-        let host = fresh(&site, *engine)?;
-        let restore = ["restore", "--latest", "--identity", IDENTITY];
-        let mut running =
-            host.spawn(&[&["env", "SWARMDRTEST_FAULT=hang@init-noted", "swarmdr-agent"], &restore[..]].concat())?;
-        hangs(&mut running)?;
-        running.signal("KILL")?;
-        drop(running);
+        let (host, before) = not_formed_yet(&site, *engine)?;
         host.sh("ip address add 10.77.0.19/24 dev host0; ip address del 10.77.0.11/24 dev host0; ip address add 10.77.0.19/24 dev host0 2>/dev/null || true")?;
         let there = "ls -A /var/lib/docker/swarm; systemctl show --property=InvocationID docker.service";
         let untouched = host.sh(there)?;
-        let refused = agent_json(&host, 4, &restore)?;
+        let refused = agent_json(&host, 4, &RESTORE)?;
         let error = text(&refused, "/error")?;
         ensure!(error.contains("before its swarm was formed at 10.77.0.11") && error.contains("10.77.0.19"), "{error}");
         ensure!(host.sh(there)? == untouched, "something was touched");
         host.sh("ip address add 10.77.0.11/24 dev host0")?;
-        agent_json(&host, 0, &restore)?;
+        agent_json(&host, 0, &RESTORE)?;
         host.wait_manager()?;
         ensure!(describe_swarm(&host)? == before);
         println!("{:8} not formed at another address", engine.version());
+    }
+    Ok(())
+}
+
+/// What was decided about a state is asked again once its engine is stopped.
+#[tokio::test]
+async fn what_changes_right_before_the_stop_is_not_formed_again() -> Result<()> {
+    for engine in generations() {
+        let site = Site::new(Release::V20).await?;
+        let (host, before) = not_formed_yet(&site, *engine)?;
+        host.write_file("/root/change", "#!/bin/sh\nmv /var/lib/docker/swarm/certificates /root/\n")?;
+        host.sh("chmod +x /root/change")?;
+        let changing = ["env", "SWARMDRTEST_RUN=/root/change", "SWARMDRTEST_FAULT=run@stop", "swarmdr-agent"];
+        let refused = host.run(&[&changing[..], &RESTORE].concat())?;
+        ensure!(refused.status.code() == Some(1), "{refused:?}");
+        ensure!(refused.stderr.contains("changed while its engine was stopped"), "{}", refused.stderr);
+        ensure!(host.sh("systemctl is-active docker.service || true")? == "active", "the engine is away: {refused:?}");
+        host.sh("mv /root/certificates /var/lib/docker/swarm/")?;
+        agent_json(&host, 0, &RESTORE)?;
+        host.wait_manager()?;
+        ensure!(describe_swarm(&host)? == before);
+        println!("{:8} not formed from what had changed", engine.version());
     }
     Ok(())
 }
