@@ -369,7 +369,7 @@ impl EngineControl {
             return Ok(());
         }
         Err(self
-            .name_starters(Fault::failed(format!("somebody started {} while its state was being copied", self.service)))
+            .name_starters(Fault::failed(format!("somebody started {} while its state was being copied; the copy was thrown away", self.service)))
             .advice("find what starts the engine (`journalctl -u docker`): a package upgrade, a monitoring script, a hand; then run it again")
             .into())
     }
