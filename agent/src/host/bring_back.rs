@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     as_found::{Access, AsFound, Kept},
-    containers::{self, Container},
+    containers::{self, AT_ONCE, Container},
     engine_process::EngineProcess,
     engine_units::EngineControl,
     systemd::Systemd,
@@ -26,9 +26,6 @@ use crate::{config::Config, faults};
 const BY_ITSELF: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(500);
-
-/// Containers that are started side by side.
-const AT_ONCE: usize = 8;
 
 /// What was not back for so long is not waited for as if the engine had just been started: each run looks after it.
 const OLD: Duration = Duration::from_secs(3600);

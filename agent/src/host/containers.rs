@@ -30,8 +30,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// For a start, which may pull up a network of the swarm.
 const CHANGE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Containers that are looked at side by side, so that one that is stuck does not hold up the others.
-const AT_ONCE: usize = 8;
+/// Containers that are asked for side by side, so that one that is stuck does not hold up the others.
+pub const AT_ONCE: usize = 8;
 
 /// What stands for the restart policy of a container that could not be looked at.
 pub const UNKNOWN_POLICY: &str = "unknown";

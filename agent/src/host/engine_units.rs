@@ -105,9 +105,9 @@ impl EngineControl {
         process: Option<EngineProcess>,
     ) -> Result<Self> {
         let units = &config.engine;
-        let load = systemd.state(&service).await?.load;
-        if load != "loaded" {
-            return Err(Fault::failed(format!("systemd knows no unit {service} (it is {load})"))
+        let state = systemd.state(&service).await?;
+        if state.load != "loaded" {
+            return Err(Fault::failed(format!("systemd knows no unit {service} (it is {})", state.load))
                 .advice("name the engine's unit with `engine.service` in the configuration")
                 .into());
         }
@@ -123,7 +123,7 @@ impl EngineControl {
             start_limit: Duration::from_secs(units.start_timeout),
         };
         let mut found = control.look_at_units().await?;
-        found.join(&earlier.owed(control.state().await?.is_on()));
+        found.join(&earlier.owed(state.is_on()));
         control.seen().found = found;
         Ok(control)
     }
@@ -368,8 +368,9 @@ impl EngineControl {
         if now.is_stopped() && now.invocation == stopped.invocation {
             return Ok(());
         }
+        let started = format!("somebody started {} while its state was being copied", self.service);
         Err(self
-            .name_starters(Fault::failed(format!("somebody started {} while its state was being copied; the copy was thrown away", self.service)))
+            .name_starters(Fault::failed(format!("{started}; the copy was thrown away")))
             .advice("find what starts the engine (`journalctl -u docker`): a package upgrade, a monitoring script, a hand; then run it again")
             .into())
     }

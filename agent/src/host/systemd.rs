@@ -288,20 +288,18 @@ impl Systemd {
 
     /// The programs that a service starts with.
     pub async fn program(&self, service: &str) -> Result<Vec<PathBuf>> {
-        let read = async {
-            let path = self.manager.load_unit(service).await?;
-            let commands = ServiceProxy::new(&self.bus, path).await?.exec_start().await?;
-            Ok(commands.into_iter().map(|command| command.0.into()).collect())
-        };
-        limited(read).await.with_context(|| format!("failed to ask systemd what {service} runs"))
+        Ok(self.exec_start(service).await?.into_iter().map(|command| command.0.into()).collect())
     }
 
     /// All words of what a service starts with.
     pub async fn command_line(&self, service: &str) -> Result<Vec<String>> {
+        Ok(self.exec_start(service).await?.into_iter().flat_map(|command| command.1).collect())
+    }
+
+    async fn exec_start(&self, service: &str) -> Result<Vec<RunCommand>> {
         let read = async {
             let path = self.manager.load_unit(service).await?;
-            let commands = ServiceProxy::new(&self.bus, path).await?.exec_start().await?;
-            Ok(commands.into_iter().flat_map(|command| command.1).collect())
+            anyhow::Ok(ServiceProxy::new(&self.bus, path).await?.exec_start().await?)
         };
         limited(read).await.with_context(|| format!("failed to ask systemd what {service} runs"))
     }

@@ -88,8 +88,8 @@ async fn a_stolen_key_is_replaced_on_three_managers_and_where_it_is_restored() -
     Ok(())
 }
 
-/// In the name of the past and of now.
-async fn thief_signs_on(site: &Site, cluster: &str) -> Result<()> {
+/// Whoever has the old key signs on, in the name of the past and of now.
+pub async fn thief_signs_on(site: &Site, cluster: &str) -> Result<()> {
     let key = SecretKey::from_minisign_str(site.signing_key())?;
     let writer = site.owner.by(&site.writer)?;
     for minutes in [-10, 1] {

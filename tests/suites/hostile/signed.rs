@@ -12,6 +12,7 @@ use tokio::time::{Duration, sleep};
 use super::acts::Scene;
 use super::agent::LocalAgent;
 use super::forge::{self, Genuine, MadeUp};
+use super::rotated::thief_signs_on;
 
 const CLUSTER: &str = "madeupmadeupmadeupmadeup1";
 
@@ -214,16 +215,8 @@ async fn a_stolen_key_is_replaced() -> Result<()> {
     ensure!(listed["backups"].as_array().map(Vec::len) == Some(2), "the old history is not usable: {listed:#}");
     ensure!(listed["backups"][0]["id"] == second["id"] && listed["backups"][0]["sequence"] == 2, "{listed:#}");
 
-    // Whoever has the old key signs on, in the name of the past and of now.
     let cluster = first["cluster_id"].as_str().or(listed["backups"][0]["cluster_id"].as_str()).context("a cluster")?;
-    let key = SecretKey::from_minisign_str(site.signing_key())?;
-    let writer = site.owner.by(&site.writer)?;
-    for minutes in [-10, 1] {
-        let created_at = Timestamp::now() + SignedDuration::from_mins(minutes);
-        let made_up = MadeUp { cluster, created_at, previous: None, key: &key, recipient: &site.recipient };
-        let (forged, _) = forge::archive(&made_up)?;
-        writer.put(&format!("prod/{}", forged.key), &forged.bytes).await.context("failed to put")?;
-    }
+    thief_signs_on(&site, cluster).await?;
     let listed = agent_json(&host, 6, &["list"])?;
     ensure!(listed["backups"][0]["id"] == second["id"], "{listed:#}");
     let told = listed["findings"].to_string().matches("is trusted for what was stored before").count();

@@ -112,8 +112,7 @@ impl Systemd {
 
     /// The sockets that start this service when somebody calls.
     pub async fn sockets_of(&self, service: &str) -> Result<Vec<String>> {
-        let properties = self.properties(service, UNIT).await?;
-        Ok(names(&properties, "TriggeredBy").into_iter().filter(|name| name.ends_with(".socket")).collect())
+        Ok(self.triggers_of(service).await?.into_iter().filter(|name| name.ends_with(".socket")).collect())
     }
 
     pub async fn stopping(&self, service: &str) -> Result<Stopping> {
