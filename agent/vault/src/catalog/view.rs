@@ -1,0 +1,166 @@
+//! Reads the backups of one cluster in one vault that are needed to decide which one is the newest.
+//!
+//! Names sort by the time that their writers claim, so the walk finds the newest backup first if clocks are right. If a
+//! clock was wrong for a while, the newest backup may have any time in its name. It is found anyway:
+//!
+//! - *A clock was ahead.* Then the times of all later backups are between the wrong time and that of the parent of the
+//!   wrong backup. So the search continues until it has found that parent.
+//! - *A clock was behind.* Then the vault stored the newest backup later than the one with the newest name. So all
+//!   backups that were stored later than that one are read, whatever the time in their names.
+
+use jiff::{SignedDuration, Timestamp};
+use swarmdr_archive::{ClusterId, Digest, TrustedKeys, manifest::Proof, reader::Head};
+
+use super::{Bounds, Entry, Filter, Place, Skipped, Verdict, Walk, order};
+use crate::{Vault, VaultError};
+
+/// Number of good backups that are read after the first to find its parent, which is nearly always the next.
+const FURTHER: usize = 8;
+
+/// Number of good backups that are read after the first if clocks contradict each other: an older name has a higher
+/// sequence number, or all times are in the future.
+const FURTHER_IN_DOUBT: usize = 512;
+
+/// Number of bad objects that are read after the first usable backup.
+const BAD_FURTHER: usize = 32;
+
+/// Number of good backups that are read because they were stored later than the one with the newest name.
+const STORED_LATER: usize = 64;
+
+/// Candidates for the newest backup of one cluster, from one vault.
+#[derive(Debug, Default)]
+pub struct View {
+    /// Good backups, in the order of `places`.
+    pub entries: Vec<(Entry, Head)>,
+    pub places: Vec<Place>,
+}
+
+impl View {
+    fn add(&mut self, entry: Entry, head: Head) {
+        if self.places.iter().zip(&self.entries).all(|(_, (known, _))| known.at != entry.at) {
+            self.places.push(Place::of(&head, entry.modified));
+            self.entries.push((entry, head));
+        }
+    }
+
+    /// Returns the index of the newest backup.
+    pub fn newest(&self, now: Timestamp) -> Option<usize> {
+        order::newest(&self.places, |_| true, now)
+    }
+
+    /// Returns the index of the newest backup that an engine can start from, or of the newest of all if there is none.
+    pub fn newest_usable(&self, now: Timestamp) -> Option<usize> {
+        order::newest(&self.places, |index| is_usable(&self.entries[index].1), now).or_else(|| self.newest(now))
+    }
+
+    /// Returns the backup whose age counts: the one with the newest name that is not in the future.
+    pub fn freshest(&self, now: Timestamp) -> Option<&Place> {
+        self.places.iter().filter(|place| place.is_past(now)).max_by_key(|place| place.id)
+    }
+
+    /// Whether the first backup has no parent, or its parent was found.
+    fn is_linked(&self) -> bool {
+        let Some(first) = self.places.first() else { return false };
+        first.previous.is_none_or(|previous| self.has(previous))
+    }
+
+    fn has(&self, digest: Digest) -> bool {
+        self.places.iter().any(|place| place.digest == digest)
+    }
+
+    fn is_in_doubt(&self, now: Timestamp) -> bool {
+        let Some(first) = self.places.first() else { return false };
+        let counts_down = self.places.iter().all(|place| place.sequence <= first.sequence);
+        !counts_down || self.places.iter().all(|place| !place.is_past(now))
+    }
+
+    fn first_usable(&self) -> Option<&Place> {
+        let index = self.entries.iter().position(|(_, head)| is_usable(head))?;
+        self.places.get(index)
+    }
+
+    fn is_enough(&self, now: Timestamp) -> bool {
+        let has_usable = self.first_usable().is_some();
+        let doubt = self.is_in_doubt(now);
+        let limit = if doubt { FURTHER_IN_DOUBT } else { FURTHER };
+        has_usable && ((self.is_linked() && !doubt) || self.places.len() > limit)
+    }
+}
+
+/// Whether an engine can start from a backup: its raft log did not fail to replay when the backup was made.
+pub fn is_usable(head: &Head) -> bool {
+    head.manifest.proof != Proof::Unproven
+}
+
+/// Reads until no backup with an older name can be newer. Calls `on_bad` with each bad entry that comes before the
+/// first usable backup, and with each later one that was stored after it and for which the vault was not reached: that
+/// one may be newer. An error of `on_bad` ends the search.
+pub async fn view(
+    vault: &dyn Vault,
+    cluster: &ClusterId,
+    filter: &Filter,
+    keys: &TrustedKeys,
+    now: Timestamp,
+    (bounds, skipped): (Bounds, &mut Skipped),
+    mut on_bad: impl FnMut(Entry) -> Result<(), VaultError>,
+) -> Result<View, VaultError> {
+    let mut view = View::default();
+    let mut walk = Walk::new(vault, cluster, filter, keys, now).within(bounds);
+    let mut bad = 0;
+    let walked = loop {
+        let entry = match walk.next().await {
+            Ok(Some(entry)) => entry,
+            end => break end.map(drop),
+        };
+        let usable = view.first_usable();
+        if let Verdict::Good(head) = &entry.verdict {
+            let head = Head::clone(head);
+            view.add(entry, head);
+        } else {
+            bad += usize::from(usable.is_some());
+            if usable.is_none_or(|usable| entry.is_unreached() && entry.modified > usable.stored) {
+                on_bad(entry)?;
+            }
+        }
+        if view.is_enough(now) || bad > BAD_FURTHER {
+            break Ok(());
+        }
+    };
+    skipped.extend(walk.skipped());
+    walked?;
+    add_stored_later(vault, cluster, filter, (keys, now), &mut view, on_bad).await?;
+    Ok(view)
+}
+
+async fn add_stored_later(
+    vault: &dyn Vault,
+    cluster: &ClusterId,
+    filter: &Filter,
+    (keys, now): (&TrustedKeys, Timestamp),
+    view: &mut View,
+    mut on_bad: impl FnMut(Entry) -> Result<(), VaultError>,
+) -> Result<(), VaultError> {
+    let Some(first) = view.places.first() else { return Ok(()) };
+    if filter.id.is_some() {
+        return Ok(());
+    }
+    let named_before = first.made().checked_add(SignedDuration::from_secs(1)).ok();
+    let filter = Filter { stored_after: Some(first.stored), named_before, ..filter.clone() };
+    // In a flood this search ends early, and the backup with the newest name counts as the newest.
+    let bounds =
+        Bounds { bad_of_window: 32, bad: 32, bad_when_spent: 0, pages: 50, pages_when_spent: 0, ..Bounds::default() };
+    let mut walk = Walk::new(vault, cluster, &filter, keys, now).within(bounds);
+    let mut good = 0;
+    while good < STORED_LATER
+        && let Some(entry) = walk.next().await?
+    {
+        if let Verdict::Good(head) = &entry.verdict {
+            let head = Head::clone(head);
+            good += 1;
+            view.add(entry, head);
+        } else if entry.is_unreached() {
+            on_bad(entry)?;
+        }
+    }
+    Ok(())
+}

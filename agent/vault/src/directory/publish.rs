@@ -1,0 +1,160 @@
+//! Gives a file its name in a directory vault once it is complete and on the disk.
+
+use std::{
+    fs::{DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+};
+
+use nix::{
+    fcntl::{PosixFadviseAdvice, posix_fadvise},
+    sys::statvfs::statvfs,
+};
+use swarmdr_archive::{Digest, Hasher};
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{DirectoryVault, listing::UNFINISHED};
+use crate::{Checksum, Progress, Upload, VaultError};
+
+const BUFFER: usize = 256 * 1024;
+
+/// Copies the upload to `path`, which must not exist. On any failure, and when dropped, the temporary file is removed.
+pub async fn publish(
+    vault: &DirectoryVault,
+    path: &Path,
+    upload: &Upload,
+    progress: Progress<'_>,
+) -> Result<(), VaultError> {
+    let failed = |error: io::Error| vault.error("store", &upload.key, &error);
+    refuse_taken(vault, path, upload)?;
+    let directory = path.parent().unwrap_or(&vault.root);
+    make_directories(&vault.root, directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => VaultError::Unusable {
+            vault: vault.address.clone(),
+            action: format!("create the vault's directory `{}`", vault.root.display()),
+            detail: "its parent does not exist".into(),
+            advice: "create it, or mount the disk that should hold it".into(),
+        },
+        _ => failed(error),
+    })?;
+    refuse_full(vault, directory, upload)?;
+
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .suffix(UNFINISHED)
+        .tempfile_in(directory)
+        .map_err(failed)?;
+    copy(vault, upload, &temporary, progress).await?;
+    verify(vault, upload, &temporary).await?;
+    // Refuses an existing name in the same step that gives the name.
+    temporary.persist_noclobber(path).map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => taken(vault, path, upload),
+        _ => failed(error.error),
+    })?;
+    sync_directory(directory).map_err(failed)
+}
+
+/// Refuses early, to save the copy; the rename decides.
+fn refuse_taken(vault: &DirectoryVault, path: &Path, upload: &Upload) -> Result<(), VaultError> {
+    if path.symlink_metadata().is_ok() { Err(taken(vault, path, upload)) } else { Ok(()) }
+}
+
+fn taken(vault: &DirectoryVault, path: &Path, upload: &Upload) -> VaultError {
+    let found = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => format!("{} bytes", metadata.len()),
+        _ => "not a regular file".into(),
+    };
+    VaultError::AlreadyExists { vault: vault.address.clone(), key: upload.key.clone(), found }
+}
+
+fn refuse_full(vault: &DirectoryVault, directory: &Path, upload: &Upload) -> Result<(), VaultError> {
+    let space = statvfs(directory).map_err(|errno| vault.error("store", &upload.key, &errno.into()))?;
+    let free = space.blocks_available().saturating_mul(space.fragment_size());
+    if free >= upload.size {
+        return Ok(());
+    }
+    Err(VaultError::NoSpace {
+        vault: vault.address.clone(),
+        action: format!("store `{}`", upload.key),
+        detail: format!("{} bytes needed, {free} free", upload.size),
+    })
+}
+
+async fn copy(
+    vault: &DirectoryVault,
+    upload: &Upload,
+    temporary: &NamedTempFile,
+    progress: Progress<'_>,
+) -> Result<(), VaultError> {
+    let unread = |source| VaultError::File { action: "read the archive", path: upload.file.clone(), source };
+    let unwritten = |error: io::Error| vault.error("store", &upload.key, &error);
+    let mut source = tokio::fs::File::open(&upload.file).await.map_err(unread)?;
+    let mut target = tokio::fs::File::from_std(temporary.as_file().try_clone().map_err(unwritten)?);
+    let mut buffer = vec![0; BUFFER];
+    let mut done = 0;
+    loop {
+        let n = source.read(&mut buffer).await.map_err(unread)?;
+        if n == 0 {
+            break;
+        }
+        target.write_all(&buffer[..n]).await.map_err(unwritten)?;
+        done += n as u64;
+        progress(done);
+    }
+    target.flush().await.map_err(unwritten)?;
+    target.sync_all().await.map_err(unwritten)
+}
+
+/// Reads the copy back: from the disk, not from the page cache, if the filesystem permits.
+async fn verify(vault: &DirectoryVault, upload: &Upload, temporary: &NamedTempFile) -> Result<(), VaultError> {
+    let failed = |error: io::Error| vault.error("read back", &upload.key, &error);
+    // Only advice: if it is not followed, the bytes come from memory, and the comparison still sees what was written.
+    let _advice = posix_fadvise(temporary.as_file(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    let file = tokio::fs::File::open(temporary.path()).await.map_err(failed)?;
+    let (size, digest) = hash(file).await.map_err(failed)?;
+    let sha256 = *digest.as_bytes();
+    if (size, sha256) == (upload.size, upload.sha256) {
+        return Ok(());
+    }
+    let describe = |size: u64, sha256| format!("{size} bytes with {}", Checksum::Whole(sha256));
+    Err(VaultError::ChecksumMismatch {
+        vault: vault.address.clone(),
+        key: upload.key.clone(),
+        expected: describe(upload.size, upload.sha256),
+        found: describe(size, sha256),
+    })
+}
+
+/// Reads to the end without blocking, and stops when it is dropped.
+async fn hash(mut file: tokio::fs::File) -> io::Result<(u64, Digest)> {
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer).await? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Makes the missing directories from the vault's root down, for the owner only. The root's parent must exist: a vault
+/// on a disk that is not mounted must not be made on the disk below.
+fn make_directories(root: &Path, directory: &Path) -> io::Result<()> {
+    let mut missing: Vec<&Path> =
+        directory.ancestors().take_while(|path| path.starts_with(root) && !path.is_dir()).collect();
+    while let Some(path) = missing.pop() {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            made => made?,
+        }
+        sync_directory(path.parent().unwrap_or(Path::new("/")))?;
+    }
+    Ok(())
+}
+
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}

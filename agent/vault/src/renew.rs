@@ -1,0 +1,163 @@
+//! Keeps the newest good backup locked while no new ones come, so that it is not lost when its lock ends.
+//!
+//! For each cluster in a vault, the lock of the newest backup that an engine can start from is extended to its full
+//! length when less than half of it is left. No other lock is renewed, so that old backups can be removed as the policy
+//! says. The credentials that make backups suffice for a renewal, and cannot undo it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use swarmdr_archive::{BackupId, ClusterId, TrustedKeys};
+
+use super::{
+    Lock, Vault, VaultError, VersionRef,
+    catalog::{self, Bounds, Filter, Skipped, clusters_of},
+    clock,
+};
+
+/// A lock that was extended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Renewed {
+    pub vault: String,
+    pub id: BackupId,
+    pub lock: Lock,
+}
+
+impl fmt::Display for Renewed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { vault, id, lock } = self;
+        write!(f, "{vault}: the lock of {id}, the newest good backup there, was renewed until {}", lock.until)
+    }
+}
+
+/// Renews the lock of the newest good backup of each cluster, or of the given one, if less than half of the lock is
+/// left.
+pub async fn renew(
+    vault: &dyn Vault,
+    cluster: Option<&ClusterId>,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Result<Vec<Renewed>, VaultError> {
+    let mut renewed = Vec::new();
+    if vault.lock_policy().is_none() {
+        return Ok(renewed);
+    }
+    let now = clock::time_of(vault, now).await;
+    let filter = Filter { cluster: cluster.cloned(), ..Filter::default() };
+    for cluster in clusters_of(vault, &filter).await?.names {
+        let found = (Bounds::default(), &mut Skipped::default());
+        // Findings are reported by the callers that search for them. The newest must be known.
+        let on_bad = |entry: catalog::Entry| entry.reached().map(drop);
+        let view = catalog::view(vault, &cluster, &Filter::default(), keys, now, found, on_bad).await?;
+        let Some(index) = view.newest_usable(now) else { continue };
+        let (entry, head) = &view.entries[index];
+        let lock = renew_version(vault, &entry.at, now).await?;
+        renewed.extend(lock.map(|lock| Renewed { vault: vault.address().to_owned(), id: head.manifest.id, lock }));
+    }
+    Ok(renewed)
+}
+
+/// Extends the lock of a version if less than half of it is left. Returns the new lock, or `None` if it was not due.
+async fn renew_version(vault: &dyn Vault, at: &VersionRef, now: Timestamp) -> Result<Option<Lock>, VaultError> {
+    let Some(policy) = vault.lock_policy() else { return Ok(None) };
+    let whole = policy.lock_from(now);
+    let half = whole.until.duration_since(now) / 2;
+    let held = vault.head(at).await?.lock;
+    if held.is_some_and(|held| held.until.duration_since(now) >= half) {
+        return Ok(None);
+    }
+    // The mode is kept as the object was put with it.
+    let wanted = Lock { mode: held.map_or(whole.mode, |held| held.mode), ..whole };
+    let answer = vault.extend_lock(at, wanted).await;
+    // Another manager may have renewed it at the same moment, or the reply was lost: the lock in effect decides.
+    match vault.head(at).await?.lock {
+        Some(now_held) if now_held.until.duration_since(now) >= half => Ok(Some(now_held)),
+        found => Err(answer.err().unwrap_or_else(|| VaultError::LockDropped {
+            vault: vault.address().into(),
+            key: at.key.clone(),
+            asked: wanted,
+            found,
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::SignedDuration;
+    use swarmdr_archive::manifest::Proof;
+
+    use super::*;
+    use crate::{
+        catalog::find_latest,
+        testkit::{
+            archives::{CLUSTER, archive, archive_with, cluster_id, key, minute, put, vault},
+            injector::without_locks_to_read,
+        },
+    };
+
+    fn day(day: i64) -> Timestamp {
+        minute(day * 24 * 60)
+    }
+
+    #[tokio::test]
+    async fn a_vault_without_backups_for_a_hundred_days_still_restores() {
+        let (key, vault) = (key(), Arc::new(vault("v")));
+        let keys = TrustedKeys::from(key.public());
+        let (old, newest) = (archive(CLUSTER, -24 * 60, &key), archive(CLUSTER, 0, &key));
+        for archive in [&old, &newest] {
+            put(vault.as_ref(), archive).await;
+        }
+        let mut renewed = 0;
+        // Once a week, as by the weekly `verify`.
+        for week in 1..=15 {
+            renewed += renew(vault.as_ref(), None, &keys, day(7 * week)).await.unwrap().len();
+        }
+        assert_eq!(renewed, 5, "a lock of thirty days, each time when less than half of it was left");
+        let vaults: [Arc<dyn Vault>; 1] = [vault.clone()];
+        let latest = find_latest(&vaults, &Filter::default(), &keys, day(105)).await.unwrap();
+        assert_eq!(latest.head.manifest.id, newest.name.id());
+        let lock = vault.head(&latest.at).await.unwrap().lock.unwrap();
+        assert!(lock.until >= day(105) + SignedDuration::from_hours(15 * 24), "{lock:?}");
+        // Older backups are not renewed.
+        let page = vault.list_versions(&old.name.key(), None).await.unwrap();
+        assert!(vault.head(&page.versions[0].at).await.unwrap().lock.unwrap().until < day(31));
+    }
+
+    #[tokio::test]
+    async fn only_the_newest_that_works_is_renewed_and_only_when_it_is_due() {
+        let (key, vault) = (key(), vault("v"));
+        let keys = TrustedKeys::from(key.public());
+        let works = archive_with(CLUSTER, 0, &key, Proof::Proven);
+        put(&vault, &works).await;
+        put(&vault, &archive_with(CLUSTER, 24 * 60, &key, Proof::Unproven)).await;
+        assert_eq!(renew(&vault, Some(&cluster_id()), &keys, day(15)).await.unwrap(), []);
+        let renewed = renew(&vault, Some(&cluster_id()), &keys, day(16)).await.unwrap();
+        assert_eq!((renewed.len(), renewed[0].id, renewed[0].lock.until), (1, works.name.id(), day(46)));
+        assert_eq!(renew(&vault, Some(&cluster_id()), &keys, day(16)).await.unwrap(), [], "once is enough");
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_read_is_neither_renewed_nor_taken_for_one_that_holds() {
+        let (key, vault) = (key(), Arc::new(vault("v")));
+        let keys = TrustedKeys::from(key.public());
+        put(vault.as_ref(), &archive(CLUSTER, 0, &key)).await;
+        let vault = without_locks_to_read(vault);
+        for at in [1, 16, 100] {
+            let error = renew(&vault, None, &keys, day(at)).await.unwrap_err();
+            assert!(error.to_string().contains("read the lock of"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_that_only_read_are_reported_when_a_lock_is_due() {
+        let (key, vault) = (key(), vault("v").read_only());
+        let keys = TrustedKeys::from(key.public());
+        put(&vault, &archive(CLUSTER, 0, &key)).await;
+        assert_eq!(renew(&vault, None, &keys, day(14)).await.unwrap(), []);
+        let error = renew(&vault, None, &keys, day(16)).await.unwrap_err();
+        assert!(error.to_string().contains("extend the lock"), "{error}");
+    }
+}
