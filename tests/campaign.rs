@@ -1,4 +1,4 @@
-//! How much of a long campaign runs: a part by default, the whole of it with `SWARMDR_TEST_FULL=1`.
+//! Extent of a long campaign: a part of it by default, the whole with `SWARMDR_TEST_FULL=1`.
 
 use crate::lab::Engine;
 
@@ -6,7 +6,7 @@ pub fn full() -> bool {
     std::env::var_os("SWARMDR_TEST_FULL").is_some_and(|value| value == "1")
 }
 
-/// The generations of engines that a campaign runs on; `SWARMDR_TEST_ENGINE=20.10` runs it on that one alone.
+/// Returns the generations of engines that a campaign runs on; `SWARMDR_TEST_ENGINE=20.10` selects that one alone.
 pub fn generations() -> &'static [Engine] {
     if let Ok(only) = std::env::var("SWARMDR_TEST_ENGINE") {
         let at = Engine::ALL.iter().position(|engine| engine.version().starts_with(&only));

@@ -8,4 +8,4 @@ pub mod own_ca;
 pub mod packages;
 pub mod s3;
 pub mod scenario;
-pub mod tree;
+pub use swarmdr_trees as tree;

@@ -1,4 +1,4 @@
-//! A root CA whose key a test has, as the swarm's own.
+//! A root CA whose key a test has, and which becomes the swarm's own.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use anyhow::{Result, ensure};
 
 use crate::lab::Host;
 
-/// A rotation takes seconds, on a machine that does nothing else.
+/// Limit for a rotation, which takes seconds on an idle machine.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// Its key and what signs with it lie in /root of the host that made it.
+/// A root CA. Its key, and the script that signs with it, are in /root of the host that made it.
 #[derive(Debug)]
 pub struct OwnCa {
     pub pem: String,
 }
 
 impl OwnCa {
-    /// A month old, so that it can have signed what has expired.
+    /// Makes a CA that is a month old, so that it can have signed a certificate that has expired.
     pub fn make(host: &Host) -> Result<Self> {
         host.sh(
             r#"cd /root
@@ -66,10 +66,11 @@ END
         Ok(Self { pem: host.read_file("/root/ca.pem")? })
     }
 
-    /// Rotates the swarm's root CA to it, and waits for the end of that. `signer` says who signs from then on.
+    /// Rotates the swarm's root CA to this one, and waits until the rotation has ended. `signer` holds the options of
+    /// `docker swarm ca` that say who signs from then on.
     pub fn take_over(&self, host: &Host, signer: &str) -> Result<()> {
-        // A rotation to whatever root the engine makes is counted; a restore that does not hand the count back begins
-        // another one.
+        // The engine counts (`ForceRotate`) each rotation to a root that it makes itself. A restore that does not pass
+        // the same count back begins another rotation.
         host.sh("docker swarm ca --rotate --detach >/dev/null")?;
         host.wait_for("the end of the first rotation", LIMIT, || Ok((!rotating(host)?).then_some(())))?;
         host.sh(&format!("docker swarm ca --rotate --detach --ca-cert /root/ca.pem {signer}"))?;
@@ -84,8 +85,9 @@ END
         Ok(())
     }
 
-    /// While the engine is stopped, its node certificate is one for the same key and names that is valid at other times.
-    /// So that is what a backup finds.
+    /// Adds a drop-in to the engine's unit that replaces the node certificate whenever the engine stops, and puts the
+    /// good one back before it starts. The replacement is for the same key and names, but valid at other times, and is
+    /// the certificate that a backup finds.
     pub fn lay_certificate(&self, host: &Host, begin: &str, end: &str) -> Result<()> {
         host.sh(&format!(
             r#"cd /root
@@ -108,7 +110,7 @@ pub fn rotating(host: &Host) -> Result<bool> {
     Ok(host.docker(&["info", "--format", "{{.Swarm.Cluster.RootRotationInProgress}}"])? == "true")
 }
 
-/// Whether the root CA is being rotated, and what of its configuration decides on that.
+/// Returns whether the root CA is being rotated, and the swarm's CA configuration, which decides on that.
 pub fn config(host: &Host) -> Result<String> {
     let format = "{{.Swarm.Cluster.RootRotationInProgress}} {{json .Swarm.Cluster.Spec.CAConfig}}";
     host.docker(&["info", "--format", format])

@@ -1,19 +1,18 @@
-//! The packages that `packaging/build` made, and what a person does with them.
+//! The packages that `packaging/build` made, and how an operator installs them.
 
-use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::lab::Host;
-use crate::tree::capture;
+use crate::{lab::Host, tree::capture};
 
-/// What the documents and the user-data use beside the engine: a host with these is [`crate::lab::HostSpec::with`] them.
-pub const TOOLS: &[&str] = &["age", "awscli", "curl", "jq", "minisign", "zstd"];
+pub use swarmdr_trees::TOOLS;
 
-/// Where `packaging/build` puts them: `SWARMDR_PACKAGES`, else below `target/packages` of this checkout.
+/// Directory where `packaging/build` puts them: `SWARMDR_PACKAGES`, else below `target/packages` of this checkout.
 pub fn directory() -> PathBuf {
     let own = || checkout().join("target/packages/x86_64-unknown-linux-gnu");
     env::var_os("SWARMDR_PACKAGES").map_or_else(own, PathBuf::from)
@@ -32,7 +31,7 @@ pub fn rpm() -> Result<PathBuf> {
     only("rpm")
 }
 
-/// The binary that is in both of them.
+/// The binary that is in both packages.
 pub fn binary() -> PathBuf {
     directory().join("swarmdr-agent")
 }
@@ -52,8 +51,8 @@ fn only(extension: &str) -> Result<PathBuf> {
     Ok(first)
 }
 
-/// The same package as somebody would have installed it before: another version, and another default in its
-/// configuration, so that an upgrade has something to decide.
+/// Makes the same package as an earlier release: another version, and another default in its configuration, so that an
+/// upgrade has to decide between two files.
 pub fn earlier_deb(into: &Path) -> Result<PathBuf> {
     let tree = into.join("earlier");
     let package = into.join("swarmdr-agent_0.0.9-1_amd64.deb");
@@ -71,7 +70,7 @@ pub fn earlier_deb(into: &Path) -> Result<PathBuf> {
 }
 
 impl Host {
-    /// Installs a package file as a person does, without a network; what apt says.
+    /// Installs a package file as an operator does, without a network, and returns apt's output.
     pub fn apt_install(&self, package: &Path) -> Result<String> {
         let content = fs::read(package).with_context(|| format!("failed to read {}", package.display()))?;
         self.write_file("/root/package.deb", content)?;

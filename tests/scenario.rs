@@ -1,25 +1,25 @@
-//! What the whole-agent tests and the demo share: a lab with an object store in it, and managers that
-//! are set up the way a person would set them up.
+//! Parts that the whole-agent tests and the demo share: a lab with an object store in it, and managers that are set up
+//! the way an operator would set them up.
 
-use std::env;
-use std::fs;
-use std::process::Command;
+use std::{env, fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::lab::{Host, Lab, Network, Output, Program, Service};
-use crate::s3::{Bucket, Identity, Lock, Release, Rgw, RgwOptions};
+use crate::{
+    lab::{Host, Lab, Network, Output, Program, Service},
+    s3::{Bucket, Identity, Lock, Release, Rgw, RgwOptions},
+};
 
 /// The bucket and prefix of the vault.
 pub const VAULT: &str = "s3://vault/prod";
 const BUCKET: &str = "vault";
 
-/// Where the agent's things are on a host.
+/// Paths of the agent's files on a host.
 pub const CONFIG: &str = "/etc/swarmdr/agent.toml";
 pub const CREDENTIALS: &str = "/etc/swarmdr/credentials";
 const SIGNING_KEY: &str = "/var/lib/swarmdr/keys/signing.key";
-/// Not on the managers: what opens the archives.
+/// Identity that opens the archives. It is not on the managers.
 pub const IDENTITY: &str = "/root/identity.txt";
 
 /// A lab, an object store on its network, and the keys that a careful operator keeps elsewhere.
@@ -38,7 +38,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// An empty lab with a locked bucket on it.
+    /// Makes an empty lab with a locked bucket on its network.
     pub async fn new(release: Release) -> Result<Self> {
         let lab = Lab::new()?;
         let options = RgwOptions {
@@ -65,26 +65,27 @@ impl Site {
         &self.identity
     }
 
-    /// A manager with the agent on it, ready for a backup.
+    /// Installs and configures the agent on a manager, ready for a backup.
     pub fn set_up_manager(&self, host: &Host) -> Result<()> {
         host.install(&agent_binary()?)?;
         self.configure_manager(host)
     }
 
-    /// The six lines of a manager, and the files that they name.
+    /// Writes the configuration of a manager, its credentials and its signing key.
     pub fn configure_manager(&self, host: &Host) -> Result<()> {
         self.set_up(host)?;
         write_private(host, SIGNING_KEY, &self.signing_key)
     }
 
-    /// A host that is to restore: it trusts the managers' key and can open their archives.
+    /// Installs and configures the agent on a host that is to restore: it trusts the managers' key and can open their
+    /// archives.
     pub fn set_up_restorer(&self, host: &Host) -> Result<()> {
         host.install(&agent_binary()?)?;
         self.set_up(host)?;
         self.write_identity(host)
     }
 
-    /// What opens the archives, where tests name it.
+    /// Writes the identity that opens the archives to [`IDENTITY`].
     pub fn write_identity(&self, host: &Host) -> Result<()> {
         write_private(host, IDENTITY, &self.identity)
     }
@@ -94,7 +95,7 @@ impl Site {
         host.write_file(CONFIG, self.config(VAULT))
     }
 
-    /// The keys of a user of the server who may store and lock, where configurations name them.
+    /// Writes the S3 keys of a user who may store and lock, to the file that configurations name.
     pub fn write_credentials(&self, host: &Host) -> Result<()> {
         self.write_credentials_of(host, &self.writer)
     }
@@ -106,7 +107,7 @@ impl Site {
         write_private(host, CREDENTIALS, &credentials)
     }
 
-    /// A configuration with one vault at `url` on this site's server.
+    /// Returns a configuration with one vault at `url` on this site's server.
     pub fn config(&self, url: &str) -> String {
         format!(
             "recipients = [\"{}\"]\ntrusted_keys = [\"{}\"]\n\n[[vault]]\nurl = \"{url}\"\nendpoint = \"{}\"\n\
@@ -123,19 +124,19 @@ impl Site {
     }
 }
 
-/// The binary under test: `SWARMDR_AGENT`, or the one that was built beside this test.
+/// Returns the binary under test: `SWARMDR_AGENT`, or the one that was built along with this test.
 pub fn agent_binary() -> Result<Program> {
     let path = match env::var_os("SWARMDR_AGENT") {
         Some(named) => named.into(),
         None => agent_with_faults()?.path,
     };
-    // Whatever it is: no test asks it for any.
+    // False whichever it is: no test asks this binary for a fault.
     Ok(Program { path, has_faults: false })
 }
 
-/// The one that was built beside this test, whose build has the named points at which it can be made to fail.
+/// Returns the binary that was built along with this test, which has failpoints.
 pub fn agent_with_faults() -> Result<Program> {
-    // Programs lie in the directory of their profile, tests one below.
+    // Programs are in the directory of their profile, tests one below.
     let own = env::current_exe()?;
     let beside = own.ancestors().skip(1).take(2).map(|directory| directory.join("swarmdr-agent"));
     let binary = beside.into_iter().find(|binary| binary.exists());
@@ -144,7 +145,7 @@ pub fn agent_with_faults() -> Result<Program> {
     Ok(Program { path, has_faults: true })
 }
 
-/// Runs the agent with `--json` and reads its answer; the exit code must be the expected one.
+/// Runs the agent with `--json` and returns its output. Fails if the exit code is not the expected one.
 pub fn agent_json(host: &Host, expected: i32, args: &[&str]) -> Result<Value> {
     let output = agent(host, &[args, &["--json"]].concat())?;
     ensure!(
@@ -163,7 +164,28 @@ pub fn agent(host: &Host, args: &[&str]) -> Result<Output> {
     host.run(&[&["swarmdr-agent"], args].concat())
 }
 
-/// Services, secrets, configs and a network, as a small production swarm has them.
+/// Waits for an entry with this MESSAGE_ID in the host's journal, and returns the newest.
+pub fn journal_entry(host: &Host, message_id: &str) -> Result<Value> {
+    let find = format!("journalctl --sync; journalctl --output=json MESSAGE_ID={message_id}");
+    let entry = host.wait_for("the entry in the journal", Duration::from_secs(30), || {
+        Ok(host.sh(&find)?.lines().last().filter(|line| !line.is_empty()).map(str::to_owned))
+    })?;
+    serde_json::from_str(&entry).with_context(|| format!("the entry is no JSON: {entry}"))
+}
+
+/// Returns the text at a JSON pointer.
+pub fn text<'a>(document: &'a Value, pointer: &str) -> Result<&'a str> {
+    let value = document.pointer(pointer).and_then(Value::as_str);
+    value.with_context(|| format!("there is no text at {pointer} in {document:#}"))
+}
+
+/// Returns the number at a JSON pointer.
+pub fn number(document: &Value, pointer: &str) -> Result<u64> {
+    let value = document.pointer(pointer).and_then(Value::as_u64);
+    value.with_context(|| format!("there is no number at {pointer} in {document:#}"))
+}
+
+/// Creates services, secrets, configs and a network, as a small production swarm has them.
 pub fn populate(host: &Host) -> Result<()> {
     host.load_image()?;
     host.create_overlay("backend")?;
@@ -193,7 +215,7 @@ pub fn wait_populated(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// What the swarm is, in the engine's own words: one line a fact, comparable before and after.
+/// Describes the swarm in the engine's own words: one line for each fact, to compare before and after.
 pub fn describe_swarm(host: &Host) -> Result<Vec<String>> {
     let script = r#"
         docker info --format 'cluster {{.Swarm.Cluster.ID}}'
@@ -208,8 +230,9 @@ pub fn describe_swarm(host: &Host) -> Result<Vec<String>> {
     Ok(host.sh(script)?.lines().map(str::to_owned).collect())
 }
 
-/// A digest over every file of the host that an agent could touch: names, modes, owners, contents. What the agent
-/// remembers of its own runs is left out.
+/// Returns a digest over every file of the host that an agent could touch: names, types, modes, owners and sizes, and
+/// for /etc, /root and the swarm's state also the contents. `history.json`, the agent's record of its own runs, is
+/// excluded.
 pub fn fingerprint(host: &Host) -> Result<String> {
     host.sh("for d in /etc /root /usr/bin /var/lib/docker/swarm /var/lib/swarmdr /var/lib/docker/.swarmdr; do \
            [ -e $d ] && find $d -xdev ! -name history.json -printf '%p %y %m %U %G %s\\n' || echo \"no $d\"; \
@@ -225,7 +248,7 @@ fn write_private(host: &Host, path: &str, content: &str) -> Result<()> {
     Ok(())
 }
 
-/// As a person would make them, with the stock tools.
+/// Makes a key pair as an operator would, with the stock tool.
 fn age_key_pair() -> Result<(String, String)> {
     let made = Command::new("age-keygen").output().context("failed to run age-keygen (Debian package age)")?;
     ensure!(made.status.success(), "age-keygen failed: {}", String::from_utf8_lossy(&made.stderr));

@@ -1,4 +1,4 @@
-# Sourced by tests/demo and tests/run: brings a fresh Debian 12 to where they can work.
+# Sourced by tests/demo and tests/run: installs on a fresh Debian 12 what they need.
 # Says what it does and how long it took; does nothing twice.
 
 set -euo pipefail
@@ -7,9 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # A failing test says what failed; stack traces of the error library would bury that.
 export RUST_BACKTRACE=0
-# Everything that is costly to make lies here, outside the checkout.
+# Everything that is costly to make is stored here, outside the checkout.
 export SWARMDR_TEST_CACHE="${SWARMDR_TEST_CACHE:-/var/cache/swarmdr-tests}"
-# So do the tools that packages are built with.
+# The tools that packages are built with are stored there too.
 export SWARMDR_BUILD_TOOLS="${SWARMDR_BUILD_TOOLS:-$SWARMDR_TEST_CACHE/build-tools}"
 # The oldest compiler that this workspace builds with.
 rust_floor=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -41,20 +41,23 @@ require_root() {
     fi
 }
 
-install_packages() {
-    local wanted=(
-        build-essential ca-certificates curl    # to build
-        systemd-container mmdebstrap            # hosts and their trees
-        iproute2 util-linux procps nftables     # their network and namespaces
-        minisign age zstd tar                   # opening archives by hand
-        tinyproxy-bin                           # a proxy as the only way out
-        libfaketime                             # a manager whose clock is wrong
-        openssl golang-cfssl                    # a CA whose key a test knows, and one outside of the swarm
-        jq                                      # what engines answer, in the scripts that make states
-        python3-venv binutils rpm rpmlint man-db # to build packages, and to look into them
-    )
+# Packages for hosts with an engine; the demonstration needs no others.
+host_packages=(
+    build-essential ca-certificates curl    # to build
+    systemd-container mmdebstrap            # hosts and their trees
+    iproute2 util-linux procps nftables     # their network and namespaces
+    minisign age zstd tar                   # keys of an operator, and opening archives by hand
+)
+test_packages=(
+    tinyproxy-bin                           # a proxy as the only way out
+    libfaketime                             # a manager whose clock is wrong
+    openssl golang-cfssl                    # a CA whose key a test knows, and one outside of the swarm
+    jq                                      # what engines answer, in the scripts that make states
+    python3-venv binutils rpm rpmlint man-db # to build packages, and to look into them
+)
+install_packages() { # install_packages PACKAGE...
     local missing=()
-    for package in "${wanted[@]}"; do
+    for package in "$@"; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
     if [ ${#missing[@]} = 0 ]; then
@@ -91,8 +94,28 @@ install_aws_tools() {
     echo "cfn-lint $cfn_lint_version, moto $moto_version"
 }
 
-set_up() {
+set_up() { # set_up PACKAGE...
     require_root
-    step "Debian packages" install_packages
+    step "Debian packages" install_packages "$@"
     step "Rust toolchain" install_rust
+}
+
+# Building trees is mostly waiting, and the compilers take minutes: trees are built alongside, by a program that is
+# compiled first.
+trees_begin() { # trees_begin [WHICH]
+    cargo build --quiet --locked -p swarmdr-trees
+    trees_log=$(mktemp)
+    set -m
+    target/debug/swarmdr-trees "$@" >"$trees_log" 2>&1 &
+    trees=$!
+    set +m
+    trap 'kill -TERM -- -'$trees' 2>/dev/null' EXIT
+}
+trees_end() {
+    local code=0
+    wait "$trees" || code=$?
+    trap - EXIT
+    cat "$trees_log"
+    rm "$trees_log"
+    return "$code"
 }

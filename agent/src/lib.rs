@@ -1,88 +1,56 @@
 //! Disaster recovery for Docker Swarm managers.
 //!
-//! The binary is [`run`]; each verb is a file in `commands`, which calls one flow ([`backup`],
-//! [`restore`]). The flows work with what the state directory says ([`swarm`]), with this machine
-//! ([`host`]) and with the places that keep archives ([`vault`]).
+//! The binary only calls [`run()`]. Each verb is a file in `commands`, which calls one flow (`backup`, `restore`). The
+//! flows work with the content of the state directory ([`swarm_state`]), with this machine (`host`) and with the vaults
+//! ([`swarmdr_vault`]). Each folder's `mod.rs` says what belongs there and what it may import.
 
-// All of it goes through `terminal`.
+// All output goes through `terminal`.
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
-pub mod backup;
-pub mod candidates;
-pub mod cli;
-pub mod commands;
-pub mod completion;
-pub mod config;
-pub mod doctor;
-pub mod drill;
-pub mod exit;
-pub mod fault;
-pub mod faults;
-pub mod history;
-pub mod hooks;
-pub mod host;
-pub mod http;
-pub mod identities;
-pub mod inspection;
-pub mod journal;
-pub mod lock;
-pub mod logging;
-pub mod manual;
-pub mod metrics;
-pub mod ping;
-pub mod program;
-pub mod progress;
-pub mod proof;
-pub mod prune;
-pub mod random;
-pub mod recover;
-pub mod report;
-pub mod restore;
-pub mod schedule;
-pub mod scratch;
-pub mod shutdown;
-pub mod signing;
-pub mod source;
-pub mod spool;
-pub mod stage;
-pub mod status;
-pub mod swarm;
-pub mod terminal;
-pub mod unlock_key;
-pub mod vault;
-pub mod vault_memory;
-pub mod vaults;
-pub mod watch;
-pub mod whole_file;
-pub mod witness;
+mod archive;
+mod backup;
+mod commands;
+mod config;
+mod downtime;
+mod host;
+mod keys;
+mod observe;
+mod outcome;
+mod recover;
+mod restore;
+mod run;
+mod vaults;
 
 use std::{ffi::OsString, panic, process::ExitCode};
 
 use clap::Parser;
 use jiff::Timestamp;
 
-use cli::{Cli, Command};
-use commands::Context;
-use config::{Loaded, Sources};
-use exit::Exit;
-use fault::Rendered;
-use progress::Progress;
-use report::Output;
-use shutdown::Shutdown;
+use crate::{
+    archive::scratch,
+    commands::{
+        Context,
+        cli::{Cli, completion},
+        dispatch::{self, Job, Work},
+    },
+    config::{Loaded, Sources},
+    host::shutdown::Shutdown,
+    outcome::{exit::Exit, failure::Rendered, logging, output::Output, progress::Progress, terminal},
+};
 
-/// The whole program, from its arguments to its exit code.
+/// Runs the whole program, from its arguments to its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     match completion::answer(&args) {
         Ok(false) => {}
         Ok(true) => return Exit::Done.into(),
-        // In the middle of somebody's command line there is no place for a message.
+        // A message would appear in the middle of the command line that the user is typing.
         Err(_) => return Exit::Usage.into(),
     }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to standard output with 0, mistakes to standard error with 2.
+            // Help and version go to standard output with exit code 0, usage errors to standard error with 2.
             if error.use_stderr() {
                 terminal::tell(&error.render().to_string());
                 return Exit::Usage.into();
@@ -92,63 +60,42 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     logging::init(cli.verbose, cli.quiet);
-    // A panic has unwound through the guards that start the engine again; its message is already out.
+    // A panic has unwound through the guards that start the engine again, and its message is already printed.
     let outcome = panic::catch_unwind(|| execute(&cli)).unwrap_or(Ok(Exit::Failed));
-    outcome.unwrap_or_else(|error| tell(&error, cli.command.is_json())).into()
+    outcome.unwrap_or_else(|error| tell(&error, dispatch::job(&cli.command).json)).into()
 }
 
 fn execute(cli: &Cli) -> anyhow::Result<Exit> {
-    match &cli.command {
-        // These need no configuration, and must work beside a broken one.
-        Command::Completions(args) => return commands::completions::run(args),
-        Command::Manual(args) => return commands::manual::run(args),
-        Command::SecondEngine(args) => return commands::second_engine::run(args),
-        Command::BringBack(args) => return commands::bring_back::run(args),
-        _ => {}
-    }
+    let (json, reads_states, run) = match dispatch::job(&cli.command) {
+        Job { work: Work::Offline(run), .. } => return run(),
+        Job { json, work: Work::Configured { reads_states, run } } => (json, reads_states, run),
+    };
     let installed = Sources::installed();
     let sources = match &cli.config {
         Some(file) => installed.with_file(file),
         None => installed,
     };
     let loaded = Loaded::read(&sources)?;
-    let json = cli.command.is_json();
-    // One thread: the work is one thing after another, and blocking parts have their own pool.
+    // One thread: the work is sequential, and blocking parts have their own pool.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let context = Context {
+    let context = {
+        let _inside = runtime.enter();
+        Context {
             loaded,
             output: if json { Output::Json } else { Output::Human },
             progress: Progress::detect(!json && !cli.quiet),
             shutdown: Shutdown::listen()?,
             now: Timestamp::now(),
-        };
-        // What lies in clear does not wait for somebody to look again: backups come by themselves.
-        if cli.command.reads_states() {
-            scratch::sweep(&context.loaded.config);
         }
-        match &cli.command {
-            Command::Backup(args) => commands::backup::run(&context, args).await,
-            Command::Restore(args) => commands::restore::run(&context, args).await,
-            Command::RecoverQuorum(args) => commands::recover_quorum::run(&context, args).await,
-            Command::List(args) => commands::list::run(&context, args).await,
-            Command::Inspect(args) => commands::inspect::run(&context, args).await,
-            Command::Diff(args) => commands::diff::run(&context, args).await,
-            Command::Verify(args) => commands::verify::run(&context, args).await,
-            Command::Status(args) => commands::status::run(&context, args).await,
-            Command::Prune(args) => commands::prune::run(&context, args).await,
-            Command::Drill(args) => commands::drill::run(&context, args).await,
-            Command::Doctor(args) => commands::doctor::run(&context, args).await,
-            Command::Keygen(args) => commands::keygen::run(&context, args),
-            Command::Config(_) => commands::config::run(&context),
-            Command::Completions(_) | Command::Manual(_) | Command::SecondEngine(_) | Command::BringBack(_) => {
-                unreachable!("these ended above")
-            }
-        }
-    })
+    };
+    // Backups sweep too, so that what a killed run left in clear is removed even if no operator runs a verb again.
+    if reads_states {
+        scratch::sweep(&context.loaded.config);
+    }
+    runtime.block_on(run(&context))
 }
 
-/// Tells the error to a person on standard error, and to a script on standard output.
+/// Reports the error to a person on standard error, and to a script on standard output.
 fn tell(error: &anyhow::Error, json: bool) -> Exit {
     let rendered = Rendered::of(error);
     if json {
@@ -158,7 +105,7 @@ fn tell(error: &anyhow::Error, json: bool) -> Exit {
             "because": rendered.because,
             "to_do": rendered.advice,
         });
-        // Nobody is left to tell that nobody reads it.
+        // If standard output is closed, there is nowhere to report that.
         let _ = Output::Json.print(&document);
     }
     match rendered.exit {

@@ -1,4 +1,4 @@
-//! See the library; this only starts it.
+//! The program `swarmdr-agent`, which only calls the library.
 
 use std::process::ExitCode;
 

@@ -1,14 +1,13 @@
-//! The name of a backup: `YYYYMMDDTHHMMSSZ-<8 hex>`, so that names sort by time.
+//! Id of a backup: `YYYYMMDDTHHMMSSZ-<8 hex>`, so that ids sort by time.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use data_encoding::HEXLOWER;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use crate::error::Error;
 
-/// Names one backup. Orders by time first, then by tag, exactly as its text sorts.
+/// Id of one backup. Ordered by time first, then by tag, exactly as its text sorts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackupId {
     /// Seconds since 1970, never negative.
@@ -17,16 +16,16 @@ pub struct BackupId {
 }
 
 impl BackupId {
-    /// Bytes of the textual form.
+    /// Length of the textual form in bytes.
     pub const LEN: usize = 25;
 
-    /// Drops the fraction of a second. A clock before 1970 counts as 1970.
+    /// Makes an id from a time and a tag. The fraction of a second is dropped, and a time before 1970 counts as 1970.
     pub fn new(created_at: Timestamp, tag: [u8; 4]) -> Self {
         let seconds = created_at.max(Timestamp::UNIX_EPOCH).as_second();
         Self { seconds, tag }
     }
 
-    /// The time in the name, to the second.
+    /// Returns the time in the id, to the second.
     pub fn created_at(&self) -> Timestamp {
         Timestamp::from_second(self.seconds).expect("built from a timestamp")
     }
@@ -48,7 +47,7 @@ impl fmt::Debug for BackupId {
 impl FromStr for BackupId {
     type Err = Error;
 
-    /// Accepts exactly what [`fmt::Display`] writes.
+    /// Parses exactly the form that [`fmt::Display`] writes.
     fn from_str(text: &str) -> Result<Self, Error> {
         parse(text).ok_or_else(|| Error::InvalidBackupId { text: text.chars().take(64).collect() })
     }

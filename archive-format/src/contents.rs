@@ -1,32 +1,34 @@
-//! `contents.json`, the first entry of the payload: every file with its digest, and what the swarm holds by name.
+//! `contents.json`, the first entry of the payload: every file with its digest, and the inventory of the swarm.
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
-use crate::entry_path::{EntryPath, STATE_ROOT};
-use crate::error::{Error, Result};
-use crate::limits::{Limits, SIZE_MAX};
+use crate::{
+    digest::Digest,
+    entry_path::{EntryPath, STATE_ROOT},
+    error::{Error, Result},
+    limits::{Limits, SIZE_MAX},
+};
 
-/// Name of the entry.
+/// Name of the entry in the tar.
 pub const CONTENTS_NAME: &str = "contents.json";
 
-/// What the payload holds. Its bytes are covered by the tar digest in the manifest.
+/// Contents of the payload. The bytes of this document are covered by the tar digest in the manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contents {
-    /// Every entry in the order of the tar: by the bytes of the path. The first is the state directory itself.
+    /// Every entry in the order of the tar: sorted by the bytes of the path. The first is the state directory itself.
     pub files: Vec<FileEntry>,
-    /// What was in the state directory and is not in the archive.
+    /// Paths that were in the state directory and are not in the archive.
     pub left_out: Vec<LeftOut>,
-    /// What the swarm holds; the agent's own document.
+    /// Inventory of the swarm. Its form is defined by the agent.
     pub inventory: serde_json::Value,
 }
 
 /// A file or directory of the payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Where it is.
+    /// Path in the payload.
     pub path: EntryPath,
-    /// What it is.
+    /// File or directory.
     pub kind: EntryKind,
     /// Permission bits, at most `0o7777`; octal digits in JSON.
     #[serde(with = "octal")]
@@ -35,16 +37,16 @@ pub struct FileEntry {
     pub uid: u32,
     /// Owning group.
     pub gid: u32,
-    /// Bytes, holes included; 0 for a directory.
+    /// Size in bytes, holes included; 0 for a directory.
     pub size: u64,
-    /// Last change, in seconds since 1970.
+    /// Time of the last change, in seconds since 1970.
     pub mtime: u64,
-    /// SHA-256 of the content, holes as zeros; files only.
+    /// SHA-256 of the content, with holes read as zeros; files only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
 }
 
-/// What an entry is. Nothing else can be in an archive.
+/// Kind of an entry. Nothing else can be in an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EntryKind {
@@ -54,12 +56,12 @@ pub enum EntryKind {
     Dir,
 }
 
-/// Something that was not packed.
+/// Path that was excluded from the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// Where it was, below the state directory. Text to show: it need not be a safe path.
+    /// Path below the state directory. For display only: it need not be a safe path.
     pub path: String,
-    /// Why it is not needed or not wanted.
+    /// Reason why it is not needed or not wanted.
     pub why: String,
 }
 
@@ -113,7 +115,7 @@ impl FileEntry {
     }
 }
 
-/// Checks that an entry comes after all `before` it, and after its parent, which is a directory.
+/// Checks that an entry comes after all entries `before` it, and that its parent is a directory among them.
 fn check_place(file: &FileEntry, before: &[FileEntry]) -> Result<()> {
     let path = &file.path;
     if before.last().is_some_and(|last| last.path >= *path) {
@@ -127,7 +129,7 @@ fn check_place(file: &FileEntry, before: &[FileEntry]) -> Result<()> {
     }
 }
 
-/// Tells a list with an unsafe path from one that is malformed otherwise.
+/// Returns the error for the first unsafe path in a list that does not parse; `None` if it is malformed otherwise.
 fn first_unsafe_path(bytes: &[u8]) -> Option<Error> {
     #[derive(Deserialize)]
     struct Paths {
@@ -145,7 +147,7 @@ fn invalid(reason: impl Into<String>) -> Error {
     Error::InvalidContents { reason: reason.into() }
 }
 
-/// Permission bits as people read them: `"0600"`.
+/// Permission bits in JSON as four octal digits: `"0600"`.
 mod octal {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

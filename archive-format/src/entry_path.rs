@@ -1,29 +1,27 @@
-//! Paths inside the payload, of which an unsafe one cannot be made.
+//! Paths inside the payload. The type admits only safe ones.
 
-use std::fmt;
-use std::path::Path;
-use std::str::FromStr;
+use std::{fmt, path::Path, str::FromStr};
 
 use crate::error::Error;
 
-/// The directory of the payload that holds the copy of the state directory.
+/// Directory of the payload that holds the copy of the state directory.
 pub const STATE_ROOT: &str = "swarm";
 
-/// A relative path that stays where it is extracted, with `/` between components.
+/// A relative path that cannot lead out of the directory into which it is extracted; `/` separates its components.
 ///
-/// Never empty, absolute or longer than [`EntryPath::MAX_BYTES`]; no component is empty, `.`, `..` or longer than
-/// [`EntryPath::MAX_COMPONENT`]; no backslash and no control character. Orders by bytes, so that a
-/// directory comes before what is in it.
+/// It is never empty, absolute or longer than [`EntryPath::MAX_BYTES`]. No component is empty, `.`, `..` or longer than
+/// [`EntryPath::MAX_COMPONENT`]. It has no backslash and no control character. Paths are ordered by bytes, so that a
+/// directory comes before its contents.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryPath(String);
 
 impl EntryPath {
-    /// Longest path, in bytes.
+    /// Maximum length of a path in bytes.
     pub const MAX_BYTES: usize = 1024;
-    /// Longest component, in bytes: what Linux filesystems hold.
+    /// Maximum length of a component in bytes, as on Linux filesystems.
     pub const MAX_COMPONENT: usize = 255;
 
-    /// Names what lies at `relative` in the state directory; an empty path is the state directory itself.
+    /// Returns the entry path of `relative` in the state directory; an empty path is the state directory itself.
     pub fn in_state(relative: &Path) -> Result<Self, Error> {
         let refuse = |reason| unsafe_path(&relative.to_string_lossy(), reason);
         let text = relative.to_str().ok_or_else(|| refuse("is not UTF-8"))?;
@@ -33,24 +31,24 @@ impl EntryPath {
         }
     }
 
-    /// The path below the state directory; empty for the state directory itself.
+    /// Returns the path below the state directory; empty for the state directory itself.
     pub fn state_relative(&self) -> &Path {
         let below = self.0.strip_prefix(STATE_ROOT).unwrap_or(&self.0);
         Path::new(below.strip_prefix('/').unwrap_or(below))
     }
 
-    /// The path as it stands in the archive.
+    /// Returns the path as it is written in the archive.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The directory that holds this entry; none for an entry at the top.
+    /// Returns the directory that holds this entry; `None` for an entry at the top.
     pub fn parent(&self) -> Option<&str> {
         self.0.rsplit_once('/').map(|(parent, _)| parent)
     }
 }
 
-/// The first rule that a path breaks, if any.
+/// Returns the first rule that a path breaks, if any.
 fn fault(path: &str) -> Option<&'static str> {
     if path.is_empty() {
         return Some("is empty");

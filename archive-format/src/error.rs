@@ -1,210 +1,225 @@
-//! What can be wrong with an archive, told apart by what the caller does about it.
+//! Errors of this crate, distinguished by what the caller does about them.
 
 use std::io;
 
-use crate::entry_path::EntryPath;
-use crate::key::KeyId;
+use crate::key_id::KeyId;
 
-/// What this crate returns.
+/// Result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an archive, a key or a name was refused. No message holds a secret.
+/// Reason why an archive, a key or an id was refused. No message contains a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bytes are something else altogether.
+    /// The bytes are not an archive at all.
     #[error("not a swarmdr archive: {reason}")]
     NotAnArchive {
-        /// What was found instead.
+        /// Description of what was found instead.
         reason: String,
     },
     /// The bytes end too early.
     #[error("the archive is cut off within {within}; fetch it again")]
     Truncated {
-        /// The part that is incomplete.
+        /// Part that is incomplete.
         within: &'static str,
     },
-    /// Bytes that belong to nothing, padding that is not zero included.
+    /// There are bytes that belong to no part of the archive, or padding that is not zero.
     #[error("the archive has bytes that belong to nothing after {after}")]
     TrailingBytes {
-        /// The part before them.
+        /// Part before these bytes.
         after: &'static str,
     },
-    /// A member of the outer tar is not the one that belongs there.
+    /// A member of the outer tar is not the expected one.
     #[error("the archive has a member `{found}` where {expected} belongs")]
     UnexpectedMember {
-        /// Its name, escaped.
+        /// Name that was found, escaped.
         found: String,
-        /// What belongs there.
+        /// Name of the expected member.
         expected: &'static str,
     },
-    /// The archive is of a format that this version does not know.
+    /// The archive has a format that this version does not know.
     #[error("the archive is of format {found} and this version reads format 1 only; update swarmdr-agent")]
     UnsupportedVersion {
-        /// The format that the manifest names.
+        /// Format that the manifest names.
         found: u64,
     },
     /// The manifest is signed by a key that is not trusted here.
     #[error("the archive is signed by key {key_id}, which is not trusted here (trusted: {trusted})")]
     UnknownKey {
-        /// The signer, as the archive claims it.
+        /// Key id that the archive claims.
         key_id: KeyId,
-        /// The ids of the trusted keys, or `none`.
+        /// Ids of the trusted keys, or `none`.
         trusted: String,
     },
     /// The signature is malformed or does not verify: the manifest is forged or damaged.
     #[error("the signature of the manifest is not valid: {reason}")]
     BadSignature {
-        /// What is wrong with it.
+        /// Description of the fault.
         reason: &'static str,
     },
-    /// The manifest is well signed but breaks a rule of the format.
+    /// The signature of the manifest is good, but the manifest breaks a rule of the format.
     #[error("the manifest is not valid: {reason}")]
     InvalidManifest {
-        /// The rule that it breaks.
+        /// Rule that is broken.
         reason: String,
     },
     /// The list of contents breaks a rule of the format.
     #[error("contents.json is not valid: {reason}")]
     InvalidContents {
-        /// The rule that it breaks.
+        /// Rule that is broken.
         reason: String,
     },
-    /// A path that could lead out of the directory it is unpacked into, or cannot be stored.
+    /// A path could lead out of the directory into which it is unpacked, or cannot be stored.
     #[error("the path `{path}` {reason}")]
     UnsafePath {
-        /// The path, escaped and cut.
+        /// Path, escaped and truncated.
         path: String,
-        /// The rule that it breaks.
+        /// Rule that is broken.
         reason: &'static str,
     },
     /// An entry of the payload is not the next one that contents.json lists.
     #[error("the payload holds {found} where contents.json lists {expected}")]
     UnexpectedEntry {
-        /// What is there.
+        /// Description of the entry that was found.
         found: String,
-        /// What was listed.
+        /// Description of the entry that was listed.
         expected: String,
     },
-    /// A link, device, socket or extension where only files and directories may be.
+    /// There is a link, device, socket or extension in the payload, where only files and directories are allowed.
     #[error("the payload holds `{name}`, a {kind}; only files and directories may be in it")]
     ForbiddenEntry {
-        /// Its name, escaped.
+        /// Name that was found, escaped.
         name: String,
-        /// What it is.
+        /// Kind of the entry.
         kind: String,
     },
-    /// The tar header of an entry says something else than contents.json.
+    /// The tar header of an entry disagrees with contents.json.
     #[error("the tar header of `{path}` and contents.json disagree about its {what}")]
     EntryMismatch {
-        /// The entry.
+        /// Path of the entry.
         path: String,
-        /// The field that differs.
+        /// Field that differs.
         what: &'static str,
     },
-    /// Bytes are not the ones that were signed.
+    /// The digest of some bytes is not the signed one.
     #[error("the digest of {what} is not the signed one: it was altered or damaged")]
     DigestMismatch {
-        /// What was hashed.
+        /// Name of the hashed part.
         what: String,
     },
-    /// A length is not the one that was signed.
+    /// The archive may be good, and is not the one that was asked for.
+    #[error("the archive is another one than was asked for: its manifest is {found}, not {wanted}")]
+    OtherArchive {
+        /// Digest of the manifest that was asked for.
+        wanted: String,
+        /// Digest of the one that is here.
+        found: String,
+    },
+    /// A size is not the signed one.
     #[error("the size of {what} is not the signed one ({expected} bytes)")]
     SizeMismatch {
-        /// What was measured.
+        /// Name of the measured part.
         what: &'static str,
-        /// The signed size.
+        /// Signed size in bytes.
         expected: u64,
     },
-    /// More than a reader takes.
+    /// A limit was exceeded.
     #[error("{what} is over the limit of {limit}")]
     LimitExceeded {
-        /// What is too large or too many.
+        /// Name of the quantity that is too large.
         what: &'static str,
-        /// The most that is allowed, in the unit of the limit.
+        /// Maximum, in the unit of the quantity.
         limit: u64,
     },
     /// The payload is encrypted and no identity was given.
     #[error("the payload is encrypted to {recipients}; give the identity of one of them")]
     NeedsIdentity {
-        /// The public recipients.
+        /// Recipients of the payload.
         recipients: String,
     },
-    /// None of the given identities opens the payload.
+    /// None of the given identities decrypts the payload.
     #[error("none of the given identities opens the payload, which is encrypted to {recipients}")]
     WrongIdentity {
-        /// The public recipients.
+        /// Recipients of the payload.
         recipients: String,
     },
-    /// A layer of the payload cannot be decoded although its bytes are the signed ones.
+    /// A layer of the payload cannot be decoded although its bytes have the signed digest.
     #[error("the {layer} of the payload cannot be decoded")]
     Damaged {
-        /// The layer: encryption, compression or tar.
+        /// Layer: encryption, compression or tar.
         layer: &'static str,
-        /// What the decoder says.
+        /// Error of the decoder.
         source: io::Error,
     },
-    /// Text that is not the id of a backup.
+    /// The text is not a backup id.
     #[error("`{text}` is not a backup id; one looks like 20260102T030405Z-0a1b2c3d")]
     InvalidBackupId {
-        /// The text, cut.
+        /// Text, truncated.
         text: String,
     },
-    /// Text that is not a SHA-256.
+    /// Text that is not the id of a cluster or of a node.
+    #[error("`{text}` is not a {kind}; one is 1 to 64 letters and digits, like w1ymnkr1qaqfdkyvdpgekypgb")]
+    InvalidSwarmId {
+        /// `cluster id` or `node id`.
+        kind: &'static str,
+        /// The text, escaped and cut.
+        text: String,
+    },
+    /// The text is not a SHA-256 digest.
     #[error("not a SHA-256 in 64 lower-case hex digits")]
     InvalidDigest,
-    /// A minisign key that cannot be used.
+    /// A minisign key cannot be used.
     #[error("the minisign {which} key cannot be used: {reason}")]
     InvalidKey {
         /// `public` or `secret`.
         which: &'static str,
-        /// Why, and what to do.
+        /// Reason, and what to do about it.
         reason: &'static str,
     },
-    /// An age recipient that cannot be used.
+    /// An age recipient cannot be used.
     #[error("the age recipient on line {line} cannot be used: {reason}")]
     InvalidRecipient {
-        /// The line, from 1.
+        /// Line number, counted from 1.
         line: usize,
-        /// Why, and what to do.
+        /// Reason, and what to do about it.
         reason: &'static str,
     },
-    /// An age identity that cannot be used.
+    /// An age identity cannot be used.
     #[error("the age identity on line {line} cannot be used: {reason}")]
     InvalidIdentity {
-        /// The line, from 1.
+        /// Line number, counted from 1.
         line: usize,
-        /// Why, and what to do.
+        /// Reason, and what to do about it.
         reason: &'static str,
     },
-    /// An argument of the writer that no archive can be made of.
+    /// No archive can be made from an argument of the writer.
     #[error("cannot pack: {reason}")]
     InvalidInput {
-        /// What is wrong with it.
+        /// Description of the fault.
         reason: String,
     },
     /// A file to pack could not be read.
     #[error("cannot read `{path}` to pack it")]
     Source {
-        /// Its name in the archive.
-        path: EntryPath,
-        /// What the system says.
+        /// Path of the file in the archive.
+        path: String,
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A file changed while it was packed.
     #[error("`{path}` changed while it was packed: {what}")]
     SourceChanged {
-        /// Its name in the archive.
-        path: EntryPath,
-        /// What about it changed.
+        /// Path of the file in the archive.
+        path: String,
+        /// What changed.
         what: &'static str,
     },
-    /// The caller's visitor could not take an entry.
+    /// The visitor of the caller returned an error for an entry.
     #[error("cannot unpack `{path}`")]
     Visit {
-        /// The entry.
+        /// Path of the entry.
         path: String,
-        /// What the visitor says.
+        /// Error of the visitor.
         source: io::Error,
     },
     /// The progress callback asked to stop.
@@ -215,7 +230,7 @@ pub enum Error {
     Io {
         /// `read` or `write`.
         action: &'static str,
-        /// What the system says.
+        /// Error of the operating system.
         source: io::Error,
     },
 }

@@ -1,16 +1,17 @@
-//! Where the data of a sparse file lies; everything between is zeros that take no room.
+//! Extents of the data in a sparse file. Everything between them is holes: zeros that take no space.
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 
-/// Every extent starts at a multiple of this many bytes. GNU tar needs 512; this is a page and a filesystem block.
+/// Alignment of the start of every extent in bytes: a page and a filesystem block. GNU tar needs only 512.
 pub(crate) const GRAIN: u64 = 4096;
 
-/// Shorter runs of zeros are kept as data, in bytes. The map of a file thus depends on its content alone.
+/// Minimum length of a hole in bytes. Shorter runs of zeros are kept as data, so the map of a file depends on
+/// its content alone.
 pub(crate) const MIN_HOLE: u64 = 64 * 1024;
 
-/// The data ranges of one file: ascending, apart, not empty, all within the size.
+/// Data ranges of one file: ascending, not adjacent, not empty, and within the size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extents {
     size: u64,
@@ -18,13 +19,13 @@ pub struct Extents {
 }
 
 impl Extents {
-    /// A file without holes.
+    /// Returns the extents of a file without holes.
     pub(crate) fn whole(size: u64) -> Self {
         let data = Some(0..size).filter(|range| !range.is_empty());
         Self { size, data: data.into_iter().collect() }
     }
 
-    /// The data ranges, ascending, in bytes.
+    /// Returns the data ranges in bytes, ascending.
     pub fn data(&self) -> &[Range<u64>] {
         &self.data
     }
@@ -34,12 +35,12 @@ impl Extents {
         self.stored() != self.size
     }
 
-    /// Bytes that are not in holes.
+    /// Returns the number of bytes that are not in holes.
     pub(crate) fn stored(&self) -> u64 {
         self.data.iter().map(|range| range.end - range.start).sum()
     }
 
-    /// The pairs of the GNU sparse map: offset and length. A last pair of length 0 marks a hole at the end.
+    /// Returns the pairs of the GNU sparse map: offset and length. A last pair of length 0 marks a hole at the end.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (u64, u64)> {
         let end = self.data.last().map_or(0, |range| range.end);
         let hole_at_end = (end < self.size).then_some((self.size, 0));
@@ -47,7 +48,7 @@ impl Extents {
         data.chain(hole_at_end)
     }
 
-    /// Reads a GNU sparse map; `None` if [`Extents::pairs`] could not have written it.
+    /// Makes extents from a GNU sparse map; `None` if [`Extents::pairs`] could not have written it.
     pub(crate) fn from_pairs(size: u64, pairs: &[(u64, u64)]) -> Option<Self> {
         let mut extents = Self { size, data: Vec::new() };
         let mut end = 0;
@@ -68,7 +69,7 @@ impl Extents {
     }
 }
 
-/// Collects data ranges in ascending order and drops holes that are too short.
+/// Collects data ranges in ascending order and removes holes that are too short.
 #[derive(Debug)]
 pub(crate) struct ExtentsBuilder {
     extents: Extents,
@@ -81,7 +82,7 @@ impl ExtentsBuilder {
         Self { extents, limit }
     }
 
-    /// Adds data that starts at or after the end of what was added before.
+    /// Adds data that starts at or after the end of the range added before.
     pub(crate) fn push(&mut self, range: Range<u64>) -> Result<()> {
         let data = &mut self.extents.data;
         match data.last_mut() {

@@ -1,45 +1,50 @@
-//! How much a reader takes before it has reason to trust what it reads.
+//! Limits of what a reader accepts before it has reason to trust the data.
 
-/// Largest `manifest.json`, in bytes. Part of the format.
+/// Maximum size of `manifest.json` in bytes. Part of the format.
 pub const MANIFEST_MAX: u64 = 64 * 1024;
 
-/// Largest `manifest.json.minisig`, in bytes. Part of the format.
+/// Maximum size of `manifest.json.minisig` in bytes. Part of the format.
 pub const SIGNATURE_MAX: u64 = 2 * 1024;
 
-/// Largest payload and largest file in it, in bytes: what the octal size field of a tar header holds. Part of the format.
+/// Maximum size of the payload and of a file in it in bytes: the most that the octal size field of a tar header can
+/// hold. Part of the format.
 pub const SIZE_MAX: u64 = 0o777_7777_7777;
 
-/// Most age recipients of one archive. Part of the format.
+/// Maximum number of age recipients of one archive. Part of the format.
 pub const RECIPIENTS_MAX: usize = 64;
 
-/// Bytes from the start of an archive that always hold its whole head: manifest, signature and the header of the payload.
+/// Number of bytes at the start of an archive that always contain its whole head: manifest, signature and the header
+/// of the payload.
 ///
 /// A ranged read of this many bytes (or of the whole archive, if that is shorter) is enough for
 /// [`read_head`](crate::reader::read_head).
 pub const HEAD_LIMIT: u64 = 3 * 512 + MANIFEST_MAX + SIGNATURE_MAX;
 
-/// Bounds for unpacking; each is checked before memory or disk is spent.
+/// Limits for unpacking. Each is checked before memory or disk space is used.
 ///
-/// The defaults fit every state that the writer can make. Lower [`Limits::total_bytes`] to the free space of the disk.
+/// The defaults fit every state that the writer can pack. Lower [`Limits::total_bytes`] to the free space of the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest `contents.json`, in bytes. 16 MiB: about 80 000 files, while parsing stays within the agent's memory.
+    /// Maximum size of `contents.json` in bytes. Default: 16 MiB, which is about 80 000 files and can still be parsed
+    /// within the agent's memory.
     pub contents_bytes: u64,
-    /// Most entries of the state. 100 000.
+    /// Maximum number of entries of the state. Default: 100 000.
     pub entries: u64,
-    /// Largest file, counting its holes, in bytes. Default: the most that the format can say.
+    /// Maximum size of a file in bytes, holes included. Default: the most that the format allows.
     pub file_bytes: u64,
-    /// Sum of all file sizes, counting holes, in bytes. 64 GiB.
+    /// Maximum sum of all file sizes in bytes, holes included. Default: 64 GiB.
     pub total_bytes: u64,
-    /// Most data extents of one file. 131 072: the most that a file of 8 GiB can have.
+    /// Maximum number of data extents of one file. Default: 131 072, the most that a file of 8 GiB can have.
     pub extents: u64,
-    /// The tar may be this many times as large as the stored payload. 1024; states are mostly ciphertext, which does not shrink.
+    /// Maximum ratio of the size of the tar to the size of the stored payload. Default: 1024. States are mostly
+    /// ciphertext, which does not compress.
     pub expansion: u64,
-    /// The tar may be this large whatever the payload is, in bytes. 256 MiB.
+    /// Size in bytes up to which the tar is allowed whatever the ratio is. Default: 256 MiB.
     pub free_expansion: u64,
-    /// Largest window of the zstd stream, as a power of two. 23: 8 MiB of memory.
+    /// Maximum window of the zstd stream, as a power of two. Default: 23, which takes 8 MiB of memory.
     pub window_log: u32,
-    /// Largest header of the age encryption, in bytes. 12 KiB: 64 recipients take 7, and parsing takes quadratic time.
+    /// Maximum size of the header of the age encryption in bytes. Default: 12 KiB. 64 recipients take 7 KiB; the time
+    /// to parse the header is quadratic in its size.
     pub age_header_bytes: u64,
 }
 

@@ -1,35 +1,39 @@
-//! A receipt: a small signed document about a backup, in a file of its own.
+//! Receipts: a receipt is a small signed document about a backup, in a file of its own.
 //!
-//! A tar of `receipt.json` and `receipt.json.minisig`, so `tar xf` and stock `minisign -V` check one by hand. What the
-//! document says is for its maker to define; this keeps it whole and says who signed it.
+//! It is a tar of `receipt.json` and `receipt.json.minisig`, so it can be checked by hand with `tar xf` and stock
+//! `minisign -V`. The caller defines the meaning of the document; this module protects its integrity and
+//! identifies the signer.
 
 use std::io::Read;
 
-use crate::error::{Error, Result};
-use crate::key::{KeyId, SecretKey, TrustedKeys};
-use crate::limits::SIGNATURE_MAX;
-use crate::signature::{self, Signature};
-use crate::tar_header::{self, BLOCK, padding};
+use crate::{
+    error::{Error, Result},
+    key::{KeyId, SecretKey, TrustedKeys},
+    limits::SIGNATURE_MAX,
+    signature::{self, Signature},
+    tar_header::{self, BLOCK, padding},
+};
 
 const DOCUMENT: &str = "receipt.json";
 const SIGNATURE: &str = "receipt.json.minisig";
 
-/// Bytes of a document.
+/// Maximum size of a document in bytes.
 pub const DOCUMENT_MAX: u64 = 32 * 1024;
 
-/// Bytes of a whole receipt; what is longer is none.
+/// Maximum size of a whole receipt in bytes. A longer file is not a receipt.
 pub const RECEIPT_MAX: u64 = DOCUMENT_MAX + SIGNATURE_MAX + 6 * BLOCK as u64;
 
-/// A document whose signature holds.
+/// A document whose signature was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The signed bytes.
+    /// Signed bytes.
     pub document: Vec<u8>,
-    /// Who signed them.
+    /// Id of the key that signed them.
     pub key_id: KeyId,
 }
 
-/// Signs a document and packs both. `about` becomes the trusted comment: one line. `mtime` is in seconds since 1970.
+/// Signs a document, and packs both into a tar. `about` becomes part of the trusted comment and must be one line.
+/// `mtime` is in seconds since 1970.
 pub fn seal(key: &SecretKey, document: &[u8], about: &str, mtime: u64) -> Result<Vec<u8>> {
     if document.len() as u64 > DOCUMENT_MAX {
         return Err(Error::limit("the size of the receipt", DOCUMENT_MAX));
@@ -46,24 +50,36 @@ pub fn seal(key: &SecretKey, document: &[u8], about: &str, mtime: u64) -> Result
     Ok(packed)
 }
 
-/// Reads what [`seal`] wrote, and nothing else; believes only what a trusted key signed.
+/// Reads a receipt as [`seal`] writes it, and returns the document if a trusted key signed it. As in an archive,
+/// nothing else may be in it: what no signature covers is not kept under the name of a receipt.
 pub fn open(packed: &[u8], trusted: &TrustedKeys) -> Result<Receipt> {
     if packed.len() as u64 > RECEIPT_MAX {
         return Err(Error::limit("the size of the receipt", RECEIPT_MAX));
     }
     let mut archive = tar::Archive::new(packed);
-    let mut entries = archive.entries().map_err(not_one)?;
-    let mut next = |wanted: &str| -> Result<Vec<u8>> {
+    // Raw: a pax header or a long name would be taken for a part of the entry after it.
+    let mut entries = archive.entries().map_err(not_one)?.raw(true);
+    let mut next = |wanted: &str| -> Result<(Vec<u8>, &[u8])> {
         let mut entry = entries.next().ok_or_else(|| no(format!("it has no {wanted}")))?.map_err(not_one)?;
         if entry.path_bytes().as_ref() != wanted.as_bytes() || !entry.header().entry_type().is_file() {
             return Err(no(format!("it has something else where {wanted} belongs")));
         }
         let mut body = Vec::new();
         entry.read_to_end(&mut body).map_err(not_one)?;
-        Ok(body)
+        let end = entry.raw_file_position() as usize + body.len();
+        let (gap, rest) =
+            packed.get(end..).unwrap_or_default().split_at_checked(padding(body.len() as u64)).unwrap_or_default();
+        if gap.iter().any(|&byte| byte != 0) {
+            return Err(no(format!("it has bytes that belong to nothing after {wanted}")));
+        }
+        Ok((body, rest))
     };
-    let document = next(DOCUMENT)?;
-    let signature = Signature::parse(&next(SIGNATURE)?)?;
+    let (document, _) = next(DOCUMENT)?;
+    let (signature, rest) = next(SIGNATURE)?;
+    if rest != [0; 2 * BLOCK] {
+        return Err(no(format!("it does not end after {SIGNATURE}")));
+    }
+    let signature = Signature::parse(&signature)?;
     signature.verify(&document, trusted)?;
     Ok(Receipt { document, key_id: signature.key_id() })
 }
@@ -111,11 +127,40 @@ mod tests {
                 assert_eq!(opened.document, b"{\"result\":\"proven\"}\n", "byte {at}");
             }
         }
-        // Two headers and the document come before the first byte of the signature.
-        for length in 0..3 * BLOCK + 64 {
+        for length in 0..packed.len() {
             assert!(open(&packed[..length], &trusted).is_err(), "cut at {length}");
         }
         assert!(seal(&key, &vec![b'x'; DOCUMENT_MAX as usize + 1], "x", 0).is_err());
         assert!(open(&vec![0; RECEIPT_MAX as usize + 1], &trusted).is_err());
+    }
+
+    #[test]
+    fn a_receipt_with_anything_else_in_it_is_refused() {
+        let key = key();
+        let trusted = TrustedKeys::from(key.public());
+        let packed = seal(&key, b"{}", "of a test", 0).unwrap();
+        let (entries, end) = packed.split_at(packed.len() - 2 * BLOCK);
+        let header = |kind, size| {
+            let mut header = tar_header::member("another", size, 0);
+            header.set_entry_type(kind);
+            header.set_cksum();
+            header.as_bytes().to_vec()
+        };
+        let body = &[b'x'; BLOCK][..];
+        let another = [&header(tar::EntryType::Regular, BLOCK as u64)[..], body].concat();
+        let pax = [&header(tar::EntryType::XHeader, BLOCK as u64)[..], body].concat();
+        let mut in_a_gap = packed.clone();
+        in_a_gap[BLOCK + 100] = 1;
+        for (with, changed) in [
+            ("another entry", [entries, &another, end].concat()),
+            ("a pax header", [&pax, &packed[..]].concat()),
+            ("a byte behind the end", [&packed, &b"x"[..]].concat()),
+            ("another zero block", [&packed, &end[..BLOCK]].concat()),
+            ("one zero block", packed[..packed.len() - BLOCK].to_vec()),
+            ("a byte in the padding", in_a_gap),
+        ] {
+            assert!(matches!(open(&changed, &trusted), Err(Error::NotAnArchive { .. })), "{with}");
+        }
+        open(&packed, &trusted).unwrap();
     }
 }

@@ -1,7 +1,6 @@
-//! Who can read an archive: age X25519 recipients, and the identities that open it.
+//! Age X25519 recipients of an archive, and the identities that decrypt it.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use age::secrecy::ExposeSecret;
 
@@ -12,7 +11,8 @@ use crate::error::{Error, Result};
 pub struct Recipient(age::x25519::Recipient);
 
 impl Recipient {
-    /// Reads one recipient a line; skips empty lines and `#` comments. Errors name the line and do not repeat it.
+    /// Parses a file with one recipient per line; skips empty lines and `#` comments. Errors name the line and do
+    /// not quote it.
     pub fn parse_file(text: &str) -> Result<Vec<Self>> {
         significant_lines(text)
             .map(|(line, text)| parse_recipient(text).map_err(|reason| Error::InvalidRecipient { line, reason }))
@@ -62,24 +62,24 @@ impl fmt::Debug for Recipient {
 
 serde_as_string!(Recipient);
 
-/// The secret keys that may open an archive. `Debug` shows how many there are.
+/// Secret keys that may decrypt an archive. `Debug` shows only their number.
 #[derive(Default)]
 pub struct Identities(Vec<age::x25519::Identity>);
 
 impl Identities {
-    /// Opens only what is not encrypted.
+    /// Returns no identity at all: only unencrypted archives can be read.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Makes one identity from the randomness of the system.
+    /// Generates one identity from the randomness of the system.
     pub fn generate() -> Self {
         Self(vec![age::x25519::Identity::generate()])
     }
 
-    /// Reads the output of `age-keygen`: one identity a line, empty lines and `#` comments skipped.
+    /// Parses the output of `age-keygen`: one identity per line; skips empty lines and `#` comments.
     ///
-    /// Refuses a text without any. Errors name the line and never repeat it.
+    /// A text without any identity is an error. Errors name the line and never quote it.
     pub fn parse_file(text: &str) -> Result<Self> {
         let identities: Vec<_> = significant_lines(text)
             .map(|(line, text)| parse_identity(text).map_err(|reason| Error::InvalidIdentity { line, reason }))
@@ -96,17 +96,17 @@ impl Identities {
         self.0.extend(other.0);
     }
 
-    /// Whether only unencrypted archives can be opened.
+    /// Whether there is no identity, so that only unencrypted archives can be read.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The public halves, in the same order.
+    /// Returns the public halves, in the same order.
     pub fn recipients(&self) -> Vec<Recipient> {
         self.0.iter().map(|identity| Recipient(identity.to_public())).collect()
     }
 
-    /// An identity file as `age -d -i` takes it. Holds the secrets: keep it as such.
+    /// Returns an identity file as `age -d -i` takes it. It contains the secrets: protect it accordingly.
     pub fn to_file_string(&self) -> zeroize::Zeroizing<String> {
         let mut text = zeroize::Zeroizing::new(String::new());
         for identity in &self.0 {
@@ -138,7 +138,7 @@ fn parse_identity(text: &str) -> std::result::Result<age::x25519::Identity, &'st
     text.parse().map_err(|_| "it is not a native age identity, which starts with AGE-SECRET-KEY-1, or it is mistyped")
 }
 
-/// The lines that are neither empty nor comments, numbered from 1.
+/// Returns the lines that are neither empty nor comments, numbered from 1.
 fn significant_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().map(str::trim).enumerate();
     lines.map(|(index, line)| (index + 1, line)).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))

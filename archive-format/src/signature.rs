@@ -1,23 +1,27 @@
-//! The signature over a manifest, in the file format of minisign.
+//! Signatures over manifests, in the file format of minisign.
 //!
-//! Four lines: an untrusted comment, base64 of algorithm, key id and signature, a trusted comment, and base64 of a second signature
-//! over the first one and the trusted comment. `ED` signs the BLAKE2b-512 of the message, the older `Ed` the message itself.
+//! A file has four lines: an untrusted comment, base64 of algorithm, key id and signature, a trusted comment, and
+//! base64 of a second signature over the first one and the trusted comment. `ED` signs the BLAKE2b-512 of the message,
+//! the older `Ed` the message itself.
 
 use blake2::{Blake2b512, Digest as _};
 use data_encoding::BASE64;
 
-use crate::backup_id::BackupId;
-use crate::error::{Error, Result};
-use crate::key::{KeyId, PublicKey, SecretKey, TrustedKeys, array};
-use crate::limits::SIGNATURE_MAX;
+use crate::{
+    backup_id::BackupId,
+    error::{Error, Result},
+    key::{KeyId, PublicKey, SecretKey, TrustedKeys, array},
+    limits::SIGNATURE_MAX,
+    swarm_node::ClusterId,
+};
 
 const UNTRUSTED: &str = "untrusted comment: ";
 const TRUSTED: &str = "trusted comment: ";
-/// What the agent's own comments start with; others are left to whoever signed.
+/// Prefix of the agent's own trusted comments. The content of other comments is up to their signers.
 const OURS: &str = "swarmdr backup ";
 
-/// The trusted comment of an archive, for people who run `minisign -V`.
-pub fn trusted_comment(id: BackupId, cluster_id: &str) -> String {
+/// Returns the trusted comment of an archive, for people who run `minisign -V`.
+pub fn trusted_comment(id: BackupId, cluster_id: &ClusterId) -> String {
     format!("{OURS}{id} cluster {cluster_id}")
 }
 
@@ -34,7 +38,7 @@ pub fn sign(key: &SecretKey, message: &[u8], trusted_comment: &str) -> String {
     )
 }
 
-/// A parsed signature file. It proves nothing before [`Signature::verify`].
+/// A parsed signature file. It proves nothing until [`Signature::verify`] succeeds.
 #[derive(Clone, Debug)]
 pub struct Signature {
     key_id: KeyId,
@@ -45,7 +49,7 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// Reads a signature file; refuses anything but its four lines.
+    /// Parses a signature file; refuses anything but its four lines.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         if bytes.len() as u64 > SIGNATURE_MAX {
             return Err(Error::limit("the size of the signature", SIGNATURE_MAX));
@@ -80,12 +84,12 @@ impl Signature {
         })
     }
 
-    /// The key that claims to have signed.
+    /// Returns the id of the key that claims to have signed.
     pub fn key_id(&self) -> KeyId {
         self.key_id
     }
 
-    /// The comment that is signed with the message; trust it after [`Signature::verify`].
+    /// Returns the comment that is signed with the message. Trust it only after [`Signature::verify`].
     pub fn trusted_comment(&self) -> &str {
         &self.trusted_comment
     }
@@ -95,7 +99,7 @@ impl Signature {
         self.signer(message, trusted).map(drop)
     }
 
-    /// The same, and which of the keys it was.
+    /// Checks both signatures as [`Signature::verify`] does, and returns the key that signed.
     pub(crate) fn signer(&self, message: &[u8], trusted: &TrustedKeys) -> Result<PublicKey> {
         let hash = self.prehashed.then(|| Blake2b512::digest(message));
         let message = hash.as_deref().unwrap_or(message);
@@ -110,8 +114,9 @@ impl Signature {
         if key.verifies(&global, &self.global) { Ok(*key) } else { Err(bad("its trusted comment was altered")) }
     }
 
-    /// Refuses a comment of the agent's own form that names another backup; any other comment is the signer's affair.
-    pub(crate) fn check_comment(&self, id: BackupId, cluster_id: &str) -> Result<()> {
+    /// Returns an error if the comment has the agent's own form but names another backup. Other comments
+    /// are not checked.
+    pub(crate) fn check_comment(&self, id: BackupId, cluster_id: &ClusterId) -> Result<()> {
         let ours = self.trusted_comment.starts_with(OURS);
         if ours && self.trusted_comment != trusted_comment(id, cluster_id) {
             return Err(bad("its trusted comment names another backup than the manifest"));

@@ -4,12 +4,12 @@ use std::io::{self, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 
-/// Bytes moved at a time between files and streams.
+/// Number of bytes moved at a time between files and streams.
 pub(crate) const CHUNK: usize = 128 * 1024;
 
-/// Feeds `count` zeros to a hash: the content of a hole.
+/// Hashes `count` zeros: the content of a hole.
 pub(crate) fn hash_zeros(hasher: &mut Sha256, mut count: u64) {
     static ZEROS: [u8; 32 * 1024] = [0; 32 * 1024];
     while count > 0 {
@@ -19,21 +19,21 @@ pub(crate) fn hash_zeros(hasher: &mut Sha256, mut count: u64) {
     }
 }
 
-/// Hashes and counts what is written through it.
+/// Writer that hashes and counts the bytes written through it.
 #[derive(Debug)]
 pub(crate) struct HashWriter<W> {
     inner: W,
-    hasher: Sha256,
-    count: u64,
+    hasher: Hasher,
 }
 
 impl<W: Write> HashWriter<W> {
     pub(crate) fn new(inner: W) -> Self {
-        Self { inner, hasher: Sha256::new(), count: 0 }
+        Self { inner, hasher: Hasher::default() }
     }
 
     pub(crate) fn finish(self) -> (W, u64, Digest) {
-        (self.inner, self.count, Digest::finish(self.hasher))
+        let (count, digest) = self.hasher.finish();
+        (self.inner, count, digest)
     }
 }
 
@@ -41,7 +41,6 @@ impl<W: Write> Write for HashWriter<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(buffer)?;
         self.hasher.update(&buffer[..written]);
-        self.count += written as u64;
         Ok(written)
     }
 
@@ -50,25 +49,28 @@ impl<W: Write> Write for HashWriter<W> {
     }
 }
 
-/// Hashes and counts what is read through it.
+/// Reader that hashes and counts the bytes read through it.
 #[derive(Debug)]
-pub(crate) struct HashReader<R> {
+pub struct HashReader<R> {
     inner: R,
-    hasher: Sha256,
-    count: u64,
+    hasher: Hasher,
 }
 
 impl<R: Read> HashReader<R> {
-    pub(crate) fn new(inner: R) -> Self {
-        Self { inner, hasher: Sha256::new(), count: 0 }
+    /// Begins where `inner` stands.
+    pub fn new(inner: R) -> Self {
+        Self { inner, hasher: Hasher::default() }
     }
 
-    pub(crate) fn count(&self) -> u64 {
-        self.count
+    /// Number of bytes that were read so far.
+    pub fn count(&self) -> u64 {
+        self.hasher.count()
     }
 
-    pub(crate) fn finish(self) -> (R, u64, Digest) {
-        (self.inner, self.count, Digest::finish(self.hasher))
+    /// The reader, the number of bytes that were read, and their digest.
+    pub fn finish(self) -> (R, u64, Digest) {
+        let (count, digest) = self.hasher.finish();
+        (self.inner, count, digest)
     }
 }
 
@@ -76,12 +78,11 @@ impl<R: Read> Read for HashReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..read]);
-        self.count += read as u64;
         Ok(read)
     }
 }
 
-/// Reads until `buffer` is full or the input ends, and tells how much that was.
+/// Reads until `buffer` is full or the input ends. Returns the number of bytes read.
 pub(crate) fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

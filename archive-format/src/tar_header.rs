@@ -1,22 +1,24 @@
-//! The header blocks of both tars. One set of fields has one spelling, so a reader compares bytes.
+//! Header blocks of both tars. Equal fields are always encoded as equal bytes, so a reader can compare bytes.
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use crate::contents::{EntryKind, FileEntry};
-use crate::extents::Extents;
+use crate::{
+    contents::{EntryKind, FileEntry},
+    extents::Extents,
+};
 
-/// A tar is made of blocks of this many bytes.
+/// Size of a tar block in bytes.
 pub(crate) const BLOCK: usize = 512;
 
-/// Longest name that fits a header. A longer one is in a block of its own before it.
+/// Maximum length in bytes of a name in a header. A longer name is in a block of its own before the header.
 const NAME_MAX: usize = 100;
 
-/// Bytes that fill the last block of a body.
+/// Returns the number of bytes that pad the last block of a body.
 pub(crate) fn padding(length: u64) -> usize {
     (length.next_multiple_of(BLOCK as u64) - length) as usize
 }
 
-/// The header of a member of the outer tar, in POSIX ustar form.
+/// Returns the header of a member of the outer tar, in POSIX ustar form.
 pub(crate) fn member(name: &str, size: u64, mtime: u64) -> Header {
     let mut header = Header::new_ustar();
     fill(&mut header, name, EntryType::Regular, 0o644, size, mtime);
@@ -24,7 +26,7 @@ pub(crate) fn member(name: &str, size: u64, mtime: u64) -> Header {
     header
 }
 
-/// The header of `contents.json` in the payload.
+/// Returns the header of `contents.json` in the payload.
 pub(crate) fn contents(name: &str, size: u64, mtime: u64) -> Header {
     let mut header = Header::new_gnu();
     fill(&mut header, name, EntryType::Regular, 0o600, size, mtime);
@@ -32,7 +34,7 @@ pub(crate) fn contents(name: &str, size: u64, mtime: u64) -> Header {
     header
 }
 
-/// The blocks before the header of an entry whose name does not fit it; empty for others.
+/// Returns the blocks before the header of an entry whose name does not fit into it; empty for other entries.
 pub(crate) fn long_name(entry: &FileEntry) -> Vec<u8> {
     let name = name(entry);
     if name.len() <= NAME_MAX {
@@ -48,7 +50,7 @@ pub(crate) fn long_name(entry: &FileEntry) -> Vec<u8> {
     blocks
 }
 
-/// The header of an entry, with the blocks that continue its sparse map.
+/// Returns the header of an entry, with the blocks that continue its sparse map.
 pub(crate) fn entry(entry: &FileEntry, extents: &Extents) -> Vec<u8> {
     let name = name(entry);
     let cut = &name.as_bytes()[..name.len().min(NAME_MAX)];
@@ -111,7 +113,7 @@ fn put_pairs(slots: &mut [GnuSparseHeader], pairs: &mut impl Iterator<Item = (u6
     }
 }
 
-/// What a type flag means, for messages.
+/// Returns a name for a type flag, for messages.
 pub(crate) fn kind_name(kind: EntryType) -> String {
     let name = match kind {
         EntryType::Symlink => "symbolic link",
@@ -127,14 +129,15 @@ pub(crate) fn kind_name(kind: EntryType) -> String {
     name.to_owned()
 }
 
-/// The name in a header, escaped for messages.
+/// Returns the name in a header, escaped for messages.
 pub(crate) fn shown_name(header: &Header) -> String {
     let name = &header.as_old().name;
     let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
     name[..end].escape_ascii().to_string()
 }
 
-/// Whether the checksum field is right, which random bytes do not have. Takes it as this crate writes it and as GNU tar does.
+/// Whether the checksum field is right, which it is not in random bytes. Accepts the encoding of this crate and that
+/// of GNU tar.
 pub(crate) fn has_checksum(header: &Header) -> bool {
     let bytes = header.as_bytes();
     let sum = bytes.iter().enumerate().map(|(at, &byte)| match at {

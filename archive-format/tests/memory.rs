@@ -6,14 +6,18 @@
 #[allow(dead_code, reason = "shared with the tests of the format")]
 mod state;
 
-use std::fs;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::ops::ControlFlow;
-use std::time::Instant;
+use std::{
+    fs,
+    io::{self, Read, Seek, SeekFrom},
+    ops::ControlFlow,
+    time::Instant,
+};
 
 use state::{State, source_entry, test_identity, test_key};
-use swarmdr_archive::writer::{self, SourceEntry, SourceFile};
-use swarmdr_archive::{Limits, TrustedKeys, reader};
+use swarmdr_archive::{
+    Limits, TrustedKeys, reader,
+    writer::{self, SourceEntry, SourceFile},
+};
 
 /// Peak resident memory that both directions stay under.
 const PEAK: u64 = 40 << 20;

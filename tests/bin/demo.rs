@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent, describe_swarm, populate, wait_populated};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, Role, addr},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent, describe_swarm, populate, wait_populated},
+};
 
 /// Back a real swarm up, destroy its host, and bring it back.
 #[derive(Debug, Parser)]
@@ -42,7 +44,7 @@ impl Choice {
     }
 }
 
-/// What happened when; printed as it happens, and once more at the end.
+/// Steps and their times, printed as they happen and once more at the end.
 #[derive(Debug)]
 struct Timeline {
     since: Instant,
@@ -124,7 +126,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Runs the agent and shows what a person would see.
+/// Runs the agent, and prints the command and its output as an operator would see them.
 fn show(host: &Host, args: &[&str]) -> Result<()> {
     println!("root@{}:~# swarmdr-agent {}", host.name(), args.join(" "));
     let output = agent(host, args)?;

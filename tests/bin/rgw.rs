@@ -1,12 +1,14 @@
-//! Starts one gateway for use by hand, prints where it is as lines for a shell, and stays.
+//! Starts one gateway for use by hand, prints its address and keys as variables of a shell, and keeps running.
 //!
 //! `cargo run -p swarmdr-tests --bin rgw -- --release 20 --bucket vault`
 
-use std::fs::{self, File};
-use std::io::{Read, stdin};
-use std::net::Ipv4Addr;
-use std::os::unix::fs::FileTypeExt;
-use std::path::PathBuf;
+use std::{
+    fs::{self, File},
+    io::{Read, stdin},
+    net::Ipv4Addr,
+    os::unix::fs::FileTypeExt,
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
@@ -67,13 +69,14 @@ fn main() -> Result<()> {
     stay()
 }
 
-/// The writer's key bears the names that every S3 tool reads; the others have a prefix.
+/// Prints a key. The writer's has the names that every S3 tool reads; the others have a prefix.
 fn print_key(prefix: &str, identity: &Identity) {
     println!("{prefix}AWS_ACCESS_KEY_ID={}", identity.access_key);
     println!("{prefix}AWS_SECRET_ACCESS_KEY={}", identity.secret_key);
 }
 
-/// A shell gives its background jobs `/dev/null`, whose end says nothing; only a signal ends us then.
+/// Waits until standard input ends. A shell gives its background jobs `/dev/null`, whose end means nothing; then only a
+/// signal ends this process.
 fn stay() -> Result<()> {
     let input = fs::metadata("/proc/self/fd/0").context("failed to look at standard input")?;
     let null = input.file_type().is_char_device() && File::open("/proc/self/fd/0")?.read(&mut [0])? == 0;

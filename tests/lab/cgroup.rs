@@ -1,18 +1,20 @@
-//! Groups of processes that end together, at one write.
+//! Groups of processes that are killed together, by one write.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 
 use super::{read, wait_for};
 
-/// Far above the 0.1 s that ending a whole host takes.
+/// Limit for killing a whole host, far above the 0.1 s that it takes.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where cgroup v2 is mounted on this machine.
+/// Returns the mount point of cgroup v2 on this machine.
 pub fn hierarchy() -> Result<PathBuf> {
     let mounts = read(Path::new("/proc/self/mounts"))?;
     parse_hierarchy(&mounts).context(
@@ -29,7 +31,7 @@ fn parse_hierarchy(mounts: &str) -> Option<PathBuf> {
     })
 }
 
-/// A cgroup v2 directory that this process made.
+/// A cgroup v2 directory that this process created.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
@@ -45,7 +47,8 @@ impl Cgroup {
         &self.path
     }
 
-    /// The first process that systemd has put into the group of its own PID 1, as seen from outside.
+    /// Returns the first process in the group into which systemd moves its own PID 1, numbered as outside the host;
+    /// `None` before there is one.
     pub fn init(&self) -> Result<Option<u32>> {
         match fs::read_to_string(self.init_scope().join("cgroup.procs")) {
             Ok(pids) => Ok(pids.lines().next().map(str::parse).transpose()?),
@@ -54,7 +57,7 @@ impl Cgroup {
         }
     }
 
-    /// Where nspawn puts what it boots, and systemd itself.
+    /// The cgroup of the host's PID 1: nspawn boots it in `payload`, and systemd moves itself into `init.scope`.
     pub fn init_scope(&self) -> PathBuf {
         self.path.join("payload/init.scope")
     }
@@ -71,7 +74,7 @@ impl Cgroup {
     }
 }
 
-/// Children first: the kernel removes only leaves, and only their directories.
+/// Removes a group, its children first: the kernel removes only leaves. The files in a group go with its directory.
 fn remove(dir: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;

@@ -1,31 +1,35 @@
-//! Running things inside a host.
+//! Commands and files inside a host.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::Write,
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        atomic::Ordering,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{Host, read, wait_for, wake};
 use crate::tree::capture;
 
-/// A command that takes longer hangs, and is killed. Generous: a test is not slower than its machine.
+/// Limit after which a command counts as hung and is killed. It is generous: a slow machine must not fail a test.
 const COMMAND_LIMIT: Duration = Duration::from_secs(300);
 
 const BETWEEN_WAKES: Duration = Duration::from_secs(1);
 
 const UNDER_TEST: &str = "swarmdr-agent";
 
-/// Asks it for a fault.
+/// Prefix of the word that asks the program under test for a fault: a variable in the arguments of `env`.
 const FAULT: &str = "SWARMDRTEST_FAULT=";
 
-/// The environment of a root shell; nothing of this process leaks in.
+/// Environment of a root shell; no variable of this process is passed on.
 const ENVIRONMENT: [&str; 3] =
     ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"];
 
@@ -33,11 +37,11 @@ const ENVIRONMENT: [&str; 3] =
 #[derive(Debug, Clone)]
 pub struct Program {
     pub path: PathBuf,
-    /// It can be made to fail on purpose; what is shipped cannot.
+    /// Whether it was built with failpoints; the shipped program has none.
     pub has_faults: bool,
 }
 
-/// What a command left behind.
+/// Exit status and output of a command.
 #[derive(Debug, Clone)]
 pub struct Output {
     pub status: ExitStatus,
@@ -46,8 +50,8 @@ pub struct Output {
 }
 
 impl Host {
-    /// Runs a command in the host to its end, which comes after five minutes at the latest (as a SIGKILL). Root's
-    /// environment, no input. An exit code other than 0 is no error of this function.
+    /// Runs a command in the host and waits until it ends. It has root's environment and no input, and is killed
+    /// (SIGKILL) after five minutes. An exit code other than 0 is no error of this function.
     pub fn run<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<Output> {
         self.run_with_input(words, &[])
     }
@@ -63,7 +67,7 @@ impl Host {
         let mut stdin = child.stdin.take().expect("it is piped");
         let (pid, (ended, not_yet)) = (child.id(), mpsc::channel::<()>());
         let output = std::thread::scope(|scope| {
-            // A command that does not read its input closes it; that is its own affair.
+            // The write fails if the command closes its input without reading it, which is no error.
             scope.spawn(move || stdin.write_all(input));
             scope.spawn(move || {
                 while not_yet.recv_timeout(BETWEEN_WAKES) == Err(RecvTimeoutError::Timeout) {
@@ -104,7 +108,7 @@ impl Host {
         Ok(output.stdout.trim_end().to_owned())
     }
 
-    /// Starts a command in the host and comes back. It ends with its value at the latest.
+    /// Starts a command in the host and returns without waiting for its end. Dropping the value kills it.
     pub fn spawn<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<Background> {
         self.check_faults(words)?;
         let number = self.commands.fetch_add(1, Ordering::Relaxed);
@@ -128,7 +132,7 @@ impl Host {
         Ok(background)
     }
 
-    /// Writes a file in the host, mode 644, with the directories that it needs.
+    /// Writes a file with mode 644 in the host, and creates the directories above it.
     pub fn write_file(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
         let words = ["install", "-D", "-m", "644", "/dev/stdin", path];
         self.succeed(&words, content.as_ref()).map(drop)
@@ -152,8 +156,8 @@ impl Host {
         self.disk().join("has-faults")
     }
 
-    /// A fault that is asked of a program without faults fails far from its cause, and only where the program under test
-    /// is the one that is shipped.
+    /// Fails if a command asks the agent for a fault and the installed agent has no failpoints. Without this check the
+    /// test would fail far from the cause, and only in runs that test the shipped program.
     fn check_faults<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<()> {
         let words = || words.iter().map(|word| word.as_ref().to_string_lossy());
         let asks = words().any(|word| word.strip_prefix(FAULT).is_some_and(|fault| !fault.is_empty()));
@@ -164,8 +168,9 @@ impl Host {
         Ok(())
     }
 
-    /// Up to the words of the command: joins the host's own cgroup, so that a power cut takes the command too and
-    /// systemd sees a process of its own, then the namespaces and the root of its PID 1.
+    /// Returns the command line up to the words of the command. It joins the host's own cgroup first, so that a power
+    /// cut kills the command too and systemd sees a process of its own; then the namespaces and the root of the host's
+    /// PID 1.
     fn enter(&self) -> Result<Command> {
         let mut command = Command::new("sh");
         command
@@ -191,12 +196,12 @@ pub struct Background {
 }
 
 impl Background {
-    /// As the host numbers it.
+    /// Process id inside the host.
     pub fn pid(&self) -> u32 {
         self.pid.expect("it is known before anybody has the value")
     }
 
-    /// What it has printed so far.
+    /// Standard output so far.
     pub fn stdout(&self) -> Result<String> {
         read(&self.stdout)
     }
@@ -205,14 +210,14 @@ impl Background {
         read(&self.stderr)
     }
 
-    /// Sends a signal, by name without SIG. An ended command is an error.
+    /// Sends a signal, named without SIG. Fails if the command has ended.
     pub fn signal(&self, signal: &str) -> Result<()> {
         let pid = self.pid().to_string();
         let target = format!("--target={}", self.init);
         capture(Command::new("nsenter").args([&target, "--pid", "kill", "-s", signal, &pid])).map(drop)
     }
 
-    /// Its output, if it has ended.
+    /// Returns the exit status and output if the command has ended, otherwise `None`.
     pub fn finished(&mut self) -> Result<Option<Output>> {
         let Some(status) = self.child.try_wait()? else {
             wake::if_stopped(self.child.id());
@@ -221,7 +226,7 @@ impl Background {
         Ok(Some(Output { status, stdout: self.stdout()?, stderr: self.stderr()? }))
     }
 
-    /// Waits for its end; a command that outlives the limit is an error, and dies.
+    /// Waits until the command ends. Fails when the limit is exceeded, and kills the command.
     pub fn wait(mut self, limit: Duration) -> Result<Output> {
         wait_for("a command to end", limit, || self.finished())
     }

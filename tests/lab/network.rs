@@ -1,18 +1,13 @@
-//! Network namespaces held by nothing but an open file, and the bridge that joins them.
+//! Network namespaces that only an open file keeps, and the bridge that joins them.
 
-use std::fs::File;
-use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
-use std::path::PathBuf;
-use std::process::Command;
-use std::thread;
+use std::{fs::File, net::Ipv4Addr, os::fd::AsRawFd, path::PathBuf, process::Command, thread};
 
 use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::tree::capture;
 
-/// A network namespace; gone, with every interface in it, when this and the last process in it are.
+/// A network namespace. It is removed, with every interface in it, once this value and the last process in it are gone.
 #[derive(Debug)]
 pub struct Netns {
     file: File,
@@ -20,7 +15,7 @@ pub struct Netns {
 
 impl Netns {
     pub(super) fn new() -> Result<Self> {
-        // A thread can leave the namespace of its process; this one ends there.
+        // Only this thread leaves the namespace of the process, and it ends right after.
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             File::open("/proc/thread-self/ns/net")
@@ -30,19 +25,19 @@ impl Netns {
         file.map(|file| Self { file }).context("failed to create a network namespace")
     }
 
-    /// For `nsenter --net=`, from any process of root; good while this process lives.
+    /// Path for `nsenter --net=`, usable by any process of root; valid while this process lives.
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
 
-    /// A command that will run in the namespace, and in this machine's other ones.
+    /// Returns a command that runs in this network namespace; its other namespaces are those of this machine.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", self.path().display())).arg(program);
         command
     }
 
-    /// Runs code of this process in the namespace: sockets that it opens are in there, and stay so.
+    /// Runs code of this process in the namespace: sockets that it opens are in that namespace, and stay there.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         thread::scope(|scope| {
             let worker = scope.spawn(|| {
@@ -53,7 +48,7 @@ impl Netns {
         })
     }
 
-    /// One `ip` run for all lines, each a command without its leading `ip`.
+    /// Runs all lines in one shell, each an `ip` command without its leading `ip`.
     fn ip(&self, lines: &[String]) -> Result<()> {
         let script: Vec<String> = lines.iter().map(|line| format!("ip {line}")).collect();
         capture(self.command("sh").args(["-euc", &script.join("\n")])).map(drop)
@@ -71,8 +66,8 @@ impl Bridge {
         let netns = Netns::new()?;
         netns.ip(&[
             "link set lo up".to_owned(),
-            // A bridge without an address of its own takes the lowest of its ports', and another one when that
-            // port goes: then every host's neighbour entry for `own` is wrong until it expires.
+            // A bridge without a hardware address of its own takes the lowest of its ports', and another one when that
+            // port is removed: then every host's neighbour entry for `own` is wrong until it expires.
             "link add br0 address 02:77:00:00:00:01 type bridge forward_delay 0".to_owned(),
             format!("address add {own}/24 dev br0"),
             "link set br0 up".to_owned(),
@@ -108,7 +103,8 @@ impl Bridge {
         self.netns.ip(&[format!("link delete v-{name}")])
     }
 
-    /// Down: not a bit passes, while the host still has its interface and address.
+    /// Sets the link to `up` or `down`. While it is down no packet passes, and the host keeps its interface and
+    /// address.
     pub fn set(&self, name: &str, state: &str) -> Result<()> {
         self.netns.ip(&[format!("link set v-{name} {state}")])
     }

@@ -1,9 +1,11 @@
-//! The end of a lab, whoever brings it about: drop, panic, SIGKILL of the test process.
+//! Removal of a lab, whatever ends it: drop, panic, SIGKILL of the test process.
 
-use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::{
+    fs::{self, File},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context, Result};
 
@@ -21,7 +23,8 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// Removes labs without an owner, then makes a directory for a new one and watches over it.
+    /// Removes labs without an owner, then makes a directory for a new one and starts the process that watches its
+    /// lock.
     pub fn start(labs: &Path, cgroups: &Path) -> Result<Self> {
         fs::create_dir_all(labs).with_context(|| format!("failed to create {}", labs.display()))?;
         // Between making a directory and locking it, the new lab looks like an abandoned one.
@@ -56,7 +59,7 @@ impl Reaper {
         self.watcher.id()
     }
 
-    /// Where the lab's cgroup has to be for the reaper to find it.
+    /// Path that the lab's cgroup must have for the reaper to find it.
     pub fn cgroup(&self) -> PathBuf {
         let name = self.dir.file_name().expect("a directory below the labs");
         self.cgroups.join(format!("swarmdr-{}", name.to_string_lossy()))

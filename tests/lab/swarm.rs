@@ -1,4 +1,4 @@
-//! Swarms and what runs in them, as far as tests need to make them.
+//! Swarms, and services in them, as far as tests need to create them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::Host;
 /// The image that [`Host::load_image`] makes: busybox, with a link for each of its programs.
 pub const IMAGE: &str = "lab/busybox:1";
 
-/// A task starts in about a second; an engine that comes back, or elects, needs longer.
+/// Limit for tasks to run. One starts in about a second, but later if the engine starts again or a leader is elected.
 const TASK_LIMIT: Duration = Duration::from_secs(90);
 const ENGINE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -29,10 +29,10 @@ impl Role {
     }
 }
 
-/// What connects the tasks of a service.
+/// Network of the tasks of a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Network<'a> {
-    /// The host's own.
+    /// The host's own network.
     #[default]
     Host,
     /// An overlay by name, with `dnsrr`: virtual IPs need IPVS.
@@ -45,7 +45,7 @@ pub struct Service<'a> {
     pub name: &'a str,
     pub replicas: u32,
     pub network: Network<'a>,
-    /// By name, mounted where the engine puts them.
+    /// Names of secrets, which are mounted where the engine puts them by default.
     pub secrets: &'a [&'a str],
     pub configs: &'a [&'a str],
 }
@@ -76,7 +76,7 @@ impl Service<'_> {
 }
 
 impl Host {
-    /// Waits until the engine answers. This starts one that is stopped but socket-activated.
+    /// Waits until the engine answers. This starts an engine that is stopped but socket-activated.
     pub fn wait_engine(&self) -> Result<()> {
         self.wait_for("the engine to answer", ENGINE_LIMIT, || self.docker(&["version"]).map(Some))?;
         Ok(())
@@ -88,7 +88,7 @@ impl Host {
         Ok(())
     }
 
-    /// Makes [`IMAGE`] known to the engine, if it is not. Every host that is to run tasks needs it.
+    /// Imports [`IMAGE`] into the engine if it is missing. Every host that is to run tasks needs it.
     pub fn load_image(&self) -> Result<()> {
         self.sh(&format!(
             "docker image inspect {IMAGE} >/dev/null 2>&1 || docker import /usr/share/lab/busybox.tar {IMAGE}"
@@ -103,7 +103,7 @@ impl Host {
         self.wait_manager()
     }
 
-    /// Joins the swarm of a manager and comes back when that one sees this host as ready.
+    /// Joins the swarm of a manager, and returns when the manager reports this host as ready.
     pub fn join(&self, manager: &Host, role: Role) -> Result<()> {
         let token = manager.docker(&["swarm", "join-token", "--quiet", role.word()])?;
         let (own, remote) = (self.addr().to_string(), format!("{}:2377", manager.addr()));
@@ -134,8 +134,8 @@ impl Host {
         self.docker(&["network", "create", "--driver=overlay", "--attachable", name]).map(drop)
     }
 
-    /// Waits until the swarm says that exactly this many tasks of the service run. After a restart it may say so from
-    /// memory, before anything runs: [`Host::wait_containers`] looks at the thing itself.
+    /// Waits until the swarm reports exactly this many running tasks of the service. After a restart it may report them
+    /// from its stored state, before anything runs: [`Host::wait_containers`] looks at the containers themselves.
     pub fn wait_service(&self, name: &str, tasks: usize) -> Result<()> {
         let script =
             format!("docker service ps --filter desired-state=running --format '{{{{.CurrentState}}}}' {name}");
@@ -149,7 +149,7 @@ impl Host {
         self.wait_count("containers", name, containers, &script, "")
     }
 
-    /// Counts the script's lines that begin so.
+    /// Waits until exactly `count` lines of the script's output begin with `begin`.
     fn wait_count(&self, what: &str, name: &str, count: usize, script: &str, begin: &str) -> Result<()> {
         let waited = self.wait_for(&format!("{count} running {what} of {name}"), TASK_LIMIT, || {
             let lines = self.sh(script)?;

@@ -1,14 +1,16 @@
 //! Waiting for a condition instead of for a time.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, anyhow};
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(40);
 
-/// Tries until `probe` gives a value, and gives up after `limit`. A probe's error is one more reason to try again; the
-/// last one is told when time is up. `what` completes "waited for".
+/// Calls `probe` until it returns a value, and gives up after `limit`. After an error it tries again; the last error is
+/// returned when the time is up. `what` completes "waited for".
 pub fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let begun = Instant::now();
     loop {

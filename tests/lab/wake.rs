@@ -1,16 +1,18 @@
-//! Commands in a host that is being switched off.
+//! Keeps commands running in a host that is being shut down.
 
 use std::fs;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
-/// Lets an `nsenter` go on that has stopped itself.
+/// Continues an `nsenter` that has stopped itself.
 ///
-/// It does so when its command is stopped (util-linux, sys-utils/nsenter.c, `continue_as_child`),
-/// and systemd stops all processes of a host for a moment at the shutdown, before it tells them to end (systemd,
-/// src/shared/killall.c, `broadcast_signal`). It then continues those it sees, which `nsenter` is not among: it would
-/// stay stopped for good, and the dead command with it. Nothing in these tests stops a command on purpose.
+/// It stops itself when its command is stopped (util-linux, sys-utils/nsenter.c, `continue_as_child`), and systemd
+/// stops all processes of a host for a moment at the shutdown, before it tells them to end (systemd,
+/// src/shared/killall.c, `broadcast_signal`). It then continues those it sees, which do not include `nsenter`: that
+/// would stay stopped for good, and the dead command with it. Nothing in these tests stops a command on purpose.
 pub fn if_stopped(nsenter: u32) {
     let Ok(stat) = fs::read_to_string(format!("/proc/{nsenter}/stat")) else { return };
     if is_stopped(&stat) {
@@ -20,15 +22,18 @@ pub fn if_stopped(nsenter: u32) {
     }
 }
 
-/// The state is the field behind the name, which may hold anything, so from its end (proc_pid_stat(5)).
+/// Whether the process is stopped. The state is the field after the name, which may contain anything, so it is searched
+/// from the name's end (proc_pid_stat(5)).
 fn is_stopped(stat: &str) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('T'))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
-    use std::time::Duration;
+    use std::{
+        process::{Command, Stdio},
+        time::Duration,
+    };
 
     use anyhow::Result;
 

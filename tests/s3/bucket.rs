@@ -1,38 +1,40 @@
-//! A bucket through the AWS SDK, as one identity sees it: what tests set up, check and attack.
+//! A bucket through the AWS SDK, as one identity sees it, for tests to set up, check and attack.
 //!
-//! Every call is sent once. It is a second opinion beside the agent's own vault, so it shares no code with it.
+//! Every call is sent once. This is a second opinion on the agent's own vault, so it shares no code with it.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use aws_sdk_s3::Client;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{
-    BucketVersioningStatus, ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ObjectLockMode,
-    ObjectLockRetention, ObjectLockRetentionMode, VersioningConfiguration,
+use aws_sdk_s3::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::put_object::builders::PutObjectFluentBuilder,
+    primitives::ByteStream,
+    types::{
+        BucketVersioningStatus, ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ObjectLockMode,
+        ObjectLockRetention, ObjectLockRetentionMode, VersioningConfiguration,
+    },
 };
 
 use super::{Identity, client};
 
-/// What a new bucket keeps.
+/// Versions and locks of a new bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
-    /// Versions, and locks on them.
+    /// Versions, which can be locked.
     On,
     /// Versions without locks.
     VersionsOnly,
-    /// Neither: a put replaces.
+    /// Neither versions nor locks: a put replaces the object.
     Off,
 }
 
-/// What a lock lets its owner do.
+/// Mode of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Nobody ends it early.
+    /// No user can end it early.
     Compliance,
-    /// Whoever has `s3:BypassGovernanceRetention` ends it early.
+    /// A user who has `s3:BypassGovernanceRetention` can end it early.
     Governance,
 }
 
@@ -43,7 +45,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Ends at a whole second, as that is what a server keeps.
+    /// Makes a retention that ends at a whole second, the precision that servers keep.
     pub fn new(mode: Mode, keep: Duration) -> Self {
         let until = (SystemTime::now() + keep).duration_since(SystemTime::UNIX_EPOCH).expect("now is after 1970");
         Self { mode, until: SystemTime::UNIX_EPOCH + Duration::from_secs(until.as_secs()) }
@@ -60,13 +62,13 @@ pub struct Version {
     pub size: Option<u64>,
 }
 
-/// The server said no, or nothing at all.
+/// The server refused, or did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{status} {code}: {message}")]
 pub struct Refusal {
     /// HTTP status; 0 if no answer came.
     pub status: u16,
-    /// As S3 spells it, such as `AccessDenied`; empty if the answer had none.
+    /// Error code of S3, such as `AccessDenied`; empty if the answer had none.
     pub code: String,
     pub message: String,
 }
@@ -90,14 +92,14 @@ where
 #[derive(Debug, Clone)]
 pub struct Bucket {
     pub name: String,
-    /// For whatever has no method here.
+    /// Client for requests that have no method here.
     pub client: Client,
     endpoint: String,
     authority: Option<String>,
 }
 
 impl Bucket {
-    /// Asks nothing of the server. `authority` is a certificate in PEM.
+    /// Sends no request yet. `authority` is a certificate in PEM.
     pub fn new(endpoint: &str, authority: Option<&str>, name: &str, by: &Identity) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
@@ -107,7 +109,7 @@ impl Bucket {
         })
     }
 
-    /// The same bucket with the rights of another.
+    /// Returns the same bucket with the rights of another identity.
     pub fn by(&self, identity: &Identity) -> Result<Self> {
         Self::new(&self.endpoint, self.authority.as_deref(), &self.name, identity)
     }
@@ -130,7 +132,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// Returns the new version's id; `null` where the bucket has no versions.
+    /// Puts an object and returns the new version's id; `null` if the bucket has no versions.
     pub async fn put(&self, key: &str, bytes: &[u8]) -> Result<String, Refusal> {
         send(self.begin_put(key, bytes)).await
     }
@@ -145,7 +147,8 @@ impl Bucket {
         send(put.object_lock_retain_until_date(lock.until.into())).await
     }
 
-    /// `sha256` in base64 is sent as it stands, with the algorithm header that makes RGW 20 look at it.
+    /// Puts an object with this checksum (base64), which is sent even if it is wrong, with the algorithm header that
+    /// makes RGW 20 verify it.
     pub async fn put_with_sha256(&self, key: &str, bytes: &[u8], sha256: &str) -> Result<String, Refusal> {
         send(self.begin_put(key, bytes).checksum_sha256(sha256)).await
     }
@@ -183,7 +186,7 @@ impl Bucket {
         Ok(body.to_vec())
     }
 
-    /// Every version and delete marker of every key with this prefix; of one key the newest first.
+    /// Returns every version and delete marker of every key with this prefix, the newest of each key first.
     pub async fn versions(&self, prefix: &str) -> Result<Vec<Version>, Refusal> {
         let mut found = Vec::new();
         let (mut key, mut version) = (None, None);
@@ -204,14 +207,14 @@ impl Bucket {
             }
             (key, version) = (page.next_key_marker, page.next_version_id_marker);
         }
-        // The SDK hands out versions and markers apart, so their common order has to be made again.
+        // The SDK returns versions and markers in separate lists, so their common order has to be restored.
         found.sort_by(|(a_time, a), (b_time, b)| {
             (&a.key, !a.latest).cmp(&(&b.key, !b.latest)).then(b_time.partial_cmp(a_time).expect("times compare"))
         });
         Ok(found.into_iter().map(|(_, version)| version).collect())
     }
 
-    /// Lays a delete marker on a key and returns its version id.
+    /// Puts a delete marker on a key and returns its version id.
     pub async fn hide(&self, key: &str) -> Result<String, Refusal> {
         let answer = self.client.delete_object().bucket(&self.name).key(key).send().await?;
         Ok(answer.version_id.unwrap_or_default())
@@ -222,7 +225,7 @@ impl Bucket {
         self.begin_delete(key, version, false).await
     }
 
-    /// As [`delete_version`](Self::delete_version), and asks to overrule [`Mode::Governance`].
+    /// Like [`delete_version`](Self::delete_version), with a request to bypass [`Mode::Governance`].
     pub async fn delete_version_bypassing(&self, key: &str, version: &str) -> Result<(), Refusal> {
         self.begin_delete(key, version, true).await
     }
@@ -233,12 +236,12 @@ impl Bucket {
         Ok(())
     }
 
-    /// The lock that the server holds; `None` if it holds none.
+    /// Returns the lock of a version; `None` if it has none.
     pub async fn retention(&self, key: &str, version: &str) -> Result<Option<Retention>, Refusal> {
         let get = self.client.get_object_retention().bucket(&self.name).key(key).version_id(version);
         match get.send().await.map_err(Refusal::from) {
             Ok(answer) => Ok(answer.retention.and_then(|lock| Retention::parse(&lock))),
-            // The second is what RGW 16 says; elsewhere it means that the whole bucket has no locks.
+            // RGW 16 returns the second code; other servers return it if the whole bucket has no locks.
             Err(Refusal { code, .. })
                 if ["NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"].contains(&&*code) =>
             {
@@ -248,7 +251,7 @@ impl Bucket {
         }
     }
 
-    /// Sets, extends, or tries to shorten. `bypass` asks to overrule [`Mode::Governance`].
+    /// Sets or extends a lock, or tries to shorten it. `bypass` asks to bypass [`Mode::Governance`].
     pub async fn set_retention(&self, key: &str, version: &str, lock: Retention, bypass: bool) -> Result<(), Refusal> {
         let wanted = ObjectLockRetention::builder().mode(lock.mode.into()).retain_until_date(lock.until.into());
         let put = self.client.put_object_retention().bucket(&self.name).key(key).version_id(version);

@@ -1,22 +1,24 @@
-//! A client of the AWS SDK that trusts one gateway and never tries twice.
+//! A client of the AWS SDK that trusts one gateway and never retries.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
-use aws_smithy_http_client::Builder;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_sdk_s3::{
+    Client,
+    config::{BehaviorVersion, Config, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
+};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
 
 use super::Identity;
 
-/// Long enough for 100 MB on a loaded machine.
+/// Limit for one operation, long enough for 100 MB on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A gateway ends connections that were idle for 65 s (`request_timeout_ms`), and who then uses one is not told in time.
+/// Limit after which an idle connection is not used again. A gateway closes connections that were idle for 65 s
+/// (`request_timeout_ms`), and a client may send a request before it learns of that.
 const IDLE: Duration = Duration::from_secs(20);
 
 pub(super) fn connect(endpoint: &str, authority: Option<&str>, by: &Identity) -> Result<Client> {

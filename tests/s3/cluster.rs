@@ -17,7 +17,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Takes about half a second; every step waits for the one before by itself.
+    /// Starts the cluster in about half a second. Every command waits by itself for the one before.
     pub fn start(sandbox: Sandbox) -> Result<Self> {
         let address = sandbox.address();
         sandbox.write("/run/ceph.conf", &config(address))?;
@@ -33,7 +33,7 @@ impl Cluster {
         Ok(Self { sandbox, osd })
     }
 
-    /// Makes every request hang, reads too, until [`thaw`](Self::thaw).
+    /// Makes every request hang, also reads, until [`thaw`](Self::thaw).
     pub fn freeze(&self) -> Result<()> {
         self.sandbox.signal(&self.osd, "STOP")
     }

@@ -1,11 +1,12 @@
-//! Faults that the server itself can have.
+//! Faults of the server itself.
 
 use anyhow::Result;
 
 use super::Rgw;
 
 impl Rgw {
-    /// From now on a user gets `503 SlowDown` for all but one write and one read a minute. Not on [`super::Release::Old`].
+    /// Answers a user with `503 SlowDown` from now on, for all but one write and one read a minute. Not on
+    /// [`super::Release::Old`].
     pub fn limit_rate(&self, user: &str) -> Result<()> {
         let of = format!("--uid={user}");
         let scope = "--ratelimit-scope=user";
@@ -17,7 +18,7 @@ impl Rgw {
         self.admin(&["ratelimit", "disable", "--ratelimit-scope=user", &format!("--uid={user}")])
     }
 
-    /// From now on every put into a bucket gets `403 QuotaExceeded`.
+    /// Answers every put into a bucket with `403 QuotaExceeded` from now on.
     pub fn exhaust_quota(&self, bucket: &str) -> Result<()> {
         let of = format!("--bucket={bucket}");
         self.admin(&["quota", "set", "--quota-scope=bucket", "--max-objects=0", &of])?;
@@ -28,7 +29,7 @@ impl Rgw {
         self.admin(&["quota", "disable", "--quota-scope=bucket", &format!("--bucket={bucket}")])
     }
 
-    /// From now on a user gets `403 UserSuspended` for everything.
+    /// Answers every request of a user with `403 UserSuspended` from now on.
     pub fn suspend(&self, user: &str) -> Result<()> {
         self.admin(&["user", "suspend", &format!("--uid={user}")])
     }
@@ -37,7 +38,8 @@ impl Rgw {
         self.admin(&["user", "enable", &format!("--uid={user}")])
     }
 
-    /// From now on requests hang, as with a dead disk, until [`thaw_storage`](Self::thaw_storage) lets them finish.
+    /// Makes requests hang from now on, as with a dead disk, until [`thaw_storage`](Self::thaw_storage) lets them
+    /// finish.
     pub fn freeze_storage(&self) -> Result<()> {
         self.cluster.freeze()
     }

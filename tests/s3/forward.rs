@@ -1,9 +1,11 @@
-//! A real forward proxy that wants a login (tinyproxy), as the only way out of many networks.
+//! A real forward proxy with a login (tinyproxy), which in many networks is the only way out.
 
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
@@ -11,12 +13,12 @@ use tempfile::TempDir;
 use crate::lab::Lab;
 
 pub const USER: &str = "agent";
-/// Found nowhere else: a test may look for it where it must not be.
+/// Occurs nowhere else, so that a test can search for it where it must not be.
 pub const PASSWORD: &str = "planted-proxy-password";
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ends when dropped.
+/// A running tinyproxy, which ends when dropped.
 #[derive(Debug)]
 pub struct ForwardProxy {
     daemon: Child,
@@ -25,13 +27,13 @@ pub struct ForwardProxy {
 }
 
 impl ForwardProxy {
-    /// Listens on a free port of 127.0.0.1.
+    /// Starts a proxy on a free port of 127.0.0.1.
     pub fn start() -> Result<Self> {
         let address = free(Ipv4Addr::LOCALHOST)?;
         Self::spawn(Command::new("tinyproxy"), address, || Ok(TcpStream::connect(address).is_ok()))
     }
 
-    /// Listens where the hosts of a lab reach it.
+    /// Starts a proxy that the hosts of a lab can reach.
     pub fn in_lab(lab: &Lab) -> Result<Self> {
         let address = lab.netns().within(|| free(lab.gateway_ip()))??;
         let listens = || lab.netns().within(|| TcpStream::connect(address).is_ok());
@@ -67,17 +69,17 @@ impl ForwardProxy {
         format!("http://{}", self.address)
     }
 
-    /// With the login, as variables have it.
+    /// URL with the login, as in environment variables.
     pub fn url_with_login(&self) -> String {
         format!("http://{USER}:{PASSWORD}@{}", self.address)
     }
 
-    /// The line of a login file.
+    /// Content of a login file, one line.
     pub fn login() -> String {
         format!("{USER}:{PASSWORD}\n")
     }
 
-    /// What it did so far: a line holds `CONNECT host:port` for a tunnel, `GET http://…` for a forwarded request.
+    /// Log so far: a line contains `CONNECT host:port` for a tunnel, `GET http://…` for a forwarded request.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -90,7 +92,7 @@ impl Drop for ForwardProxy {
     }
 }
 
-/// A port that nobody listens on, in the network namespace of this thread.
+/// Returns a free port of an address in the network namespace of this thread.
 fn free(listen: Ipv4Addr) -> Result<SocketAddrV4> {
     match TcpListener::bind((listen, 0))?.local_addr()? {
         SocketAddr::V4(address) => Ok(address),

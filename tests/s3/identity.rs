@@ -1,11 +1,12 @@
-//! Who asks: users of the gateway, and what the policy of a bucket lets them do.
+//! Users of the gateway, and their rights in the policy of a bucket.
 
 use std::fmt;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// What a backup agent needs: put, lock, look, abort what it began. No deletion, no bypass, no change of the bucket.
+/// Actions that a backup agent needs: put, lock, list and read, and abort uploads that it began. No deletion, no
+/// bypass, no change of the bucket.
 ///
 /// RGW 16 refuses a policy that names an action it does not know, such as `s3:GetObjectAttributes`.
 const WRITER_ACTIONS: [&str; 13] = [
@@ -24,7 +25,7 @@ const WRITER_ACTIONS: [&str; 13] = [
     "s3:GetBucketLocation",
 ];
 
-/// What a restoring host needs.
+/// Actions that a restoring host needs.
 const READER_ACTIONS: [&str; 8] = [
     "s3:GetObject",
     "s3:GetObjectVersion",
@@ -51,7 +52,7 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// From what `radosgw-admin user create` prints.
+    /// Parses the output of `radosgw-admin user create`.
     pub(super) fn parse(name: &str, printed: &str) -> Result<Self> {
         let user: Value = serde_json::from_str(printed).context("radosgw-admin printed no JSON")?;
         let key = |field| {
@@ -74,7 +75,7 @@ pub(super) fn bucket_policy(bucket: &str, account: &str) -> String {
             "Resource": [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")],
         })
     };
-    // Without accounts an object belongs to who put it, and the bucket's owner has to be let in.
+    // Without accounts an object belongs to the user who put it, and the bucket's owner needs the right to it.
     let statements = [allow("owner", &["s3:*"]), allow("writer", &WRITER_ACTIONS), allow("reader", &READER_ACTIONS)];
     json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
 }

@@ -1,19 +1,23 @@
 //! A TCP listener on a thread of its own, so that blocking tests and other processes can use it.
 
-use std::fs::File;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
-use std::thread::JoinHandle;
+use std::{
+    fs::File,
+    io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::Path,
+    thread::JoinHandle,
+};
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    runtime::Builder,
+    sync::oneshot,
+};
 
-/// Stops, and breaks its connections, when dropped.
+/// A listener on a thread of its own. When dropped it stops and breaks its connections.
 #[derive(Debug)]
 pub(super) struct Listener {
     address: SocketAddrV4,
@@ -22,7 +26,8 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Listens on a free port of this process's 127.0.0.1. What `serve` connects to is in `netns`, if one is given.
+    /// Listens on a free port of this process's 127.0.0.1. Connections that `serve` opens are in `netns`, if one is
+    /// given.
     pub fn start<S, F>(netns: Option<&Path>, serve: S) -> Result<Self>
     where
         S: Fn(TcpStream) -> F + Send + 'static,
@@ -31,14 +36,14 @@ impl Listener {
         Self::start_at(Ipv4Addr::LOCALHOST, netns, serve)
     }
 
-    /// The same on another address of the calling thread's network namespace.
+    /// Like [`Listener::start`], on another address of the calling thread's network namespace.
     pub fn start_at<S, F>(listen: Ipv4Addr, netns: Option<&Path>, serve: S) -> Result<Self>
     where
         S: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
         let runtime = Builder::new_current_thread().enable_io().build().context("failed to start a runtime")?;
-        // Not by the runtime: the caller may be on one already, and must not block on another.
+        // Bound without the runtime: the caller may be on one already, and must not block on another.
         let listener =
             std::net::TcpListener::bind((listen, 0)).with_context(|| format!("failed to listen on {listen}"))?;
         listener.set_nonblocking(true).context("failed to set up a listening socket")?;
@@ -64,7 +69,7 @@ impl Listener {
         Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// A way from this process to a server inside a network namespace, whatever its protocol.
+    /// Starts a relay from this process to a server inside a network namespace, for any protocol.
     pub fn door(netns: &Path, server: SocketAddrV4) -> Result<Self> {
         Self::start(Some(netns), move |mut client| async move {
             let mut server = TcpStream::connect(server).await?;
@@ -93,7 +98,7 @@ where
 {
     while let Ok((client, _)) = listener.accept().await {
         let served = serve(client);
-        // Breaking a connection is how it tells its client: nobody else needs to hear of it.
+        // The client sees an error as a broken connection; it is reported nowhere else.
         tokio::spawn(async move { served.await.unwrap_or_default() });
     }
 }

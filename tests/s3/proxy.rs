@@ -1,32 +1,38 @@
-//! A proxy that spoils chosen requests on their way to an S3 server.
+//! A proxy that injects faults into chosen requests on their way to an S3 server.
 //!
-//! It passes bytes on as they come, the Host header too, so signatures stay valid. Each connection carries one
+//! It passes bytes on as they come, including the Host header, so signatures stay valid. Each connection carries one
 //! request: the proxy adds `Connection: close`, which is not signed, and so never has to know where an answer ends.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::{Arc, Mutex};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::{Arc, Mutex},
+};
 
 use anyhow::Result;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy, sink},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
 
 use super::listener::Listener;
 use crate::lab::Lab;
 
-/// What happens to a request.
+/// Fault that is injected into a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Answered with `503 SlowDown`; the server never hears of it.
+    /// Answered with `503 SlowDown`; the server never sees it.
     SlowDown,
-    /// Answered with `501 NotImplemented`, which names `If-None-Match`; the server never hears of it.
+    /// Answered with `501 NotImplemented`, which names `If-None-Match`; the server never sees it.
     NotImplemented,
-    /// Answered with 200 and a login page, as by the network of a hotel; the server never hears of it.
+    /// Answered with 200 and a login page, as by the captive portal of a hotel; the server never sees it.
     LoginPage,
-    /// Never answered, with the connection held open; the server never hears of it.
+    /// Never answered, with the connection held open; the server never sees it.
     Silence,
-    /// The server does all of it; the answer is thrown away and the connection closed.
+    /// Carried out by the server in full; the answer is thrown away and the connection closed.
     LoseAnswer,
     /// Both connections are closed after this many bytes of the body.
     Cut { after: u64 },
@@ -34,7 +40,7 @@ pub enum Fault {
     Corrupt { at: u64 },
 }
 
-/// One order, used up from the oldest on.
+/// An order to inject a fault. The oldest one that matches is used up first.
 #[derive(Debug)]
 struct Order {
     /// A request matches if its request line starts with this, as in `PUT /bucket/`.
@@ -50,7 +56,7 @@ struct Book {
     seen: Vec<String>,
 }
 
-/// Stops when dropped.
+/// A running proxy, which stops when dropped.
 #[derive(Debug)]
 pub struct LossyProxy {
     listener: Listener,
@@ -58,12 +64,12 @@ pub struct LossyProxy {
 }
 
 impl LossyProxy {
-    /// Listens on a free port of 127.0.0.1 and passes on to `server`, which must speak plain HTTP.
+    /// Starts a proxy on a free port of 127.0.0.1 that passes on to `server`, which must speak plain HTTP.
     pub fn start(server: SocketAddrV4) -> Result<Self> {
         Self::start_at(Ipv4Addr::LOCALHOST, server)
     }
 
-    /// Listens where the hosts of a lab reach it, and passes on to a `server` on their network.
+    /// Starts a proxy that the hosts of a lab can reach and that passes on to a `server` on their network.
     pub fn in_lab(lab: &Lab, server: SocketAddrV4) -> Result<Self> {
         lab.netns().within(|| Self::start_at(lab.gateway_ip(), server))?
     }
@@ -77,7 +83,7 @@ impl LossyProxy {
         Ok(Self { listener, book })
     }
 
-    /// Takes all orders back.
+    /// Cancels all orders.
     pub fn heal(&self) {
         self.book.lock().expect("no holder panics").orders.clear();
     }
@@ -86,21 +92,21 @@ impl LossyProxy {
         format!("http://{}", self.listener.address())
     }
 
-    /// After `skip` more requests whose request line starts with `start` (as in `PUT /bucket/`), spoils the next
-    /// `times`. Orders for the same requests are carried out one after the other.
+    /// Injects a fault into the next `times` requests whose request line starts with `start` (as in `PUT /bucket/`),
+    /// after `skip` more of them. Orders for the same requests are carried out one after the other.
     pub fn spoil(&self, start: &str, skip: usize, times: usize, fault: Fault) {
         let order = Order { start: start.to_owned(), skip, times, fault };
         self.book.lock().expect("no holder panics").orders.push(order);
     }
 
-    /// The request lines so far, as in `PUT /bucket/key?x-id=PutObject HTTP/1.1`, spoilt or not.
+    /// Returns the request lines so far, as in `PUT /bucket/key?x-id=PutObject HTTP/1.1`, with or without a fault.
     pub fn seen(&self) -> Vec<String> {
         self.book.lock().expect("no holder panics").seen.clone()
     }
 }
 
 impl Book {
-    /// Notes a request and says what happens to it.
+    /// Records a request and returns the fault to inject into it.
     fn enter(&mut self, line: &str) -> Option<Fault> {
         self.seen.push(line.to_owned());
         let order = self.orders.iter_mut().find(|order| order.times > 0 && line.starts_with(&order.start))?;
@@ -118,7 +124,7 @@ async fn pass_on(mut client: TcpStream, server: SocketAddrV4, book: Arc<Mutex<Bo
     let line = head.lines().next().unwrap_or_default();
     let fault = book.lock().expect("no holder panics").enter(line);
     if fault == Some(Fault::Silence) {
-        // Until the client hangs up.
+        // The connection stays open until the client hangs up.
         return copy(&mut client, &mut sink()).await.map(drop);
     }
     if let Some((status, body)) = fault.and_then(own_answer) {
@@ -130,13 +136,13 @@ async fn pass_on(mut client: TcpStream, server: SocketAddrV4, book: Arc<Mutex<Bo
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = upstream.into_split();
     tokio::select! {
-        // Ends first only if the body was cut; a whole body leaves the end to the answer.
+        // Ends first only if the body was cut or the client hung up; otherwise the end of the answer decides.
         cut = pass_body(body, from_client, to_server, fault) => cut,
         answered = pass_answer(from_server, to_client, fault) => answered,
     }
 }
 
-/// Reads up to the empty line, and returns with it whatever of the body came along.
+/// Reads up to the empty line, and returns with it the part of the body that arrived along with it.
 async fn read_head(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     const LIMIT: usize = 64 * 1024;
     let mut bytes = Vec::new();
@@ -157,7 +163,7 @@ fn one_request(head: &str) -> String {
     kept.map(|line| format!("{line}\r\n")).collect::<String>() + "Connection: close\r\n\r\n"
 }
 
-/// What the proxy says in place of the server.
+/// Returns the status and body that the proxy answers in place of the server.
 fn own_answer(fault: Fault) -> Option<(&'static str, &'static str)> {
     match fault {
         Fault::SlowDown => Some(("503 Slow Down", "<Error><Code>SlowDown</Code></Error>")),
@@ -180,7 +186,7 @@ async fn answer(mut client: TcpStream, status: &str, body: &str) -> io::Result<(
     copy(&mut client, &mut sink()).await.map(drop)
 }
 
-/// Returns when the fault says to cut, or when the client hangs up; otherwise never.
+/// Passes on the body. Returns when the fault says to cut, or when the client hangs up; otherwise never.
 async fn pass_body(
     mut bytes: Vec<u8>,
     mut from: OwnedReadHalf,
@@ -209,7 +215,7 @@ async fn pass_body(
 
 async fn pass_answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: Option<Fault>) -> io::Result<()> {
     if fault == Some(Fault::LoseAnswer) {
-        // The server closes after its answer, so at the end of this it has done all of it.
+        // The server closes after its answer, so at the end of this copy it has carried out the whole request.
         return copy(&mut from, &mut sink()).await.map(drop);
     }
     copy(&mut from, &mut to).await?;

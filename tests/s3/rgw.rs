@@ -1,69 +1,43 @@
 //! A Ceph Object Gateway with a cluster of its own, up in about a second.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::cluster::Cluster;
-use super::identity::{Identity, bucket_policy};
-use super::listener::Listener;
-use super::sandbox::{Daemon, Sandbox};
-use super::{Bucket, Lock, tls};
-use crate::tree::{Recipe, Tree};
+use super::{
+    Bucket, Lock,
+    cluster::Cluster,
+    identity::{Identity, bucket_policy},
+    listener::Listener,
+    sandbox::{Daemon, Sandbox},
+    tls,
+};
+pub use swarmdr_trees::Release;
 
-/// What both servers are built from; no manager is needed.
-const PACKAGES: &[&str] = &["radosgw", "ceph-mon", "ceph-osd", "openssl"];
-
-/// Fixed, because each gateway has an address of its own.
-/// Tells a program another time than the machine's (Debian package libfaketime).
+/// Library that shows a program another time than the machine's (Debian package libfaketime).
 pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
+/// Port of every gateway, fixed because each has an address of its own.
 const PORT: u16 = 7480;
 
-/// Which server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
-    /// Ceph 20 (tentacle, Debian forky): keeps every promise tested for, and has accounts.
-    V20,
-    /// Ceph 16 (pacific, Debian bookworm): drops without an error what it does not know, such as the lock of a
-    /// multipart upload or `If-None-Match`.
-    ///
-    /// Not 18 from trixie: it drops the same, and is as big and as quick; 16 refuses trailing checksums on top.
-    /// It has no accounts, so its writer and reader may also make buckets of their own; and no rate limits.
-    Old,
-}
-
-impl Release {
-    fn recipe(self) -> Recipe<'static> {
-        let (name, suite) = match self {
-            Self::V20 => ("rgw-20", "forky"),
-            Self::Old => ("rgw-16", "bookworm"),
-        };
-        Recipe { name, suite, packages: PACKAGES, tweaks: "" }
-    }
-
-    /// The root file system of its daemons, built on first use.
-    pub fn tree(self) -> Result<PathBuf> {
-        Tree::get(&self.recipe())
-    }
-}
-
-/// How to start one. The default: release 20, plain HTTP, on this host's loopback.
+/// Options of a gateway. The default is release 20, plain HTTP, on this host's loopback.
 #[derive(Debug, Clone)]
 pub struct RgwOptions {
     pub release: Release,
-    /// An address of the network namespace, which the gateway then has to itself.
-    /// `None` is a loopback address of its own, so that any number can run at once.
+    /// Address to listen on, in the network namespace and for this gateway alone. `None` is a loopback address of its
+    /// own, so that any number can run at once.
     pub listen: Option<Ipv4Addr>,
-    /// The daemons enter the network namespace at this path, as in `/run/netns/NAME`.
+    /// Path of the network namespace that the daemons enter, as in `/run/netns/NAME`.
     pub netns: Option<PathBuf>,
-    /// HTTPS, with a certificate by [`Rgw::authority`].
+    /// Whether to serve HTTPS, with a certificate signed by [`Rgw::authority`].
     pub tls: bool,
 }
 
@@ -75,27 +49,28 @@ impl Default for RgwOptions {
 
 /// A running gateway. Dropping it ends every process and frees all data.
 ///
-/// So does the end of this process, also by SIGKILL: a gateway may live in a static.
+/// The end of this process does the same, even by SIGKILL, so a gateway may live in a static.
 #[derive(Debug)]
 pub struct Rgw {
     release: Release,
     address: SocketAddrV4,
     /// Certificate of the authority, in PEM.
     authority: Option<String>,
-    /// Id of the account that everybody belongs to; empty where there are none.
+    /// Id of the account that all users belong to; empty if the release has no accounts.
     account: String,
     owner: Identity,
     /// The users made so far, by name.
     users: Mutex<BTreeMap<String, Identity>>,
     gateway: Mutex<Daemon>,
-    /// How this process gets to it, if it is in another network namespace.
+    /// Relay from this process to the gateway, if that is in another network namespace.
     door: Option<Listener>,
     started_in: Duration,
     pub(super) cluster: Cluster,
 }
 
 impl Rgw {
-    /// Starts one and waits until it listens. The first start on a machine also builds its tree, about a minute.
+    /// Starts a gateway and waits until it listens. The first start on a machine also builds its tree, in about a
+    /// minute.
     pub fn start(options: RgwOptions) -> Result<Self> {
         let tree = options.release.tree()?;
         let begun = Instant::now();
@@ -129,17 +104,17 @@ impl Rgw {
         self.release
     }
 
-    /// Where it listens, in its network namespace.
+    /// Address that it listens on, in its network namespace.
     pub fn address(&self) -> SocketAddrV4 {
         self.address
     }
 
-    /// Where this process reaches it: [`address`](Self::address), or a relay into its network namespace.
+    /// Address at which this process reaches it: [`address`](Self::address), or a relay into its network namespace.
     pub fn reach(&self) -> SocketAddrV4 {
         self.door.as_ref().map_or(self.address, Listener::address)
     }
 
-    /// `http://ADDRESS:PORT` or `https://…`, for those in its network namespace. Buckets are in the path, the region
+    /// `http://ADDRESS:PORT` or `https://…`, for clients in its network namespace. Buckets are in the path, the region
     /// is `us-east-1`.
     pub fn endpoint(&self) -> String {
         self.url(self.address)
@@ -155,27 +130,28 @@ impl Rgw {
         self.authority.as_deref()
     }
 
-    /// From a built tree to listening.
+    /// Time from a built tree until it listened.
     pub fn started_in(&self) -> Duration {
         self.started_in
     }
 
-    /// Owns all buckets and may do anything that a lock does not forbid. For set-up and for attacks.
+    /// The user who owns all buckets and may do anything that a lock does not forbid. For set-up and for attacks.
     pub fn owner(&self) -> &Identity {
         &self.owner
     }
 
-    /// May put, lock, list and read back in every bucket; neither delete nor bypass.
+    /// The user who may put, lock, list and read back in every bucket, but neither delete nor bypass.
     pub fn writer(&self) -> Result<Identity> {
         self.user("writer")
     }
 
-    /// May list versions and get them.
+    /// The user who may list versions and get them.
     pub fn reader(&self) -> Result<Identity> {
         self.user("reader")
     }
 
-    /// The user of this name, made at its first mention. No policy mentions any but owner, writer and reader.
+    /// Returns the user of this name, and creates it at the first call. Policies of buckets name only owner, writer and
+    /// reader.
     pub fn user(&self, name: &str) -> Result<Identity> {
         let mut users = self.users.lock().expect("no holder panics");
         if let Some(known) = users.get(name) {
@@ -186,19 +162,19 @@ impl Rgw {
         Ok(made)
     }
 
-    /// Makes a bucket with the policy for writer and reader; the owner's view of it.
+    /// Creates a bucket with the policy for writer and reader, and returns it as the owner sees it.
     pub async fn create_bucket(&self, name: &str, lock: Lock) -> Result<Bucket> {
         let bucket = self.bucket(name, &self.owner)?;
         bucket.create(lock, &bucket_policy(name, &self.account)).await?;
         Ok(bucket)
     }
 
-    /// A bucket that is there, as somebody sees it; reached from this process.
+    /// Returns an existing bucket as this identity sees it, reached from this process.
     pub fn bucket(&self, name: &str, by: &Identity) -> Result<Bucket> {
         Bucket::new(&self.url(self.reach()), self.authority(), name, by)
     }
 
-    /// Ends the gateway as a crash does. Connections are refused until [`restart_gateway`](Self::restart_gateway).
+    /// Kills the gateway, as a crash does. Connections are refused until [`restart_gateway`](Self::restart_gateway).
     pub fn kill_gateway(&self) -> Result<()> {
         self.cluster.sandbox.kill(&self.gateway.lock().expect("no holder panics"))
     }
@@ -208,7 +184,8 @@ impl Rgw {
         self.spawn_again("")
     }
 
-    /// Starts it again with a clock that is off by so much, `+100d` say: what it answers, signs for and locks goes by that.
+    /// Starts the gateway again with a clock that is off by `offset`, such as `+100d`: its answers, checks of
+    /// signatures and locks go by that clock.
     pub fn restart_gateway_at(&self, offset: &str) -> Result<()> {
         let inside = "/run/faketime.so";
         fs::copy(FAKETIME, self.cluster.sandbox.path(inside))
@@ -247,7 +224,8 @@ fn create_account(cluster: &Cluster) -> Result<String> {
     Ok(id.to_owned())
 }
 
-/// An account's users are named in policies by their display name, all others by their uid: both are `name`.
+/// Creates a user. Policies name the users of an account by their display name, all others by their uid: both are
+/// `name`.
 fn create_user(cluster: &Cluster, name: &str, account: &str, root: bool) -> Result<Identity> {
     let (uid, display, account_id) =
         (format!("--uid={name}"), format!("--display-name={name}"), format!("--account-id={account}"));

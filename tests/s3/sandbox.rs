@@ -1,23 +1,25 @@
 //! Daemons in a shared tree, in namespaces of their own that cannot outlive this process.
 //!
-//! The first process of the PID namespace is a shell that reads its orders from a pipe which we hold. When we
-//! end, however that comes about, the pipe closes, the shell ends, and the kernel ends everything in its
-//! PID namespace; with the last process go the mount namespace and the tmpfs that held all data. So there
-//! is nothing to reap at the next start, and no directory on the host to remove.
+//! The first process of the PID namespace is a shell that reads its orders from a pipe which this process holds.
+//! However this process ends, the pipe closes, the shell ends, and the kernel ends everything in its PID namespace.
+//! With the last process go the mount namespace and the tmpfs that held all data. So there is nothing to clean up at
+//! the next start, and no directory on the host to remove.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, SocketAddrV4},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Only `/run` and `/tmp` can be written to: the tree belongs to everybody.
+/// Script of the first process. Only `/run` and `/tmp` can be written to, as the tree is shared.
 ///
-/// `read` and `eval` make the shell a supervisor: each order is one line, and answers with one line.
+/// `read` and `eval` make the shell a supervisor: each order is one line and gets one line of answer.
 const INIT: &str = r#"
 set -e
 ip link set lo up
@@ -35,10 +37,10 @@ exec env -i $ENVIRONMENT chroot "$TREE" sh -c '
 /// The whole environment inside. Every tool of Ceph reads `CEPH_CONF`.
 const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("CEPH_CONF", "/run/ceph.conf")];
 
-/// Generous: a loaded machine with two cores may be slow, and only a hang reaches it.
+/// Limit for a condition, so generous that only a hang reaches it, even on a loaded machine with two cores.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at.
+/// Interval between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
@@ -57,7 +59,8 @@ pub(super) struct Daemon {
 }
 
 impl Sandbox {
-    /// Enters the network namespace at `netns`, if one is given, and sets its loopback interface up.
+    /// Starts a sandbox over a tree. Enters the network namespace at `netns`, if one is given, and sets its loopback
+    /// interface up.
     pub fn open(tree: &Path, netns: Option<&Path>) -> Result<Self> {
         let mut command = match netns {
             Some(path) => {
@@ -89,21 +92,21 @@ impl Sandbox {
             tree.display()
         );
         sandbox.init = only_child(sandbox.unshare.id())?;
-        // Not used by any program: it tells people whose daemon this is, by /proc/PID/environ.
+        // Not read by any program: in /proc/PID/environ it shows people whose daemon this is.
         sandbox.order(&format!("export SWARMDR_SANDBOX={}; echo", sandbox.address()))?;
         Ok(sandbox)
     }
 
-    /// An IPv4 loopback address that no other sandbox has: all of 127.64.0.0/10, picked by PID.
+    /// Returns an IPv4 loopback address that no other sandbox has: one of 127.64.0.0/10, chosen by PID.
     ///
-    /// It makes fixed ports free ports, without a race between finding one and binding it.
+    /// With it fixed ports are free ports, without a race between finding one and binding it.
     pub fn address(&self) -> Ipv4Addr {
-        // Linux keeps PIDs below 2^22, which is what a /10 leaves.
+        // Linux keeps PIDs below 2^22, and a /10 leaves 22 bits.
         let [_, high, middle, low] = self.unshare.id().to_be_bytes();
         Ipv4Addr::new(127, 64 | (high & 0x3f), middle, low)
     }
 
-    /// A path inside, as this process reaches it.
+    /// Returns a path in the sandbox as this process reaches it.
     pub fn path(&self, inside: &str) -> PathBuf {
         format!("/proc/{}/root{inside}", self.init).into()
     }
@@ -116,7 +119,7 @@ impl Sandbox {
         fs::read_to_string(self.path(inside)).with_context(|| format!("failed to read {inside} in the sandbox"))
     }
 
-    /// Runs one command inside to its end and returns its standard output.
+    /// Runs one command in the sandbox to its end and returns its standard output.
     pub fn run(&self, program: &str, args: &[&str]) -> Result<String> {
         let output = Command::new("nsenter")
             .arg(format!("--target={}", self.init))
@@ -136,16 +139,16 @@ impl Sandbox {
 
     /// Starts a daemon whose output goes to `/run/log/NAME`. `command` is a line of shell.
     pub fn spawn(&self, name: &'static str, command: &str) -> Result<Daemon> {
-        // The log is made anew before the shell forks, so that nobody reads none, or an older one.
+        // The log is created before the shell forks, so that a reader finds it, and never an older one.
         let log = format!("/run/log/{name}");
         let answer = self.order(&format!(": >{log}; {command} </dev/null >>{log} 2>&1 & echo $!"))?;
         let pid = answer.parse().with_context(|| format!("the sandbox's shell answered {answer:?}, not a PID"))?;
         Ok(Daemon { name, pid })
     }
 
-    /// Waits until something listens on the address; an error if the daemon ends before.
+    /// Waits until something listens on the address; fails if the daemon ends first.
     pub fn await_listener(&self, daemon: &Daemon, address: SocketAddrV4) -> Result<()> {
-        // The kernel prints the address as it lies in memory, and 0A for LISTEN.
+        // The kernel prints the address as it is in memory, and 0A for LISTEN.
         let ip = u32::from_ne_bytes(address.ip().octets());
         let listening = format!(" {ip:08X}:{:04X} 00000000:0000 0A ", address.port());
         let sockets = format!("/proc/{}/net/tcp", self.init);
@@ -166,16 +169,16 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Ends a daemon as `kill -9` does, and returns when it is gone.
+    /// Kills a daemon with SIGKILL, and returns when it is gone.
     pub fn kill(&self, daemon: &Daemon) -> Result<()> {
         self.signal(daemon, "KILL")?;
         self.until(&format!("{} to end", daemon.name), || Ok(!self.is_alive(daemon)))
     }
 
-    /// The shell reaps late, so a zombie counts as gone.
+    /// Whether the daemon runs. The shell reaps late, so a zombie counts as gone.
     fn is_alive(&self, daemon: &Daemon) -> bool {
         let stat = fs::read_to_string(self.path(&format!("/proc/{}/stat", daemon.pid))).unwrap_or_default();
-        // The name before the state is in parentheses and may hold anything, also parentheses.
+        // The name before the state is in parentheses and may contain anything, also parentheses.
         stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
     }
 
@@ -201,7 +204,8 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // Closing the pipe ends the shell. `unshare` ends only after it, and it only after all the others.
+        // Closing the pipe ends the shell. `unshare` ends only after the shell, and the shell only after all other
+        // processes.
         self.orders.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         let _ = self.unshare.wait();
     }

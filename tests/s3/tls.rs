@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::sandbox::Sandbox;
 
-/// Where the gateway's certificate and key lie in the sandbox.
+/// Paths of the gateway's certificate and key in the sandbox.
 pub(super) const CERTIFICATE: &str = "/run/server.pem";
 pub(super) const KEY: &str = "/run/server.key";
 
@@ -18,7 +18,7 @@ pub(super) fn issue(sandbox: &Sandbox, address: Ipv4Addr) -> Result<String> {
         args.extend(signed_by);
         sandbox.run("openssl", &args)
     };
-    // The second for whoever comes through a relay.
+    // The second address is for clients that come through a relay.
     let name = format!("subjectAltName=IP:{address},IP:127.0.0.1");
     request("/CN=swarmdr test authority", "keyUsage=keyCertSign", "/run/ca.key", "/run/ca.pem", &[])?;
     let authority = ["-CA", "/run/ca.pem", "-CAkey", "/run/ca.key", "-addext", "basicConstraints=critical,CA:FALSE"];

@@ -1,30 +1,30 @@
-//! What a run has left behind on its host, told beside whatever else became of the run: neither hides the other.
+//! State of the host after a run, reported together with an error of the run: neither hides the other.
 
 use anyhow::Error;
 
-use crate::fault::{Fault, Rendered};
+use crate::outcome::failure::{Failure, Rendered};
 
-/// What is not as it was before the engine was stopped.
+/// Everything that is not as it was before the engine was stopped.
 #[derive(Debug, Default)]
 pub struct Aftermath {
-    /// Why the engine did not come back.
+    /// The error with which the engine did not come back.
     pub away: Option<Error>,
-    /// What else does not run, in whole sentences.
+    /// Whole sentences about everything else that does not run.
     pub missing: Vec<String>,
 }
 
 impl Aftermath {
-    /// The error of a run that failed, with all of that.
-    pub fn told_with(self, error: Error) -> Error {
+    /// Adds all of that to the error of a failed run.
+    pub fn add_to(self, error: Error) -> Error {
         let missing = self.missing.join("; ");
         match self.away {
             Some(away) => {
-                // The cause is told as such, and the other error in the head, so its advice goes along.
+                // The engine's error is the cause; the run's error is in the message, so its advice is added.
                 let rendered = Rendered::of(&error);
                 let head = format!("the engine did not come back, and no backup was made: {error:#}");
                 let head = if missing.is_empty() { head } else { format!("{head}; besides: {missing}") };
-                let fault = rendered.advice.into_iter().fold(Fault::failed(head), Fault::advice);
-                fault.because(away).into()
+                let failure = rendered.advice.into_iter().fold(Failure::failed(head), Failure::advice);
+                failure.because(away).into()
             }
             None if missing.is_empty() => error,
             None => {
@@ -38,15 +38,15 @@ impl Aftermath {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::Exit;
+    use crate::outcome::exit::Exit;
 
     fn failed() -> Error {
-        Fault::refused("the copy is none").advice("look at the disk").because(anyhow::anyhow!("EIO")).into()
+        Failure::refused("the copy is none").advice("look at the disk").because(anyhow::anyhow!("EIO")).into()
     }
 
     #[test]
     fn neither_the_engine_nor_the_failure_is_hidden() {
-        let away = || Some(Fault::failed("docker.service did not start").advice("start it by hand").into());
+        let away = || Some(Failure::failed("docker.service did not start").advice("start it by hand").into());
         let missing = || vec!["app.service is failed".to_owned()];
         for (left, exit, parts) in [
             (Aftermath::default(), Exit::Refused, &["the copy is none", "EIO", "look at the disk"][..]),
@@ -68,7 +68,7 @@ mod tests {
             ),
             (Aftermath { away: away(), missing: missing() }, Exit::Failed, &["app.service is failed", "EIO"]),
         ] {
-            let rendered = Rendered::of(&left.told_with(failed()));
+            let rendered = Rendered::of(&left.add_to(failed()));
             assert_eq!(rendered.exit, exit, "{rendered}");
             for part in parts {
                 assert_eq!(rendered.to_string().matches(part).count(), 1, "`{part}`: {rendered}");

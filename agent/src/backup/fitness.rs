@@ -1,8 +1,8 @@
-//! Whether what lies in a state directory goes into an archive, found out before the engine is touched.
+//! Whether the content of a state directory fits into an archive, checked before the engine is touched.
 //!
-//! What an engine starts from must be there, as a plain file or directory of a size that the archive takes: else the
-//! backup is refused. What no engine wrote is not worth failing for: it is kept where it can be, and else left out, listed
-//! and told.
+//! The files and directories from which an engine starts must be plain ones, of a size that the archive takes;
+//! otherwise the backup is refused. Files that no engine wrote are no reason to fail: they are kept if possible, and
+//! otherwise excluded, listed and reported.
 
 use std::{
     fs::{self, Metadata},
@@ -12,67 +12,69 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use swarm_state::state_dir::{FileKind, Reason, Verdict, WAL_DIR, classify, is_engines, is_needed};
 use swarmdr_archive::{EntryPath, Limits, limits::SIZE_MAX};
 
 use crate::{
-    fault::Fault,
-    host::{
+    host::files::{
         mirror::{Handling, LeftOut},
         mounts,
         space::human_bytes,
     },
-    swarm::state_dir::{FileKind, Reason, Verdict, WAL_DIR, classify, is_engines, is_needed},
+    outcome::failure::Failure,
 };
 
-/// More than a segment of the log has. An engine writes nothing else of this size but snapshots.
+/// Largest file that is kept although no engine writes it, in bytes: more than a log segment has. The only larger files
+/// that an engine writes are snapshots.
 const STRAY_MAX: u64 = 64 * 1024 * 1024;
 
-/// The list of this many files still fits into the archive's own.
+/// Most entries of a backup: a list of this many still fits into the archive's `contents.json`.
 const ENTRIES_MAX: u64 = 50_000;
 
 const NOT_A_FILE: &str = "neither a file nor a directory";
 const BAD_NAME: &str = "its name does not go into an archive: not UTF-8, a control character, a backslash, or too long";
 const TOO_LARGE: &str = "larger than anything that an engine writes under such a name";
 
-/// What a backup does with a path.
+/// Treatment of a path in a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fit {
     Keep,
     /// A file that only ever grows at its end.
     KeepLog,
-    LeaveOut(&'static str),
-    /// No engine wrote it, and the archive does not take it.
+    Exclude(&'static str),
+    /// Excluded and reported: no engine wrote it, and the archive does not take it.
     Stray(&'static str),
-    /// An engine needs it, and the archive does not take it.
+    /// Reason to refuse the backup: an engine needs it, and the archive does not take it.
     Refuse(&'static str),
 }
 
-/// What a look at the whole directory found.
+/// Result of the check of a whole directory.
 #[derive(Debug, Default)]
 pub struct Fitness {
-    /// Bytes on disk of what is kept.
+    /// Allocated size of the files and directories that are kept, in bytes.
     pub allocated: u64,
-    /// What is left out although no engine wrote it, in words.
+    /// A line for each excluded path that no engine wrote.
     pub notes: Vec<String>,
-    /// No hindrance to a backup; but a restore replaces the directory by one rename.
+    /// A line about mounts in the directory. They are no hindrance to a backup, but to a restore, which replaces the
+    /// directory by one rename.
     pub mounted: Option<String>,
     entries: u64,
-    /// Bytes of all files that are kept, holes counted.
+    /// Bytes of all files that are kept, counting holes.
     size: u64,
     largest: Option<(u64, PathBuf)>,
     strays: Vec<LeftOut>,
     refused: Option<(PathBuf, &'static str)>,
 }
 
-/// As [`crate::host::mirror`] wants to know it.
+/// Treatment of a path in the terms of [`crate::host::files::mirror`].
 pub fn handling(path: &Path, metadata: &Metadata) -> Handling {
     match fit(path, metadata) {
         Fit::Keep => Handling::Keep,
         Fit::KeepLog => Handling::KeepLog,
-        Fit::LeaveOut(why) | Fit::Stray(why) => Handling::LeaveOut(why),
-        // Its size may be told by whoever packs it; what is no file must not be opened.
+        Fit::Exclude(why) | Fit::Stray(why) => Handling::Exclude(why),
+        // Packing reports what is wrong with a file; anything but a file must not be opened.
         Fit::Refuse(_) if metadata.is_file() => Handling::Keep,
-        Fit::Refuse(why) => Handling::LeaveOut(why),
+        Fit::Refuse(why) => Handling::Exclude(why),
     }
 }
 
@@ -80,16 +82,16 @@ fn fit(path: &Path, metadata: &Metadata) -> Fit {
     let kind = metadata.file_type();
     let unfit = |why| if is_needed(path) { Fit::Refuse(why) } else { Fit::Stray(why) };
     match classify(path, FileKind::of(kind)) {
-        Verdict::LeaveOut(Reason::RaftTemporary) => {
-            Fit::LeaveOut("preallocated or half-written: the engine would take it as its next log segment")
+        Verdict::Exclude(Reason::RaftTemporary) => {
+            Fit::Exclude("preallocated or half-written: the engine would take it as its next log segment")
         }
-        Verdict::LeaveOut(Reason::WorkerState) => {
-            Fit::LeaveOut("tasks of this node, some with credentials in clear; the engine makes it anew")
+        Verdict::Exclude(Reason::WorkerState) => {
+            Fit::Exclude("tasks of this node, some with credentials in clear; the engine makes it again")
         }
-        Verdict::LeaveOut(Reason::Socket) if !is_needed(path) => {
-            Fit::LeaveOut("a socket exists only while its process does")
+        Verdict::Exclude(Reason::Socket) if !is_needed(path) => {
+            Fit::Exclude("a socket exists only while its process does")
         }
-        Verdict::LeaveOut(Reason::Socket | Reason::NotAFile) => unfit(NOT_A_FILE),
+        Verdict::Exclude(Reason::Socket | Reason::NotAFile) => unfit(NOT_A_FILE),
         Verdict::Keep if EntryPath::in_state(path).is_err() => unfit(BAD_NAME),
         Verdict::Keep if kind.is_file() && is_too_large(path, metadata.len()) => unfit(TOO_LARGE),
         Verdict::Keep if kind.is_file() && path.starts_with(WAL_DIR) => Fit::KeepLog,
@@ -101,7 +103,7 @@ fn is_too_large(path: &Path, size: u64) -> bool {
     size > SIZE_MAX || size > STRAY_MAX && !is_engines(path)
 }
 
-/// Those of the left out that no engine wrote, in words.
+/// Returns a line for each excluded path that no engine wrote.
 pub fn strays(left_out: &[LeftOut]) -> Vec<String> {
     let is_stray = |left: &&LeftOut| [NOT_A_FILE, BAD_NAME, TOO_LARGE].contains(&left.why);
     let told = |left: &LeftOut| {
@@ -114,7 +116,7 @@ pub fn strays(left_out: &[LeftOut]) -> Vec<String> {
     left_out.iter().filter(is_stray).map(told).collect()
 }
 
-/// Whatever bytes a name has.
+/// Text of a path that may have any bytes.
 pub fn shown(path: &Path) -> String {
     match path.to_str() {
         Some(text) if !text.contains(char::is_control) => text.to_owned(),
@@ -123,7 +125,7 @@ pub fn shown(path: &Path) -> String {
 }
 
 impl Fitness {
-    /// Looks at a directory that an engine may be writing to. Refuses (exit 4) what could not become a backup.
+    /// Checks a directory that an engine may be writing to. Refuses (exit 4) one that could not become a backup.
     pub fn of(state_dir: &Path) -> Result<Self> {
         let mut found = Self::default();
         let mut pending = vec![PathBuf::new()];
@@ -151,7 +153,7 @@ impl Fitness {
         Ok(found)
     }
 
-    /// Whether to look inside.
+    /// Counts one path. Returns true for a directory to be listed.
     fn take_in(&mut self, path: &Path, metadata: &Metadata) -> bool {
         match fit(path, metadata) {
             Fit::Keep | Fit::KeepLog => {
@@ -164,7 +166,7 @@ impl Fitness {
                 }
                 return metadata.is_dir();
             }
-            Fit::LeaveOut(_) => {}
+            Fit::Exclude(_) => {}
             Fit::Stray(why) => self.strays.push(LeftOut { path: path.to_owned(), why }),
             Fit::Refuse(why) => self.refused = Some((path.to_owned(), why)),
         }
@@ -172,7 +174,7 @@ impl Fitness {
     }
 
     fn check(&self, state_dir: &Path) -> Result<()> {
-        let refuse = |what: String, advice: &str| Err(Fault::refused(what).advice(advice).into());
+        let refuse = |what: String, advice: &str| Err(Failure::refused(what).advice(advice).into());
         if let Some((path, why)) = &self.refused {
             return refuse(
                 format!("{} cannot be backed up: {why}, and an engine needs it", shown(&state_dir.join(path))),
@@ -222,10 +224,11 @@ mod tests {
     use super::*;
     use crate::{
         backup::snapshot::Snapshot,
-        exit::Exit,
-        fault::Rendered,
-        host::{copy::Patience, mirror::Writer},
-        shutdown::Shutdown,
+        host::{
+            files::{copy::CopyLimits, mirror::Writer},
+            shutdown::Shutdown,
+        },
+        outcome::{exit::Exit, failure::Rendered},
     };
 
     const SEGMENT: &str = "raft/wal-v3-encrypted/0000000000000000-0000000000000000.wal";
@@ -246,7 +249,7 @@ mod tests {
         File::create(path).expect("is made").set_len(size).expect("grows");
     }
 
-    /// Junk of every type, beside what an engine wrote.
+    /// Creates junk of every type next to the engine's files.
     fn plant(state: &Path) -> UnixListener {
         mkfifo(&state.join("pipe"), Mode::S_IRWXU).expect("is made");
         symlink("/etc", state.join("certificates/link")).expect("is made");
@@ -268,7 +271,7 @@ mod tests {
         let found = Fitness::of(&state).expect("nothing of it is worth failing for");
         let mut snapshot = Snapshot::begin(&state, &dir.path().join("snapshot")).expect("begins");
         let shutdown = Shutdown::default();
-        snapshot.copy(Writer::Still, &Patience { shutdown: &shutdown, until: None }).expect("copies");
+        snapshot.copy(Writer::Still, &CopyLimits { shutdown: &shutdown, deadline: None }).expect("copies");
         snapshot.complete().expect("completes");
         let mut told = snapshot.strays();
         let mut foretold = found.notes.clone();

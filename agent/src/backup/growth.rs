@@ -1,4 +1,4 @@
-//! What a vault is asked by those who come each night, however many nights there were.
+//! Number of requests to a vault by nightly commands: it must not grow with the number of backups in the vault.
 
 use std::{
     collections::BTreeMap,
@@ -7,27 +7,21 @@ use std::{
 
 use jiff::Timestamp;
 use swarmdr_archive::{SecretKey, TrustedKeys};
-
-use super::Chain;
-use crate::{
-    config::Config,
-    drill::receipts,
-    vault::{
-        Vault,
-        catalog::{
-            self, Bounds, Filter, Strays,
-            chain::Remembered,
-            clusters_of, find_latest,
-            testing::{Archive, CLUSTER, following, key, minute, put, vault},
-        },
-        faulty::{Call, Fault, FaultyVault},
+use swarmdr_vault::{
+    Vault,
+    catalog::{self, Bounds, Filter, Skipped, clusters_of, find_latest, lineage::Remembered},
+    renew,
+    testkit::{
+        archives::{Archive, CLUSTER, cluster_id, following, key, minute, put, vault},
+        injector::{Call, Injected, InjectingVault},
         memory::MemoryVault,
-        renew,
     },
-    vault_memory::VaultMemory,
 };
 
-/// Pages of listings, and all other requests.
+use super::PreviousBackups;
+use crate::{config::Config, restore::drill::receipts, vaults::delivery_record::DeliveryRecord};
+
+/// Number of pages of listings, and of all other requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Cost {
     pages: u32,
@@ -43,13 +37,13 @@ impl Counted {
     fn new(vault: Arc<MemoryVault>) -> Self {
         let cost = Arc::<Mutex<Cost>>::default();
         let counter = Arc::clone(&cost);
-        let vault = FaultyVault::new(vault, move |call| {
+        let vault = InjectingVault::new(vault, move |call| {
             let mut cost = counter.lock().expect("is whole");
             match call {
                 Call::List { .. } => cost.pages += 1,
                 _ => cost.others += 1,
             }
-            Fault::None
+            Injected::None
         });
         Self { vault: Arc::new(vault), cost }
     }
@@ -59,7 +53,7 @@ impl Counted {
     }
 }
 
-/// The last of them at minute 0, each `every` minutes after the one before.
+/// A vault with `count` backups, made `every` minutes, the last one at minute 0. Returns the last one as well.
 async fn with_history(count: i64, every: i64, key: &SecretKey) -> (Arc<MemoryVault>, Archive) {
     let vault = Arc::new(vault("v"));
     let mut last: Option<Archive> = None;
@@ -67,7 +61,7 @@ async fn with_history(count: i64, every: i64, key: &SecretKey) -> (Arc<MemoryVau
         let next = following(last.as_ref(), CLUSTER, -index * every, key);
         match index {
             0 => put(vault.as_ref(), &next).await,
-            // Their locks have ended.
+            // The locks of the older ones have ended.
             _ => drop(vault.overlay_at(&next.name.key(), next.bytes.clone(), minute(-index * every + 3))),
         }
         last = Some(next);
@@ -75,21 +69,22 @@ async fn with_history(count: i64, every: i64, key: &SecretKey) -> (Arc<MemoryVau
     (vault, last.expect("there are some"))
 }
 
-/// All that a run asks: before the engine is touched, again right before, and to store.
+/// All requests of a backup run: at the checks, again right before the engine is touched, and to store the archive.
 async fn backup(counted: &Counted, last: &Archive, key: &SecretKey, now: Timestamp) {
     let vault = counted.vault.as_ref();
     let keys = TrustedKeys::from(key.public());
     let dir = tempfile::tempdir().expect("a scratch directory");
-    let memory = VaultMemory::of(&Config { state_dir: dir.path().to_owned(), ..Config::default() });
-    let (id, cluster, sequence) = (last.name.id(), CLUSTER.to_owned(), last.sequence);
-    memory.note(vault, Remembered { id, cluster, sequence, locked_until: None, digest: None });
+    let memory = DeliveryRecord::of(&Config { state_dir: dir.path().to_owned(), ..Config::default() });
+    let (id, cluster, sequence) = (last.name.id(), cluster_id(), last.sequence);
+    memory.note(vault, Remembered { id, cluster, sequence, locked_until: None, digest: None }, now);
     for _ in 0..2 {
-        memory.require_history(vault, CLUSTER).await.expect("answers");
-        let newest = Chain::default().extend_from(vault, CLUSTER, &keys, now).await.expect("answers").newest;
+        memory.require_history(vault, &cluster_id()).await.expect("answers");
+        let newest =
+            PreviousBackups::default().extend_from(vault, &cluster_id(), &keys, now).await.expect("answers").newest;
         assert_eq!(newest, Some(last.sequence));
-        assert_eq!(memory.lost(vault, CLUSTER, newest, now).await.expect("answers"), None);
+        assert_eq!(memory.lost(vault, &cluster_id(), newest, now).await.expect("answers"), None);
     }
-    renew(vault, Some(CLUSTER), &keys, now).await.expect("answers");
+    renew(vault, Some(&cluster_id()), &keys, now).await.expect("answers");
     put(vault, &following(Some(last), CLUSTER, 24 * 60, key)).await;
 }
 
@@ -100,9 +95,9 @@ async fn restore(counted: &Counted, last: &Archive, keys: &TrustedKeys, now: Tim
 }
 
 async fn status(counted: &Counted, keys: &TrustedKeys, now: Timestamp) {
-    let (vault, filter) = (counted.vault.as_ref(), Filter::cluster(CLUSTER));
+    let (vault, filter) = (counted.vault.as_ref(), Filter::cluster(cluster_id()));
     for cluster in clusters_of(vault, &filter).await.expect("answers").names {
-        let found = (Bounds::default(), &mut Strays::default());
+        let found = (Bounds::default(), &mut Skipped::default());
         let view = catalog::view(vault, &cluster, &filter, keys, now, found, |_| Ok(())).await.expect("answers");
         let (entry, _) = &view.entries[view.newest(now).expect("is found")];
         vault.head(&entry.at).await.expect("answers");
@@ -112,7 +107,7 @@ async fn status(counted: &Counted, keys: &TrustedKeys, now: Timestamp) {
 
 #[tokio::test]
 async fn a_backup_and_a_restore_cost_no_more_after_years() {
-    /// Minutes between two of them: the last fifty thousand are of more than five years.
+    /// Minutes between two backups: fifty thousand of them take more than five years.
     const EVERY: i64 = 60;
     let key = key();
     let keys = TrustedKeys::from(key.public());
@@ -137,8 +132,8 @@ async fn a_backup_and_a_restore_cost_no_more_after_years() {
         println!("{what}: {}", told.join(", "));
         for (cost, count) in costs.iter().zip(&counts) {
             assert!(cost.others <= costs[0].others, "{what}: {costs:?}");
-            // What was stored later than it says may bear any time, so names are looked through, a thousand a page, and
-            // no more of them than a search may cost.
+            // A backup that was stored late may have any time in its name, so names are searched, a thousand on a page,
+            // up to the limit of a search.
             let names = u32::try_from(count / 1000).expect("is small").min(50);
             assert!(cost.pages <= costs[0].pages * (1 + 2 * names), "{what}: {costs:?}");
         }

@@ -1,15 +1,18 @@
 //! Whether the copied log is as new as the cluster was.
 //!
-//! A manager hands questions on to the leader, so its API shows the leader's state even where its own log lags
+//! A manager forwards API requests to the leader, so its API shows the leader's state even if its own log lags
 //! behind. An object carries the raft index that the leader had applied when it last changed (swarmkit
 //! `manager/state/store/memory.go`, `touchMeta`); the log entry of the change itself has a higher one. So a log that
 //! ends at or below the highest version that the API showed lacks an acknowledged change.
 
-use crate::{host::view::ManagerView, swarm::inventory::Raft};
+use swarm_state::inventory::Raft;
 
-/// What to say of a copy that lacks changes that the cluster had acknowledged before the engine was stopped.
+use crate::host::engine::view::ManagerView;
+
+/// Returns a warning if the copy lacks changes that the cluster had acknowledged before the engine was stopped.
 ///
-/// Such a backup is whole, and not worse than one made when its last entry was new: it is stored, and told.
+/// Such a backup is consistent, and as good as one that was made when its last entry was new. So it is stored, and the
+/// lag is reported.
 pub fn behind(view: &ManagerView, raft: &Raft) -> Option<String> {
     let needed = view.newest_version()? + 1;
     let missing = needed.checked_sub(raft.last_index).filter(|missing| *missing > 0)?;
@@ -23,10 +26,8 @@ pub fn behind(view: &ManagerView, raft: &Raft) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        host::view::{Node, testing::view_of},
-        swarm::inventory::{Cluster, Secret},
-    };
+    use crate::host::engine::view::{Node, testing::view_of};
+    use swarm_state::inventory::{Cluster, Secret};
 
     fn view(cluster: u64, node: u64, secret: u64) -> ManagerView {
         let nodes = vec![Node { version: Some(node), ..Node::default() }, Node::default()];

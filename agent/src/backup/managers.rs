@@ -1,26 +1,27 @@
-//! The managers of the cluster, as its leader sees them and as they answer this host.
+//! The managers of the cluster, as its leader lists them and as they answer this host.
 //!
 //! A follower passes `GET /nodes` on to the leader (swarmkit `manager/controlapi`, raft proxy), so every manager that
 //! gets an answer sees the same list at the same time. The list is slow, though: a manager that has just stopped
-//! stays "reachable" for seconds. Hence [`Managers::probe`].
+//! stays "reachable" for seconds. So [`Managers::probe`] asks the managers themselves.
 
 use std::{net::SocketAddr, time::Duration};
 
 use futures_util::future::join_all;
+use swarm_state::identity::usable;
 
-use crate::host::{network, view::Node};
+use crate::host::{engine::view::Node, network};
 
-/// A refused connection comes back at once; this is for packets that vanish.
+/// Time limit of a probe whose packets are dropped; a refused connection returns at once.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Everything about the managers that decides whether and where a backup is made.
+/// The facts about the managers that decide whether and where a backup is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Managers {
     /// Members of the raft group, by node id.
     pub members: Vec<Member>,
     /// Promoted and alive, but not yet a member: the group is about to change its size.
     pub joining: Vec<String>,
-    /// Managers by role that are neither members nor alive: what a restored swarm keeps of its old managers.
+    /// Managers by role that are neither members nor alive. A restored swarm lists its old managers so.
     pub remains: Vec<String>,
 }
 
@@ -29,7 +30,7 @@ pub struct Member {
     pub id: String,
     /// Hostname, or the id where there is none.
     pub name: String,
-    /// Where the others find it; absent where that is no usable address.
+    /// Address at which the others reach it; `None` if the listed one cannot be used.
     pub addr: Option<SocketAddr>,
     pub leader: bool,
     pub reachable: bool,
@@ -63,9 +64,8 @@ impl Managers {
         self.members.iter().find(|member| member.id == id)
     }
 
-    /// Connects to the managers that the list calls reachable, but not to `own`: one that does not accept is not
-    /// reachable after all. Where the engine's port is open to the other managers, as swarm needs it, it is open to
-    /// the agent beside it.
+    /// Connects to the managers that the list calls reachable, except `own`. One that does not accept the connection
+    /// counts as unreachable. Swarm needs its port to be open between managers, so the agent on this host reaches it.
     pub async fn probe(&mut self, own: &str) {
         let others = self.members.iter_mut().filter(|member| member.reachable && member.id != own);
         let probes = others.map(|member| async move {
@@ -81,16 +81,12 @@ impl Managers {
     }
 }
 
-fn usable(addr: &str) -> Option<SocketAddr> {
-    addr.parse::<SocketAddr>().ok().filter(|addr| !addr.ip().is_unspecified() && addr.port() != 0)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::host::view::ManagerStatus;
+    use crate::host::engine::view::ManagerStatus;
 
-    /// Managers `m0`, `m1`… of which these lead and answer.
+    /// Managers `m0`, `m1`…, with this leader and these reachable ones.
     pub fn cluster(leader: usize, reachable: &[bool]) -> Managers {
         let member = |(n, reachable): (usize, &bool)| Member {
             id: format!("m{n}"),
@@ -141,7 +137,7 @@ pub(super) mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let mut managers = cluster(0, &[true, true, true, true]);
-        // Its own port is never tried: this would not answer.
+        // Its own port is never tried: it would not answer here.
         managers.members[0].addr = Some(closed.local_addr().expect("has an address"));
         managers.members[1].addr = Some(listener.local_addr().expect("has an address"));
         managers.members[2].addr = managers.members[0].addr;

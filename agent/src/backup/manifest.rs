@@ -1,37 +1,30 @@
-//! The clear part of an archive, from what was seen, and its place in the chain of backups.
+//! The manifest (the clear part) of an archive: facts about the backup, and its place in the chain of backups.
 
+use swarm_state::{Examined, Identity, Inventory};
 use swarmdr_archive::{
     ManifestDraft,
     manifest::{CertificateTimes, FORMAT, Manager, Manifest, RestoreHints, Snapshot, SnapshotMode},
 };
 
-use super::{chain::Chain, plan::BackupPlan};
-use crate::{
-    config::Mode,
-    host::{
-        quiesce::Downtime,
-        view::{ManagerView, Node},
-    },
-    proof,
-    swarm::{Examined, Identity, Inventory},
-};
+use super::{plan::BackupPlan, previous::PreviousBackups};
+use crate::{archive::proof, config::Mode, downtime::pause::Downtime, host::engine::view::Node};
 
-/// Everything but the payload. Without a downtime the engine was left running.
+/// The manifest, without the facts about the payload.
 pub fn draft(
     plan: &BackupPlan,
-    view: &ManagerView,
+    managers: Vec<Manager>,
     examined: &Examined,
     inventory: &Inventory,
-    downtime: Option<&Downtime>,
-    chain: &Chain,
+    snapshot: Snapshot,
+    previous: &PreviousBackups,
 ) -> ManifestDraft {
     let identity = &examined.identity;
     let stated = proof::state(examined);
     Manifest {
         format: FORMAT,
         id: plan.id,
-        sequence: chain.next_sequence(),
-        previous: chain.previous(),
+        sequence: previous.next_sequence(),
+        previous: previous.newest_digest(),
         created_at: plan.created_at,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         engine_version: plan.engine_version.clone(),
@@ -40,7 +33,7 @@ pub fn draft(
         hostname: plan.hostname.clone(),
         raft_addr: plan.raft_addr,
         raft_addr_local: plan.raft_addr_local,
-        managers: other_managers(&view.nodes, &plan.node_id),
+        managers,
         raft: stated.raft,
         certificate: CertificateTimes {
             node_not_before: Some(identity.node_certificate.not_before),
@@ -52,21 +45,27 @@ pub fn draft(
         proof: stated.proof,
         proof_reason: stated.reason,
         restore: hints(inventory, identity, plan),
-        snapshot: Snapshot {
-            mode: match (downtime, plan.mode) {
-                (None, _) => SnapshotMode::Running,
-                (Some(_), Mode::Cold) => SnapshotMode::Cold,
-                (Some(_), Mode::Freeze) => SnapshotMode::Freeze,
-            },
-            engine_down_ms: downtime.map_or(0, |down| down.total_ms),
-            ours_ms: downtime.map_or(0, |down| down.ours_ms),
-        },
+        snapshot,
         counts: proof::counts(inventory),
         payload: (),
     }
 }
 
-fn other_managers(nodes: &[Node], own: &str) -> Vec<Manager> {
+/// Returns how the copy was made. Without a downtime the engine was left running.
+pub fn snapshot(mode: Mode, downtime: Option<&Downtime>) -> Snapshot {
+    Snapshot {
+        mode: match (downtime, mode) {
+            (None, _) => SnapshotMode::Running,
+            (Some(_), Mode::Cold) => SnapshotMode::Cold,
+            (Some(_), Mode::Freeze) => SnapshotMode::Freeze,
+        },
+        engine_down_ms: downtime.map_or(0, |down| down.total_ms),
+        ours_ms: downtime.map_or(0, |down| down.ours_ms),
+    }
+}
+
+/// The managers other than this one, as the swarm lists them.
+pub fn other_managers(nodes: &[Node], own: &str) -> Vec<Manager> {
     let others = nodes.iter().filter(|node| node.id != own);
     others
         .filter_map(|node| {
@@ -80,7 +79,8 @@ fn other_managers(nodes: &[Node], own: &str) -> Vec<Manager> {
         .collect()
 }
 
-/// The log is exact, and of the same moment as the copy; without it the inventory is the engine's listing.
+/// Hints for a restore. An inventory from the log is exact, and of the same moment as the copy; without a log it is the
+/// engine's listing.
 fn hints(inventory: &Inventory, identity: &Identity, plan: &BackupPlan) -> RestoreHints {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let engine = identity.engine.as_ref();
@@ -91,6 +91,6 @@ fn hints(inventory: &Inventory, identity: &Identity, plan: &BackupPlan) -> Resto
         advertise_addr: engine.and_then(|engine| given(&engine.advertise_addr)),
         data_path_addr: engine.and_then(|engine| given(&engine.data_path_addr)),
         data_path_port: engine.map(|engine| engine.data_path_port).filter(|port| *port != 0),
-        data_root: plan.state_dir.parent().map(|root| root.display().to_string()),
+        data_root: plan.data_root().ok().map(|root| root.display().to_string()),
     }
 }

@@ -1,4 +1,4 @@
-//! From a snapshot to a sealed archive in the spool. Runs after the engine is back.
+//! Seals a snapshot into an archive in the spool. Runs after the engine is back.
 
 use std::{
     fs::{File, OpenOptions},
@@ -18,12 +18,14 @@ use swarmdr_archive::{
 
 use super::{fitness, snapshot::Snapshot};
 use crate::{
-    host::{copy::data_extents, mirror::CopiedEntry},
-    progress::Progress as Bars,
-    shutdown::Shutdown,
+    host::{
+        files::{copy::data_extents, mirror::CopiedEntry},
+        shutdown::Shutdown,
+    },
+    outcome::progress::Progress as Bars,
 };
 
-/// What the archive is made of, beside the snapshot.
+/// Everything that goes into the archive, apart from the snapshot.
 #[derive(Debug)]
 pub struct Parts {
     pub manifest: ManifestDraft,
@@ -33,8 +35,8 @@ pub struct Parts {
     pub key: Arc<SecretKey>,
 }
 
-/// Seals the snapshot into the new file `out`, and reads it back. Blocking; a stop request ends it
-/// with an error and leaves a useless file.
+/// Seals the snapshot into the new file `out`, and reads that back. Blocks; a stop request ends it with an error and
+/// leaves a useless file.
 pub fn pack(snapshot: &Snapshot, parts: Parts, out: &Path, bars: Bars, shutdown: &Shutdown) -> Result<Sealed> {
     let entries = snapshot.copied.entries.iter().map(source_entry).collect::<Result<Vec<_>, _>>()?;
     let left_out = snapshot
@@ -81,7 +83,8 @@ fn word(phase: Phase) -> &'static str {
     }
 }
 
-/// A clock that was wrong makes times that no archive holds, before 1970 or after 2242.
+/// Converts a copied entry to one of the archive. A wrong clock may have set times that an archive cannot hold, before
+/// 1970 or after 2242: they become the nearest one that it can.
 fn source_entry(copied: &CopiedEntry) -> Result<SourceEntry, swarmdr_archive::Error> {
     Ok(SourceEntry {
         path: EntryPath::in_state(&copied.path)?,

@@ -1,56 +1,61 @@
-//! What a backup is going to do, decided before anything is touched.
+//! The plan of a backup, made before anything is touched.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use serde::Serialize;
-use swarmdr_archive::BackupId;
+use swarmdr_archive::{
+    BackupId, ClusterId, NodeId, SwarmNode,
+    untrusted::{joined, shown},
+};
 
 use super::{managers::Managers, quorum::Away};
 use crate::{
     config::{Config, Mode},
-    fault::Fault,
+    downtime::running_before::RunningBefore,
     host::{
-        as_found::AsFound,
-        engine::{EngineFacts, SwarmState},
+        engine::{EngineFacts, SwarmState, view::ManagerView},
+        files::placement,
         network::{self, LocalAddress},
-        placement,
-        view::ManagerView,
     },
-    terminal::{joined, shown},
+    outcome::{count::count, failure::Failure},
 };
 
-/// Plain data; printed by `--dry-run`, compared by tests.
+/// The plan as plain data: printed by `--dry-run`, compared by tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackupPlan {
     pub id: BackupId,
     pub created_at: Timestamp,
     pub hostname: String,
     pub engine_version: String,
-    pub cluster_id: String,
-    pub node_id: String,
-    /// The manager's address in the raft log; what a restored host must have.
+    pub cluster_id: ClusterId,
+    pub node_id: NodeId,
+    /// The manager's address in the raft log; a restored host must have it.
     pub raft_addr: SocketAddr,
-    /// False behind NAT: then a restore cannot check the address by looking at its interfaces.
+    /// False behind NAT: then a restore cannot check the address against the host's interfaces.
     pub raft_addr_local: bool,
     pub autolock: bool,
     pub mode: Mode,
     /// The engine's units that are stopped, or the one that is frozen.
     pub units: Vec<String>,
-    /// What ends with the engine in a cold backup, and runs again after it.
-    pub found: AsFound,
+    /// Units and containers that stop with the engine in a cold backup, and run again after it.
+    pub found: RunningBefore,
     pub state_dir: PathBuf,
     pub snapshot_dir: PathBuf,
     pub spool_file: PathBuf,
     pub vaults: Vec<String>,
-    /// Empty: the archive is not encrypted.
+    /// Age recipients. If there is none, the archive is not encrypted.
     pub recipients: Vec<String>,
-    /// What an operator should know; none of it forbids the backup.
+    /// Notes for the operator; none of them forbids the backup.
     pub notes: Vec<String>,
 }
 
-/// What was seen of the host and its cluster when the plan was made.
+/// Facts about the host and its cluster that a plan is made from.
 #[derive(Debug)]
 pub struct Seen<'a> {
     pub facts: &'a EngineFacts,
@@ -62,35 +67,30 @@ pub struct Seen<'a> {
 }
 
 impl BackupPlan {
-    /// Refuses whatever must not be backed up, or must not be stopped now.
+    /// The manager that is backed up, and its swarm.
+    pub fn swarm_node(&self) -> SwarmNode {
+        SwarmNode { cluster: self.cluster_id.clone(), node: self.node_id.clone() }
+    }
+
+    /// The engine's data root, which holds the state directory.
+    pub fn data_root(&self) -> Result<&Path> {
+        placement::data_root_of(&self.state_dir)
+    }
+
+    /// Makes the plan. Refuses a manager that must not be backed up, or must not be paused now.
     pub fn make(config: &Config, seen: &Seen<'_>, allow_quorum_loss: bool) -> Result<Self> {
-        let own = &seen.facts.swarm.node_id;
-        let mut notes = seen.managers.may_go(own, away(config.backup.mode), allow_quorum_loss)?;
-        if seen.facts.swarm.root_rotation {
-            notes.push(
-                "the root CA of the swarm is being rotated: a swarm that is restored from this goes on with it, until each \
-                 node of it has its new certificate or is removed"
-                    .to_owned(),
-            );
-        }
-        let raft_addr = raft_addr(seen)?;
+        let SwarmNode { cluster, node } = seen.facts.swarm.swarm_node()?;
+        let mut notes = seen.managers.may_go(node.as_str(), away(config.backup.mode), allow_quorum_loss)?;
+        let raft_addr = raft_addr(seen, &node)?;
         let raft_addr_local = network::has(seen.addresses, raft_addr.ip());
-        if !raft_addr_local {
-            notes.push(format!(
-                "the swarm's address {} is on no interface of this host (NAT?): a restore cannot check it",
-                raft_addr.ip()
-            ));
-        }
-        if config.recipients.is_empty() {
-            notes.push("the archive is not encrypted: it holds every secret and the CA key in clear".to_owned());
-        }
+        notes.extend(notes_on_restore(config, seen, raft_addr, raft_addr_local));
         let id = BackupId::new(seen.now, seen.random);
         Ok(Self {
             created_at: id.created_at(),
             hostname: seen.facts.hostname.clone(),
             engine_version: seen.facts.version.clone(),
-            cluster_id: seen.facts.swarm.cluster_id.clone(),
-            node_id: seen.facts.swarm.node_id.clone(),
+            cluster_id: cluster,
+            node_id: node,
             raft_addr,
             raft_addr_local,
             autolock: seen.view.auto_lock(),
@@ -99,7 +99,7 @@ impl BackupPlan {
                 Mode::Cold => config.engine.units(),
                 Mode::Freeze => vec![config.engine.service.clone()],
             },
-            found: AsFound::default(),
+            found: RunningBefore::default(),
             state_dir: seen.facts.data_root.join("swarm"),
             snapshot_dir: placement::work_dir(&seen.facts.data_root).join(format!("snapshot-{id}")),
             spool_file: config.spool_dir().join(format!("{id}.swarmdr")),
@@ -111,7 +111,29 @@ impl BackupPlan {
     }
 }
 
-/// What the other managers see of a backup in this mode.
+/// Notes on what a restore of this backup will meet.
+fn notes_on_restore(config: &Config, seen: &Seen<'_>, raft_addr: SocketAddr, is_local: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if seen.facts.swarm.root_rotation {
+        notes.push(
+            "the root CA of the swarm is being rotated: a swarm that is restored from this goes on with it, until each \
+             node of it has its new certificate or is removed"
+                .to_owned(),
+        );
+    }
+    if !is_local {
+        notes.push(format!(
+            "the swarm's address {} is on no interface of this host (NAT?): a restore cannot check it",
+            raft_addr.ip()
+        ));
+    }
+    if config.recipients.is_empty() {
+        notes.push("the archive is not encrypted: it holds every secret and the CA key in clear".to_owned());
+    }
+    notes
+}
+
+/// Kind of pause that the other managers see in this mode.
 pub fn away(mode: Mode) -> Away {
     match mode {
         Mode::Cold => Away::Stopped,
@@ -119,41 +141,41 @@ pub fn away(mode: Mode) -> Away {
     }
 }
 
-/// Refuses every host but a working manager.
+/// Refuses every host except a working manager.
 pub fn check_manager(facts: &EngineFacts) -> Result<()> {
     let swarm = &facts.swarm;
-    let fault = match swarm.state {
+    let failure = match swarm.state {
         SwarmState::Active if swarm.is_manager && swarm.error.is_empty() => return Ok(()),
         SwarmState::Active if swarm.is_manager => {
-            Fault::refused(format!("this manager has no working cluster: {}", swarm.error))
+            Failure::refused(format!("this manager has no working cluster: {}", swarm.error))
                 .advice("see `docker node ls`; without a leader there is nothing current to back up")
         }
-        SwarmState::Active => Fault::refused("this node is a worker; only a manager holds the swarm's state")
+        SwarmState::Active => Failure::refused("this node is a worker; only a manager holds the swarm's state")
             .advice("install the agent on the managers (`docker node ls`)"),
-        SwarmState::Inactive => Fault::refused("this host is not part of a swarm; there is nothing to back up")
+        SwarmState::Inactive => Failure::refused("this host is not part of a swarm; there is nothing to back up")
             .advice("run this on a manager, or bring a swarm back with `swarmdr-agent restore`"),
-        SwarmState::Pending => Fault::refused("this node is still joining its swarm")
+        SwarmState::Pending => Failure::refused("this node is still joining its swarm")
             .advice("wait until `docker info` shows `Swarm: active`"),
-        SwarmState::Locked => Fault::refused("this manager is locked, so nothing on it is current")
+        SwarmState::Locked => Failure::refused("this manager is locked, so nothing on it is current")
             .advice("unlock it first with `docker swarm unlock`"),
-        SwarmState::Error => Fault::refused(format!("the swarm part of the engine does not work: {}", swarm.error))
+        SwarmState::Error => Failure::refused(format!("the swarm part of the engine does not work: {}", swarm.error))
             .advice("see `journalctl -u docker`"),
     };
-    Err(fault.into())
+    Err(failure.into())
 }
 
 /// This manager's address as the others know it. `ManagerStatus.Addr` is the raft address; no other
 /// field of the API is (moby `daemon/cluster/convert/node.go`).
-fn raft_addr(seen: &Seen<'_>) -> Result<SocketAddr> {
-    let id = &seen.facts.swarm.node_id;
-    seen.view.node(id).with_context(|| format!("the cluster's node list lacks this node {id}"))?;
-    let addr = seen.view.raft_addr(id).unwrap_or_default();
-    let parsed: SocketAddr =
-        addr.parse().with_context(|| format!("the cluster lists this manager with the address `{addr}`"))?;
-    if parsed.ip().is_unspecified() {
+fn raft_addr(seen: &Seen<'_>, id: &NodeId) -> Result<SocketAddr> {
+    let node = seen.view.node(id.as_str()).with_context(|| format!("the cluster's node list lacks this node {id}"))?;
+    let addr = seen.view.raft_addr(id).with_context(|| {
+        let listed = node.manager.as_ref().and_then(|status| status.addr.as_deref()).unwrap_or_default();
+        format!("the cluster lists this manager with `{listed}`, which is no address")
+    })?;
+    if addr.ip().is_unspecified() {
         bail!("the cluster lists this manager with the unspecified address {addr}");
     }
-    Ok(parsed)
+    Ok(addr)
 }
 
 impl fmt::Display for BackupPlan {
@@ -173,7 +195,7 @@ impl fmt::Display for BackupPlan {
         let to = if self.recipients.is_empty() {
             "no encryption".to_owned()
         } else {
-            format!("encrypted to {} recipient(s)", self.recipients.len())
+            format!("encrypted to {}", count(self.recipients.len() as u64, "recipient"))
         };
         writeln!(f, "  4. pack    {}, signed, {to}", shown(self.spool_file.display()))?;
         for vault in &self.vaults {

@@ -1,107 +1,106 @@
-//! Everything that can refuse a backup, asked before the engine is touched.
+//! All checks that can refuse a backup, made before the engine is touched.
 
 use anyhow::Result;
-use swarmdr_archive::{BackupId, Recipient};
+use swarm_state::{Identity, StateDir};
+use swarmdr_archive::{ClusterId, Recipient};
 
 use super::{
-    Backup, BackupPlan, Request,
-    chain::Chain,
-    check_space,
-    deliver::{Courier, Delivery},
+    Backup, BackupPlan, Request, check_space,
+    deliver::{Delivery, Uploader},
+    designation::{Memory, NotOurTurn},
     fitness::Fitness,
     managers::Managers,
     plan::{self, Seen},
+    previous::PreviousBackups,
     report::SentReport,
-    turn::{Look, Memory, Place},
 };
 use crate::{
     config::{Config, Mode},
-    exit::Exit,
-    fault::{Fault, Rendered},
-    faults,
-    host::{
-        absences::Absences,
-        engine::{Engine, EngineFacts},
+    downtime::{
         engine_units::EngineControl,
         freeze::Freezer,
-        log_lock, network,
-        stop_price::{self, Allowed},
-        unlock::{self, RunningKey},
-        view::ManagerView,
+        stop_history::StopHistory,
+        stop_time::{self, Allowed},
     },
-    restore::unfinished,
-    schedule::Schedule,
-    signing,
-    swarm::{Identity, StateDir},
+    host::{
+        engine::{Engine, EngineFacts, log_lock, unlock::RunningKey, view::ManagerView},
+        network,
+    },
+    keys::signing,
+    outcome::failure::Failure,
+    restore::interrupted::unfinished,
 };
 
-/// What a run comes to before it touches the engine.
+/// Outcome of the checks.
 #[derive(Debug)]
 pub enum Step {
     Ready(Box<Prepared>),
-    /// No backup is to be made now; but some were waiting, and were taken care of.
+    /// No backup is to be made by this manager now.
+    NotOurTurn(NotOurTurn),
+    /// Nor is one to be made now, but archives that were waiting in the spool were stored.
     Sent(SentReport),
 }
 
-/// What was found out before the engine is touched.
+/// Results of the checks, for the run that follows.
 #[derive(Debug)]
 pub struct Prepared {
     pub plan: BackupPlan,
     pub(super) request: Request,
     pub(super) view: ManagerView,
-    pub(super) courier: Courier,
+    pub(super) uploader: Uploader,
     pub(super) recipients: Vec<Recipient>,
-    pub(super) chain: Chain,
+    pub(super) previous: PreviousBackups,
     pub(super) sent: Vec<Delivery>,
-    /// Of an autolocked swarm.
+    /// The unlock key, if the swarm is autolocked.
     pub(super) unlock_key: Option<RunningKey>,
 }
 
 impl Prepared {
-    /// What a person should look at, whatever becomes of this run.
+    /// Adds findings for the operator to the report of this run.
     pub fn look_at(&mut self, attention: Vec<String>) {
-        self.courier.attention.extend(attention);
+        self.uploader.attention.extend(attention);
     }
 }
 
 impl Backup<'_> {
-    /// Asks and checks everything, and sends what earlier runs left waiting. A dry run sends and writes nothing.
+    /// Checks everything, and sends archives that earlier runs left in the spool. A dry run sends and writes nothing.
     pub async fn prepare(&self, request: Request) -> Result<Step> {
-        let config = self.config;
+        let config = self.run.config;
         let recipients = parse_recipients(config)?;
         EngineControl::require_awake(config).await?;
         let engine = Engine::at(&config.engine.socket);
         let facts = engine.facts().await?;
         let control = EngineControl::connect(config).await?;
         plan::check_manager(&facts)?;
-        signing::require_believed(config, self.now)?;
-        let (own, cluster) = (&facts.swarm.node_id, &facts.swarm.cluster_id);
+        signing::require_trusted_signer(config, self.run.now)?;
+        let own = facts.swarm.swarm_node()?;
 
-        let mut courier = Courier::open(self).await?;
-        courier.attention.extend(unfinished::in_data_root(&facts.data_root));
-        let sent = if request.dry_run { Vec::new() } else { courier.send_waiting().await? };
-        let chain = self.look_into_vaults(&mut courier, cluster).await?;
-        let renewed = if request.dry_run { Vec::new() } else { courier.renew_locks(cluster).await };
-        let view = engine.manager_witness().await?;
+        let mut uploader = Uploader::open(&self.run).await?;
+        uploader.attention.extend(unfinished::in_data_root(&facts.data_root));
+        let sent = if request.dry_run { Vec::new() } else { uploader.send_waiting().await? };
+        let previous = self.read_previous(&mut uploader, &own.cluster).await?;
+        let renewed = if request.dry_run { Vec::new() } else { uploader.renew_locks(&own.cluster).await };
+        let view = engine.list_required().await?;
         let mut managers = Managers::of(&view.nodes);
-        managers.probe(own).await;
-        let turn = match self.turn(request, &facts, &chain, &sent, &managers) {
-            Err(error) if Rendered::of(&error).exit == Exit::NotOurTurn && sent.iter().any(Delivery::is_news) => {
-                return Ok(Step::Sent(SentReport::new(sent, &error, courier.attention)));
+        managers.probe(own.node.as_str()).await;
+        let taken_over = match self.designate(request, &own, &previous, &sent, &managers)? {
+            Ok(taken_over) => taken_over,
+            Err(why) if sent.iter().any(Delivery::stored_something) => {
+                return Ok(Step::Sent(SentReport::new(sent, &why, uploader.attention)));
             }
-            turn => turn?,
+            Err(why) => return Ok(Step::NotOurTurn(why)),
         };
 
         if !request.dry_run {
-            courier.rehearse().await?;
+            uploader.rehearse().await?;
         }
         let mut plan = self.plan(request, &facts, &view, &managers)?;
-        plan.notes.extend(turn.into_iter().chain(renewed));
-        self.look_at_disk(request, &view, &mut plan)?;
-        courier.spool.require_room(&config.spool)?;
+        plan.notes.extend(taken_over.into_iter().chain(renewed));
+        self.check_disk(request, &view, &mut plan)?;
+        uploader.spool.require_room(&config.spool)?;
         let unlock_key = self.unlock_key(&plan).await?;
-        self.look_at_host(&control, &facts, &mut plan, request.if_due).await?;
-        Ok(Step::Ready(Box::new(Prepared { plan, request, view, courier, recipients, chain, sent, unlock_key })))
+        self.check_host(&control, &facts, &mut plan, request.if_due).await?;
+        Ok(Step::Ready(Box::new(Prepared { plan, request, view, uploader, recipients, previous, sent, unlock_key })))
     }
 
     fn plan(
@@ -111,13 +110,13 @@ impl Backup<'_> {
         view: &ManagerView,
         managers: &Managers,
     ) -> Result<BackupPlan> {
-        let (addresses, random) = (network::local_addresses()?, crate::random::tag()?);
-        let seen = Seen { facts, view, managers, addresses: &addresses, now: self.now, random };
-        BackupPlan::make(self.config, &seen, request.allow_quorum_loss)
+        let (addresses, random) = (network::local_addresses()?, crate::host::random::tag()?);
+        let seen = Seen { facts, view, managers, addresses: &addresses, now: self.run.now, random };
+        BackupPlan::make(self.run.config, &seen, request.allow_quorum_loss)
     }
 
-    /// Whether what lies there can be copied, and where to.
-    fn look_at_disk(&self, request: Request, view: &ManagerView, plan: &mut BackupPlan) -> Result<()> {
+    /// Checks that the state directory can be copied, and that there is space for the copy and the archive.
+    fn check_disk(&self, request: Request, view: &ManagerView, plan: &mut BackupPlan) -> Result<()> {
         let fitness = Fitness::of(&plan.state_dir)?;
         check_space(plan, fitness.allocated)?;
         plan.notes.extend(fitness.mounted);
@@ -128,8 +127,9 @@ impl Backup<'_> {
         Ok(())
     }
 
-    /// Whether the engine that answered can be made to stand still here, and what that would end.
-    async fn look_at_host(
+    /// Checks that the engine that answered can be stopped or frozen on this host; records the units and containers
+    /// that a stop would end.
+    async fn check_host(
         &self,
         control: &EngineControl,
         facts: &EngineFacts,
@@ -142,139 +142,50 @@ impl Backup<'_> {
             return Ok(());
         }
         control.require_stoppable().await?;
-        let absences = Absences::read(&self.config.state_dir);
+        let absences = StopHistory::read(&self.run.config.state_dir);
         if if_due {
-            absences.require_distance(self.now)?;
-        } else if let Some(until) = absences.not_before(self.now) {
-            let told = format!("{}; somebody asked for this one, so it is tried", absences.told(until));
+            absences.require_distance(self.run.now)?;
+        } else if let Some(until) = absences.not_before(self.run.now) {
+            let told = format!("{}; this run was started by hand, so it goes on", absences.describe(until));
             tracing::warn!("{told}");
             plan.notes.push(told);
         }
-        stop_price::require(control, &Allowed::of_backup(self.config), &absences).await?;
-        plan.notes.extend(stop_price::slow_dependents(control, &Allowed::of_backup(self.config)).await);
+        stop_time::require(control, &Allowed::of_backup(self.run.config), &absences).await?;
+        plan.notes.extend(stop_time::slow_dependents(control, &Allowed::of_backup(self.run.config)).await);
         plan.units = control.units().into_iter().map(str::to_owned).collect();
         plan.found = control.found();
         Ok(())
     }
 
-    /// A host that cannot see the vaults does not know how long a backup has been missing.
-    async fn look_into_vaults(&self, courier: &mut Courier, cluster: &str) -> Result<Chain> {
+    /// Reads the newest backups from the vaults. If that fails, the waiting for other managers is forgotten: a host
+    /// that cannot see the vaults does not know how long a backup has been missing.
+    async fn read_previous(&self, uploader: &mut Uploader, cluster: &ClusterId) -> Result<PreviousBackups> {
         let look = async {
-            courier.require_vaults()?;
-            courier.require_clock().await?;
-            courier.chain(cluster).await
+            uploader.require_vaults()?;
+            uploader.require_clock().await?;
+            uploader.previous_backups(cluster).await
         };
         look.await.inspect_err(|_| Memory::installed().forget())
     }
 
-    /// Whether a backup is due and this manager makes it; anything goes for a person's own command.
-    fn turn(
-        &self,
-        request: Request,
-        facts: &EngineFacts,
-        chain: &Chain,
-        sent: &[Delivery],
-        managers: &Managers,
-    ) -> Result<Option<String>> {
-        if !request.if_due {
-            return Ok(None);
-        }
-        let schedule = self.schedule()?;
-        let memory = Memory::installed();
-        let is_due = |newest: Option<BackupId>| schedule.is_due(newest.map(|id| id.created_at()), self.now);
-        if !is_due(chain.newest()) {
-            memory.forget();
-            let next = chain.newest().and_then(|newest| schedule.next_after(newest.created_at()));
-            let next = next.map_or_else(|| "never".to_owned(), |next| next.to_string());
-            return Err(Fault::new(Exit::NotOurTurn, format!("no backup is due before {next}")).into());
-        }
-        let waiting = sent.iter().filter(|it| it.cluster == facts.swarm.cluster_id && !it.is_stored());
-        if let Some(waiting) = waiting.max_by_key(|it| it.id).filter(|it| !is_due(Some(it.id))) {
-            return Err(not_stored(waiting, &self.config.spool_dir()));
-        }
-        let look = Look { cluster: facts.swarm.cluster_id.clone(), newest: chain.newest(), now: self.now };
-        let place = Place::of(managers, &facts.swarm.node_id)?;
-        let turn = place.may_go(memory.read().as_ref(), &look, schedule.takeover_after(self.now));
-        if turn.is_err() && !request.dry_run {
-            memory.wait(&look);
-        }
-        turn
-    }
-
-    fn schedule(&self) -> Result<Schedule> {
-        Schedule::from_config(&self.config.schedule)?.ok_or_else(|| {
-            Fault::usage("--if-due needs a schedule, and schedule.cron is `off`")
-                .advice("write `cron = \"30 3 * * *\"` below `[schedule]`, or leave it out for the same")
-                .advice("if something else calls the agent, call `swarmdr-agent backup` without --if-due")
-                .into()
-        })
-    }
-
-    /// Asks again what another manager may have changed since, just before the engine is touched: whether the others
-    /// still keep a majority, whether it is still this manager's turn, and what the new backup follows.
-    ///
-    /// What is left is the moment between the answers and the stop, of two people on two managers.
-    pub(super) async fn recheck(
-        &self,
-        request: Request,
-        plan: &BackupPlan,
-        courier: &mut Courier,
-        chain: &mut Chain,
-        unlock_key: Option<&RunningKey>,
-    ) -> Result<()> {
-        faults::reach("recheck");
-        EngineControl::require_awake(self.config).await?;
-        let mut managers = Managers::of(&Engine::at(&self.config.engine.socket).nodes().await?);
-        managers.probe(&plan.node_id).await;
-        let now = courier.chain(&plan.cluster_id).await?;
-        if request.if_due {
-            if now.newest() != chain.newest() {
-                return Err(Fault::new(Exit::NotOurTurn, "another manager has made the backup meanwhile").into());
-            }
-            let look = Look { cluster: plan.cluster_id.clone(), newest: now.newest(), now: self.now };
-            let takeover = self.schedule()?.takeover_after(self.now);
-            Place::of(&managers, &plan.node_id)?.may_go(Memory::installed().read().as_ref(), &look, takeover)?;
-        }
-        managers.may_go(&plan.node_id, plan::away(plan.mode), request.allow_quorum_loss)?;
-        self.require_same_lock(unlock_key).await?;
-        *chain = now;
-        Ok(())
-    }
-
-    /// A key that was rotated, or a swarm that was locked, since it was asked for: the engine would come back locked, and
-    /// the copy could not be read.
-    async fn require_same_lock(&self, unlock_key: Option<&RunningKey>) -> Result<()> {
-        let socket = &self.config.engine.socket;
-        let is_same = match (unlock_key, unlock::is_autolocked(socket).await?) {
-            (Some(key), true) => RunningKey::ask(socket).await?.is_same(key),
-            (key, is_locked) => key.is_some() == is_locked,
-        };
-        if is_same {
-            return Ok(());
-        }
-        Err(Fault::failed("autolock or the unlock key of this swarm was changed while its backup was being prepared; the engine was not touched")
-            .advice("run it again")
-            .into())
-    }
-
-    /// An autolocked manager must not be stopped without the key that brings it back.
+    /// Asks for the unlock key. An autolocked manager must not be stopped without the key that unlocks it afterwards.
     async fn unlock_key(&self, plan: &BackupPlan) -> Result<Option<RunningKey>> {
         if !plan.autolock {
             return Ok(None);
         }
-        let key = RunningKey::ask(&self.config.engine.socket).await.map_err(|cause| {
-            Fault::refused("this swarm is autolocked, and without its unlock key a stopped manager stays locked")
+        let key = RunningKey::ask(&self.run.config.engine.socket).await.map_err(|cause| {
+            Failure::refused("this swarm is autolocked, and without its unlock key a stopped manager stays locked")
                 .because(cause)
         })?;
         Ok(Some(key))
     }
 }
 
-/// The engine that answered must be the one that writes the directory that is copied.
+/// Refuses unless the engine that answered is the one that writes the directory that is copied.
 fn require_writer(control: &EngineControl, facts: &EngineFacts, plan: &BackupPlan) -> Result<()> {
     let state = &plan.state_dir;
     let process = control.process().ok_or_else(|| {
-        Fault::refused(format!(
+        Failure::refused(format!(
             "which process answers on {} is not known, so it is not known to be that of {}; nothing was touched",
             control.socket().display(),
             control.service()
@@ -282,7 +193,7 @@ fn require_writer(control: &EngineControl, facts: &EngineFacts, plan: &BackupPla
         .advice("name the engine's own socket with `engine.socket` in the configuration, not one of a proxy")
     })?;
     let elsewhere = |why: String| -> anyhow::Error {
-        Fault::refused(format!("{} is not what the engine writes: {why}; nothing was touched", state.display()))
+        Failure::refused(format!("{} is not what the engine writes: {why}; nothing was touched", state.display()))
             .advice(format!(
                 "the engine calls {} its data root: it must be the same directory for the agent, without a mount in between",
                 facts.data_root.display()
@@ -296,20 +207,13 @@ fn require_writer(control: &EngineControl, facts: &EngineFacts, plan: &BackupPla
         return Err(elsewhere(format!("its process {} has no file of the raft log there open", process.pid)));
     }
     let here = StateDir::open(state).ok().and_then(|dir| Identity::read(&dir).ok());
+    let own = facts.swarm.swarm_node()?;
     match here {
-        Some(here) if here.cluster_id == facts.swarm.cluster_id && here.node_id == facts.swarm.node_id => Ok(()),
+        Some(here) if own.is(&here.cluster_id, &here.node_id) => Ok(()),
         Some(here) => Err(elsewhere(format!("it holds node {} of swarm {}", here.node_id, here.cluster_id))),
-        // What is wrong with it is told by who reads it.
+        // The examination of the copy reports what is wrong with it.
         None => Ok(()),
     }
-}
-
-/// The backup of this due time lies in this host's spool: another copy of the state would not help.
-fn not_stored(waiting: &Delivery, spool: &std::path::Path) -> anyhow::Error {
-    Fault::failed(format!("the backup that was due is made ({}), but could not be stored", waiting.id))
-        .advice(format!("it waits, sealed, in {}; repair the vault, and the next run sends it", spool.display()))
-        .because(anyhow::anyhow!("{}", waiting.complaints().join("; ")))
-        .into()
 }
 
 pub(super) fn parse_recipients(config: &Config) -> Result<Vec<Recipient>> {
@@ -318,7 +222,9 @@ pub(super) fn parse_recipients(config: &Config) -> Result<Vec<Recipient>> {
         .iter()
         .map(|text| {
             text.parse().map_err(|cause: swarmdr_archive::Error| {
-                Fault::usage(format!("`recipients` holds `{text}`, which is no age recipient")).because(cause).into()
+                Failure::usage(format!("`recipients` holds `{text}`, which is not an age recipient"))
+                    .because(cause)
+                    .into()
             })
         })
         .collect()

@@ -1,31 +1,32 @@
-//! The quorum guard: may this manager's engine go away for a moment?
+//! The quorum guard: whether this manager's engine may be stopped or frozen for a moment.
 //!
 //! A cluster of N managers needs floor(N/2)+1 of them to have a leader (raft). moby's own test
 //! before a manager leaves is looser (`reachable-2 <= unreachable`, `daemon/cluster/utils.go`).
 //!
-//! A frozen manager is another matter than a stopped one. It neither votes nor answers, but it is back before anybody
-//! could call an election: that takes ten ticks of a second (swarmkit `manager/state/raft/raft.go`,
-//! `DefaultRaftConfig`), a freeze one second at most. So where the others have no majority without it, a freeze makes
-//! writes wait for that moment and costs no leader: it is allowed and said. What makes the copy itself doubtful (a
-//! manager that the leader does not reach, a group that is changing) is refused in both modes.
+//! A frozen manager differs from a stopped one. It neither votes nor answers, but it is back before the others start a
+//! leader election: that takes ten ticks of a second (swarmkit `manager/state/raft/raft.go`, `DefaultRaftConfig`), and
+//! a freeze takes two seconds at most (`backup.max_freeze_ms`). So where the others have no majority without it, a
+//! freeze makes writes wait for that moment and costs no leader: it is allowed and reported. A situation in which the
+//! copy itself is doubtful (a manager that the leader does not reach, a group that is changing) is refused in both
+//! modes.
 
 use anyhow::Result;
 
 use super::managers::{Managers, Member};
-use crate::fault::Fault;
+use crate::outcome::failure::Failure;
 
-/// How the engine is going to be away.
+/// Kind of pause of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Away {
-    /// For seconds: the others must do without it.
+    /// Stopped for seconds: the others need a majority without it.
     Stopped,
-    /// For less than any timeout of the cluster.
+    /// Frozen for no longer than the shortest timeout of the cluster.
     Frozen,
 }
 
 impl Managers {
-    /// Refuses if the cluster would be worse off with `own` away for a moment, or if `own` may not be up to date.
-    /// Answers with what to say where it is allowed but not free.
+    /// Refuses if the cluster would lose its majority with `own` down for a moment, or if `own` may not be up to date.
+    /// Returns notes for the operator where the pause is allowed but has a cost.
     pub fn may_go(&self, own: &str, away: Away, allow_loss: bool) -> Result<Vec<String>> {
         self.check_settled()?;
         let own = self.check_followed(own)?;
@@ -40,7 +41,9 @@ impl Managers {
         }
         if !self.remains.is_empty() {
             let names = self.remains.join(", ");
-            notes.push(format!("managers by role only, neither members nor alive: {names}; `docker node rm` them"));
+            notes.push(format!(
+                "listed as managers, but neither members nor reachable: {names}; remove them with `docker node rm`"
+            ));
         }
         Ok(notes)
     }
@@ -50,20 +53,20 @@ impl Managers {
             return Ok(());
         }
         let names = self.joining.join(", ");
-        Err(Fault::refused(format!("the group of managers is changing: {names} is joining it"))
+        Err(Failure::refused(format!("the group of managers is changing: {names} is joining it"))
             .advice("run again when `docker node ls` shows a manager status for it; if that never comes, demote it")
             .into())
     }
 
-    /// A manager that its leader does not reach holds an old state.
+    /// Refuses a manager that its leader does not reach: its state may be old.
     fn check_followed(&self, own: &str) -> Result<&Member> {
         let listed = self.member(own);
         listed.filter(|member| member.reachable).ok_or_else(|| {
             let what = match listed {
                 Some(_) => "the leader of the swarm does not reach this manager, so its state may be old",
-                None => "this node is no member of the swarm's managers (any more)",
+                None => "this node is not (or no longer) one of the swarm's managers",
             };
-            Fault::refused(what).advice("see `docker node ls` on another manager").into()
+            Failure::refused(what).advice("see `docker node ls` on another manager").into()
         })
     }
 
@@ -81,7 +84,7 @@ impl Managers {
         }
         let missing: Vec<&str> = self.unreachable().map(|member| member.name.as_str()).collect();
         let situation = format!(
-            "{reachable} of {managers} managers answer and {majority} are needed: without this one {left} are left{}",
+            "{reachable} of {managers} managers answer, {majority} are needed, and {left} would be left without this one{}",
             if missing.is_empty() { String::new() } else { format!(" (not answering: {})", missing.join(", ")) }
         );
         if away == Away::Frozen {
@@ -90,15 +93,15 @@ impl Managers {
         if allow_loss {
             return Ok(Some(format!("the cluster loses its majority for a moment: {situation}")));
         }
-        let mut fault =
-            Fault::refused(format!("stopping this manager would cost the cluster its majority: {situation}"));
+        let mut failure =
+            Failure::refused(format!("stopping this manager would cost the cluster its majority: {situation}"));
         if !missing.is_empty() {
-            fault = fault.advice("bring the missing managers back first (`docker node ls`)");
+            failure = failure.advice("bring the missing managers back first (see `docker node ls`)");
         }
         if managers == 2 {
-            fault = fault.advice("add a third manager: two survive no failure at all");
+            failure = failure.advice("add a third manager: two survive no failure at all");
         }
-        Err(fault
+        Err(failure
             .advice("or accept the loss for the time of the copy: `allow_quorum_loss = true` or --allow-quorum-loss")
             .into())
     }
@@ -107,9 +110,12 @@ impl Managers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{backup::managers::tests::cluster, exit::Exit, fault::Rendered};
+    use crate::{
+        backup::managers::tests::cluster,
+        outcome::{exit::Exit, failure::Rendered},
+    };
 
-    /// This manager is `m0`; the first `reachable` answer.
+    /// This manager is `m0`; the first `reachable` managers answer.
     fn managers(managers: usize, reachable: usize) -> Managers {
         cluster(managers - 1, &(0..managers).map(|n| n < reachable).collect::<Vec<_>>())
     }
@@ -164,7 +170,7 @@ mod tests {
         for away in [Away::Stopped, Away::Frozen] {
             assert!(refusal(joining.may_go("m0", away, true)).what.contains("host3 is joining"));
             assert!(refusal(lost.may_go("m0", away, true)).what.contains("does not reach this manager"));
-            assert!(refusal(lost.may_go("other", away, true)).what.contains("no member"));
+            assert!(refusal(lost.may_go("other", away, true)).what.contains("one of the swarm's managers"));
         }
     }
 

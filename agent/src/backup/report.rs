@@ -1,21 +1,22 @@
-//! What a backup did, for a person or a script.
+//! The outcome of a backup, for a person or a script.
 
 use std::{fmt, path::PathBuf};
 
 use serde::Serialize;
-use swarmdr_archive::{manifest::Counts, writer::Sealed};
+use swarmdr_archive::{manifest::Counts, untrusted::shown, writer::Sealed};
 
 use super::{
     deliver::{Delivery, Sent},
+    designation::NotOurTurn,
     plan::BackupPlan,
 };
 use crate::{
+    archive::removals::removed::Removed,
     config::Mode,
-    exit::Exit,
-    host::{quiesce::Downtime, space::human_bytes},
-    report::{Phase, human_counts, human_ms, peak_memory},
-    terminal::shown,
-    vaults::Kept,
+    downtime::pause::Downtime,
+    host::files::space::human_bytes,
+    outcome::{count::human_counts, elapsed::human_ms, exit::Exit, memory::peak_memory, phases::Phase},
+    vaults::StoredBackup,
 };
 
 /// The stable JSON form of `backup --json`.
@@ -32,27 +33,46 @@ pub struct BackupReport {
     pub size: u64,
     /// SHA-256 of the archive.
     pub sha256: String,
-    /// None if the engine was left alone.
+    /// `None` if the engine was left running.
     pub downtime: Option<Downtime>,
-    pub kept: Vec<Kept>,
-    /// Archives of earlier runs that were waiting, and what became of them.
+    pub kept: Vec<StoredBackup>,
+    /// Archives of earlier runs that were waiting in the spool, and the results of sending them.
     pub sent: Vec<Sent>,
     pub signing_key: KeyNote,
     pub phases: Vec<Phase>,
-    /// Bytes.
+    /// Peak resident memory of the agent, in bytes.
     pub peak_memory: u64,
-    /// What a person should look at although the backup is good.
+    /// Findings for the operator, although the backup is stored.
     pub attention: Vec<String>,
+    /// What was removed from the swarm since this host's backup before; absent without `watch.removals`, and if there
+    /// is none to compare with.
+    pub removed: Option<Removed>,
 }
 
-/// The key that signed, and where it lies.
+/// The key that signed the archive, and its files.
 #[derive(Debug, Serialize)]
 pub struct KeyNote {
-    /// This run made it.
+    /// True if this run made the key.
     pub made: bool,
     pub secret: PathBuf,
     pub public: String,
     pub public_path: PathBuf,
+}
+
+impl KeyNote {
+    fn write_if_made(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.made {
+            return Ok(());
+        }
+        writeln!(f, "  note: a signing key was made: {}", shown(self.secret.display()))?;
+        writeln!(
+            f,
+            "        a restoring host must trust its public half: {} ({})",
+            shown(&self.public),
+            shown(self.public_path.display())
+        )?;
+        writeln!(f, "        keep a copy of both off this host, with your disaster runbook")
+    }
 }
 
 impl BackupReport {
@@ -60,7 +80,7 @@ impl BackupReport {
         plan: BackupPlan,
         sealed: Sealed,
         downtime: Option<Downtime>,
-        kept: Vec<Kept>,
+        kept: Vec<StoredBackup>,
         phases: Vec<Phase>,
         signing_key: KeyNote,
         attention: Vec<String>,
@@ -81,10 +101,11 @@ impl BackupReport {
             signing_key,
             phases,
             peak_memory: peak_memory(),
+            removed: None,
         }
     }
 
-    /// Adds what became of earlier archives; one that still waits wants attention.
+    /// Adds the deliveries of earlier archives; one that still waits needs attention.
     #[must_use]
     pub fn with_sent(mut self, sent: Vec<Delivery>) -> Self {
         self.attention.extend(still_waiting(&sent));
@@ -96,7 +117,13 @@ impl BackupReport {
         self
     }
 
-    /// True if a vault on this very host is the only one.
+    /// Adds what was removed since the backup before. It needs no attention of its own: somebody may have wanted it.
+    #[must_use]
+    pub fn with_removed(self, removed: Option<Removed>) -> Self {
+        Self { removed, ..self }
+    }
+
+    /// True if only directories of this host (`file://`) have the backup.
     fn is_local_only(&self) -> bool {
         self.kept.iter().all(|kept| kept.vault.starts_with("file://"))
     }
@@ -127,27 +154,18 @@ impl fmt::Display for BackupReport {
             self.phases.iter().map(|phase| format!("{} {}", phase.name, human_ms(phase.ms))).collect();
         writeln!(f, "  spent     {}", spent.join(", "))?;
         write_sent(f, &self.sent)?;
+        write_removed(f, self.removed.as_ref())?;
         for note in &plan.notes {
             writeln!(f, "  note: {}", shown(note))?;
         }
         for attention in &self.attention {
-            writeln!(f, "  ATTENTION: {}", shown(attention))?;
+            writeln!(f, "! {}", shown(attention))?;
         }
-        let key = &self.signing_key;
-        if key.made {
-            writeln!(f, "  note: a signing key was made: {}", shown(key.secret.display()))?;
-            writeln!(
-                f,
-                "        a restoring host must trust its public half: {} ({})",
-                shown(&key.public),
-                shown(key.public_path.display())
-            )?;
-            writeln!(f, "        keep a copy of both off this host, with your disaster runbook")?;
-        }
+        self.signing_key.write_if_made(f)?;
         if self.is_local_only() {
             writeln!(
                 f,
-                "  note: the backup lies on this host only and dies with it: copy it away, or configure an S3 vault"
+                "  note: the backup is on this host only, and is lost with it: copy it away, or configure an S3 vault"
             )?;
         }
         Ok(())
@@ -161,13 +179,13 @@ pub struct SentReport {
     #[serde(skip)]
     pub exit: Exit,
     pub sent: Vec<Sent>,
-    /// Why no backup was made.
+    /// The reason why no backup was made.
     pub because: String,
     pub attention: Vec<String>,
 }
 
 impl SentReport {
-    pub fn new(sent: Vec<Delivery>, why: &anyhow::Error, mut attention: Vec<String>) -> Self {
+    pub fn new(sent: Vec<Delivery>, why: &NotOurTurn, mut attention: Vec<String>) -> Self {
         attention.extend(still_waiting(&sent));
         let exit = match (sent.iter().all(Delivery::is_stored), attention.is_empty()) {
             (false, _) => Exit::Failed,
@@ -178,7 +196,7 @@ impl SentReport {
         Self { result: exit.word(), exit, sent, because: why.to_string(), attention }
     }
 
-    /// Adds what a person should look at before the next one.
+    /// Adds findings for the operator.
     #[must_use]
     pub fn with_attention(mut self, attention: Vec<String>) -> Self {
         if self.exit == Exit::Done && !attention.is_empty() {
@@ -195,7 +213,7 @@ impl fmt::Display for SentReport {
         writeln!(f, "No backup was made: {}.", shown(&self.because))?;
         write_sent(f, &self.sent)?;
         for attention in &self.attention {
-            writeln!(f, "  ATTENTION: {}", shown(attention))?;
+            writeln!(f, "! {}", shown(attention))?;
         }
         Ok(())
     }
@@ -216,7 +234,7 @@ fn write_downtime(f: &mut fmt::Formatter<'_>, mode: Mode, down: Option<&Downtime
     };
     let [all, stopping, ours, starting] =
         [down.total_ms, down.stopping_ms, down.ours_ms, down.starting_ms].map(human_ms);
-    writeln!(f, "  {name:9} {all} in all: {stopping} to {there}, {ours} ours, {starting} to {back}")
+    writeln!(f, "  {name:9} {all} in all: {stopping} to {there}, {ours} to copy, {starting} to {back}")
 }
 
 fn write_sent(f: &mut fmt::Formatter<'_>, sent: &[Sent]) -> fmt::Result {
@@ -228,40 +246,68 @@ fn write_sent(f: &mut fmt::Formatter<'_>, sent: &[Sent]) -> fmt::Result {
     Ok(())
 }
 
+fn write_removed(f: &mut fmt::Formatter<'_>, removed: Option<&Removed>) -> fmt::Result {
+    let Some(removed) = removed.filter(|removed| !removed.is_empty()) else { return Ok(()) };
+    writeln!(f, "  removed   since backup {}: {}", removed.since, removed.words())?;
+    match &removed.undelete {
+        Some(undelete) => writeln!(f, "            to bring it back:  {undelete}"),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        fault::Fault,
-        host::as_found::AsFound,
-        terminal::tests::{assert_tame, forged},
+        archive::removals::removed::tests::removed,
+        downtime::running_before::RunningBefore,
+        outcome::terminal::tests::{assert_tame, forged},
     };
 
     #[test]
+    fn what_was_removed_is_told_and_needs_no_attention() {
+        let told = report("m1").with_removed(Some(removed("shop_web", "tls_key")));
+        assert_eq!(told.exit, Exit::Done);
+        let text = told.to_string();
+        let id = "20261121T031500Z-1a2b3c4d";
+        for line in [
+            format!("  removed   since backup {id}: service shop_web, secret tls_key"),
+            format!("            to bring it back:  swarmdr-agent undelete {id} --stack shop --secret tls_key"),
+        ] {
+            assert!(text.lines().any(|told| told == line), "`{line}` is not in:\n{text}");
+        }
+        let nothing = Removed { objects: Vec::new(), undelete: None, ..removed("", "") };
+        for quiet in [None, Some(nothing)] {
+            let text = report("m1").with_removed(quiet).to_string();
+            assert!(!text.contains("removed"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_run_that_makes_no_backup_tells_what_an_earlier_one_left() {
-        let why = || Fault::new(Exit::NotOurTurn, "no backup is due before then").into();
-        let report = SentReport::new(Vec::new(), &why(), Vec::new());
+        let why = NotOurTurn("no backup is due before then".to_owned());
+        let report = SentReport::new(Vec::new(), &why, Vec::new());
         assert_eq!(report.exit, Exit::Done);
         let report = report.with_attention(vec!["app.service is failed".to_owned()]);
         assert_eq!((report.exit, report.result), (Exit::Attention, Exit::Attention.word()));
         let said = report.to_string();
-        assert!(said.contains("no backup is due") && said.contains("ATTENTION: app.service is failed"), "{said}");
+        assert!(said.contains("no backup is due") && said.contains("! app.service is failed"), "{said}");
     }
 
     fn plan(text: &str) -> BackupPlan {
         let own = || text.to_owned();
-        let found = AsFound {
+        let found = RunningBefore {
             engine: vec!["docker.socket".into()],
             dependents: vec!["x.service".into()],
-            ..AsFound::default()
+            ..RunningBefore::default()
         };
         BackupPlan {
             id: "20261121T033000Z-00000001".parse().expect("is an id"),
             created_at: "2026-11-21T03:30:00Z".parse().expect("is a time"),
             hostname: own(),
             engine_version: own(),
-            cluster_id: own(),
-            node_id: own(),
+            cluster_id: "c".parse().expect("is an id"),
+            node_id: "n".parse().expect("is an id"),
             raft_addr: "10.0.0.4:2377".parse().expect("is an address"),
             raft_addr_local: true,
             autolock: false,
@@ -277,15 +323,26 @@ mod tests {
         }
     }
 
-    fn kept(text: &str) -> Kept {
+    fn kept(text: &str) -> StoredBackup {
         let own = || text.to_owned();
-        Kept { vault: own(), key: own(), version: own(), size: 1, lock: None, new: true }
+        StoredBackup { vault: own(), key: own(), version: own(), size: 1, lock: None, new: true }
     }
 
     #[test]
     fn names_of_the_host_do_not_steer_the_terminal() {
         assert_tame(plan);
-        assert_tame(|text| BackupReport {
+        assert_tame(|text| BackupReport { attention: vec![text.to_owned()], ..report(text) });
+        assert_tame(|text| SentReport {
+            result: "done",
+            exit: Exit::Done,
+            sent: vec![sent(text)],
+            because: text.to_owned(),
+            attention: vec![text.to_owned()],
+        });
+    }
+
+    fn report(text: &str) -> BackupReport {
+        BackupReport {
             result: "done",
             exit: Exit::Done,
             plan: plan(text),
@@ -299,15 +356,9 @@ mod tests {
             signing_key: KeyNote { made: true, secret: text.into(), public: text.into(), public_path: text.into() },
             phases: Vec::new(),
             peak_memory: 0,
-            attention: vec![text.to_owned()],
-        });
-        assert_tame(|text| SentReport {
-            result: "done",
-            exit: Exit::Done,
-            sent: vec![sent(text)],
-            because: text.to_owned(),
-            attention: vec![text.to_owned()],
-        });
+            attention: Vec::new(),
+            removed: Some(removed(text, text)),
+        }
     }
 
     fn sent(text: &str) -> Sent {

@@ -1,5 +1,5 @@
-//! The copy of the state directory on this host's disk: begun beside the running engine, completed while it stands
-//! still, gone when it is packed.
+//! The copy of the state directory on this host's disk: begun while the engine runs, completed while it is stopped or
+//! frozen, and removed when it is packed.
 
 use std::{
     fs::{self, DirBuilder},
@@ -11,8 +11,8 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::fitness;
-use crate::host::{
-    copy::Patience,
+use crate::host::files::{
+    copy::CopyLimits,
     mirror::{Copied, Mirror, Writer},
 };
 
@@ -21,13 +21,13 @@ use crate::host::{
 pub struct Snapshot {
     dir: PathBuf,
     mirror: Mirror,
-    /// Of the last pass.
+    /// Result of the last pass.
     pub copied: Copied,
     kept: bool,
 }
 
 impl Snapshot {
-    /// Makes the new directory `dir`, in which nothing is yet.
+    /// Creates the directory `dir` for the copy. Copies nothing yet.
     pub fn begin(state_dir: &Path, dir: &Path) -> Result<Self> {
         DirBuilder::new()
             .recursive(true)
@@ -37,26 +37,26 @@ impl Snapshot {
         Ok(Self { dir: dir.to_owned(), mirror: Mirror::new(state_dir, dir), copied: Copied::default(), kept: false })
     }
 
-    /// Copies what is there now. Beside a [running](Writer::Running) engine that is no consistent state, but most
-    /// of its bytes. After one that stood still call [`Snapshot::complete`]. What no restore needs is left out and
-    /// listed. Blocking.
-    pub fn copy(&mut self, writer: Writer, patience: &Patience<'_>) -> Result<()> {
-        self.copied = self.mirror.pass(&fitness::handling, writer, SystemTime::now(), patience)?;
+    /// Copies the state as it is now. While the engine is [running](Writer::Running), the copy is not consistent, but
+    /// has most of the bytes. While it is [stopped or frozen](Writer::Still), [`Snapshot::complete`] must follow. Files
+    /// that no restore needs are excluded and listed. Blocks.
+    pub fn copy(&mut self, writer: Writer, limits: &CopyLimits<'_>) -> Result<()> {
+        self.copied = self.mirror.pass(&fitness::handling, writer, SystemTime::now(), limits)?;
         Ok(())
     }
 
-    /// Puts on disk what was only read while the engine stood still. Blocking.
+    /// Writes the changes into the copy that were only read while the engine was stopped or frozen. Blocks.
     pub fn complete(&mut self) -> Result<()> {
         self.mirror.apply()
     }
 
-    /// The directory becomes the caller's.
+    /// Hands the directory over to the caller, who removes it.
     pub fn keep(mut self) -> PathBuf {
         self.kept = true;
         self.dir.clone()
     }
 
-    /// What was left out that no engine wrote, in words.
+    /// Returns a line for each excluded path that no engine wrote.
     pub fn strays(&self) -> Vec<String> {
         fitness::strays(&self.copied.left_out)
     }
@@ -74,7 +74,7 @@ impl Drop for Snapshot {
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "a snapshot could not be removed; remove it by hand");
         }
-        // Fails while something else is in it, which is what is wanted.
+        // Fails while something else is in it, as intended.
         if let Some(parent) = self.dir.parent() {
             let _ = fs::remove_dir(parent);
         }

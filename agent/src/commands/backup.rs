@@ -1,21 +1,24 @@
-//! `backup`
+//! The verb `backup`.
 
 use anyhow::Result;
 
-use super::{Context, left_by_others};
+use super::{Context, clean_leftovers};
 use crate::{
-    backup::{Backup, BackupPlan, BackupReport, Request, SentReport, Step},
-    cli::BackupArgs,
-    exit::Exit,
-    fault::Rendered,
-    history::Made,
-    host::leftovers::Leftovers,
-    lock::HostLock,
-    watch::{Ended, Watch},
+    archive::removals::removed::Removed,
+    backup::{Backup, BackupPlan, BackupReport, NotOurTurn, Request, SentReport, Step},
+    commands::cli::BackupArgs,
+    downtime::leftovers::Leftovers,
+    host::lock::HostLock,
+    observe::{
+        history::Made,
+        verb::Verb,
+        watch::{Ended, Fact, Watch},
+    },
+    outcome::{exit::Exit, failure::Failure},
 };
 
 pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
-    let watch = Watch::over(&context.loaded.config, "backup")?;
+    let watch = Watch::over(&context.loaded.config, Verb::Backup)?;
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     let outcome = make(context, args, &watch).await;
     let ended = outcome.unwrap_or_else(Ended::failed);
@@ -27,22 +30,28 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
 
 async fn make(context: &Context, args: &BackupArgs, watch: &Watch<'_>) -> Result<Ended> {
     let config = &context.loaded.config;
-    let left = if args.dry_run { Leftovers::default() } else { left_by_others(config).await? };
+    let left = if args.dry_run { Leftovers::default() } else { clean_leftovers(config).await? };
     let attention = left.attention.clone();
-    match make_one(context, args, watch, left).await {
-        // That no backup comes now says nothing of what an earlier run left.
-        Err(error) if !attention.is_empty() && Rendered::of(&error).exit == Exit::NotOurTurn => {
-            let report = SentReport::new(Vec::new(), &error, Vec::new()).with_attention(attention);
+    match make_one(context, args, watch, left).await? {
+        Ok(ended) => Ok(ended),
+        Err(why) if attention.is_empty() => Err(Failure::new(Exit::NotOurTurn, why.to_string()).into()),
+        // No backup is made now, but what an earlier run left still needs attention.
+        Err(why) => {
+            let report = SentReport::new(Vec::new(), &why, Vec::new()).with_attention(attention);
             context.output.print(&report)?;
             Ok(Ended { idle: true, ..Ended::with(report.exit) })
         }
-        outcome => outcome,
     }
 }
 
-async fn make_one(context: &Context, args: &BackupArgs, watch: &Watch<'_>, left: Leftovers) -> Result<Ended> {
+async fn make_one(
+    context: &Context,
+    args: &BackupArgs,
+    watch: &Watch<'_>,
+    left: Leftovers,
+) -> Result<Result<Ended, NotOurTurn>> {
     let config = &context.loaded.config;
-    let backup = Backup { config, shutdown: &context.shutdown, progress: context.progress, now: context.now };
+    let backup = Backup { run: context.run() };
     let request = Request {
         if_due: args.if_due,
         allow_quorum_loss: args.allow_quorum_loss || config.backup.allow_quorum_loss,
@@ -50,47 +59,52 @@ async fn make_one(context: &Context, args: &BackupArgs, watch: &Watch<'_>, left:
     };
     let mut prepared = match context.shutdown.or_interrupted(backup.prepare(request)).await? {
         Step::Ready(prepared) => *prepared,
+        Step::NotOurTurn(why) => return Ok(Err(why)),
         Step::Sent(report) => {
             let report = report.with_attention(left.attention);
             context.output.print(&report)?;
-            return Ok(Ended::with(report.exit));
+            return Ok(Ok(Ended::with(report.exit)));
         }
     };
     prepared.plan.notes.extend(left.notes);
     if args.dry_run {
         context.output.print(&prepared.plan)?;
-        return Ok(Ended::with(Exit::Done));
+        return Ok(Ok(Ended::with(Exit::Done)));
     }
     prepared.look_at(left.attention);
     watch.begin(facts(&prepared.plan)).await?;
-    let report = backup.run(prepared).await?;
+    let report = match backup.run(prepared).await? {
+        Ok(report) => report,
+        Err(why) => return Ok(Err(why)),
+    };
     context.output.print(&report)?;
-    Ok(ended(&report))
+    Ok(Ok(ended(&report)))
 }
 
-/// What hooks are told before a backup.
+/// Facts for the hooks before a backup.
 fn facts(plan: &BackupPlan) -> Vec<(&'static str, String)> {
     vec![
         ("BACKUP_ID", plan.id.to_string()),
-        ("CLUSTER_ID", plan.cluster_id.clone()),
-        ("NODE_ID", plan.node_id.clone()),
+        ("CLUSTER_ID", plan.cluster_id.to_string()),
+        ("NODE_ID", plan.node_id.to_string()),
         ("HOSTNAME", plan.hostname.clone()),
     ]
 }
 
-/// What hooks are told after it, and what this host remembers of it.
+/// Result of a backup, with the facts for the hooks after it and the record for this host's history.
 fn ended(report: &BackupReport) -> Ended {
     let vaults: Vec<&str> = report.kept.iter().map(|kept| kept.vault.as_str()).collect();
     let (down, ours) = report.downtime.map_or((0, 0), |down| (down.total_ms, down.ours_ms));
-    let facts = vec![
+    let mut facts = vec![
         ("SIZE", report.size.to_string()),
         ("SHA256", report.sha256.clone()),
         ("ENGINE_DOWN_MS", down.to_string()),
         ("VAULTS", vaults.join(" ")),
     ];
+    facts.extend(facts_of_removed(report.removed.as_ref()));
     let made = Made {
         id: report.plan.id.to_string(),
-        cluster: report.plan.cluster_id.clone(),
+        cluster: report.plan.cluster_id.to_string(),
         at: report.plan.created_at,
         size: report.size,
         engine_down_ms: down,
@@ -98,4 +112,32 @@ fn ended(report: &BackupReport) -> Ended {
         phases: report.phases.iter().map(|phase| (phase.name.to_owned(), phase.ms)).collect(),
     };
     Ended { facts, made: Some(made), ..Ended::with(report.exit) }
+}
+
+/// Facts about what was removed since the backup before; none if nothing was.
+fn facts_of_removed(removed: Option<&Removed>) -> Vec<Fact> {
+    match removed.filter(|removed| !removed.is_empty()) {
+        Some(removed) => vec![("REMOVED", removed.words()), ("REMOVED_SINCE", removed.since.to_string())],
+        None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarmdr_archive::untrusted::HOSTILE;
+
+    use super::*;
+    use crate::archive::removals::removed::tests::removed;
+
+    #[test]
+    fn hooks_hear_what_was_removed_and_which_backup_has_it() {
+        let since = "20261121T031500Z-1a2b3c4d".to_owned();
+        let facts = facts_of_removed(Some(&removed("shop_web", "tls_key")));
+        let expected = [("REMOVED", "service shop_web, secret tls_key".to_owned()), ("REMOVED_SINCE", since)];
+        assert_eq!(facts, expected);
+        let nothing = Removed { objects: Vec::new(), undelete: None, ..removed("", "") };
+        assert_eq!((facts_of_removed(Some(&nothing)), facts_of_removed(None)), (Vec::new(), Vec::new()));
+        // An environment cannot hold a NUL: the hook would not even start.
+        assert!(!facts_of_removed(Some(&removed(HOSTILE, "key")))[0].1.contains('\0'));
+    }
 }

@@ -1,8 +1,11 @@
-//! `completions`
+//! The verb `completions`.
 
 use anyhow::Result;
 
-use crate::{cli::CompletionsArgs, completion, exit::Exit, terminal};
+use crate::{
+    commands::cli::{CompletionsArgs, completion},
+    outcome::{exit::Exit, terminal},
+};
 
 pub fn run(args: &CompletionsArgs) -> Result<Exit> {
     completion::write_script(args.shell.name(), &mut terminal::stdout())?;

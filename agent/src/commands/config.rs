@@ -1,12 +1,13 @@
-//! `config`
+//! The verb `config`.
 
 use std::{fmt, path::PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
+use swarmdr_archive::untrusted::shown;
 
 use super::Context;
-use crate::{config::Origin, exit::Exit, terminal::shown};
+use crate::{config::Origin, outcome::exit::Exit};
 
 pub fn run(context: &Context) -> Result<Exit> {
     let loaded = &context.loaded;

@@ -1,11 +1,12 @@
-//! `doctor`
+//! The verb `doctor`.
 
 use anyhow::{Context as _, Result};
+use swarmdr_vault::make_directory;
 
 use super::Context;
-use crate::{cli::DoctorArgs, doctor, exit::Exit, vault::make_directory};
+use crate::{commands::cli::DoctorArgs, observe::doctor, outcome::exit::Exit};
 
-/// What does not work makes this exit 1, what deserves a look 6.
+/// Exits 1 if something does not work, 6 if something should be reviewed.
 pub async fn run(context: &Context, args: &DoctorArgs) -> Result<Exit> {
     if args.make_vault {
         make_vaults(context)?;

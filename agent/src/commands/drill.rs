@@ -1,24 +1,26 @@
-//! `drill`, and `verify --boot`
+//! The verb `drill`, and `verify --boot`.
 
 use std::sync::Arc;
 
 use anyhow::Result;
+use swarmdr_vault::catalog::Survey;
 
 use super::Context;
 use crate::{
-    cli::{DrillArgs, Trust, Unlock, VerifyArgs},
-    drill::{Drill, DrillReport, Summary},
-    exit::Exit,
-    history::Proved,
-    source::{Choice, Source, admitted},
-    unlock_key::GivenKey,
-    vault::catalog::Survey,
+    archive::source::{Found, Source},
+    commands::cli::{DrillArgs, VerifyArgs},
+    observe::{
+        history::Proved,
+        verb::Verb,
+        watch::{Ended, Watch},
+    },
+    outcome::exit::Exit,
+    restore::drill::{Drill, DrillReport, Summary},
     vaults,
-    watch::{Ended, Watch},
 };
 
 pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit> {
-    let watch = Watch::over(&context.loaded.config, "drill")?;
+    let watch = Watch::over(context.config(), Verb::Drill)?;
     let ended = match one(context, args, &watch).await {
         Ok(report) => {
             context.output.print(&report)?;
@@ -31,18 +33,18 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit> {
 }
 
 async fn one(context: &Context, args: &DrillArgs, watch: &Watch<'_>) -> Result<DrillReport> {
-    let drill = make(context, &args.trust, &args.unlock)?;
-    let choice = Choice::of(&args.choice, context.now);
-    let found = Source::find(&context.loaded.config, &choice, &drill.keys, context.now);
+    let drill = Drill { run: context.run(), keyring: context.keyring(&args.trust, &args.unlock)? };
+    let choice = args.choice.meant(context.now);
+    let found = Source::find(context.config(), &choice, &drill.keyring.trusted, context.now);
     let found = context.shutdown.or_interrupted(found).await?;
     let manifest = &found.head.manifest;
-    watch.begin(vec![("BACKUP_ID", manifest.id.to_string()), ("CLUSTER_ID", manifest.cluster_id.clone())]).await?;
-    drill.rehearse(&found.source, &found.head, found.findings).await
+    watch.begin(vec![("BACKUP_ID", manifest.id.to_string()), ("CLUSTER_ID", manifest.cluster_id.to_string())]).await?;
+    drill.rehearse(&found).await
 }
 
 /// Boots every backup that was chosen, oldest first.
 pub async fn all(context: &Context, args: &VerifyArgs) -> Result<Exit> {
-    let watch = Watch::over(&context.loaded.config, "verify")?;
+    let watch = Watch::over(context.config(), Verb::Verify)?;
     let ended = match boot_all(context, args).await {
         Ok(summary) => {
             context.output.print(&summary)?;
@@ -56,51 +58,41 @@ pub async fn all(context: &Context, args: &VerifyArgs) -> Result<Exit> {
 }
 
 async fn boot_all(context: &Context, args: &VerifyArgs) -> Result<Summary> {
-    let drill = make(context, &args.trust, &args.unlock)?;
+    let drill = Drill { run: context.run(), keyring: context.keyring(&args.trust, &args.unlock)? };
     let choice = &args.choice;
-    if choice.file.is_some() || choice.latest || choice.id.is_some() {
-        let choice = Choice::of(choice, context.now);
-        let found = Source::find(&context.loaded.config, &choice, &drill.keys, context.now).await?;
-        let report = drill.rehearse(&found.source, &found.head, Vec::new()).await?;
-        return Ok(Summary { drills: vec![report], findings: found.findings, ..Summary::default() });
+    if choice.is_of_one() {
+        let choice = choice.meant(context.now);
+        let mut found = Source::find(context.config(), &choice, &drill.keyring.trusted, context.now).await?;
+        let findings = std::mem::take(&mut found.findings);
+        let report = drill.rehearse(&found).await?;
+        return Ok(Summary { drills: vec![report], findings, ..Summary::default() });
     }
-    let filter = admitted(&choice.among, context.now);
-    let mut survey = Survey::new(&filter, &drill.keys, context.now);
+    let filter = choice.among.filter(context.now);
+    let mut survey = Survey::new(&filter, &drill.keyring.trusted, context.now);
     let mut found = Vec::new();
-    for connected in vaults::connect(&context.loaded.config).await? {
+    for connected in vaults::connect(context.config()).await? {
         let mut visit = survey.vault(connected.vault.as_ref()).await;
         while let Some(backup) = visit.next().await {
-            found.push((Source::Vault { vault: Arc::clone(&connected.vault), at: backup.at }, backup.head));
+            let source = Source::Vault { vault: Arc::clone(&connected.vault), at: backup.at };
+            found.push(Found { source, head: backup.head, findings: Vec::new() });
         }
     }
-    found.sort_by_key(|(_, head)| head.manifest.id);
+    found.sort_by_key(|found| found.head.manifest.id);
     let mut summary = Summary { findings: survey.end().findings, ..Summary::default() };
-    for (source, head) in &found {
-        match drill.rehearse(source, head, Vec::new()).await {
+    for found in &found {
+        match drill.rehearse(found).await {
             Ok(report) => summary.drills.push(report),
             Err(error) => {
                 context.shutdown.check()?;
-                summary.not_tried.push(format!("backup {} from {source} was not tried: {error:#}", head.manifest.id));
+                let (id, source) = (found.head.manifest.id, &found.source);
+                summary.not_tried.push(format!("backup {id} from {source} was not tried: {error:#}"));
             }
         }
     }
     Ok(summary)
 }
 
-fn make<'a>(context: &'a Context, trust: &Trust, unlock: &Unlock) -> Result<Drill<'a>> {
-    let config = &context.loaded.config;
-    Ok(Drill {
-        config,
-        keys: context.trusted(trust)?,
-        identities: Arc::new(context.identities(trust)?),
-        unlock_key: GivenKey::find(unlock.key_file.as_deref(), config)?,
-        shutdown: &context.shutdown,
-        progress: context.progress,
-        now: context.now,
-    })
-}
-
-/// What this host remembers of it: a boot is the best of proofs.
+/// Record of the drills for this host's history, in which a boot is the best proof.
 fn proved<'a>(context: &Context, drills: impl IntoIterator<Item = &'a DrillReport>) -> Proved {
     let drills: Vec<&DrillReport> = drills.into_iter().collect();
     Proved {

@@ -1,21 +1,21 @@
-//! `keygen`
+//! The verb `keygen`.
 
 use std::{fmt, path::PathBuf};
 
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
 use serde::Serialize;
+use swarmdr_archive::untrusted::shown;
+use swarmdr_vault::clock::SKEW;
 
 use super::Context;
 use crate::{
-    cli::KeygenArgs,
+    backup::spool::Spool,
+    commands::cli::KeygenArgs,
     config::{Config, EndedKey, TrustedKey},
-    exit::Exit,
-    lock::HostLock,
-    signing,
-    spool::Spool,
-    terminal::shown,
-    vault::clock::SKEW,
+    host::lock::HostLock,
+    keys::{rotation, signing},
+    outcome::exit::Exit,
 };
 
 pub fn run(context: &Context, args: &KeygenArgs) -> Result<Exit> {
@@ -40,7 +40,8 @@ pub fn run(context: &Context, args: &KeygenArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The clocks of this host and of the vault may differ by so much: the last backup of the old key must stay before its end.
+/// Default end of the old key. It is in the future by as much as the clocks of this host and of the vault may differ,
+/// so that the last backup under the old key was stored before it.
 fn default_end(now: Timestamp) -> Timestamp {
     let end = now.checked_add(SKEW + SignedDuration::from_secs(59)).unwrap_or(now);
     end.round(TimestampRound::new().smallest(Unit::Minute)).unwrap_or(end)
@@ -48,7 +49,7 @@ fn default_end(now: Timestamp) -> Timestamp {
 
 fn rotate(config: &Config, until: Option<Timestamp>, now: Timestamp) -> Result<RotatedReport> {
     let until = until.unwrap_or_else(|| default_end(now));
-    let rotated = signing::rotate(config)?;
+    let rotated = rotation::rotate(config)?;
     let (new, old) = (rotated.new.to_string(), rotated.old.to_string());
     let others = config.trusted_keys.iter().filter(|it| ![&new, &old].contains(&&it.named().to_owned())).cloned();
     let ended = config.trusted_keys.iter().find(|it| it.named() == old).and_then(TrustedKey::until);
@@ -93,12 +94,12 @@ struct RotatedReport {
     public: String,
     /// The key that signed until now.
     ended: String,
-    /// Where its secret half lies.
+    /// Path at which its secret half is kept.
     kept: PathBuf,
     until: Timestamp,
-    /// What belongs into the configuration of every host.
+    /// The value for the configuration of every host.
     trusted_keys: Vec<TrustedKey>,
-    /// Archives in the spool that the old key has signed.
+    /// Number of archives in the spool, which the old key has signed.
     waiting: usize,
 }
 
@@ -125,9 +126,8 @@ impl fmt::Display for RotatedReport {
         if self.waiting > 0 {
             writeln!(
                 f,
-                "! {} archives in the spool are signed by the old key: those that are stored after {until} will not be \
-                 believed",
-                self.waiting
+                "! {} in the spool signed by the old key: what is stored after {until} will not be trusted",
+                crate::outcome::count::count(self.waiting as u64, "archive")
             )?;
         }
         Ok(())
@@ -153,11 +153,11 @@ mod tests {
             said.split_once("   trusted_keys = [").and_then(|(_, rest)| rest.split_once("   ]")).expect("is told");
         let text = format!("trusted_keys = [{}]", lines.0);
         config.trusted_keys = toml::from_str::<Config>(&text).expect("is a configuration").trusted_keys;
-        let trusted = signing::believed(&config).expect("reads");
+        let trusted = signing::trusted_for_watching(&config).expect("reads");
         assert_eq!(trusted.iter().map(ToString::to_string).collect::<Vec<_>>(), [&report.public, stranger, &old]);
-        signing::require_believed(&config, now).expect("signs with a key that counts");
+        signing::require_trusted_signer(&config, now).expect("signs with a key that counts");
         assert_eq!(trusted.at(report.until).iter().count(), 2);
-        // Once more, with the time of a break-in: an end never moves back.
+        // Rotated again, with the time of a break-in: the end of the first key stays as it is.
         let again = rotate(&config, "2026-11-21T09:00Z".parse().ok(), now).expect("rotates");
         assert_eq!((&again.ended, again.trusted_keys.len()), (&report.public, 4));
         assert!(again.trusted_keys.iter().any(|it| it.named() == old && it.until() == Some(report.until)));

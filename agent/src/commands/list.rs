@@ -1,4 +1,4 @@
-//! `list`
+//! The verb `list`.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -7,31 +7,30 @@ use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::{
-    BackupId, TrustedKeys,
+    BackupId, ClusterId, NodeId, TrustedKeys,
     manifest::{Counts, Proof},
+    untrusted::shown,
+};
+use swarmdr_vault::{
+    Lock, Vault,
+    catalog::{Found, Place, Survey, Timing, order},
 };
 
 use super::Context;
 use crate::{
-    cli::ListArgs,
-    drill::receipts,
-    exit::Exit,
-    host::space::human_bytes,
-    report::{count, human_ms},
-    source::admitted,
-    status::Drill,
-    terminal::shown,
-    vault::{
-        Lock, Vault,
-        catalog::{Found, Place, Survey, Timing, order},
-    },
+    commands::cli::ListArgs,
+    host::files::space::human_bytes,
+    observe::status::Drill,
+    outcome::{count::count, elapsed::human_ms, exit::Exit},
+    restore::drill::receipts,
     vaults,
 };
 
-/// Unlistable vaults, forged or damaged objects, a history with a hole make this exit 6; no good backup at all, 5.
+/// Exits 6 if a vault cannot be listed, an object is forged or damaged, or the history has a gap; 5 if there is no good
+/// backup at all.
 pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let keys = context.trusted(&args.trust)?;
-    let filter = admitted(&args.among, context.now);
+    let filter = args.among.filter(context.now);
     let mut survey = Survey::new(&filter, &keys, context.now);
     let mut backups = Vec::new();
     for connected in vaults::connect(&context.loaded.config).await? {
@@ -64,10 +63,10 @@ fn newest_first(mut rows: Vec<Row>) -> Vec<Row> {
     order::ranked(&places).into_iter().filter_map(|index| rows[index].take()).collect()
 }
 
-/// Of all clusters that have a backup in the list.
+/// Adds the newest drill to each row of this vault.
 async fn add_drills(vault: &dyn Vault, keys: &TrustedKeys, rows: &mut [Row]) -> Result<()> {
     let mut own: Vec<&mut Row> = rows.iter_mut().filter(|row| row.vault == vault.address()).collect();
-    let clusters: BTreeSet<String> = own.iter().map(|row| row.cluster_id.clone()).collect();
+    let clusters: BTreeSet<ClusterId> = own.iter().map(|row| row.cluster_id.clone()).collect();
     for cluster in clusters {
         let of_cluster = own.iter().filter(|row| row.cluster_id == cluster);
         let wanted: BTreeSet<BackupId> = of_cluster.filter_map(|row| row.id.parse().ok()).collect();
@@ -94,9 +93,9 @@ fn drilled(drill: &Drill) -> String {
 struct Report {
     /// Newest first.
     backups: Vec<Row>,
-    /// What is in the vaults and should not be, is not there and should be, or could not be read.
+    /// Objects that should not be in the vaults, that are missing, or that could not be read.
     findings: Vec<String>,
-    /// What is worth knowing and no cause for alarm.
+    /// Facts that are worth knowing and no cause for alarm.
     notes: Vec<String>,
     /// Vaults that could not be searched: they may hold more, and newer ones.
     silent: Vec<String>,
@@ -106,14 +105,14 @@ struct Report {
 struct Row {
     id: String,
     created_at: Timestamp,
-    /// By the vault's clock.
+    /// When it was stored, by the vault's clock.
     stored_at: Timestamp,
-    /// Stored long after the time that it bears: it waited in a spool, or that time is wrong.
+    /// Whether it was stored long after the time in its id: it waited in a spool, or that time is wrong.
     late: bool,
     vault: String,
     hostname: String,
-    cluster_id: String,
-    node_id: String,
+    cluster_id: ClusterId,
+    node_id: NodeId,
     raft_addr: String,
     engine_version: String,
     sequence: u64,
@@ -123,11 +122,11 @@ struct Row {
     proof: Proof,
     engine_down_ms: u64,
     counts: Counts,
-    /// The retention in effect; absent where the vault cannot lock.
+    /// The retention in effect; absent where the backup is not locked, and where `lock_unread`.
     lock: Option<Lock>,
-    /// The vault did not say what lock there is, if any: that `lock` is absent means nothing.
+    /// Whether the vault did not return what lock there is; an absent `lock` then means nothing.
     lock_unread: bool,
-    /// The newest drill of it that left a receipt in this vault.
+    /// The newest drill of this backup that left a receipt in this vault.
     drill: Option<Drill>,
     #[serde(skip)]
     place: Place,
@@ -168,7 +167,7 @@ impl fmt::Display for Report {
         match (self.backups.is_empty(), self.silent.is_empty()) {
             (false, _) => writeln!(f, "{}", table(&self.backups))?,
             (true, true) => writeln!(f, "No backup that verifies.")?,
-            (true, false) => writeln!(f, "Not known: {} could not be searched.", shown(self.silent.join(", ")))?,
+            (true, false) => writeln!(f, "Unknown: {} could not be searched.", shown(self.silent.join(", ")))?,
         }
         for finding in &self.findings {
             writeln!(f, "! {}", shown(finding))?;
@@ -183,7 +182,7 @@ impl fmt::Display for Report {
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let swarms: BTreeSet<&str> = rows.iter().map(|row| row.cluster_id.as_str()).collect();
+    let swarms: BTreeSet<&ClusterId> = rows.iter().map(|row| &row.cluster_id).collect();
     let several = swarms.len() > 1;
     let mut header =
         vec!["ID", "HOST", "ADDRESS", "ENGINE", "HOLDS", "SIZE", "DOWN", "STATE", "DRILL", "LOCKED UNTIL", "VAULT"];
@@ -229,13 +228,13 @@ fn lock_words(lock: Option<Lock>, unread: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terminal::tests::assert_tame;
+    use crate::outcome::terminal::tests::assert_tame;
 
     #[test]
     fn a_vault_that_is_silent_is_not_an_empty_one() {
         assert_eq!(Report::default().to_string(), "No backup that verifies.\n");
         let silent = Report { silent: vec!["s3://a/b".to_owned()], ..Report::default() };
-        assert_eq!(silent.to_string(), "Not known: s3://a/b could not be searched.\n");
+        assert_eq!(silent.to_string(), "Unknown: s3://a/b could not be searched.\n");
     }
 
     #[test]
@@ -259,8 +258,8 @@ mod tests {
                 late: true,
                 vault: own(),
                 hostname: own(),
-                cluster_id: own(),
-                node_id: own(),
+                cluster_id: "c".parse().expect("is an id"),
+                node_id: "n".parse().expect("is an id"),
                 raft_addr: own(),
                 engine_version: own(),
                 sequence: 1,

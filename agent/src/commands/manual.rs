@@ -1,10 +1,13 @@
-//! `manual`, for whoever makes a package
+//! The hidden verb `manual`, for packagers.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::{cli::ManualArgs, exit::Exit, manual, terminal};
+use crate::{
+    commands::cli::{ManualArgs, manual},
+    outcome::{exit::Exit, terminal},
+};
 
 pub fn run(args: &ManualArgs) -> Result<Exit> {
     fs::create_dir_all(&args.out).with_context(|| format!("failed to create {}", args.out.display()))?;

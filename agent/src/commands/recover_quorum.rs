@@ -1,71 +1,83 @@
-//! `recover-quorum`
-
-use std::sync::Arc;
+//! The verb `recover-quorum`.
 
 use anyhow::Result;
 use serde::Serialize;
-use swarmdr_archive::{Identities, TrustedKeys};
 
-use super::{Context, as_it_was_found, before_a_stop, left_by_others};
+use super::{Context, bring_everything_back, clean_leftovers, require_stoppable_engine};
 use crate::{
     backup::Backup,
-    cli::RecoverArgs,
-    exit::Exit,
-    host::leftovers::Leftovers,
-    lock::HostLock,
+    commands::cli::RecoverArgs,
+    host::lock::HostLock,
+    keys::Keyring,
+    observe::{
+        verb::Verb,
+        watch::{Ended, Watch},
+    },
+    outcome::exit::Exit,
     recover::{Recovery, Step},
     restore::Restore,
-    unlock_key::GivenKey,
 };
 
 pub async fn run(context: &Context, args: &RecoverArgs) -> Result<Exit> {
-    let config = &context.loaded.config;
-    let _lock = HostLock::acquire(&HostLock::default_path())?;
-    let left = if args.dry_run { Leftovers::default() } else { left_by_others(config).await? };
-    let outcome = settle_or_recover(context, args).await;
-    if args.dry_run { outcome } else { as_it_was_found(config, &left, outcome).await }
+    let watch = Watch::over(&context.loaded.config, Verb::RecoverQuorum)?;
+    let ended = recover(context, args, &watch).await.unwrap_or_else(Ended::failed);
+    if !args.dry_run {
+        watch.end(&ended).await;
+    }
+    ended.into_exit()
 }
 
-async fn settle_or_recover(context: &Context, args: &RecoverArgs) -> Result<Exit> {
+async fn recover(context: &Context, args: &RecoverArgs, watch: &Watch<'_>) -> Result<Ended> {
     let config = &context.loaded.config;
-    let (shutdown, progress, now) = (&context.shutdown, context.progress, context.now);
+    let _lock = HostLock::acquire(&HostLock::default_path())?;
+    if args.dry_run {
+        return resume_or_recover(context, args, watch).await;
+    }
+    let left = clean_leftovers(config).await?;
+    let ended = resume_or_recover(context, args, watch).await.unwrap_or_else(Ended::failed);
+    let exit = bring_everything_back(config, &left, Ok(ended.exit)).await?;
+    Ok(Ended { exit, ..ended })
+}
+
+async fn resume_or_recover(context: &Context, args: &RecoverArgs, watch: &Watch<'_>) -> Result<Ended> {
+    let run = context.run();
     let recovery = Recovery {
         restore: Restore {
-            config,
+            run,
             // Nothing is fetched: the state is this host's own.
-            keys: TrustedKeys::new(),
-            identities: Arc::new(Identities::none()),
-            unlock_key: GivenKey::find(args.unlock.key_file.as_deref(), config)?,
+            keyring: Keyring::without_archives(context.unlock_key(&args.unlock)?),
             prune_dead: args.prune_dead,
-            shutdown,
-            progress,
-            now,
         },
-        backup: Backup { config, shutdown, progress, now },
+        backup: Backup { run },
         fenced: args.fenced,
         address_elsewhere: args.address_elsewhere,
     };
-    if let Some(report) = recovery.restore.settle_any(args.fenced, !args.dry_run).await? {
+    if let Some(report) = recovery.restore.resume_any(args.fenced, !args.dry_run).await? {
         context.output.print(&report)?;
-        return Ok(report.exit());
+        let facts = vec![("BACKUP_ID", report.plan.id.to_string())];
+        return Ok(Ended { facts, ..Ended::with(report.exit()) });
     }
-    let mut ready = match shutdown.or_interrupted(recovery.prepare(!args.dry_run)).await? {
+    let mut ready = match run.shutdown.or_interrupted(recovery.prepare(!args.dry_run)).await? {
         Step::Ready(ready) => ready,
         Step::Works => {
             context.output.print(&Works { result: "nothing-to-recover" })?;
-            return Ok(Exit::Done);
+            return Ok(Ended { idle: true, ..Ended::with(Exit::Done) });
         }
     };
-    let control = before_a_stop(config).await?;
+    let control = require_stoppable_engine(run.config).await?;
     ready.plan.units = control.units().into_iter().map(str::to_owned).collect();
     ready.plan.found = control.found();
     if args.dry_run {
         context.output.print(&ready.plan)?;
-        return Ok(Exit::Done);
+        return Ok(Ended::with(Exit::Done));
     }
+    let facts = vec![("BACKUP_ID", ready.backup_id().to_string()), ("CLUSTER_ID", ready.plan.cluster_id.to_string())];
+    watch.begin(facts).await?;
+    // Hooks may take minutes, in which the other managers may have come back.
+    recovery.require_still_lost().await?;
     let report = recovery.run(*ready).await?;
     context.output.print(&report)?;
-    Ok(report.exit())
+    Ok(Ended::with(report.exit()))
 }
 
 #[derive(Serialize)]

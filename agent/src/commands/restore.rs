@@ -1,29 +1,29 @@
-//! `restore`
-
-use std::sync::Arc;
+//! The verb `restore`.
 
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::BackupId;
 
-use super::{Context, as_it_was_found, before_a_stop, left_by_others};
+use super::{Context, bring_everything_back, clean_leftovers, require_stoppable_engine};
 use crate::{
-    cli::RestoreArgs,
-    exit::Exit,
-    host::leftovers::Leftovers,
-    lock::HostLock,
+    archive::source,
+    commands::cli::RestoreArgs,
+    downtime::leftovers::Leftovers,
+    host::lock::HostLock,
+    observe::{
+        verb::Verb,
+        watch::{Ended, Watch},
+    },
+    outcome::exit::Exit,
     restore::{Decision, KEY_LIMIT, Overrides, Readdress, Request, Restore, Waits},
-    source::{self, Choice},
-    unlock_key::GivenKey,
-    watch::{Ended, Watch},
 };
 
-/// Copies with a good head and bad bytes that are fetched before it is given up.
-const MOST_LIES: usize = 8;
+/// Number of copies with a payload mismatch after which only one more is tried.
+const MOST_MISMATCHES: usize = 8;
 
 pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
-    let watch = Watch::over(&context.loaded.config, "restore")?;
+    let watch = Watch::over(&context.loaded.config, Verb::Restore)?;
     let ended = bring_back(context, args, &watch).await.map_or_else(Ended::failed, Ended::with);
     if !args.dry_run {
         watch.end(&ended).await;
@@ -34,36 +34,30 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
 async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     let config = &context.loaded.config;
-    let left = if args.dry_run { Leftovers::default() } else { left_by_others(config).await? };
-    let outcome = settle_or_restore(context, args, watch).await;
-    if args.dry_run { outcome } else { as_it_was_found(config, &left, outcome).await }
+    let left = if args.dry_run { Leftovers::default() } else { clean_leftovers(config).await? };
+    let outcome = resume_or_restore(context, args, watch).await;
+    if args.dry_run { outcome } else { bring_everything_back(config, &left, outcome).await }
 }
 
-async fn settle_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {
-    let config = &context.loaded.config;
+async fn resume_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {
     let restore = Restore {
-        config,
-        keys: context.trusted(&args.trust)?,
-        identities: Arc::new(context.identities(&args.trust)?),
-        unlock_key: GivenKey::find(args.unlock.key_file.as_deref(), config)?,
+        run: context.run(),
+        keyring: context.keyring(&args.trust, &args.unlock)?,
         prune_dead: args.prune_dead,
-        shutdown: &context.shutdown,
-        progress: context.progress,
-        now: context.now,
     };
     let mut request = request(args, context.now);
-    // Not to be interrupted half-way: it brings a host back into one of two states.
-    if let Some(report) = restore.settle(&request).await? {
+    // Must not be interrupted: the recovery action brings the host into one of two complete states.
+    if let Some(report) = restore.resume_interrupted(&request).await? {
         context.output.print(&report)?;
         return Ok(report.exit());
     }
-    for _ in 0..MOST_LIES {
+    for _ in 0..MOST_MISMATCHES {
         match once(context, args, &restore, &request, watch).await {
             // Nothing was changed yet: another copy, or the backup before it, is taken instead, and reported.
             Err(error) => {
-                let lied = source::lie_in(&error).cloned().ok_or(error)?;
-                tracing::warn!("{lied}; going on to the next best copy");
-                request.choice.except(lied);
+                let mismatch = source::find_payload_mismatch(&error).cloned().ok_or(error)?;
+                tracing::warn!("{mismatch}; going on to the next best copy");
+                request.choice.except(mismatch);
             }
             done => return done,
         }
@@ -89,7 +83,7 @@ async fn once(
             return already_there(context, prepared.id(), true);
         }
     };
-    let control = before_a_stop(&context.loaded.config).await?;
+    let control = require_stoppable_engine(&context.loaded.config).await?;
     plan.units = control.units().into_iter().map(str::to_owned).collect();
     plan.notes.extend(control.found().lines());
     if args.dry_run {
@@ -98,7 +92,7 @@ async fn once(
         context.output.print(plan.as_ref())?;
         return Ok(if prepared.findings().is_empty() { Exit::Done } else { Exit::Attention });
     }
-    let facts = [("BACKUP_ID", plan.id.to_string()), ("CLUSTER_ID", plan.cluster_id.clone())];
+    let facts = [("BACKUP_ID", plan.id.to_string()), ("CLUSTER_ID", plan.cluster_id.to_string())];
     watch.begin(facts.to_vec()).await?;
     let report = restore.run(*plan, prepared).await?;
     context.output.print(&report)?;
@@ -107,7 +101,7 @@ async fn once(
 
 fn request(args: &RestoreArgs, now: Timestamp) -> Request {
     Request {
-        choice: Choice::of(&args.choice, now),
+        choice: args.choice.meant(now),
         overrides: Overrides {
             force: args.force,
             address_elsewhere: args.address_elsewhere,
@@ -135,7 +129,7 @@ fn already_there(context: &Context, id: BackupId, unlocked: bool) -> Result<Exit
 struct AlreadyThere {
     result: &'static str,
     id: BackupId,
-    /// The engine waited for its unlock key and got it.
+    /// Whether the engine waited for its unlock key and got it.
     unlocked: bool,
 }
 
@@ -143,6 +137,6 @@ impl std::fmt::Display for AlreadyThere {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let done = if self.unlocked { "its engine was unlocked" } else { "nothing was changed" };
         writeln!(f, "The swarm of backup {} works on this host already; {done}.", self.id)?;
-        write!(f, "  to go back to the backup all the same: --force")
+        write!(f, "  to go back to the backup anyway: --force")
     }
 }

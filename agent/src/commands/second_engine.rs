@@ -1,8 +1,8 @@
-//! The main process of a second engine's unit; nobody else calls it.
+//! The hidden verb that is the main process of a second engine's unit; nothing else calls it.
 
 use anyhow::Result;
 
-use crate::{cli::SecondEngineArgs, exit::Exit, host::second_engine::keeper};
+use crate::{commands::cli::SecondEngineArgs, host::second_engine::keeper, outcome::exit::Exit};
 
 pub fn run(args: &SecondEngineArgs) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,15 +1,20 @@
-//! `status`
+//! The verb `status`.
 
 use anyhow::{Context as _, Result};
 
 use super::Context;
-use crate::{cli::StatusArgs, exit::Exit, metrics, signing, status, terminal};
+use crate::{
+    commands::cli::StatusArgs,
+    keys::signing,
+    observe::{metrics, status},
+    outcome::{exit::Exit, terminal},
+};
 
-/// See [`status::Status::exit`]; with `--nagios` the codes are those of a plugin.
+/// Exits as [`status::Status::exit`] returns; with `--nagios` the exit codes are those of a plugin.
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     let found = async {
-        let keys = signing::believed(&context.loaded.config)?;
-        let cluster = args.cluster.as_deref();
+        let keys = signing::trusted_for_watching(&context.loaded.config)?;
+        let cluster = args.cluster.as_ref();
         let gather = status::gather(&context.loaded.config, &keys, cluster, context.now);
         context.shutdown.or_interrupted(gather).await
     };
@@ -26,7 +31,7 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     Ok(status.exit())
 }
 
-/// The plugin's codes are 0 to 3; what they mean to the agent elsewhere does not count here.
+/// Prints the plugin's line. The plugin's exit codes are 0 to 3; the agent's own meaning of these codes does not apply.
 fn nagios(found: Result<status::Status>) -> Result<Exit> {
     let (line, exit) = match found {
         Ok(status) => (status.nagios(), [Exit::Done, Exit::Failed, Exit::Usage][usize::from(status.level.nagios())]),

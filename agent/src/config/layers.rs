@@ -1,4 +1,4 @@
-//! The layers of the configuration, and which of them gave a value.
+//! Layers of the configuration, and which of them set a value.
 
 use std::{
     collections::BTreeMap,
@@ -14,42 +14,43 @@ use figment::{
     value::Value,
 };
 use serde::Serialize;
+use swarmdr_vault::http::Proxies;
 
 use super::Config;
-use crate::{fault::Fault, http::Proxies, schedule};
+use crate::{config::schedule, outcome::failure::Failure};
 
-/// Two underscores stand for a dot: single ones are part of keys.
+/// Prefix of variables that set a key. After it, two underscores stand for a dot; single ones are part of keys.
 const ENV_PREFIX: &str = "SWARMDR_";
 
-/// Variables of the same prefix that are read before the configuration is.
+/// Variables with the same prefix that are read before the configuration is, and set no key.
 const NOT_KEYS: [&str; 2] = ["log", "config"];
 
-/// What a hook is told in its environment, from which it may call the agent.
+/// Start of the variables with facts for a hook. They set no key: a hook may call the agent in this environment.
 const HOOK_FACTS: &str = "hook_";
 
-/// Secret files that a unit hands over with `LoadCredential=`, and the settings that they stand for (systemd.exec(5)).
-const CREDENTIALS: [(&str, &str); 4] = [
+/// Credentials that a unit gets with `LoadCredential=`, and the keys that they set (systemd.exec(5)).
+pub(crate) const CREDENTIALS: [(&str, &str); 4] = [
     ("swarmdr.proxy-login", "network.proxy_login_file"),
     ("swarmdr.signing-key", "signing_key"),
     ("swarmdr.identity", "identity_file"),
     ("swarmdr.unlock-key", "restore.unlock_key_file"),
 ];
 
-/// Where configuration is looked for. All parts are given, so that a test can give its own.
+/// Places that the configuration is read from. All of them are parameters, so that a test can set its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
     /// The main file; may be absent unless `explicit`.
     pub file: PathBuf,
-    /// Its drop-ins, `*.toml` in order of name; may be absent.
+    /// The directory of its drop-ins, `*.toml` in order of name; may be absent.
     pub drop_ins: PathBuf,
-    /// The file was named by the caller and must exist; then no drop-ins are read.
+    /// Whether the user named the file; then it must exist, and no drop-ins are read.
     pub explicit: bool,
-    /// Environment variables, of which those with the agent's prefix count.
+    /// Environment variables: those with the agent's prefix, `CREDENTIALS_DIRECTORY`, and those of proxies are used.
     pub environment: Vec<(String, String)>,
 }
 
 impl Sources {
-    /// What an installed agent reads, and the environment of this process.
+    /// Sources of an installed agent, with the environment of this process.
     pub fn installed() -> Self {
         Self {
             file: "/etc/swarmdr/agent.toml".into(),
@@ -61,7 +62,7 @@ impl Sources {
         }
     }
 
-    /// The same, with one file that must exist in place of those that are installed.
+    /// Replaces the installed files with one file that must exist.
     #[must_use]
     pub fn with_file(self, file: impl Into<PathBuf>) -> Self {
         Self { file: file.into(), drop_ins: PathBuf::new(), explicit: true, ..self }
@@ -77,7 +78,7 @@ impl Sources {
         named.collect()
     }
 
-    /// Keys that a credential of the unit sets: the name of the credential, and where it lies.
+    /// Keys that a credential of the unit sets, with the credential's name and path.
     fn credentials(&self) -> Vec<(&'static str, &'static str, PathBuf)> {
         let directory = self.environment.iter().find(|(name, _)| name == "CREDENTIALS_DIRECTORY");
         let Some((_, directory)) = directory else { return Vec::new() };
@@ -90,7 +91,7 @@ impl Sources {
         if self.file.exists() {
             files.push(self.file.clone());
         } else if self.explicit {
-            return Err(Fault::usage(format!("the configuration file {} does not exist", self.file.display())).into());
+            return Err(Failure::usage(format!("the configuration file {} does not exist", self.file.display())).into());
         }
         if !self.explicit {
             files.extend(drop_ins(&self.drop_ins)?);
@@ -119,14 +120,14 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>> {
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
-    /// The files that were read, in rising order.
+    /// The files that were read, in rising precedence.
     pub files: Vec<PathBuf>,
-    /// Keys that were set by a variable or a credential, and by which.
+    /// Keys that a variable or a credential set, and what they were set by.
     variables: BTreeMap<String, String>,
     layers: Figment,
 }
 
-/// One setting in force and the layer that gave it.
+/// One setting in force and the layer that set it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Origin {
     /// Dotted path, as in the file.
@@ -165,7 +166,7 @@ impl Loaded {
     /// Every leaf of the settings in force, in the order of the keys.
     pub fn origins(&self) -> Result<Vec<Origin>> {
         let mut config = self.config.clone();
-        // Without one there is a schedule all the same.
+        // Where it is not set, the default schedule is in force.
         config.schedule.cron.get_or_insert_with(|| schedule::DEFAULT.to_owned());
         let value = serde_json::to_value(&config)?;
         let mut origins = Vec::new();
@@ -191,14 +192,14 @@ impl Loaded {
 fn check_file(file: &Path, text: &str) -> Result<()> {
     match toml::from_str::<Config>(text) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Fault::usage(format!("cannot use the configuration file {}", file.display()))
+        Err(error) => Err(Failure::usage(format!("cannot use the configuration file {}", file.display()))
             .advice("the shipped agent.toml lists every key with its meaning")
             .because(anyhow::Error::msg(one_line(&error, text)))
             .into()),
     }
 }
 
-/// What the parser says with a drawing below the line.
+/// Renders on one line what the parser draws on several.
 fn one_line(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let number = before.map_or(0, |before| before.matches('\n').count());
@@ -209,12 +210,12 @@ fn one_line(error: &toml::de::Error, text: &str) -> String {
     }
 }
 
-/// Files were checked one by one, so what is wrong with all layers together came with a variable.
+/// Explains an error in the merged layers. Each file was checked by itself before, so the cause is a variable.
 fn explain(error: &figment::Error, variables: &BTreeMap<String, String>) -> anyhow::Error {
     let key = error.path.join(".");
     let guilty = variables.iter().find(|(set, _)| key.starts_with(*set) || set.starts_with(&key));
     let place = guilty.map_or("the environment", |(_, name)| name.as_str());
-    Fault::usage(format!("cannot use the configuration from {place}"))
+    Failure::usage(format!("cannot use the configuration from {place}"))
         .because(anyhow::anyhow!("{key}: {}", error.kind))
         .into()
 }

@@ -1,25 +1,23 @@
-//! The way out of this host.
+//! Proxies for connections that leave this host.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use swarmdr_vault::http::{Proxies, Proxy};
 
-use super::{Config, require_absolute};
-use crate::{
-    fault::Fault,
-    http::{Proxies, Proxy},
-};
+use super::{Config, validation::require_absolute};
+use crate::outcome::failure::Failure;
 
 /// The `[network]` section of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
-    /// `http://host:port` for everything that leaves this host, in place of the variables; `none` for none.
+    /// Proxy for all connections that leave this host, as `http://host:port`, or `none`. Overrides the variables.
     pub proxy: Option<String>,
-    /// A file with `user:password` for it.
+    /// File with `user:password` for the proxy.
     pub proxy_login_file: Option<PathBuf>,
-    /// What is reached past it, in place of the variable.
+    /// Hosts that are reached without the proxy. Overrides the variable.
     pub no_proxy: Option<String>,
 }
 
@@ -36,17 +34,17 @@ impl Config {
         };
         let Some(path) = proxy_login_file else { return Ok(proxies) };
         proxies.with_login_of(path).map_err(|cause| {
-            Fault::usage(format!("the login for the proxy in {} cannot be used", path.display()))
+            Failure::usage(format!("the login for the proxy in {} cannot be used", path.display()))
                 .advice("it must hold one line, `user:password`, readable for root only")
                 .because(cause)
                 .into()
         })
     }
 
-    /// What programs that are called are to find in their environment.
+    /// Variables to set in the environment of programs that the agent runs.
     pub fn proxies_for_children(&self) -> Result<Vec<(&'static str, String)>> {
         match self.proxies()? {
-            // What they inherit is what counts.
+            // There is no proxy to tell them about: they inherit the environment as it is.
             proxies if proxies == Proxies::none() && self.network.proxy.is_none() => Ok(Vec::new()),
             proxies => Ok(proxies.for_children()),
         }
@@ -59,7 +57,7 @@ impl Config {
 }
 
 fn unusable(why: String) -> anyhow::Error {
-    Fault::usage(format!("network.proxy cannot be used: {why}"))
+    Failure::usage(format!("network.proxy cannot be used: {why}"))
         .advice("write `http://host:port`, or `none`, and a login into network.proxy_login_file")
         .into()
 }
@@ -67,7 +65,7 @@ fn unusable(why: String) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{exit::Exit, fault::Rendered};
+    use crate::outcome::{exit::Exit, failure::Rendered};
 
     fn config(network: NetworkConfig, environment: &[(&str, &str)]) -> Config {
         let owned = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

@@ -1,7 +1,7 @@
-//! The layers and their rules, and that the shipped file is complete and true.
+//! Tests of the layers and their rules, and that the shipped file is complete and correct.
 
 use super::*;
-use crate::{exit::Exit, fault::Rendered};
+use crate::outcome::{exit::Exit, failure::Rendered};
 
 const SHIPPED: &str = include_str!("../../../packaging/agent.toml");
 
@@ -12,7 +12,7 @@ fn write(dir: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// One file, no environment.
+/// Sources with one file and no environment.
 fn only(file: PathBuf) -> Sources {
     Sources { file, drop_ins: PathBuf::new(), explicit: true, environment: Vec::new() }
 }
@@ -81,8 +81,32 @@ fn later_layers_win_and_are_named() {
     assert_eq!(origin("backup.compression_level"), drop_in.display().to_string());
     assert_eq!(origin("backup.allow_quorum_loss"), file.display().to_string());
     assert_eq!(origin("engine.service"), "default");
-    assert_eq!(loaded.config.engine.stop_timeout, 30);
+    assert_eq!(loaded.config.engine.stop_timeout, Seconds::new(30));
     assert_eq!(origin("engine.stop_timeout"), "SWARMDR_ENGINE__STOP_TIMEOUT");
+}
+
+#[test]
+fn lengths_of_time_are_read_with_a_unit_and_shown_without() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let text = "[backup]\nmax_pause = \"2m\"\nmax_freeze_ms = \"1s\"\n[drill]\nmax_age_days = \"2w\"\n\
+                [schedule]\ntakeover_after = 5\n[[vault]]\nurl = \"s3://bucket\"\nlock = { days = \"4w\" }\n";
+    let environment = vec![("SWARMDR_WATCH__GRACE".to_owned(), "1h 30m".to_owned())];
+    let file = write(&dir, "agent.toml", &format!("encryption = \"none\"\n{text}"));
+    let loaded = Loaded::read(&Sources { environment, ..only(file) }).expect("is valid");
+    assert_eq!(loaded.config.backup.max_pause.duration(), std::time::Duration::from_secs(120));
+    let origins = loaded.origins().expect("lists");
+    for (key, shown) in [
+        ("backup.max_pause", 120),
+        ("backup.max_freeze_ms", 1000),
+        ("drill.max_age_days", 14),
+        ("schedule.takeover_after", 5),
+        ("watch.grace", 5400),
+        ("engine.start_timeout", 120),
+    ] {
+        let origin = origins.iter().find(|origin| origin.key == key).expect(key);
+        assert_eq!(origin.value, serde_json::json!(shown), "{key}");
+    }
+    assert_eq!(loaded.config.vault[0].lock.expect("was given").days, 28);
 }
 
 #[test]
@@ -124,12 +148,19 @@ fn mistakes_name_the_place_and_the_key() {
         ("recipient = []", "unknown field `recipient`"),
         ("[backup]\nmode = \"hot\"", "unknown variant `hot`"),
         ("[backup]\nmode = \"hot\"", "line 2, `mode = \"hot\"`: "),
+        ("[engine]\nstop_timeout = -1", "line 2, `stop_timeout = -1`: `-1` cannot be used: it cannot be negative"),
+        ("[watch]\ngrace = \"500ms\"", "`500ms` cannot be used: it is not a whole number of seconds"),
+        ("[drill]\nmax_age_days = \"12h\"", "`12h` cannot be used: it is not a whole number of days"),
+        ("[backup]\nmax_pause = \"0s\"", "backup.max_pause is 0 s; write 5 to 3600"),
+        ("[backup]\nmax_pause = \"2h\"", "backup.max_pause is 7200 s; write 5 to 3600"),
+        ("[backup]\nmax_freeze_ms = \"1m\"", "backup.max_freeze_ms is 60000; write 50 to 2000"),
+        ("[spool]\npatience = 4294967296", "the most is 4294967295 seconds"),
         ("[backup", "line 1, `[backup`: "),
         ("[backup]\ncompression_level = 0", "backup.compression_level is 0"),
         ("[spool]\nmax_count = 0", "spool.max_count is 0"),
         ("[watch]\nping_url = \"ftp://x\"", "watch.ping_url"),
-        ("[watch]\ntextfile_dir = \"here\"", "here is not an absolute path"),
-        ("state_dir = \"here\"", "here is not an absolute path"),
+        ("[watch]\ntextfile_dir = \"here\"", "the path `here` in the configuration is not absolute"),
+        ("state_dir = \"here\"", "the path `here` in the configuration is not absolute"),
         ("[schedule]\ncron = \"30 3 * * 1\"", "day of the week is a number"),
         ("[schedule]\ncron = \"30 3 * * *\"\ntimezone = \"Mars/Olympus\"", "Mars/Olympus"),
         ("[[vault]]\nurl = \"ftp://x\"", "ftp://x"),
@@ -147,7 +178,11 @@ fn a_wrong_variable_is_named() {
     for (name, value, said) in [
         ("SWARMDR_RECIPIENT", "age1", "unknown field"),
         ("SWARMDR_BACKUP__MODE", "hot", "unknown variant"),
-        ("SWARMDR_ENGINE__STOP_TIMEOUT", "soon", "invalid type"),
+        (
+            "SWARMDR_ENGINE__STOP_TIMEOUT",
+            "soon",
+            "engine.stop_timeout: `soon` cannot be used: write a number and a unit",
+        ),
     ] {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let environment = vec![(name.to_owned(), value.to_owned())];

@@ -1,4 +1,4 @@
-//! A public key whose signatures are believed, and until when.
+//! Public keys whose signatures are trusted, for ever or until a time.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub enum TrustedKey {
     Until(EndedKey),
 }
 
-/// What was stored from this time on, by the vault's clock, is not believed under this key.
+/// A key that is not trusted for archives that were stored at `until` or later, by the vault's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EndedKey {
@@ -41,7 +41,7 @@ impl TrustedKey {
     }
 }
 
-/// As it is written in the configuration.
+/// Formats the entry as it is written in the configuration.
 impl fmt::Display for TrustedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,21 +1,24 @@
-//! Where runs are told.
+//! Settings for the reports about runs.
 
 use serde::{Deserialize, Serialize};
+use swarmdr_vault::settings::unit_length::Seconds;
 
 /// The `[watch]` section of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WatchConfig {
-    /// Seconds that a backup may be late before `status` calls it so; default: the time that another manager waits
+    /// Seconds that a backup may be late before `status` reports it; default: the time that another manager waits
     /// before it takes over, and 45 minutes.
-    pub grace: Option<u32>,
-    /// Where node_exporter's textfile collector reads.
+    pub grace: Option<Seconds>,
+    /// Directory that node_exporter's textfile collector reads.
     pub textfile_dir: Option<std::path::PathBuf>,
     pub hooks_dir: std::path::PathBuf,
     /// Seconds that one program of a hook may take.
-    pub hook_timeout: u64,
+    pub hook_timeout: Seconds,
     /// Address of a dead man's switch, as healthchecks.io gives it.
     pub ping_url: Option<String>,
+    /// Whether a manager remembers the names of what its last backup holds, and reports what was removed since then.
+    pub removals: bool,
 }
 
 impl Default for WatchConfig {
@@ -24,8 +27,9 @@ impl Default for WatchConfig {
             grace: None,
             textfile_dir: None,
             hooks_dir: "/etc/swarmdr/hooks.d".into(),
-            hook_timeout: 60,
+            hook_timeout: Seconds::new(60),
             ping_url: None,
+            removals: false,
         }
     }
 }

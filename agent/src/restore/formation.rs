@@ -3,21 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use swarmdr_archive::manifest::Manifest;
+use swarm_state::{Inventory, inventory::Compared};
+use swarmdr_archive::{SwarmNode, manifest::Manifest};
 
-use super::plan::{InitRequest, checks};
-use crate::{
-    host::{
-        engine::{Engine, EngineFacts, LocalSwarm},
-        listing,
-    },
-    swarm::{Inventory, inventory::Compared},
-};
+use crate::host::engine::{Engine, EngineFacts, InitRequest, LocalSwarm, listing};
 
-/// Answers with what it leaves to be told.
+/// Forces a new cluster. Returns a warning to report, if there is one.
 ///
-/// An engine forms the cluster first and updates its settings then. Where the swarm has no key of its root CA it does not
-/// take any settings while no external CA answers (swarmkit `controlapi/ca_rotation.go`): then they stay what they were
+/// An engine forms the cluster first and updates its settings then. If the swarm has no key of its root CA, and no
+/// external CA answers, the engine refuses all settings (swarmkit `controlapi/ca_rotation.go`): they stay as they were
 /// in the backup, and the manager works (seen on 20.10, 26.1 and 28.5).
 pub async fn form(
     engine: &Engine,
@@ -25,10 +19,10 @@ pub async fn form(
     recorded: Option<&Inventory>,
     limit: Duration,
 ) -> Result<Option<String>> {
-    let Err(error) = engine.force_new_cluster(init.to_api(), limit).await else { return Ok(None) };
+    let Err(error) = engine.force_new_cluster(init, limit).await else { return Ok(None) };
     let urls = recorded.and_then(|recorded| recorded.cluster.external_cas.as_ref()).filter(|urls| !urls.is_empty());
     let Some(urls) = urls else { return Err(error) };
-    if !engine.facts().await.is_ok_and(|facts| checks::works(&facts.swarm)) {
+    if !engine.facts().await.is_ok_and(|facts| facts.swarm.works()) {
         return Err(error);
     }
     Ok(Some(format!(
@@ -38,41 +32,35 @@ pub async fn form(
     )))
 }
 
-/// Whether the engine formed what it was to form.
-pub fn require_formed(swarm: &LocalSwarm, cluster: &str, node: &str) -> Result<()> {
-    if swarm.cluster_id == cluster && swarm.node_id == node {
-        return Ok(());
+/// Checks that the engine formed the cluster and node that were wanted.
+pub fn require_formed(swarm: &LocalSwarm, wanted: &SwarmNode) -> Result<()> {
+    let formed = swarm.swarm_node()?;
+    if formed != *wanted {
+        bail!("the engine formed {formed} instead of {wanted}");
     }
-    bail!(
-        "the engine formed node {} of swarm {} instead of node {node} of swarm {cluster}",
-        swarm.node_id,
-        swarm.cluster_id
-    )
+    Ok(())
 }
 
-/// The same in a second engine: the old manager at its old address. Nothing of it may run, so the node is drained as
-/// soon as there is one.
+/// Forms the cluster in a second engine, as the old manager at its old address. No task of it may run there, so the
+/// node is drained as soon as it exists.
 pub async fn form_apart(
     engine: &Engine,
     manifest: &Manifest,
     recorded: Option<&Inventory>,
     limit: Duration,
 ) -> Result<()> {
-    // No external CA is reached from there, and none is needed to come back.
+    // The second engine reaches no external CA, and needs none to come back.
     form(engine, &InitRequest::at_old_address(manifest)?, recorded, limit).await?;
-    let works = |facts: &EngineFacts| checks::works(&facts.swarm);
+    let works = |facts: &EngineFacts| facts.swarm.works();
     let swarm = engine.wait(limit, "the swarm of the second engine to be active", works).await?.swarm;
-    require_formed(&swarm, &manifest.cluster_id, &manifest.node_id)?;
-    engine.drain(&swarm.node_id).await
+    require_formed(&swarm, &manifest.swarm_node())?;
+    engine.drain(manifest.node_id.as_str()).await
 }
 
-/// What came back, object by object, in the second engine's own words.
+/// Compares what came back in the second engine with the backup, object by object.
 pub async fn compare_apart(engine: &Engine, manifest: &Manifest, recorded: &Inventory) -> Result<()> {
     let view = engine.manager_view().await?;
-    let raft_addr = view.raft_addr(&manifest.node_id);
-    if raft_addr.as_deref() != Some(manifest.raft_addr.to_string().as_str()) {
-        bail!("the manager is at {raft_addr:?} in its raft log, not at {}", manifest.raft_addr);
-    }
+    view.require_raft_addr(&manifest.node_id, manifest.raft_addr)?;
     match Compared::of(recorded, &listing::inventory(&view)).loss() {
         Some(loss) => bail!("the booted swarm is not what was recorded: {loss}"),
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! Waits for what is late on a host that is still booting: the engine, the address, the vault.
+//! Waits for parts of a host that is still booting: the engine, the address, the vault.
 
 use std::{
     net::IpAddr,
@@ -6,26 +6,28 @@ use std::{
 };
 
 use anyhow::Result;
+use swarmdr_vault::catalog::CatalogError;
 
 use super::{Restore, RestorePlan};
 use crate::{
+    archive::source::{Choice, Found, Source},
+    downtime::engine_units::EngineControl,
     host::{
-        engine::{Engine, EngineFacts},
-        engine_process::EngineProcess,
-        engine_units::EngineControl,
-        network::{self, LocalAddress},
-        port,
+        engine::{Engine, EngineFacts, process::EngineProcess},
+        network::{self, LocalAddress, port},
         systemd::Systemd,
+        wait,
     },
-    source::{Choice, Found, Source},
-    vault::catalog::CatalogError,
 };
 
-/// Between two looks at something that is on its way; doubled each time, to at most [`LONGEST_PAUSE`].
+/// First pause between two polls; doubled each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// How long to wait for each; zero is one look.
+/// Time for the engine to say which process it is.
+const OWN_PROCESS: Duration = Duration::from_secs(10);
+
+/// Limit of each wait; zero polls once.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Waits {
     pub engine: Duration,
@@ -33,26 +35,26 @@ pub struct Waits {
     pub vault: Duration,
 }
 
-/// One wait: pauses that grow, up to a limit, and a line in the log when what is missing changes.
-struct Patience {
+/// One wait: growing pauses up to a limit, and a log line when the reason for the wait changes.
+struct Backoff {
     since: Instant,
     pause: Duration,
     told: String,
 }
 
-impl Patience {
+impl Backoff {
     fn new() -> Self {
         Self { since: Instant::now(), pause: FIRST_PAUSE, told: String::new() }
     }
 
-    /// False, at once, when `limit` is over.
+    /// Pauses; returns false at once when `limit` is over.
     async fn wait(&mut self, limit: Duration, missing: &str) -> bool {
         let left = limit.saturating_sub(self.since.elapsed());
         if left.is_zero() {
             return false;
         }
         if self.told != missing {
-            tracing::info!("waiting up to {} s: {missing}", left.as_secs());
+            tracing::info!("waiting up to {:.0} s: {missing}", left.as_secs_f64().ceil());
             missing.clone_into(&mut self.told);
         }
         tokio::time::sleep(self.pause.min(left)).await;
@@ -61,30 +63,30 @@ impl Patience {
     }
 }
 
-/// What systemd makes of an engine that does not answer.
+/// State of the engine's unit when the engine does not answer.
 enum Unit {
-    /// Not installed, or not yet.
+    /// Not installed, or not installed yet.
     Unknown(String),
-    /// On its way up or down.
+    /// Starting or stopping.
     Changing,
     Stopped,
-    /// It should answer.
+    /// Running: it should answer.
     Active,
 }
 
 impl Restore<'_> {
-    /// What the engine says, once it answers. One that is stopped is started where `may_start` says so: everything that
-    /// a restore ever leaves on disk is safe to start.
+    /// Returns the engine's facts once it answers. If `may_start`, an engine that is stopped is started: any state that
+    /// a restore leaves on disk is safe to start.
     pub(crate) async fn await_engine(&self, limit: Duration, may_start: bool) -> Result<EngineFacts> {
-        let engine = Engine::at(&self.config.engine.socket);
-        let own = Duration::from_secs(self.config.engine.start_timeout);
-        let mut patience = Patience::new();
+        let engine = Engine::at(&self.run.config.engine.socket);
+        let own = self.run.config.engine.start_timeout.duration();
+        let mut backoff = Backoff::new();
         loop {
             let error = match engine.facts().await {
                 Ok(facts) => return Ok(facts),
                 Err(error) => error,
             };
-            let service = &self.config.engine.service;
+            let service = &self.run.config.engine.service;
             let (limit, missing) = match self.engine_unit().await {
                 Unit::Unknown(why) => (limit, why),
                 Unit::Changing => (limit.max(own), format!("{service} is not up yet")),
@@ -92,11 +94,11 @@ impl Restore<'_> {
                 Unit::Stopped if !may_start => (limit, format!("{service} is stopped")),
                 Unit::Stopped => match self.start_engine().await {
                     Ok(()) => (limit.max(own), format!("{service} was started and does not answer yet")),
-                    Err(error) if patience.since.elapsed() >= limit => return Err(error),
+                    Err(error) if backoff.since.elapsed() >= limit => return Err(error),
                     Err(error) => (limit, format!("{error:#}")),
                 },
             };
-            if !patience.wait(limit, &missing).await {
+            if !backoff.wait(limit, &missing).await {
                 return Err(error.context(missing));
             }
         }
@@ -104,17 +106,22 @@ impl Restore<'_> {
 
     async fn start_engine(&self) -> Result<()> {
         tracing::info!("starting the engine");
-        EngineControl::connect(self.config).await?.start().await
+        EngineControl::connect(self.run.config).await?.start().await
     }
 
-    /// Refuses a host where something else listens in the new manager's place. The engine itself lets go when it stops.
+    /// Refuses a host on which another process listens on the new manager's port. The engine itself releases the port
+    /// when it stops.
     pub(super) async fn require_port(&self, plan: &RestorePlan) -> Result<()> {
-        let own = EngineProcess::answering(&self.config.engine.socket).await.ok().map(|process| process.pid);
-        plan.listens_on().map_or(Ok(()), |listen| port::require_free(listen, own))
+        let Some(listen) = plan.listens_on() else { return Ok(()) };
+        let socket = &self.run.config.engine.socket;
+        // One that has just been started may be slow to reply, and must not be taken for another process.
+        let ask = async || EngineProcess::answering(socket).await.ok();
+        let own = async || wait::poll(OWN_PROCESS, FIRST_PAUSE, ask).await.map(|process| process.pid);
+        port::require_free(listen, own).await
     }
 
     async fn engine_unit(&self) -> Unit {
-        let service = &self.config.engine.service;
+        let service = &self.run.config.engine.service;
         let state = async { Systemd::connect().await?.state(service).await };
         match state.await {
             Err(error) => Unit::Unknown(format!("{error:#}")),
@@ -127,35 +134,35 @@ impl Restore<'_> {
         }
     }
 
-    /// The addresses of this host, once `wanted` is among them; else as they are in the end.
+    /// Returns the addresses of this host once `wanted` is among them, or when the wait is over.
     pub(crate) async fn await_address(&self, limit: Duration, wanted: IpAddr) -> Result<Vec<LocalAddress>> {
         let missing = format!("no interface of this host has {wanted}");
-        let mut patience = Patience::new();
+        let mut backoff = Backoff::new();
         loop {
             let addresses = network::local_addresses()?;
-            if network::has(&addresses, wanted) || !patience.wait(limit, &missing).await {
+            if network::has(&addresses, wanted) || !backoff.wait(limit, &missing).await {
                 return Ok(addresses);
             }
         }
     }
 
-    /// The backup that is meant, once all vaults could be searched that may hold it.
+    /// Returns the wanted backup once all vaults that may hold it could be searched.
     pub(super) async fn await_backup(&self, limit: Duration, choice: &Choice) -> Result<Found> {
-        let mut patience = Patience::new();
+        let mut backoff = Backoff::new();
         loop {
-            let error = match Source::find(self.config, choice, &self.keys, self.now).await {
+            let error = match Source::find(self.run.config, choice, &self.keyring.trusted, self.run.now).await {
                 Ok(found) => return Ok(found),
                 Err(error) => error,
             };
             let missing = format!("{error:#}");
-            if !may_pass(&error) || !patience.wait(limit, &missing).await {
+            if !may_pass(&error) || !backoff.wait(limit, &missing).await {
                 return Err(error);
             }
         }
     }
 }
 
-/// Whether it is not known because a vault could not be searched: no network yet, no credentials yet.
+/// True if the answer is unknown because a vault could not be searched, for lack of a network or of credentials.
 fn may_pass(error: &anyhow::Error) -> bool {
     error.chain().any(|link| matches!(link.downcast_ref(), Some(CatalogError::Unanswered { .. })))
 }

@@ -1,50 +1,56 @@
-//! What a restore did, for a person or a script.
+//! The outcome of a restore, for a person or a script.
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use serde::Serialize;
-use swarmdr_archive::manifest::Counts;
+use swarm_state::inventory::Difference;
+use swarmdr_archive::{NodeId, manifest::Counts, untrusted::shown};
 
-use super::{plan::RestorePlan, readdress::bound::Bound};
-use crate::{
-    exit::Exit,
-    report::{Phase, human_counts, human_ms},
-    swarm::inventory::Difference,
-    terminal::shown,
-};
+use super::{plan::RestorePlan, readdress::bound::Bound, strictness::Strictness};
+use crate::outcome::{count::human_counts, elapsed::human_ms, exit::Exit, phases::Phase};
 
 /// The stable JSON form of `restore --json`.
 #[derive(Debug, Serialize)]
 pub struct RestoreReport {
     pub result: &'static str,
-    /// The restore was begun by an earlier run that was cut short.
+    /// True if an earlier run, which was interrupted, began the restore.
     pub finished_earlier_run: bool,
     #[serde(flatten)]
     pub plan: RestorePlan,
-    /// The swarm asks for its unlock key at the next start of the engine, as it did before.
+    /// True if the swarm asks for its unlock key at the next start of the engine, as it did before.
     pub autolocked: bool,
     pub counts: Counts,
-    /// Objects that the restored swarm has beyond the backup's list, or that changed since.
+    /// Objects that the restored swarm has in addition to the backup's, or that changed since.
     pub differences: Vec<Difference>,
-    /// Where the state that was there before was moved.
+    /// Directory that the old state was moved to.
     pub aside: Option<PathBuf>,
-    /// Nodes that do not answer, with what removes them.
+    /// Nodes that do not answer, with the commands that remove them.
     pub dead_nodes: Vec<DeadNode>,
-    /// What did not come back as it was, or is still to be done by hand. Exit 6.
+    /// Warnings: what did not come back as it was, or is still to be done by hand. Exit 6.
     pub attention: Vec<String>,
     pub findings: Vec<String>,
     pub phases: Vec<Phase>,
-    /// Bytes.
+    /// Peak memory of this process, in bytes.
     pub peak_memory: u64,
-    /// `--readdress`.
+    /// Set by `--readdress`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readdressed: Option<Readdressed>,
 }
 
-/// What is different from a restore at the old address.
+/// A swarm that was proven to be back: the essential part of a restore is done.
+#[derive(Debug)]
+pub(super) struct Confirmed {
+    pub strictness: Strictness,
+    pub differences: Vec<Difference>,
+    pub attention: Vec<String>,
+    /// Set after a restore at another address.
+    pub readdressed: Option<Readdressed>,
+}
+
+/// The part of a report that only a restore at another address has.
 #[derive(Debug, Clone, Serialize)]
 pub struct Readdressed {
-    pub node_id: String,
+    pub node_id: NodeId,
     pub addr: SocketAddr,
     #[serde(flatten)]
     pub bound: Bound,
@@ -55,12 +61,12 @@ pub struct Readdressed {
 pub struct DeadNode {
     pub id: String,
     pub hostname: String,
-    /// `manager` or `worker`.
+    /// Role: `manager` or `worker`.
     pub role: String,
-    /// Raft address, of a manager.
+    /// Raft address of a manager.
     pub addr: Option<String>,
     pub remove_with: String,
-    /// `--prune-dead` did it.
+    /// True if `--prune-dead` removed it.
     pub removed: bool,
 }
 
@@ -77,36 +83,42 @@ impl fmt::Display for RestoreReport {
         if self.finished_earlier_run {
             writeln!(f, "  begun     by an earlier run that was cut short")?;
         }
-        match &self.readdressed {
-            None => writeln!(
-                f,
-                "  manager   {} at {}, engine {}",
-                shown(&plan.node_id),
-                plan.raft_addr,
-                shown(&plan.host_engine)
-            )?,
-            Some(new) => {
-                writeln!(
-                    f,
-                    "  manager   {} at {}, engine {}",
-                    shown(&new.node_id),
-                    new.addr,
-                    shown(&plan.host_engine)
-                )?;
-                writeln!(f, "  removed   {}, which was at {}", shown(&plan.node_id), plan.raft_addr)?;
-            }
+        self.show_manager(f)?;
+        self.show_comparison(f)?;
+        self.show_remarks(f)?;
+        writeln!(f, "Next:")?;
+        self.show_next(f)
+    }
+}
+
+impl RestoreReport {
+    fn show_manager(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = &self.plan;
+        let (node, addr) = match &self.readdressed {
+            None => (&plan.node_id, plan.raft_addr),
+            Some(new) => (&new.node_id, new.addr),
+        };
+        writeln!(f, "  manager   {} at {addr}, engine {}", shown(node), shown(&plan.host_engine))?;
+        if self.readdressed.is_some() {
+            writeln!(f, "  removed   {}, which was at {}", shown(&plan.node_id), plan.raft_addr)?;
         }
+        Ok(())
+    }
+
+    fn show_comparison(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = human_counts(&self.counts);
         match self.finished_earlier_run {
-            false => writeln!(f, "  confirmed {}: as in the backup", human_counts(&self.counts))?,
-            true => writeln!(
-                f,
-                "  works     and may have been used since; the backup holds {}",
-                human_counts(&self.counts)
-            )?,
+            false => writeln!(f, "  confirmed {counts}: as in the backup")?,
+            true => writeln!(f, "  works     and may have been used since; the backup holds {counts}")?,
         }
         for difference in &self.differences {
             writeln!(f, "  differs   {}", shown(difference))?;
         }
+        Ok(())
+    }
+
+    /// Shows what was done besides, and everything that needs attention.
+    fn show_remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(aside) = &self.aside {
             writeln!(f, "  aside     the state that was there before is kept in {}", shown(aside.display()))?;
         }
@@ -114,40 +126,39 @@ impl fmt::Display for RestoreReport {
             self.phases.iter().map(|phase| format!("{} {}", phase.name, human_ms(phase.ms))).collect();
         writeln!(f, "  spent     {}", spent.join(", "))?;
         for attention in &self.attention {
-            writeln!(f, "  attention {}", shown(attention))?;
+            writeln!(f, "! {}", shown(attention))?;
         }
         for node in self.dead_nodes.iter().filter(|node| node.removed) {
             writeln!(f, "  removed   {} ({}), a manager that is gone", shown(&node.id), shown(&node.hostname))?;
         }
-        for note in plan.notes.iter().chain(&self.findings) {
+        for note in self.plan.notes.iter().chain(&self.findings) {
             writeln!(f, "  note: {}", shown(note))?;
         }
         for left in self.readdressed.iter().flat_map(|new| &new.bound.left_behind) {
             writeln!(f, "  left      {}", shown(left))?;
         }
-        writeln!(f, "Next:")?;
+        Ok(())
+    }
+
+    /// Shows the commands that come next, with the reason for each.
+    fn show_next(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for node in self.dead_nodes.iter().filter(|node| !node.removed) {
-            writeln!(
-                f,
-                "  {:40} # if the {} {} is gone for good",
-                shown(&node.remove_with),
-                shown(&node.role),
-                shown(&node.hostname)
-            )?;
+            let (role, hostname) = (shown(&node.role), shown(&node.hostname));
+            writeln!(f, "  {:40} # if the {role} {hostname} is gone for good", shown(&node.remove_with))?;
         }
         if self.autolocked {
             let why = "# autolocked as before, by the same key; this makes a new one";
             writeln!(f, "  {:40} {why}", "docker swarm unlock-key --rotate")?;
         }
         match &self.readdressed {
-            None => writeln!(f, "  {:40} # workers that had this address come back by themselves", "docker node ls")?,
+            None => writeln!(f, "  {:40} # workers that know this address reconnect by themselves", "docker node ls")?,
             Some(_) => {
-                let why = "# workers know the old address only: `docker swarm leave` there, and join them anew";
+                let why = "# workers know the old address only: `docker swarm leave` there, and join them again";
                 writeln!(f, "  {:40} {why}", "docker swarm join-token worker")?;
             }
         }
         writeln!(f, "  {:40} # add managers until there are three", "docker swarm join-token manager")?;
-        writeln!(f, "  {:40} # the restored state is a new history", "swarmdr-agent backup")
+        writeln!(f, "  {:40} # the restored swarm has new data: back it up", "swarmdr-agent backup")
     }
 }
 
@@ -155,10 +166,10 @@ impl fmt::Display for RestoreReport {
 mod tests {
     use super::*;
     use crate::{
+        outcome::terminal::tests::{assert_tame, forged},
         restore::plan::tests::a_plan,
-        swarm::inventory::{Change, ObjectKind},
-        terminal::tests::{assert_tame, forged},
     };
+    use swarm_state::inventory::{Change, ObjectKind};
 
     fn report(text: &str) -> RestoreReport {
         let own = || text.to_owned();
@@ -194,7 +205,8 @@ mod tests {
         assert_tame(|text| {
             let mut report = report(text);
             let bound = Bound { unplaceable: vec![text.to_owned()], left_behind: vec![text.to_owned()] };
-            report.readdressed = Some(Readdressed { node_id: text.to_owned(), addr: report.plan.raft_addr, bound });
+            let node_id = report.plan.node_id.clone();
+            report.readdressed = Some(Readdressed { node_id, addr: report.plan.raft_addr, bound });
             report
         });
     }

@@ -1,21 +1,20 @@
-//! How a restored swarm is held against its backup.
+//! How strictly a restored swarm is compared with its backup.
 
 use anyhow::{Result, bail};
+use swarm_state::inventory::{Compared, Difference};
 
-use crate::swarm::inventory::{Compared, Difference};
-
-/// How much may be missing.
+/// Tolerance for missing objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strictness {
-    /// Nobody had time to change anything: what is missing was lost.
+    /// The swarm has just been formed: an object that is missing was lost.
     Fresh,
-    /// The swarm has been running on its own.
+    /// The swarm has been running for a while: an object may have been removed.
     Late,
 }
 
 impl Strictness {
-    /// What differs from the backup. A loss is an error, but where somebody may have removed or changed it since: there
-    /// it is one of the differences.
+    /// Returns the differences from the backup. A loss is an error, unless the object may have been removed or changed
+    /// since: then it is one of the differences.
     pub fn weigh(self, compared: Compared) -> Result<Vec<Difference>> {
         match (self, compared.loss()) {
             (Strictness::Fresh, Some(loss)) => bail!("the restored swarm is not what was backed up: {loss}"),

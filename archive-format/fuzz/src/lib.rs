@@ -43,6 +43,7 @@ pub fn texts(data: &[u8]) {
     let _ = SecretKey::from_minisign_str(text);
     let _ = text.parse::<PublicKey>().map(|key| assert_eq!(key.to_string().parse::<PublicKey>().ok(), Some(key)));
     let _ = text.parse::<swarmdr_archive::BackupId>().map(|id| assert_eq!(id.to_string(), text));
+    let _ = text.parse::<swarmdr_archive::ClusterId>().map(|id| assert_eq!(id.as_str(), text));
     let _ = text.parse::<swarmdr_archive::EntryPath>().map(|path| assert_eq!(path.as_str(), text));
     let _ = Recipient::parse_file(text);
     let _ = Identities::parse_file(text);

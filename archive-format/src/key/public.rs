@@ -1,7 +1,6 @@
 //! Public keys, bare or in a `.pub` file.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use data_encoding::BASE64;
 use ring::signature::{ED25519, UnparsedPublicKey};
@@ -9,7 +8,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use super::{ALGORITHM, COMMENT, KeyId, PUBLIC_LEN, SECRET_LEN, array, key_line};
 use crate::error::{Error, Result};
 
-/// A key that verifies signatures. Displays as base64, the form that `minisign -P` takes.
+/// A key that verifies signatures. Displayed as base64, the form that `minisign -P` takes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey {
     pub(super) key_id: KeyId,
@@ -17,12 +16,12 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// The id that signatures of this key carry.
+    /// Returns the id that signatures by this key carry.
     pub fn key_id(&self) -> KeyId {
         self.key_id
     }
 
-    /// The content of a `.pub` file, readable by stock minisign.
+    /// Returns the content of a `.pub` file, which stock minisign can read.
     pub fn to_minisign_string(&self) -> String {
         format!("{COMMENT}minisign public key {}\n{self}\n", self.key_id)
     }
@@ -35,7 +34,7 @@ impl PublicKey {
 impl FromStr for PublicKey {
     type Err = Error;
 
-    /// Takes the bare base64 line or a whole `.pub` file.
+    /// Parses a bare base64 line or a whole `.pub` file.
     fn from_str(text: &str) -> Result<Self> {
         let refuse = |reason| Error::InvalidKey { which: "public", reason };
         let line = key_line(text).ok_or(refuse("it is neither one base64 line nor a two-line minisign .pub file"))?;

@@ -1,16 +1,18 @@
-//! Secret keys without a password, and how they sign.
+//! Secret keys without a password, and signing.
 
 use std::fmt;
 
 use data_encoding::BASE64;
-use ring::rand::SecureRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair};
+use ring::{
+    rand::SecureRandom,
+    signature::{Ed25519KeyPair, KeyPair},
+};
 use zeroize::Zeroizing;
 
 use super::{ALGORITHM, COMMENT, KeyId, PUBLIC_LEN, PublicKey, SECRET_LEN, array, key_line};
 use crate::error::{Error, Result};
 
-/// A key that signs archives; each copy is wiped from memory when dropped.
+/// A key that signs archives. Each copy is wiped from memory when it is dropped.
 #[derive(Clone)]
 pub struct SecretKey {
     seed: Zeroizing<[u8; 32]>,
@@ -18,7 +20,7 @@ pub struct SecretKey {
 }
 
 impl SecretKey {
-    /// Makes a key with a random id. Fails only if the system gives no randomness.
+    /// Generates a key with a random id. Fails only if the system provides no randomness.
     pub fn generate(random: &dyn SecureRandom) -> Result<Self> {
         let refuse = |_| Error::InvalidKey { which: "secret", reason: "the system gives no randomness to make it" };
         let mut seed = Zeroizing::new([0; 32]);
@@ -51,7 +53,7 @@ impl SecretKey {
         }
     }
 
-    /// The content of a secret key file without a password, readable by stock minisign.
+    /// Returns the content of a secret key file without a password, which stock minisign can read.
     pub fn to_minisign_string(&self) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new(vec![0; SECRET_LEN]);
         bytes[..2].copy_from_slice(ALGORITHM);
@@ -60,11 +62,11 @@ impl SecretKey {
         bytes[62..94].copy_from_slice(self.seed.as_ref());
         bytes[94..126].copy_from_slice(&self.public.key);
         let line = Zeroizing::new(BASE64.encode(&bytes));
-        // The words that stock minisign writes, with a password or without.
+        // Stock minisign writes this comment with or without a password.
         Zeroizing::new(format!("{COMMENT}minisign encrypted secret key\n{}\n", line.as_str()))
     }
 
-    /// The half that verifies what this key signs.
+    /// Returns the public half of this key.
     pub fn public(&self) -> PublicKey {
         self.public
     }
@@ -75,7 +77,8 @@ impl SecretKey {
     }
 }
 
-/// Reads key id, seed, public key and checksum. The checksum of a key without a password is zero, so the pair is checked instead.
+/// Reads key id, seed, public key and checksum. The checksum of a key without a password is zero, so the function
+/// checks instead that the two halves belong together.
 fn from_fields(fields: &[u8]) -> Result<SecretKey> {
     let (key_id, seed, key) = (&fields[..8], &fields[8..40], &fields[40..72]);
     Ed25519KeyPair::from_seed_and_public_key(seed, key).map_err(|_| Error::InvalidKey {

@@ -1,26 +1,30 @@
-//! The content of one entry, as the visitor sees it.
+//! Content of one entry, as the visitor reads it.
 
-use std::fmt;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::{
+    fmt,
+    io::{self, Read, Seek, SeekFrom, Write},
+};
 
 use sha2::{Digest as _, Sha256};
 
 use super::entries::TarStream;
-use crate::contents::FileEntry;
-use crate::digest::Digest;
-use crate::error::Error;
-use crate::extents::Extents;
-use crate::stream::{CHUNK, hash_zeros};
+use crate::{
+    contents::FileEntry,
+    digest::Digest,
+    error::Error,
+    extents::Extents,
+    stream::{CHUNK, hash_zeros},
+};
 
-/// Reads as the whole content, holes as zeros; empty for a directory.
+/// Reader of the whole content of an entry, with holes as zeros; empty for a directory.
 ///
-/// [`Body::copy_sparse_to`] writes the data only. What is read is not verified before [`unpack`](super::unpack) returns.
+/// [`Body::copy_sparse_to`] writes only the data. Nothing is verified before [`unpack`](super::unpack) returns.
 pub struct Body<'a> {
     source: &'a mut dyn Source,
     extents: &'a Extents,
     size: u64,
     position: u64,
-    /// The extent that `position` is in, or the next one.
+    /// Index of the extent that contains `position`, or of the next one.
     extent: usize,
     hasher: Sha256,
     failed: Option<Error>,
@@ -37,7 +41,7 @@ impl Source for TarStream<'_> {
     }
 }
 
-/// What lies at the current position.
+/// Data or hole at the current position, with the number of bytes to its end.
 enum Run {
     Data(u64),
     Hole(u64),
@@ -50,14 +54,15 @@ impl<'a> Body<'a> {
         Self { source: tar, extents, size: entry.size, position: 0, extent: 0, hasher, failed: None }
     }
 
-    /// Where the data lies; the rest of the size is holes.
+    /// Returns the extents of the data; the rest of the size is holes.
     pub fn extents(&self) -> &Extents {
         self.extents
     }
 
-    /// Writes the data at its offsets and seeks over the holes. Set the length of `out` to the size of the entry beforehand or afterwards.
+    /// Writes the data at its offsets and seeks over the holes. Set the length of `out` to the size of the entry before
+    /// or after this call.
     ///
-    /// `out` must hold nothing yet. Returns the bytes of data written.
+    /// `out` must be empty. Returns the number of data bytes that were written.
     pub fn copy_sparse_to(&mut self, out: &mut (impl Write + Seek)) -> io::Result<u64> {
         let mut chunk = vec![0; CHUNK];
         let mut written = 0;
@@ -108,7 +113,7 @@ impl<'a> Body<'a> {
         Ok(())
     }
 
-    /// Reads what the visitor left, and returns the error of the stream, if any, and the digest.
+    /// Reads what the visitor has not read. Returns the error of the stream, if any, and the digest of the content.
     pub(super) fn finish(mut self) -> (Option<Error>, Digest) {
         let mut chunk = vec![0; self.extents.stored().min(CHUNK as u64) as usize];
         loop {
@@ -117,7 +122,7 @@ impl<'a> Body<'a> {
                 Run::Hole(length) => self.skip_hole(length),
                 Run::Data(_) if self.failed.is_some() => break,
                 Run::Data(_) => {
-                    // A failure is in `failed`, where the next round finds it.
+                    // A failure is stored in `failed`, which the next iteration checks.
                     let _ = self.read(&mut chunk);
                 }
             }

@@ -1,19 +1,21 @@
-//! The tar inside the payload, compared block by block with what `contents.json` lists.
+//! Reads the tar inside the payload and compares it block by block with the list in `contents.json`.
 
 use std::io::{self, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use super::{Body, Head, Visitor};
-use crate::contents::{CONTENTS_NAME, Contents, EntryKind, FileEntry};
-use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::extents::Extents;
-use crate::limits::Limits;
-use crate::stream::{HashReader, read_full};
-use crate::tar_header::{self, BLOCK};
+use crate::{
+    contents::{CONTENTS_NAME, Contents, EntryKind, FileEntry},
+    digest::Digest,
+    error::{Error, Result},
+    extents::Extents,
+    limits::Limits,
+    stream::{HashReader, read_full},
+    tar_header::{self, BLOCK},
+};
 
-/// The decompressed tar: hashed, and never longer than signed.
+/// The decompressed tar. It is hashed while it is read, and cannot be longer than signed.
 pub(super) struct TarStream<'a> {
     inner: HashReader<&'a mut dyn Read>,
     size: u64,
@@ -24,7 +26,7 @@ impl<'a> TarStream<'a> {
         Self { inner: HashReader::new(inner), size }
     }
 
-    /// Fills `buffer`, which must still fit the signed size.
+    /// Fills `buffer`. Returns an error if this goes beyond the signed size.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
         if self.inner.count() + buffer.len() as u64 > self.size {
             return Err(self.wrong_size());
@@ -99,7 +101,7 @@ fn read_contents(tar: &mut TarStream<'_>, head: &Head, limits: &Limits) -> Resul
     if size > limits.contents_bytes {
         return Err(Error::limit("the size of contents.json", limits.contents_bytes));
     }
-    // Not before the tar is known to be that long: a header is cheap, memory is not.
+    // Checked before memory is allocated: a large size in a header costs an attacker nothing.
     if size > tar.size {
         return Err(tar.wrong_size());
     }
@@ -125,7 +127,7 @@ fn read_entry(tar: &mut TarStream<'_>, entry: &FileEntry, limits: &Limits, visit
     tar.skip_padding(extents.stored(), entry.path.as_str())
 }
 
-/// Reads the entry that holds a name too long for a header, if the listed name is.
+/// Reads the extra entry for a name that is too long for a header, if the listed name is.
 fn read_long_name(tar: &mut TarStream<'_>, entry: &FileEntry) -> Result<()> {
     for (index, expected) in tar_header::long_name(entry).chunks(BLOCK).enumerate() {
         let block = tar.block()?;
@@ -141,7 +143,7 @@ fn read_long_name(tar: &mut TarStream<'_>, entry: &FileEntry) -> Result<()> {
     Ok(())
 }
 
-/// Reads the header with its sparse map and compares it with the only one that the listed entry can have.
+/// Reads the header with its sparse map, and compares it with the only header that the listed entry can have.
 fn read_header(tar: &mut TarStream<'_>, entry: &FileEntry, limits: &Limits) -> Result<Extents> {
     let mut blocks = tar.block()?.to_vec();
     let header = Header::from_byte_slice(&blocks).clone();
@@ -176,7 +178,7 @@ fn read_sparse_map(
     add_pairs(&mut pairs, &gnu.sparse)?;
     let mut more = gnu.is_extended();
     while more {
-        // One pair more than extents: the mark of a hole at the end.
+        // There can be one pair more than extents: the mark of a hole at the end.
         if pairs.len() as u64 > limits.extents {
             return Err(too_many_extents(limits));
         }
@@ -205,7 +207,7 @@ fn mismatch(entry: &FileEntry, what: &'static str) -> Error {
     Error::EntryMismatch { path: entry.path.to_string(), what }
 }
 
-/// Names what is at a place where `expected` belongs.
+/// Returns the error for a block in a place where `expected` belongs.
 fn unexpected(block: &[u8], expected: &str) -> Error {
     let expected = match expected {
         "its end" => expected.to_owned(),
@@ -228,7 +230,7 @@ fn unexpected(block: &[u8], expected: &str) -> Error {
     }
 }
 
-/// Names the first field in which a header differs from the listed entry.
+/// Returns the error that names the first field in which a header differs from the listed entry.
 fn explain(found: &[u8], expected: &[u8], entry: &FileEntry) -> Error {
     let [found_header, expected_header] = [found, expected].map(Header::from_byte_slice);
     let (ours, theirs) = (expected_header.as_old(), found_header.as_old());

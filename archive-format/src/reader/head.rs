@@ -1,24 +1,26 @@
-//! The head: manifest, signature and the header of the payload.
+//! Head of an archive: manifest, signature and the header of the payload.
 
 use std::io::Read;
 
 use tar::{EntryType, Header};
 
-use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::key::{KeyId, PublicKey, TrustedKeys};
-use crate::limits::{MANIFEST_MAX, SIGNATURE_MAX, SIZE_MAX};
-use crate::manifest::{ENCRYPTED_PAYLOAD, Manifest, PLAIN_PAYLOAD};
-use crate::signature::Signature;
-use crate::stream::read_full;
-use crate::tar_header::{self, BLOCK};
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+    key::{KeyId, PublicKey, TrustedKeys},
+    limits::{MANIFEST_MAX, SIGNATURE_MAX, SIZE_MAX},
+    manifest::{ENCRYPTED_PAYLOAD, Manifest, PLAIN_PAYLOAD},
+    signature::Signature,
+    stream::read_full,
+    tar_header::{self, BLOCK},
+};
 
-/// Name of the first member.
+/// Name of the first member of an archive.
 pub(crate) const MANIFEST_NAME: &str = "manifest.json";
-/// Name of the second member.
+/// Name of the second member of an archive.
 pub(crate) const SIGNATURE_NAME: &str = "manifest.json.minisig";
 
-/// A head whose signature nobody has checked.
+/// A head whose signature has not been checked.
 #[derive(Clone, Debug)]
 pub struct UnverifiedHead {
     manifest: Vec<u8>,
@@ -31,15 +33,15 @@ pub struct UnverifiedHead {
 /// A head that a trusted key signed.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// What the backup is.
+    /// Verified manifest.
     pub manifest: Manifest,
-    /// SHA-256 of the manifest bytes: what the next backup of the vault names as `previous`.
+    /// SHA-256 of the manifest bytes. The next backup of the vault names it as `previous`.
     pub manifest_digest: Digest,
-    /// The key that signed.
+    /// Id of the key that signed the manifest.
     pub key_id: KeyId,
-    /// The same with all of it: two keys may have one id.
+    /// Key that signed the manifest. Its id alone is not unique: two keys may have the same one.
     pub signer: PublicKey,
-    /// Where the stored payload starts, in bytes.
+    /// Offset of the stored payload in bytes.
     pub payload_offset: u64,
     /// Size of the whole archive, in bytes. An object of another size is damaged.
     pub archive_size: u64,
@@ -63,22 +65,32 @@ pub(super) fn read(input: &mut dyn Read) -> Result<UnverifiedHead> {
 }
 
 impl UnverifiedHead {
-    /// The key that claims to have signed.
+    /// Returns the id of the key that claims to have signed.
     pub fn key_id(&self) -> KeyId {
         self.signature.key_id()
     }
 
-    /// Digest of the manifest, which the backup that follows this one names. Whoever signed, these are the bytes.
+    /// Returns the digest of the manifest, which the next backup names as `previous`. It does not depend on who signed.
     pub fn manifest_digest(&self) -> Digest {
         Digest::of(&self.manifest)
     }
 
-    /// What the manifest claims, for a report on an archive that does not verify. Anyone can have written it.
+    /// Checks that this is the head of a certain archive: one signer signs many.
+    pub fn require(&self, manifest: Digest) -> Result<()> {
+        let found = self.manifest_digest();
+        if found == manifest {
+            Ok(())
+        } else {
+            Err(Error::OtherArchive { wanted: manifest.to_string(), found: found.to_string() })
+        }
+    }
+
+    /// Returns the unverified manifest, for a report on an archive that does not verify. Anyone could have written it.
     pub fn claims(&self) -> Result<Manifest> {
         Manifest::parse(&self.manifest)
     }
 
-    /// Checks the signature, then reads the manifest and checks that it is the one of this archive.
+    /// Checks the signature, then parses the manifest and checks that it belongs to this archive.
     pub fn verify(self, trusted: &TrustedKeys) -> Result<Head> {
         let signer = self.signature.signer(&self.manifest, trusted)?;
         let manifest = Manifest::parse(&self.manifest)?;
@@ -108,7 +120,7 @@ struct Member {
     size: u64,
 }
 
-/// Reads the header of the member `expected`, where [`PLAIN_PAYLOAD`] stands for both names of the payload.
+/// Reads the header of the member `expected`; [`PLAIN_PAYLOAD`] stands for both names of the payload.
 fn read_member(input: &mut dyn Read, expected: &'static str, limit: u64) -> Result<Member> {
     let mut block = [0; BLOCK];
     let read = read_full(input, &mut block).map_err(Error::read)?;
@@ -145,7 +157,8 @@ fn read_member(input: &mut dyn Read, expected: &'static str, limit: u64) -> Resu
     Ok(Member { name, size })
 }
 
-/// Whether this is a regular file of POSIX ustar form. Owner, mode and time of a member mean nothing, so they may be anything.
+/// Whether this is a regular file of POSIX ustar form. Owner, mode and time of a member have no meaning, so they
+/// may be anything.
 fn is_plain_file(header: &Header) -> bool {
     let Some(ustar) = header.as_ustar() else {
         return false;

@@ -1,24 +1,29 @@
-//! The layers of the payload: stored bytes, encryption, compression, tar.
+//! Layers of the payload: stored bytes, encryption, compression, tar.
 
-use std::cell::Cell;
-use std::io::{self, BufRead, BufReader, Read};
+use std::{
+    cell::Cell,
+    io::{self, BufRead, BufReader, Read},
+};
 
-use age::stream::StreamReader;
-use age::{DecryptError, Decryptor};
+use age::{DecryptError, Decryptor, stream::StreamReader};
 use sha2::{Digest as _, Sha256};
 
-use super::entries::TarStream;
-use super::{Head, Visitor, entries};
-use crate::contents::Contents;
-use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::limits::Limits;
-use crate::manifest::Payload;
-use crate::recipients::Identities;
-use crate::stream::{CHUNK, read_full};
-use crate::tar_header;
+use super::{
+    Head, Visitor,
+    entries::{self, TarStream},
+};
+use crate::{
+    contents::Contents,
+    digest::Digest,
+    error::{Error, Result},
+    limits::Limits,
+    manifest::Payload,
+    recipients::Identities,
+    stream::{CHUNK, read_full},
+    tar_header,
+};
 
-/// The stored bytes of the payload, hashed while they are read, and what went wrong with them.
+/// Stored bytes of the payload, hashed while they are read, and the first error in reading them.
 pub(super) struct StoredPayload<'a> {
     input: &'a mut dyn Read,
     signed: &'a Payload,
@@ -32,7 +37,7 @@ impl<'a> StoredPayload<'a> {
         Self { input, signed, left: signed.size, hasher: Sha256::new(), failed: None }
     }
 
-    /// Reads what is left and checks the digest, then the padding.
+    /// Reads the rest, checks the digest, and then checks the padding.
     pub(super) fn finish(mut self) -> Result<()> {
         if self.drain()? != self.signed.sha256 {
             return Err(Error::DigestMismatch { what: "the stored payload".to_owned() });
@@ -47,7 +52,8 @@ impl<'a> StoredPayload<'a> {
         Ok(())
     }
 
-    /// Finds the first cause of an error in a layer above: unreadable, cut off or altered bytes, or the layer itself.
+    /// Returns the root cause of an error in a layer above: unreadable, truncated or altered bytes, or
+    /// the layer itself.
     pub(super) fn diagnose(mut self, error: Error) -> Error {
         if let Some(failed) = self.failed.take() {
             return failed;
@@ -127,7 +133,7 @@ pub(super) fn unpack(
     if tar.finish()? != payload.tar_sha256 {
         return Err(Error::DigestMismatch { what: "the tar in the payload".to_owned() });
     }
-    // One byte more from each layer: the frame's checksum and the last sealed chunk are checked at the end only.
+    // Reads on in each layer: the checksum of the frame and the last encrypted chunk are checked only at the end.
     let mut below = decoder.finish();
     let more = below.fill_buf().map_err(Error::damaged("encryption"))?;
     if !more.is_empty() {
@@ -136,7 +142,8 @@ pub(super) fn unpack(
     Ok(contents)
 }
 
-/// Tells a window that is too large from a broken frame, which zstd does by its message alone.
+/// Returns a limit error if the zstd window is too large. zstd distinguishes this from a broken frame only
+/// by the message.
 fn name_window(error: Error, limits: &Limits) -> Error {
     match error {
         Error::Damaged { layer: "compression", source } if source.to_string().contains("too much memory") => {
@@ -146,7 +153,8 @@ fn name_window(error: Error, limits: &Limits) -> Error {
     }
 }
 
-/// Read at a time while the header is parsed, and thus at most beyond it: the budget counts these bytes too.
+/// Number of bytes read at a time while the header is parsed. At most this many are read beyond the header; the budget
+/// counts them too.
 const HEADER_CHUNK: usize = 512;
 
 type AgeInput<'a, 'b> = BufReader<Budgeted<'a, 'b>>;
@@ -165,7 +173,7 @@ fn decrypt<'a, 'b>(
     decryptor.decrypt(identities.as_age()).map_err(refuse)
 }
 
-/// Stops reading when a budget is spent: the age header has no length of its own.
+/// Reader that stops when a budget is used up: the age header does not declare its length.
 struct Budgeted<'a, 'b> {
     inner: &'a mut StoredPayload<'b>,
     budget: &'a Cell<u64>,

@@ -1,23 +1,25 @@
-//! The head of an archive, which is written last: manifest, signature, header of the payload.
+//! Writes the head of an archive, after the payload: manifest, signature, header of the payload.
 
 use std::io::{Seek, SeekFrom, Write};
 
-use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::key::SecretKey;
-use crate::limits::{SIGNATURE_MAX, SIZE_MAX};
-use crate::manifest::{ENCRYPTED_PAYLOAD, Manifest, ManifestDraft, PLAIN_PAYLOAD, Payload};
-use crate::reader::{MANIFEST_NAME, SIGNATURE_NAME};
-use crate::recipients::Recipient;
-use crate::signature;
-use crate::tar_header::{self, BLOCK};
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+    key::SecretKey,
+    limits::{SIGNATURE_MAX, SIZE_MAX},
+    manifest::{ENCRYPTED_PAYLOAD, Manifest, ManifestDraft, PLAIN_PAYLOAD, Payload},
+    reader::{MANIFEST_NAME, SIGNATURE_NAME},
+    recipients::Recipient,
+    signature,
+    tar_header::{self, BLOCK},
+};
 
-/// The room that is kept before the payload.
+/// Space that is reserved before the payload.
 pub(super) struct Reserved {
-    /// What is known of the payload, with the largest numbers in the place of the rest.
+    /// Payload with the known fields filled in, and with the largest possible numbers for the others.
     pub(super) payload: Payload,
     pub(super) manifest_length: usize,
-    /// Bytes up to the payload.
+    /// Size of the head in bytes; the payload starts there.
     pub(super) head: u64,
 }
 
@@ -45,7 +47,7 @@ impl Reserved {
     }
 }
 
-/// Signs manifest bytes. The length depends on the id and the cluster id alone.
+/// Signs manifest bytes. The length of the signature depends only on the backup id and the cluster id.
 fn sign(manifest: &Manifest, bytes: &[u8], key: &SecretKey) -> String {
     let comment = signature::trusted_comment(manifest.id, &manifest.cluster_id);
     signature::sign(key, bytes, &comment)

@@ -1,16 +1,17 @@
-//! The layers of the payload on the way out: tar, compression, encryption, stored bytes.
+//! Writes the layers of the payload: tar, compression, encryption, stored bytes.
 
 use std::io::{self, Write};
 
-use age::Encryptor;
-use age::stream::StreamWriter;
+use age::{Encryptor, stream::StreamWriter};
 
-use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::recipients::Recipient;
-use crate::stream::HashWriter;
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+    recipients::Recipient,
+    stream::HashWriter,
+};
 
-/// Gives `write_tar` a writer for the tar; returns size and digest of the tar and of what was stored.
+/// Calls `write_tar` with a writer for the tar. Returns size and digest of the tar, and of the stored bytes.
 pub(super) fn write(
     out: &mut dyn Write,
     level: i32,
@@ -39,14 +40,14 @@ fn encrypt<W: Write>(out: W, recipients: &[Recipient]) -> Result<Sealing<W>> {
     Ok(Sealing::Age(Box::new(writer)))
 }
 
-/// Encrypts, or does not.
+/// Writer that encrypts if there are recipients.
 enum Sealing<W: Write> {
     Plain(W),
     Age(Box<StreamWriter<W>>),
 }
 
 impl<W: Write> Sealing<W> {
-    /// Seals the last chunk. Without this the payload is cut off.
+    /// Encrypts the last chunk. Without this call the payload is truncated.
     fn finish(self) -> io::Result<W> {
         match self {
             Self::Plain(out) => Ok(out),

@@ -1,33 +1,35 @@
-//! How far the packing is, and whether the caller wants it to go on.
+//! Progress of the packing, and cancellation by the caller.
 
-use std::io::{self, Read};
-use std::ops::ControlFlow;
+use std::{
+    io::{self, Read},
+    ops::ControlFlow,
+};
 
 use crate::error::{Error, Result};
 
-/// How far the packing is.
+/// Progress of the packing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// What is being done.
+    /// Current pass.
     pub phase: Phase,
-    /// Bytes done in this phase.
+    /// Number of bytes done in this pass.
     pub done: u64,
-    /// Bytes to do in this phase.
+    /// Number of bytes to do in this pass.
     pub total: u64,
 }
 
-/// The passes of [`seal`](super::seal), in order.
+/// Pass of [`seal`](super::seal), in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Hashing the files and finding their holes.
+    /// The files are hashed and their holes are found.
     Scan,
-    /// Compressing, encrypting and writing.
+    /// The payload is compressed, encrypted and written.
     Pack,
-    /// Reading the archive back.
+    /// The archive is read back.
     Check,
 }
 
-/// Counts bytes and asks the caller whether to go on.
+/// Counts bytes and asks the caller whether to continue.
 pub(super) struct Meter<'a> {
     state: Progress,
     progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
@@ -46,7 +48,7 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// Counts what is read through it.
+/// Reader that counts the bytes read through it.
 pub(super) struct Metered<'a, 'b, R> {
     inner: R,
     pub(super) meter: &'a mut Meter<'b>,

@@ -1,22 +1,25 @@
-//! The first pass over a file: its digest, and where its data lies.
+//! First pass over a file: its digest, and the extents of its data.
 
-use std::io::{self, Read, Seek, SeekFrom};
-use std::ops::Range;
+use std::{
+    io::{self, Read, Seek, SeekFrom},
+    ops::Range,
+};
 
 use sha2::{Digest as _, Sha256};
 
-use super::progress::Meter;
-use super::{SourceEntry, SourceFile};
-use crate::contents::EntryKind;
-use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::extents::{Extents, ExtentsBuilder, GRAIN};
-use crate::limits::Limits;
-use crate::stream::{CHUNK, hash_zeros, read_full};
+use super::{SourceEntry, SourceFile, progress::Meter};
+use crate::{
+    contents::EntryKind,
+    digest::Digest,
+    error::{Error, Result},
+    extents::{Extents, ExtentsBuilder, GRAIN},
+    limits::Limits,
+    stream::{CHUNK, hash_zeros, read_full},
+};
 
-/// What the first pass found out about an entry.
+/// Result of the first pass over an entry.
 pub(super) struct Scanned {
-    /// Of the content; none for a directory.
+    /// Digest of the content; none for a directory.
     pub(super) digest: Option<Digest>,
     pub(super) extents: Extents,
 }
@@ -70,7 +73,7 @@ fn scan_file<F: Read + Seek>(
     Ok(Scanned { digest: Some(Digest::finish(hasher)), extents: extents.finish() })
 }
 
-/// Adds the runs of grains that are not all zero. `position` is a multiple of the grain.
+/// Adds the grains that are not all zero. `position` is a multiple of the grain.
 fn note_data(extents: &mut ExtentsBuilder, position: u64, data: &[u8]) -> Result<()> {
     const ZEROS: [u8; GRAIN as usize] = [0; GRAIN as usize];
     let mut start = position;
@@ -84,7 +87,7 @@ fn note_data(extents: &mut ExtentsBuilder, position: u64, data: &[u8]) -> Result
     Ok(())
 }
 
-/// Widens ranges to whole grains within the size, and joins those that then touch.
+/// Widens ranges to whole grains within the size, and joins ranges that then touch.
 fn aligned(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
     let mut aligned: Vec<Range<u64>> = Vec::new();
     for range in ranges {
@@ -99,11 +102,11 @@ fn aligned(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
     aligned
 }
 
-/// Reads as much as the listed size promises.
+/// Fills the buffer. If the file ends before that, it has become shorter than its listed size.
 pub(super) fn read_exactly(entry: &SourceEntry, file: &mut impl Read, buffer: &mut [u8]) -> Result<()> {
     let read = read_full(file, buffer).map_err(|source| failed(entry, source))?;
     if read < buffer.len() {
-        return Err(Error::SourceChanged { path: entry.path.clone(), what: "it became shorter" });
+        return Err(Error::SourceChanged { path: entry.path.to_string(), what: "it became shorter" });
     }
     Ok(())
 }
@@ -116,11 +119,11 @@ pub(super) fn check_end(entry: &SourceEntry, file: &mut (impl Read + Seek)) -> R
         std::cmp::Ordering::Equal => return Ok(()),
         std::cmp::Ordering::Greater => "it became longer",
     };
-    Err(Error::SourceChanged { path: entry.path.clone(), what })
+    Err(Error::SourceChanged { path: entry.path.to_string(), what })
 }
 
 pub(super) fn failed(entry: &SourceEntry, source: io::Error) -> Error {
-    Error::Source { path: entry.path.clone(), source }
+    Error::Source { path: entry.path.to_string(), source }
 }
 
 #[cfg(test)]

@@ -1,18 +1,22 @@
-//! The tar of the state: `contents.json`, then every entry that it lists.
+//! Writes the tar of the state: `contents.json`, then every entry that it lists.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use sha2::{Digest as _, Sha256};
 
-use super::progress::Meter;
-use super::scan::{Scanned, check_end, failed, read_exactly};
-use super::{SourceEntry, SourceFile};
-use crate::contents::{CONTENTS_NAME, Contents, EntryKind, FileEntry};
-use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::limits::Limits;
-use crate::stream::{CHUNK, hash_zeros};
-use crate::tar_header::{self, BLOCK};
+use super::{
+    SourceEntry, SourceFile,
+    progress::Meter,
+    scan::{Scanned, check_end, failed, read_exactly},
+};
+use crate::{
+    contents::{CONTENTS_NAME, Contents, EntryKind, FileEntry},
+    digest::Digest,
+    error::{Error, Result},
+    limits::Limits,
+    stream::{CHUNK, hash_zeros},
+    tar_header::{self, BLOCK},
+};
 
 pub(super) fn write_contents(tar: &mut dyn Write, contents: &Contents, mtime: u64, limits: &Limits) -> Result<()> {
     let mut bytes = serde_json::to_vec(contents).expect("contents have string keys only");
@@ -26,7 +30,7 @@ pub(super) fn write_contents(tar: &mut dyn Write, contents: &Contents, mtime: u6
     put_padding(tar, bytes.len() as u64)
 }
 
-/// Writes the header and the data of an entry, and checks that its content is still what the first pass saw.
+/// Writes the header and the data of an entry, and checks that its content has not changed since the first pass.
 pub(super) fn write_entry<F: Read + Seek>(
     tar: &mut dyn Write,
     source: &SourceEntry,
@@ -44,12 +48,12 @@ pub(super) fn write_entry<F: Read + Seek>(
     let digest = write_data(tar, source, scanned, &mut file, meter)?;
     check_end(source, &mut file)?;
     if scanned.digest != Some(digest) {
-        return Err(Error::SourceChanged { path: source.path.clone(), what: "its content is another one" });
+        return Err(Error::SourceChanged { path: source.path.to_string(), what: "its content is another one" });
     }
     put_padding(tar, scanned.extents.stored())
 }
 
-/// Copies the data extents; hashes them and the holes between.
+/// Copies the data extents, and hashes them and the holes between them.
 fn write_data<F: Read + Seek>(
     tar: &mut dyn Write,
     source: &SourceEntry,

@@ -1,16 +1,14 @@
 //! FORMAT.md against stock `tar`, `minisign`, `age` and `zstd`. Fails where one of them is missing: `apt install minisign age zstd`.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::Command;
+use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
 
 use ring::rand::SystemRandom;
-use swarmdr_archive::reader;
-use swarmdr_archive::{Error, Identities, Limits, PublicKey, SecretKey, TrustedKeys, signature};
+use swarmdr_archive::{Error, Identities, Limits, PublicKey, SecretKey, TrustedKeys, reader, signature};
 
-use super::forge::{Piece, pieces_of, tar_of};
-use super::state::{IDENTITY, State, Taken, test_identity, test_key};
+use super::{
+    forge::{Piece, pieces_of, tar_of},
+    state::{IDENTITY, State, Taken, test_identity, test_key},
+};
 
 /// The commands of FORMAT.md that begin like this.
 fn commands(start: &str) -> String {

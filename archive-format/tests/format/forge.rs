@@ -159,7 +159,7 @@ impl Forge {
 
 /// The three members around manifest bytes that may be anything.
 pub fn signed(manifest: &[u8], name: &str, stored: &[u8], key: &SecretKey) -> Vec<Piece> {
-    let comment = signature::trusted_comment(test_id(), "w1ymnkr1qaqfdkyvdpgekypgb");
+    let comment = signature::trusted_comment(test_id(), &"w1ymnkr1qaqfdkyvdpgekypgb".parse().unwrap());
     let signature = signature::sign(key, manifest, &comment);
     vec![
         Piece::member("manifest.json", manifest),

@@ -1,14 +1,16 @@
 //! Archives of format 1 that every later version must open, and exactly what is in them.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::path::PathBuf;
+use std::{fmt::Write as _, fs, path::PathBuf};
 
-use swarmdr_archive::reader::{Body, Head, Visitor};
-use swarmdr_archive::{Contents, Digest, EntryKind, FileEntry, HEAD_LIMIT, Limits, TrustedKeys, reader};
+use swarmdr_archive::{
+    Contents, Digest, EntryKind, FileEntry, HEAD_LIMIT, Limits, TrustedKeys,
+    reader::{self, Body, Head, Visitor},
+};
 
-use super::forge::pieces_of;
-use super::state::{State, test_identity, test_key};
+use super::{
+    forge::pieces_of,
+    state::{State, test_identity, test_key},
+};
 
 pub const PLAIN: &[u8] = include_bytes!("../testkit/golden/plain.swarmdr");
 pub const ENCRYPTED: &[u8] = include_bytes!("../testkit/golden/encrypted.swarmdr");

@@ -1,15 +1,19 @@
 //! Damaged archives: always an error or the same contents, and never a panic. Also a short, seeded stand-in for the fuzzer.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use swarmdr_archive::{Contents, Digest, Identities, Limits, Manifest, TrustedKeys, reader};
 
-use super::forge::{Forge, tar_of};
-use super::golden::{ENCRYPTED, PLAIN};
-use super::state::{test_identity, test_key};
-use super::vectors;
+use super::{
+    forge::{Forge, tar_of},
+    golden::{ENCRYPTED, PLAIN},
+    state::{test_identity, test_key},
+    vectors,
+};
 use crate::fuzz;
 
 /// All that an archive says, the digest of every file included.

@@ -1,11 +1,15 @@
 //! Round trips of states that nobody thought of.
 
-use std::collections::BTreeMap;
-use std::io::{Cursor, Seek};
+use std::{
+    collections::BTreeMap,
+    io::{Cursor, Seek},
+};
 
 use proptest::prelude::*;
-use swarmdr_archive::reader::{Body, Visitor};
-use swarmdr_archive::{FileEntry, Identities, Limits, TrustedKeys, reader};
+use swarmdr_archive::{
+    FileEntry, Identities, Limits, TrustedKeys,
+    reader::{self, Body, Visitor},
+};
 
 use super::state::{State, Taken, test_identity, test_key};
 

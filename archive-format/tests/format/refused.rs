@@ -1,13 +1,13 @@
 //! Every vector of the testkit is refused, and for its own reason.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use swarmdr_archive::{Error, Identities, Limits, TrustedKeys, reader};
 
-use super::state::{test_identity, test_key};
-use super::vectors;
+use super::{
+    state::{test_identity, test_key},
+    vectors,
+};
 
 fn testkit() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/testkit")

@@ -1,16 +1,16 @@
 //! A state in memory, the test key, and a visitor that keeps everything.
 
-use std::collections::BTreeMap;
-use std::io::{self, Cursor, Read};
-use std::ops::ControlFlow;
-
-use swarmdr_archive::manifest::{
-    CertificateTimes, Counts, FORMAT, Manager, Proof, RaftPosition, RestoreHints, Snapshot, SnapshotMode,
+use std::{
+    collections::BTreeMap,
+    io::{self, Cursor, Read},
+    ops::ControlFlow,
 };
-use swarmdr_archive::reader::{Body, Visitor};
-use swarmdr_archive::writer::{self, Packing, Sealed, SourceEntry, SourceFile};
+
 use swarmdr_archive::{
     BackupId, Digest, EntryKind, FileEntry, Identities, LeftOut, ManifestDraft, Recipient, SecretKey,
+    manifest::{CertificateTimes, Counts, FORMAT, Manager, Proof, RaftPosition, RestoreHints, Snapshot, SnapshotMode},
+    reader::{Body, Visitor},
+    writer::{self, Packing, Sealed, SourceEntry, SourceFile},
 };
 
 /// Signs every archive of the tests; made by `minisign -G -W`, worth nothing.
@@ -102,8 +102,8 @@ pub fn draft() -> ManifestDraft {
         created_at,
         agent_version: "0.1.0".into(),
         engine_version: "26.1.5".into(),
-        cluster_id: "w1ymnkr1qaqfdkyvdpgekypgb".into(),
-        node_id: "k5f1mbqj2p1zk3kvq8ijhd4wd".into(),
+        cluster_id: "w1ymnkr1qaqfdkyvdpgekypgb".parse().unwrap(),
+        node_id: "k5f1mbqj2p1zk3kvq8ijhd4wd".parse().unwrap(),
         hostname: "manager-1".into(),
         raft_addr: "10.0.0.4:2377".parse().unwrap(),
         raft_addr_local: true,

@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use swarmdr_archive::{Digest, SecretKey, signature};
 use tar::EntryType;
 
-use super::forge::{Forge, Piece, compress, pieces_of, signed, tar_of, test_id};
-use super::state::{State, test_identity, test_key};
+use super::{
+    forge::{Forge, Piece, compress, pieces_of, signed, tar_of, test_id},
+    state::{State, test_identity, test_key},
+};
 
 /// A refused archive, and the variant of `Error` that says why.
 pub struct Vector {
@@ -142,7 +144,7 @@ fn signatures(add: Add<'_>) {
     let twin = SecretKey::from_minisign_str(&data_encoding::BASE64.encode(&bytes)).unwrap();
     add("signature_of_forged_key_id", "BadSignature", tar_of(&signed(manifest, "state.tar.zst", stored, &twin)));
 
-    let comment = signature::trusted_comment(test_id(), "anothercluster");
+    let comment = signature::trusted_comment(test_id(), &"anothercluster".parse().unwrap());
     let right = String::from_utf8(members[1].body.clone()).unwrap();
     let mut put = |name, signature: String| {
         let mut members = members.clone();

@@ -1,23 +1,27 @@
-//! From an empty disk to a host whose systemd has started everything.
+//! Creates the disk of a host, and boots the host until its systemd has started everything.
 
-use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    fs::{self, File},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::{Host, Power};
-use crate::lab::cgroup::Cgroup;
-use crate::lab::{Netns, read, wait_for};
-use crate::tree::capture;
+use crate::{
+    lab::{Netns, cgroup::Cgroup, read, wait_for},
+    tree::capture,
+};
 
-/// A boot takes one to three seconds.
+/// Limit for a boot, which takes one to three seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
 impl Host {
-    /// An empty overlay and an own /var, with what makes the host itself.
+    /// Creates an empty overlay, a /var of the host's own, and the files in /etc that make it different from other
+    /// hosts.
     pub(super) fn format(&self) -> Result<()> {
         let Self { disk, tree, spec, .. } = self;
         let etc = disk.join("upper/etc");
@@ -39,8 +43,8 @@ impl Host {
         Ok(())
     }
 
-    /// Switches the host on and waits until systemd has started everything that will start. Its link is plugged in,
-    /// whatever it was before.
+    /// Switches the host on and waits until systemd has started everything that will start. Plugs its link in, whether
+    /// or not it was cut before.
     pub fn boot(&mut self) -> Result<()> {
         ensure!(self.power.is_none(), "host {} is on already", self.spec.name);
         let begun = Instant::now();
@@ -49,7 +53,7 @@ impl Host {
         self.lab.bridge.plug(&self.spec.name, self.spec.addr, &netns)?;
         let nspawn = self.start_nspawn(&cgroup, &netns)?;
         let took = Duration::ZERO;
-        // From here on a failure goes through the same power cut as a success later.
+        // From here on a failed boot is cleaned up by the same power cut as a running host.
         self.power = Some(Power { nspawn, cgroup, _netns: netns, init: 0, took });
         let init = self.wait_for_init()?;
         self.powered_mut()?.init = init;
@@ -71,7 +75,7 @@ impl Host {
             .stdin(Stdio::null())
             .stdout(console.try_clone()?)
             .stderr(console)
-            // Ctrl-C is for the test; its death is the reaper's business.
+            // Ctrl-C reaches only the test; once that is dead, the reaper ends the host.
             .process_group(0)
             .spawn()
             .context("failed to start systemd-nspawn")
@@ -98,7 +102,7 @@ impl Host {
         })
     }
 
-    /// For a fresh host only: what a test did to a disk may well keep units from starting.
+    /// Fails if a unit has failed. For a fresh host only: later a unit may fail because of what a test did to the disk.
     pub(super) fn ensure_no_failed_units(&self) -> Result<()> {
         let failed = self.sh("systemctl list-units --failed --no-legend --plain")?;
         ensure!(failed.is_empty(), "host {} booted with failed units:\n{failed}", self.name());

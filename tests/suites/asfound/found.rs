@@ -1,13 +1,16 @@
-//! The same units are active and the same containers run, whatever took the engine away and however that ended.
+//! The same units are active and the same containers run afterwards, whatever stopped the engine and however that
+//! ended.
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::campaign::full;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Lab, Role, addr};
-
-use super::host::{
-    LIMIT, MAX_PAUSE, drop_in, furnish, invocations, json, manager, picture, run, spawn, wait_for_picture,
+use swarmdr_tests::{
+    campaign::full,
+    lab::{Engine, Host, HostSpec, Lab, Role, addr},
 };
-use super::on_each_engine;
+
+use super::{
+    host::{LIMIT, MAX_PAUSE, drop_in, furnish, invocations, json, manager, picture, run, spawn, wait_for_picture},
+    on_each_engine,
+};
 
 #[test]
 fn what_ran_before_runs_again() -> Result<()> {
@@ -65,7 +68,7 @@ fn after_a_backup(host: &Host, before: &str) -> Result<()> {
     let notes = report["notes"].to_string();
     ensure!(notes.contains("container plain did not come back with the engine, and was started again"), "{notes}");
     ensure!(!notes.contains("container again "), "the engine itself starts that one: {notes}");
-    // At once: the run does not end before.
+    // They are active at once: the run does not end before.
     for unit in ["app-requires", "app-binds", "app-part", "app-requisite", "app-chain"] {
         host.sh(&format!("systemctl is-active {unit}"))?;
     }
@@ -74,7 +77,8 @@ fn after_a_backup(host: &Host, before: &str) -> Result<()> {
     check_nothing_owed(host)
 }
 
-/// Without another run of the agent where the failsafe is there; by the next run after that.
+/// Kills the agent at several points. While there is a failsafe, it brings everything back without another run of the
+/// agent; after that, the next run does.
 fn after_kills(host: &Host, before: &str) -> Result<()> {
     let points: &[&str] = if full() { &["armed", "copying", "copied", "back"] } else { &["copying", "back"] };
     for point in points {
@@ -89,7 +93,7 @@ fn after_kills(host: &Host, before: &str) -> Result<()> {
     let next = json(&run(host, "freeze", "", &["backup", "--json"], 0)?)?;
     ensure!(next["notes"].to_string().contains("container plain"), "{}", next["notes"]);
     wait_for_picture(host, before)?;
-    // Somebody stops one of them after that: it stays so.
+    // An operator stops one of the units after that: it stays stopped.
     killed(host, "bring-back")?;
     host.sh("systemctl is-active app-part && systemctl stop app-part")?;
     run(host, "freeze", "", &["backup"], 0)?;

@@ -1,11 +1,13 @@
-//! A manager with all that can hang on an engine, and a picture of what runs on it.
+//! A manager with every kind of unit and container that can depend on an engine, and a picture of what runs on it.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_tests::lab::{Background, Engine, Host, HostSpec, IMAGE, Lab, Output, Service, addr};
-use swarmdr_tests::scenario::agent_with_faults;
+use swarmdr_tests::{
+    lab::{Background, Engine, Host, HostSpec, IMAGE, Lab, Output, Service, addr},
+    scenario::agent_with_faults,
+};
 
 pub const LIMIT: Duration = Duration::from_secs(240);
 
@@ -14,7 +16,7 @@ pub const MAX_PAUSE: u64 = 12;
 
 pub const CONFIG: &str = "/etc/swarmdr/agent.toml";
 
-/// All four kinds, a chain of two, a timer, and one that is off.
+/// Units with each of the four kinds of dependency on the engine, a chain of two, a timer, and one that is not active.
 const UNITS: [(&str, &str); 7] = [
     ("app-requires.service", "Requires=docker.service"),
     ("app-binds.service", "BindsTo=docker.service\nAfter=docker.service"),
@@ -25,7 +27,7 @@ const UNITS: [(&str, &str); 7] = [
     ("app-off.service", "Requires=docker.service\nAfter=docker.service"),
 ];
 
-/// A manager of one, with one service, and the agent.
+/// Boots the only manager of a swarm, with one service and the agent.
 pub fn manager(lab: &Lab, engine: Engine, last: u8) -> Result<Host> {
     let host = lab.boot(HostSpec::new(&format!("m{last}"), engine, addr(last)))?;
     host.swarm_init()?;
@@ -73,7 +75,7 @@ pub fn furnish(host: &Host) -> Result<()> {
     host.wait_containers("web", 1)
 }
 
-/// One line for each unit that is active and each container that runs; a task by its service.
+/// Returns one line for each active unit and each running container; a task is named by its service.
 pub fn picture(host: &Host) -> Result<String> {
     host.sh(r#"
         systemctl list-units --plain --no-legend --state=active --type=service,socket,timer,target,path | cut -d' ' -f1 |
@@ -82,7 +84,7 @@ pub fn picture(host: &Host) -> Result<String> {
     "#)
 }
 
-/// Waits until the host is as it was.
+/// Waits until the same units are active and the same containers run as before.
 pub fn wait_for_picture(host: &Host, before: &str) -> Result<()> {
     let mut now = String::new();
     let waited = host.wait_for("the host to be as it was", LIMIT, || {
@@ -92,12 +94,12 @@ pub fn wait_for_picture(host: &Host, before: &str) -> Result<()> {
     waited.with_context(|| format!("before:\n{before}\n\nnow:\n{now}"))
 }
 
-/// What changes with each start of a unit, of all units that concern the engine.
+/// Returns the properties that change with each start, of the engine's unit and of the units that depend on it.
 pub fn invocations(host: &Host) -> Result<String> {
     host.sh("systemctl show --property=Id,InvocationID,MainPID docker.service 'app-*'")
 }
 
-/// Runs the agent to its end, which must be this exit code.
+/// Runs the agent to its end. Fails if the exit code is not the expected one.
 pub fn run(host: &Host, mode: &str, fault: &str, args: &[&str], expected: i32) -> Result<Output> {
     let (mode, fault) = (format!("SWARMDR_BACKUP__MODE={mode}"), format!("SWARMDRTEST_FAULT={fault}"));
     let output = host.run(&[&["env", &mode, &fault, "swarmdr-agent"], args].concat())?;
@@ -109,7 +111,7 @@ pub fn json(output: &Output) -> Result<Value> {
     serde_json::from_str(&output.stdout).with_context(|| format!("no JSON: {output:?}"))
 }
 
-/// Starts a cold backup that stops for good, or ends, where the fault says.
+/// Starts a cold backup that hangs, or is killed, at a failpoint.
 pub fn spawn(host: &Host, fault: &str) -> Result<Background> {
     host.spawn(&["env", &format!("SWARMDRTEST_FAULT={fault}"), "swarmdr-agent", "backup"])
 }

@@ -1,10 +1,12 @@
-//! Hosts with something more than the package's own two units, and containers that do not come back.
+//! Hosts with more units than the package's own two, and containers that do not come back.
 
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab};
 
-use super::host::{LIMIT, configure, invocations, json, manager, picture, run, spawn, wait_for_picture};
-use super::on_each_engine;
+use super::{
+    host::{LIMIT, configure, invocations, json, manager, picture, run, spawn, wait_for_picture},
+    on_each_engine,
+};
 
 const WRAPPED: &str = "wrapped.service";
 
@@ -30,7 +32,7 @@ fn on(engine: Engine) -> Result<()> {
     behind_a_wrapper(&host)
 }
 
-/// Its socket listens, so a question would start it.
+/// An engine that an operator stopped. Its socket listens, so a request would start it.
 fn an_engine_that_somebody_stopped(host: &Host) -> Result<()> {
     host.sh("systemctl stop docker.service")?;
     for args in [&["backup"][..], &["backup", "--dry-run"]] {
@@ -43,7 +45,7 @@ fn an_engine_that_somebody_stopped(host: &Host) -> Result<()> {
     host.wait_manager()
 }
 
-/// `docker-tcp.socket` of many a how-to: off it stays off, and on it stays on.
+/// The `docker-tcp.socket` of many how-tos: if it is not active it stays so, and if it is active it stays active.
 fn a_second_socket(host: &Host) -> Result<()> {
     host.write_file(
         "/etc/systemd/system/docker-tcp.socket",
@@ -67,7 +69,7 @@ fn a_second_socket(host: &Host) -> Result<()> {
     host.wait_manager()
 }
 
-/// It would end with the engine that it stops.
+/// A run in a unit that depends on the engine: it would be stopped with the engine that it stops.
 fn from_inside_a_unit_that_hangs_on_the_engine(host: &Host) -> Result<()> {
     let agent = host.sh("command -v swarmdr-agent")?;
     unit(host, "inside.service", &format!("Type=oneshot\nExecStart={agent} backup"))?;
@@ -80,7 +82,7 @@ fn from_inside_a_unit_that_hangs_on_the_engine(host: &Host) -> Result<()> {
     host.sh("rm /etc/systemd/system/inside.service; systemctl daemon-reload; systemctl reset-failed").map(drop)
 }
 
-/// After the plan was made, and the failsafe armed.
+/// A unit and a container that are started after the plan was made and the failsafe was armed.
 fn what_is_started_right_before_the_stop(host: &Host) -> Result<()> {
     unit(host, "late.service", "ExecStart=/bin/sleep infinity")?;
     let script = "/usr/local/bin/more";
@@ -95,7 +97,7 @@ fn what_is_started_right_before_the_stop(host: &Host) -> Result<()> {
     host.sh("docker rm -f late; systemctl stop late.service").map(drop)
 }
 
-/// Its start ends when the swarm works, which is locked until the agent unlocks it.
+/// A unit whose start ends when the swarm works, which is locked until the agent unlocks it.
 fn a_unit_that_waits_for_an_unlocked_swarm(host: &Host) -> Result<()> {
     let wait = "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'until docker node ls; do sleep 1; done'";
     unit(host, "waits.service", wait)?;
@@ -104,14 +106,14 @@ fn a_unit_that_waits_for_an_unlocked_swarm(host: &Host) -> Result<()> {
     let report = json(&run(host, "cold", "", &["backup", "--json"], 0)?)?;
     let spent = report["phases"].as_array().context("a list")?.iter().filter_map(|phase| phase["ms"].as_u64());
     let spent: u64 = spent.sum();
-    // As long as a start may take here: 20 s.
+    // The limit for a start is 20 s here.
     ensure!(spent < 20_000, "something was waited for in vain: {}", report["phases"]);
     ensure!(host.sh("systemctl is-active waits.service")? == "active", "it is not back");
     host.docker(&["swarm", "update", "--autolock=false"])?;
     host.sh("systemctl stop waits.service; rm /etc/systemd/system/waits.service; systemctl daemon-reload").map(drop)
 }
 
-/// One that hangs on the engine.
+/// Makes a unit that depends on the engine.
 pub fn unit(host: &Host, name: &str, service: &str) -> Result<()> {
     let text = format!("[Unit]\nRequires=docker.service\nAfter=docker.service\n[Service]\n{service}\n");
     host.write_file(&format!("/etc/systemd/system/{name}"), text)?;
@@ -124,12 +126,12 @@ fn a_container_that_is_removed_at_its_end(host: &Host) -> Result<()> {
     ensure!(planned.contains("the container shell was run with --rm"), "{planned}");
     let report = json(&run(host, "cold", "", &["backup", "--json"], 6)?)?;
     ensure!(report["attention"].to_string().contains("the container shell is gone"), "{}", report["attention"]);
-    // It is told once: nobody can bring it back.
+    // It is reported once: it cannot be brought back.
     ensure!(!is_there(host, LIST)?, "the list is still there");
     run(host, "cold", "", &["backup"], 0).map(drop)
 }
 
-/// Told by each run until it is back.
+/// A container that is reported by each run until it is back.
 fn a_container_that_does_not_start(host: &Host) -> Result<()> {
     host.sh(&format!(
         "mkdir -p /srv/needed; docker run -d --init --name needs --mount type=bind,src=/srv/needed,dst=/x {IMAGE} sleep 1000000"
@@ -149,7 +151,7 @@ fn a_container_that_does_not_start(host: &Host) -> Result<()> {
     host.sh("docker rm -f needs").map(drop)
 }
 
-/// The engine is started first, whatever lies there.
+/// A list that is damaged: the engine is started first, whatever the file contains.
 fn a_list_that_cannot_be_read(host: &Host) -> Result<()> {
     let ended = spawn(host, "kill@copying")?.wait(LIMIT)?;
     ensure!(ended.status.code().is_none_or(|code| code == 137), "it was not killed: {ended:?}");

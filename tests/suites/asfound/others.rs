@@ -1,11 +1,13 @@
-//! Units and people that start, stop and change the engine while a backup does.
+//! Units and people that start, stop or change the engine while a backup is running.
 
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab, Output};
 
-use super::host::{LIMIT, configure, drop_in, invocations, json, manager, picture, run, spawn, wait_for_picture};
-use super::odd::unit;
-use super::on_each_engine;
+use super::{
+    host::{LIMIT, configure, drop_in, invocations, json, manager, picture, run, spawn, wait_for_picture},
+    odd::unit,
+    on_each_engine,
+};
 
 const SCRIPT: &str = "/usr/local/bin/meanwhile";
 
@@ -29,7 +31,7 @@ fn on(engine: Engine) -> Result<()> {
     a_run_that_is_killed_while_it_packs(&host)
 }
 
-/// systemd starts it whenever it is off.
+/// An engine that systemd starts whenever it is not active.
 fn an_engine_that_is_upheld(host: &Host) -> Result<()> {
     loose_unit(host, "keeper.service", "Upholds=docker.service", "ExecStart=/bin/sleep infinity")?;
     host.sh("systemctl start keeper")?;
@@ -45,7 +47,7 @@ fn an_engine_that_is_upheld(host: &Host) -> Result<()> {
     host.sh("systemctl stop keeper; rm /etc/systemd/system/keeper.service; systemctl daemon-reload").map(drop)
 }
 
-/// It ends without its engine, and systemd starts that one with it.
+/// A unit that ends without its engine, and with which systemd starts the engine again.
 fn a_unit_that_starts_the_engine_it_wants(host: &Host) -> Result<()> {
     loose_unit(
         host,
@@ -56,8 +58,8 @@ fn a_unit_that_starts_the_engine_it_wants(host: &Host) -> Result<()> {
     host.sh("systemctl start nag")?;
     let before = picture(host)?;
     let planned = run(host, "cold", "", &["backup", "--dry-run"], 0)?.stdout;
-    ensure!(planned.contains("nag.service may start the engine while it is to be away"), "{planned}");
-    // Which of the two is first is chance; nothing is left of either.
+    ensure!(planned.contains("nag.service may start the engine while it is to be down"), "{planned}");
+    // Which of the two starts the engine first is chance; in both cases nothing is left behind.
     let ended = backup(host, "cold")?;
     println!("{:?}: beside a unit that starts the engine: {:?}", host.engine(), ended.status.code());
     match ended.status.code() {
@@ -70,7 +72,7 @@ fn a_unit_that_starts_the_engine_it_wants(host: &Host) -> Result<()> {
         .map(drop)
 }
 
-/// It is on its way up when it is looked at, and comes to nothing.
+/// A unit that is activating when the agent looks at it, and then fails.
 fn a_unit_that_fails_after_a_while(host: &Host) -> Result<()> {
     host.sh("touch /run/well")?;
     unit(
@@ -87,7 +89,7 @@ fn a_unit_that_fails_after_a_while(host: &Host) -> Result<()> {
     host.sh("systemctl stop wobbly; rm /etc/systemd/system/wobbly.service; systemctl daemon-reload").map(drop)
 }
 
-/// Another one each time, of the same name.
+/// A unit that makes a fresh container of the same name at each start.
 fn a_container_that_its_unit_makes(host: &Host) -> Result<()> {
     unit(
         host,
@@ -106,7 +108,7 @@ fn a_container_that_its_unit_makes(host: &Host) -> Result<()> {
     host.sh("systemctl stop made; rm /etc/systemd/system/made.service; systemctl daemon-reload").map(drop)
 }
 
-/// Something is owed for long, and the engine has other units by then.
+/// A container stays on the list for long, and by then the engine has other units.
 fn a_socket_that_was_given_up_since(host: &Host) -> Result<()> {
     host.write_file(
         "/etc/systemd/system/docker-tcp.socket",
@@ -145,14 +147,14 @@ fn a_socket_that_was_given_up_since(host: &Host) -> Result<()> {
     run(host, "freeze", "", &["backup"], 0).map(drop)
 }
 
-/// It has begun, and takes a while.
+/// A restart by an operator, which has begun and takes a while.
 fn an_engine_that_somebody_restarts(host: &Host) -> Result<()> {
     drop_in(host, "docker.service", "ExecStartPost=/bin/sleep 5")?;
     let before = picture(host)?;
     let ended =
         meanwhile(host, "armed", "systemctl reset-failed; systemctl restart --no-block docker.service; sleep 1")?;
     ensure!(ended.status.code() == Some(1), "{ended:?}");
-    ensure!(ended.stderr.contains("somebody stopped or restarted docker.service"), "{}", ended.stderr);
+    ensure!(ended.stderr.contains("docker.service was stopped or restarted by someone else"), "{}", ended.stderr);
     ensure!(ended.stderr.contains("the engine was not touched"), "{}", ended.stderr);
     host.wait_for("the restart to be done", LIMIT, || {
         Ok((host.sh("systemctl is-active docker.service || true")? == "active").then_some(()))
@@ -163,11 +165,11 @@ fn an_engine_that_somebody_restarts(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Who stops it at that moment means it.
+/// An operator who stops the engine at that moment means it, so it stays stopped.
 fn an_engine_that_somebody_stops(host: &Host) -> Result<()> {
     let ended = meanwhile(host, "armed", "systemctl stop docker.socket docker.service")?;
     ensure!(ended.status.code() == Some(1), "{ended:?}");
-    ensure!(ended.stderr.contains("somebody stopped or restarted docker.service"), "{}", ended.stderr);
+    ensure!(ended.stderr.contains("docker.service was stopped or restarted by someone else"), "{}", ended.stderr);
     ensure!(host.sh("systemctl is-active docker.service || true")? == "inactive", "it was started: {}", ended.stderr);
     let timers = host.sh("systemctl list-units --all --plain --no-legend 'swarmdr-failsafe-*'")?;
     ensure!(timers.is_empty(), "left armed: {timers}");
@@ -176,7 +178,7 @@ fn an_engine_that_somebody_stops(host: &Host) -> Result<()> {
     host.wait_containers("web", 1)
 }
 
-/// The engine would come back locked, and nobody here would have its key.
+/// A swarm that an operator locks: the engine would come back locked, and the agent would not have its key.
 fn a_swarm_that_somebody_locks(host: &Host) -> Result<()> {
     let there = invocations(host)?;
     for change in ["docker swarm update --autolock=true", "docker swarm unlock-key --rotate"] {
@@ -189,7 +191,7 @@ fn a_swarm_that_somebody_locks(host: &Host) -> Result<()> {
     host.sh("docker swarm update --autolock=false").map(drop)
 }
 
-/// What ends it there ends the next one there too.
+/// A run that is killed while it packs: whatever killed it would kill the next one at the same point.
 fn a_run_that_is_killed_while_it_packs(host: &Host) -> Result<()> {
     let ended = spawn(host, "kill@pack")?.wait(LIMIT)?;
     ensure!(ended.status.code().is_none_or(|code| code == 137), "it was not killed: {ended:?}");
@@ -200,21 +202,21 @@ fn a_run_that_is_killed_while_it_packs(host: &Host) -> Result<()> {
         Ok((ended.status.code() != Some(3)).then_some(ended))
     })?;
     ensure!(refused.status.code() == Some(4), "{refused:?}");
-    ensure!(refused.stderr.contains("away once and no backup came of it"), "{}", refused.stderr);
+    ensure!(refused.stderr.contains("stopped once without a backup being made"), "{}", refused.stderr);
     ensure!(invocations(host)? == there, "the engine was touched");
-    // One that had sealed it has made its backup.
+    // A run that had sealed the archive has made its backup.
     host.sh("rm /var/lib/swarmdr/absences.json")?;
     let ended = spawn(host, "kill@store")?.wait(LIMIT)?;
     ensure!(ended.status.code().is_none_or(|code| code == 137), "it was not killed: {ended:?}");
     let there = invocations(host)?;
     let sent = run(host, "cold", "", &["backup", "--if-due"], 0)?;
     ensure!(invocations(host)? == there, "the engine was touched");
-    ensure!(!sent.stderr.contains("no backup came of it"), "{}", sent.stderr);
+    ensure!(!sent.stderr.contains("without a backup being made"), "{}", sent.stderr);
     ensure!(absences(host)? == 0, "it was counted");
     Ok(())
 }
 
-/// How often the engine was away for nothing since the last backup, as the agent remembers it.
+/// Returns how often the engine was down in vain since the last backup, from the agent's own record.
 fn absences(host: &Host) -> Result<u64> {
     let noted = host.sh("cat /var/lib/swarmdr/absences.json 2>/dev/null || echo '{\"in_vain\":0}'")?;
     let noted: serde_json::Value = serde_json::from_str(&noted)?;
@@ -225,7 +227,7 @@ fn backup(host: &Host, mode: &str) -> Result<Output> {
     host.run(&["env", &format!("SWARMDR_BACKUP__MODE={mode}"), "swarmdr-agent", "backup"])
 }
 
-/// A backup in whose course this is done at a point of it.
+/// Runs a backup that runs this command at a failpoint.
 fn meanwhile(host: &Host, point: &str, command: &str) -> Result<Output> {
     host.write_file(SCRIPT, format!("#!/bin/sh\n{command}\n"))?;
     host.sh(&format!("chmod +x {SCRIPT}"))?;
@@ -233,7 +235,7 @@ fn meanwhile(host: &Host, point: &str, command: &str) -> Result<Output> {
     host.run(&["env", &program, &fault, "swarmdr-agent", "backup"])
 }
 
-/// One that does not hang on the engine.
+/// Makes a unit that does not depend on the engine, but has another relation to it.
 fn loose_unit(host: &Host, name: &str, relation: &str, service: &str) -> Result<()> {
     host.write_file(&format!("/etc/systemd/system/{name}"), format!("[Unit]\n{relation}\n[Service]\n{service}\n"))?;
     host.sh("systemctl daemon-reload").map(drop)

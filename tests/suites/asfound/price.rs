@@ -1,10 +1,12 @@
-//! A stop that need not end in time is not asked for, and one that failed not again so soon.
+//! A stop that may not end in time is not attempted, and one that failed is not repeated too soon.
 
 use anyhow::{Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab};
 
-use super::host::{LIMIT, MAX_PAUSE, configure, drop_in, json, manager, run};
-use super::on_each_engine;
+use super::{
+    host::{LIMIT, MAX_PAUSE, configure, drop_in, json, manager, run},
+    on_each_engine,
+};
 
 #[test]
 fn the_price_of_a_stop_is_known_before_it_is_paid() -> Result<()> {
@@ -31,7 +33,7 @@ fn a_container_that_does_not_listen(host: &Host) -> Result<()> {
         [&["backup", "--dry-run"][..], &["backup"], &["backup", "--if-due"], &["restore", "--latest", "--force"]]
     {
         if args[0] == "restore" {
-            // Something to restore, made without a stop.
+            // A backup to restore, made without a stop.
             run(host, "freeze", "", &["backup"], 0)?;
         }
         let refused = run(host, "cold", "", args, 4)?;
@@ -44,7 +46,7 @@ fn a_container_that_does_not_listen(host: &Host) -> Result<()> {
     host.sh("docker rm -f deaf; rm -rf /var/lib/swarmdr/*").map(drop)
 }
 
-/// What a host gives to all of its units is no word about this engine and its containers.
+/// A host with a short default timeout for all units, which says nothing about this engine and its containers.
 fn a_host_that_is_impatient(host: &Host) -> Result<()> {
     let conf = "/etc/systemd/system.conf.d/test.conf";
     host.write_file(conf, "[Manager]\nDefaultTimeoutStopSec=10s\n")?;
@@ -56,7 +58,8 @@ fn a_host_that_is_impatient(host: &Host) -> Result<()> {
     host.sh(&format!("rm {conf}; systemctl daemon-reexec")).map(drop)
 }
 
-/// An engine that stops waits for what a container says itself; the grace of a service may or may not be that.
+/// A task with a long grace period. A stopping engine waits for the container's own stop timeout, which may or may not
+/// be the grace period of the service.
 fn a_task_that_may_take_long(host: &Host) -> Result<()> {
     host.sh(&format!(
         "docker service create --detach --no-resolve-image --init --name slow --stop-grace-period 200s {IMAGE} sleep 1000000"
@@ -90,18 +93,22 @@ fn not_twice_within_the_hour(host: &Host) -> Result<()> {
     let there = engine(host)?;
     for args in [&["backup", "--if-due"][..], &["backup", "--if-due", "--dry-run"]] {
         let refused = run(host, "cold", "", args, 4)?;
-        for part in ["away once and no backup came of it", "did not stop within", "no timer stops it again before"] {
+        for part in [
+            "stopped once without a backup being made",
+            "did not stop within",
+            "the timer does not stop it again before",
+        ] {
             ensure!(refused.stderr.contains(part), "`{part}` is not in {}", refused.stderr);
         }
     }
     ensure!(engine(host)? == there, "the engine was touched");
     let status = host.run(&["swarmdr-agent", "status"])?;
-    ensure!(status.stdout.contains("CRITICAL the engine was away once"), "{status:?}");
-    // A person who has put it right does not wait, and then the timer does not either.
+    ensure!(status.stdout.contains("CRITICAL the engine was stopped once"), "{status:?}");
+    // An operator who has fixed the cause need not wait, and after that run the timer need not either.
     let tried = json(&run(host, "cold", "", &["backup", "--json"], 0)?)?;
-    ensure!(tried["notes"].to_string().contains("somebody asked for this one"), "{}", tried["notes"]);
+    ensure!(tried["notes"].to_string().contains("this run was started by hand"), "{}", tried["notes"]);
     let status = host.run(&["swarmdr-agent", "status"])?;
-    ensure!(!status.stdout.contains("the engine was away once"), "{status:?}");
+    ensure!(!status.stdout.contains("the engine was stopped once"), "{status:?}");
     Ok(())
 }
 

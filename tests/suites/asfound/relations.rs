@@ -1,10 +1,12 @@
-//! Less usual ways in which units hang on the engine, and what else a stop of it could end or spoil.
+//! Less usual ways in which units depend on the engine, and what else a stop of it could end or break.
 
 use anyhow::{Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab};
 
-use super::host::{LIMIT, invocations, json, manager, picture, run, wait_for_picture};
-use super::on_each_engine;
+use super::{
+    host::{LIMIT, invocations, json, manager, picture, run, wait_for_picture},
+    on_each_engine,
+};
 
 #[test]
 fn units_that_hang_on_the_engine_in_other_ways_are_as_they_were() -> Result<()> {
@@ -23,7 +25,8 @@ fn on(engine: Engine) -> Result<()> {
     an_agent_that_runs_in_a_container(&host)
 }
 
-/// As at a boot: its start waits for something else, and a stop of the engine cancels it.
+/// A unit that is about to start, as at a boot: its start waits for something else, and a stop of the engine cancels
+/// it.
 fn one_that_is_about_to_start(host: &Host) -> Result<()> {
     host.write_file(
         "/etc/systemd/system/slow.service",
@@ -54,7 +57,7 @@ fn one_that_is_about_to_start(host: &Host) -> Result<()> {
         .map(drop)
 }
 
-/// It is on again, and what it wants and somebody has stopped is not.
+/// A target that is active again, without the unit that it wants and that an operator has stopped.
 fn a_target(host: &Host) -> Result<()> {
     host.write_file(
         "/etc/systemd/system/apps.target",
@@ -74,7 +77,7 @@ fn a_target(host: &Host) -> Result<()> {
         .map(drop)
 }
 
-/// systemd starts it with the engine; told once, for it runs from then on.
+/// A unit that systemd starts with the engine. It is reported once, as it runs from then on.
 fn one_that_the_engine_wants_and_is_off(host: &Host) -> Result<()> {
     host.write_file("/etc/systemd/system/helper.service", "[Service]\nExecStart=/bin/sleep infinity\n")?;
     host.write_file("/etc/systemd/system/docker.service.d/helper.conf", "[Unit]\nWants=helper.service\n")?;
@@ -90,7 +93,7 @@ fn one_that_the_engine_wants_and_is_off(host: &Host) -> Result<()> {
     .map(drop)
 }
 
-/// Gone with its stop.
+/// A transient unit, which is gone once it is stopped.
 fn one_that_was_made_by_a_command(host: &Host) -> Result<()> {
     host.sh(
         "systemd-run --unit=passing --property=BindsTo=docker.service --property=After=docker.service sleep infinity",
@@ -105,7 +108,7 @@ fn one_that_was_made_by_a_command(host: &Host) -> Result<()> {
     host.sh("systemctl stop passing.service").map(drop)
 }
 
-/// `chmod 666`, as many a how-to has it.
+/// A socket with mode 666, which many how-tos recommend.
 fn a_socket_that_others_may_use(host: &Host) -> Result<()> {
     host.sh("chmod 666 /run/docker.sock")?;
     let report = json(&run(host, "cold", "", &["backup", "--json"], 6)?)?;
@@ -113,7 +116,7 @@ fn a_socket_that_others_may_use(host: &Host) -> Result<()> {
     run(host, "cold", "", &["backup"], 0).map(drop)
 }
 
-/// Somebody has spoilt its configuration since it was started.
+/// An engine whose configuration was broken since it was started.
 fn an_engine_that_would_not_start_again(host: &Host) -> Result<()> {
     host.sh("mkdir -p /etc/docker; cp /etc/docker/daemon.json /root/ 2>/dev/null || true")?;
     host.write_file("/etc/docker/daemon.json", "{\"debug\": false,}")?;
@@ -127,7 +130,7 @@ fn an_engine_that_would_not_start_again(host: &Host) -> Result<()> {
     host.sh("rm /etc/docker/daemon.json; cp /root/daemon.json /etc/docker/ 2>/dev/null || true").map(drop)
 }
 
-/// Whoever enters the host from there stays in its cgroup.
+/// An agent in a container: a process that enters the host from there stays in the container's cgroup.
 fn an_agent_that_runs_in_a_container(host: &Host) -> Result<()> {
     host.sh(&format!("docker run -d --init --name console {IMAGE} sleep 1000000"))?;
     let inside = "pid=$(docker inspect -f '{{.State.Pid}}' console)

@@ -1,10 +1,12 @@
-//! The unit is the engine, or nothing happens.
+//! The agent stops or freezes a unit only if the engine runs in it.
 
 use anyhow::{Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, Lab, Service};
 
-use super::host::{configure, invocations, json, manager, run};
-use super::on_each_engine;
+use super::{
+    host::{configure, invocations, json, manager, run},
+    on_each_engine,
+};
 
 const OTHER: &str = "other.dockerd.service";
 
@@ -17,7 +19,7 @@ fn on(engine: Engine) -> Result<()> {
     let lab = Lab::new()?;
     let host = manager(&lab, engine, 21)?;
     in_the_sandbox(&host)?;
-    // Beside it lies `docker.service`: first inactive, then masked.
+    // `docker.service` still exists: first inactive, then masked.
     host.sh("systemctl disable --now docker.socket docker.service")?;
     under_another_unit(&host, "/var/lib/docker")?;
     host.wait_manager()?;
@@ -29,7 +31,8 @@ fn on(engine: Engine) -> Result<()> {
     with_its_own_data_root(&host)
 }
 
-/// The unit may not trace other processes, and sees none of their open files.
+/// Runs backups in the sandbox of the agent's unit, which may not trace other processes and sees none of their open
+/// files.
 fn in_the_sandbox(host: &Host) -> Result<()> {
     let unit = include_str!("../../../systemd/swarmdr-backup.service");
     host.write_file("/etc/systemd/system/swarmdr-backup.service", unit)?;
@@ -89,7 +92,7 @@ fn works_where_it_is_named(host: &Host) -> Result<()> {
     configure(host, "")
 }
 
-/// A swarm of its own; what lies in /var/lib/docker is another one, which nobody runs.
+/// An engine with a swarm in its own data root; the swarm in /var/lib/docker is another one, which no engine runs.
 fn with_its_own_data_root(host: &Host) -> Result<()> {
     under_another_unit(host, "/srv/docker")?;
     host.wait_engine()?;

@@ -1,9 +1,11 @@
-//! A restore that is repeated changes nothing, and rolls nothing back unless it is told to.
+//! A restore that is repeated changes nothing, and does not roll the swarm back unless `--force` is given.
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, Host};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint};
+use swarmdr_tests::{
+    lab::{Engine, Host},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint},
+};
 
 use super::{RESTORE, fresh, generations, one_manager, text};
 
@@ -42,10 +44,10 @@ async fn repeat(engine: Engine) -> Result<()> {
     assert!(text(&refused, "/error")?.contains("has moved on since"), "{refused:#}");
     assert!(refused["to_do"].to_string().contains("--force"), "{refused:#}");
     assert_eq!(describe_swarm(&host)?, after);
-    // No hook is run where nothing is done, but for one that wants to know what failed.
+    // No hook is run if nothing is done, except the one for failures.
     assert_eq!(host.sh("cat /run/hooks")?, "failed-restore refused");
 
-    // The newest backup is now one that the healed swarm made itself.
+    // The newest backup is now one that the restored swarm made itself.
     site.set_up_manager(&host)?;
     let own = agent_json(&host, 0, &["backup"])?;
     assert_ne!(text(&own, "/id")?, text(&newest, "/id")?);
@@ -53,17 +55,18 @@ async fn repeat(engine: Engine) -> Result<()> {
     assert_eq!((text(&report, "/result")?, text(&report, "/id")?), ("already-there", text(&own, "/id")?));
     assert_eq!(describe_swarm(&host)?, after);
 
-    // Told to, it goes back, and the day of work is kept aside.
+    // With `--force` it goes back, and the day of work is kept aside.
     let forced = agent_json(&host, 0, &[&older[..], &["--force"]].concat())?;
     assert!(!describe_swarm(&host)?.iter().any(|line| line.contains("a-day-of-work")));
     host.sh(&format!("test -s {}/docker-state.json", text(&forced, "/aside")?))?;
-    // And then the newest one is from before that: a plain run does not undo what was forced.
+    // Then the newest backup is older than that restore: a plain run does not undo what was forced.
     let refused = agent_json(&host, 4, &RESTORE)?;
     assert!(text(&refused, "/error")?.contains("was restored from backup"), "{refused:#}");
     Ok(())
 }
 
-/// A hook before the restore that says no keeps it from touching anything; all of them are told what is restored.
+/// Checks that a failing pre-restore hook keeps the restore from touching anything, and that every hook gets the id of
+/// the backup.
 fn hooks_are_told(host: &Host, newest: &str) -> Result<()> {
     const HOOKS: &str = "/etc/swarmdr/hooks.d";
     let note = "echo $SWARMDR_HOOK_NAME $SWARMDR_HOOK_BACKUP_ID $SWARMDR_HOOK_RESULT >> /run/hooks";

@@ -1,23 +1,26 @@
-//! A restore that was cut short and is run again much later: the swarm that it formed is in use, and nobody loses anything.
+//! An interrupted restore that is run again much later: the swarm that it formed is in use, and nothing of it is lost.
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json, agent_with_faults, describe_swarm};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, Role, addr},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent, agent_json, agent_with_faults, describe_swarm},
+};
 
 use super::{LIMIT, RESTORE, fresh, full, generations, hangs, one_manager, reset, text};
 
 const UNLOCK_KEY: &str = "/root/unlock-key";
 
-/// Where the run is killed: from the formation on. `finished` is after its receipt.
+/// Points at which the run is killed, from the formation of the swarm on. `finished` is after the journal is complete.
 const POINTS: [&str; 6] = ["init", "init-noted", "confirm", "confirm-noted", "done", "finished"];
 
-/// How often user-data runs again, each time at a boot: often where two managers were lost.
+/// Returns how often user-data runs again, each time at a boot: often in the case in which two managers were once lost.
 fn boots(point: &str) -> usize {
     if full() && point == "confirm-noted" { 10 } else { 2 }
 }
 
-/// Each point with and without autolock; by default the one that lost two managers, and one of the others.
+/// Returns each point with and without autolock; by default only the case in which two managers were once lost, and one
+/// of the others.
 fn cases() -> Vec<(&'static str, bool)> {
     let all = POINTS.into_iter().flat_map(|point| [(point, true), (point, false)]);
     if full() { all.collect() } else { vec![("confirm-noted", true), ("done", false)] }
@@ -54,7 +57,7 @@ async fn a_swarm_that_is_used_after_a_cut_loses_nothing_at_any_later_run() -> Re
     Ok(())
 }
 
-/// What an instance runs at each boot.
+/// Returns the command that an instance runs at each boot.
 fn user_data(host: &Host, key: Option<&str>) -> Result<Vec<&'static str>> {
     let mut words = vec!["restore", "--latest", "--identity", IDENTITY, "--wait", "2m"];
     if let Some(key) = key {
@@ -71,7 +74,7 @@ fn outlives(host: &mut Host, others: &[Host], restore: &[&str], point: &str) -> 
     running.signal("KILL")?;
     drop(running);
     if point.starts_with("init") {
-        // Nothing was formed yet: the next run does it. What is cut from here on is in use.
+        // The swarm was not formed yet, so the next run forms it. After the later points the swarm is in use at once.
         let told = agent(host, &["status", "--json"])?;
         ensure!(told.stdout.contains("was cut short in phase"), "status says nothing of it: {}", told.stdout);
         agent_json(host, 0, restore)?;
@@ -109,7 +112,8 @@ fn outlives(host: &mut Host, others: &[Host], restore: &[&str], point: &str) -> 
     Ok(said.join(", "))
 }
 
-/// The operator gave it up and made another swarm on this host, autolocked or not; at a boot it is not even working yet.
+/// The operator gave the restore up and made another swarm on this host, autolocked or not; at a boot that swarm does
+/// not even work yet.
 #[tokio::test]
 async fn a_host_that_became_part_of_another_swarm_is_left_alone() -> Result<()> {
     for engine in generations() {
@@ -149,7 +153,7 @@ async fn a_host_that_became_part_of_another_swarm_is_left_alone() -> Result<()> 
     Ok(())
 }
 
-/// A restore that was killed when the state was placed, and what the swarm was.
+/// Kills a restore once the state is placed, and returns the host, and the description of the swarm that was backed up.
 fn not_formed_yet(site: &Site, engine: Engine) -> Result<(Host, Vec<String>)> {
     let manager = one_manager(site, engine)?;
     let before = describe_swarm(&manager)?;
@@ -163,7 +167,8 @@ fn not_formed_yet(site: &Site, engine: Engine) -> Result<(Host, Vec<String>)> {
     Ok((host, before))
 }
 
-/// A disk that was copied, or a host that was moved: who has the swarm's address by now is not known, so it is not formed.
+/// A disk was copied, or a host was moved: the host that has the swarm's address by now is not known, so the swarm is
+/// not formed.
 #[tokio::test]
 async fn a_restore_that_was_cut_is_not_formed_at_another_address() -> Result<()> {
     for engine in generations() {
@@ -185,7 +190,7 @@ async fn a_restore_that_was_cut_is_not_formed_at_another_address() -> Result<()>
     Ok(())
 }
 
-/// What was decided about a state is asked again once its engine is stopped.
+/// The decision about a state is checked again once its engine is stopped.
 #[tokio::test]
 async fn what_changes_right_before_the_stop_is_not_formed_again() -> Result<()> {
     for engine in generations() {
@@ -207,7 +212,7 @@ async fn what_changes_right_before_the_stop_is_not_formed_again() -> Result<()> 
     Ok(())
 }
 
-/// Newer state on the disk, an address that comes late, and an engine that says `error` until then.
+/// The state on the disk is newer, the address comes late, and the engine says `error` until then.
 #[tokio::test]
 async fn a_newer_state_is_not_rolled_back_because_its_address_is_late() -> Result<()> {
     for engine in generations() {
@@ -216,7 +221,7 @@ async fn a_newer_state_is_not_rolled_back_because_its_address_is_late() -> Resul
     Ok(())
 }
 
-/// A terminal is closed while the engine is restarted for a swarm that stays in `error`: it runs again all the same.
+/// A terminal is closed while the engine is restarted for a swarm that stays in `error`: the engine runs again anyway.
 fn interrupted_restart(host: &Host, restore: &[&str]) -> Result<()> {
     let words = [&["env", "SWARMDRTEST_FAULT=hup@restart-stopped", "swarmdr-agent"], restore].concat();
     let ended = host.run(&words)?;
@@ -248,7 +253,7 @@ async fn late_address(engine: Engine) -> Result<()> {
     host.wait_for("the engine to say that its swarm does not work", LIMIT, || {
         Ok((host.docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"])? == "error").then_some(()))
     })?;
-    // Whoever does not wait is refused, and nothing is touched.
+    // A run without `--wait` is refused, and nothing is touched.
     let restore = ["restore", "--latest", "--identity", IDENTITY];
     let refused = agent_json(&host, 4, &[&restore[..], &["--dry-run"]].concat())?;
     ensure!(text(&refused, "/error")?.contains("its own state may be newer"), "{refused:#}");

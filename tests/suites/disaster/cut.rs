@@ -1,22 +1,23 @@
-//! A restore is ended at each of its points, by a kill or a power cut; the next run brings the swarm back.
+//! A restore is interrupted at each of its points, by a kill or a power cut; the next run brings the swarm back.
 
-use std::fmt::Write as _;
-use std::time::Instant;
+use std::{fmt::Write as _, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_tests::lab::Host;
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent, agent_json, describe_swarm};
+use swarmdr_tests::{
+    lab::Host,
+    s3::Release,
+    scenario::{Site, agent, agent_json, describe_swarm},
+};
 
 use super::{LIMIT, RESTORE, fresh, full, generations, hangs, reset, text, three_managers};
 
-/// Where a restore is stopped.
+/// Point at which a restore is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
-    /// At a point of the agent, see its `faults`.
+    /// A failpoint of the agent, see its `faults`.
     At(&'static str),
-    /// While the engine is at force-new-cluster: right when it has written `docker-state.json`.
+    /// A point of the engine's force-new-cluster: right after it has written `docker-state.json`.
     InTheEngine,
 }
 
@@ -37,7 +38,7 @@ enum How {
     PowerCut,
 }
 
-/// Each phase before it is written down, and after that before it is done; then the way back.
+/// Each phase before it is written to the journal, and after that before it is done; then the undo.
 const POINTS: [&str; 18] = [
     "hang@stop",
     "hang@stop-noted",
@@ -59,7 +60,8 @@ const POINTS: [&str; 18] = [
     "panic@init-noted,hang@undone",
 ];
 
-/// A sixth of them by default, other ones for each `SWARMDR_TEST_SEED`; never without the two that matter most.
+/// Returns all cases, or by default five of them: the two that matter most, and three that depend on
+/// `SWARMDR_TEST_SEED`.
 fn cuts() -> Vec<(Cut, How)> {
     let points = POINTS.map(Cut::At).into_iter().chain([Cut::InTheEngine]);
     let all: Vec<_> = points.flat_map(|cut| [(cut, How::Kill), (cut, How::PowerCut)]).collect();
@@ -69,7 +71,7 @@ fn cuts() -> Vec<(Cut, How)> {
     let seed = std::env::var("SWARMDR_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_usize);
     println!("seed {seed}");
     let mut chosen = vec![(Cut::InTheEngine, How::PowerCut), (Cut::At("hang@place-noted"), How::PowerCut)];
-    // 7 and 32 have no common factor: every choice comes before one comes twice.
+    // 7 and the number of cases have no common factor: every case is chosen before one is chosen twice.
     chosen.extend((0..3).map(|n| all[(seed * 3 + n) * 7 % all.len()]));
     chosen
 }
@@ -115,7 +117,7 @@ fn cut_short(host: &mut Host, cut: Cut, how: How, forced: bool, before: &[String
     match cut {
         Cut::At(_) => hangs(&mut running)?,
         Cut::InTheEngine => {
-            // As quickly as this machine can: the engine's next step is milliseconds away.
+            // Polls as quickly as this machine can: the engine's next step is milliseconds away.
             let moved = |entry: std::io::Result<std::fs::DirEntry>| {
                 entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("swarm.before"))
             };
@@ -141,7 +143,7 @@ fn cut_short(host: &mut Host, cut: Cut, how: How, forced: bool, before: &[String
             state
         }
         How::PowerCut => {
-            // What an engine that starts by itself makes of what lies there.
+            // The engine starts by itself, on whatever state is there.
             host.boot()?;
             host.wait_engine()?;
             host.docker(&["info", "--format", "{{.Swarm.LocalNodeState}} {{.Swarm.Error}}"])?
@@ -152,7 +154,7 @@ fn cut_short(host: &mut Host, cut: Cut, how: How, forced: bool, before: &[String
     ensure!(output.status.success(), "the next run exited {:?}: {}", output.status.code(), output.stderr);
     ensure!(describe_swarm(host)? == before, "the swarm is another one: {:#?}", describe_swarm(host)?);
     let report: Value = serde_json::from_str(&output.stdout)?;
-    // With the receipt written there is nothing to do; a forced run does it once more.
+    // Once the journal is complete there is nothing to do; a forced run restores once more.
     let is_finished = matches!(cut, Cut::At("hang@finished"));
     let expected = if is_finished && !forced { "already-there" } else { "done" };
     ensure!(text(&report, "/result")? == expected, "{report:#}");
@@ -169,7 +171,7 @@ fn cut_short(host: &mut Host, cut: Cut, how: How, forced: bool, before: &[String
     Ok(format!("{cut:24} {how:8} {over:15} {had:34} {did}"))
 }
 
-/// Whatever the instant, each state is whole in one place.
+/// Checks that each state is whole in one place, whatever the moment of the cut.
 fn nothing_was_wiped(host: &Host, had_swarm: bool) -> Result<()> {
     let whole = "find /var/lib/docker -maxdepth 4 -name swarm-node.key -size +0 -path '*/certificates/*' | wc -l";
     let states: usize = host.sh(whole)?.parse()?;

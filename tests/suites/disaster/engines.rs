@@ -1,9 +1,11 @@
-//! Engines that cannot take a state over are refused before anything is touched.
+//! Engines that cannot take the state over are refused before anything is touched.
 
 use anyhow::Result;
-use swarmdr_tests::lab::{Engine, HostSpec, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent_json, describe_swarm, fingerprint};
+use swarmdr_tests::{
+    lab::{Engine, HostSpec, addr},
+    s3::Release,
+    scenario::{Site, agent_json, describe_swarm, fingerprint},
+};
 
 use super::{RESTORE, full, one_manager, text};
 

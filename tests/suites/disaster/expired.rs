@@ -3,9 +3,11 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_tests::lab::{Host, HostSpec, Role, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint};
+use swarmdr_tests::{
+    lab::{Host, HostSpec, Role, addr},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint},
+};
 
 use super::{LIMIT, fresh, generations, one_manager, text};
 use swarmdr_tests::own_ca::{self, OwnCa};
@@ -36,17 +38,17 @@ async fn an_expired_certificate_is_renewed_without_being_told_to() -> Result<()>
     Ok(())
 }
 
-/// What the swarm and its CA were.
+/// Descriptions of the swarm and its CA before the backup.
 struct Before {
     swarm: Vec<String>,
     ca: String,
 }
 
-/// A host whose clock is behind is told so.
+/// Checks that a host whose clock is behind is refused with that reason.
 fn is_refused(host: &Host, id: &str) -> Result<()> {
     let untouched = fingerprint(host)?;
     let refused = agent_json(host, 4, &["restore", id, "--identity", IDENTITY])?;
-    ensure!(text(&refused, "/error")?.contains("this host's clock says"), "{refused:#}");
+    ensure!(text(&refused, "/error")?.contains("the clock of this host shows"), "{refused:#}");
     ensure!(refused["to_do"].to_string().contains("timedatectl"), "{refused:#}");
     ensure!(fingerprint(host)? == untouched);
     Ok(())

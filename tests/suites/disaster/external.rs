@@ -1,20 +1,25 @@
 //! A swarm whose certificates an external CA signs: a real cfssl, with the only key of the root CA.
 
-use std::fs::File;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{Child, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Lab, Role, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, Lab, Role, addr},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint},
+};
 
 use super::{LIMIT, fresh, generations, one_manager, reset, text};
 use swarmdr_tests::own_ca::{self, OwnCa};
 
 const URL: &str = "https://10.77.0.1:8888/api/v1/cfssl/sign";
 
-/// Engines have a certificate of the old root signed by the new one while they rotate: profile "CA".
+/// Profiles of cfssl. To rotate away from an external CA, an engine has that CA sign the certificate of the new root:
+/// profile "CA".
 const PROFILES: &str = r#"{"signing": {
     "default": {"usages": ["signing", "key encipherment", "server auth", "client auth"], "expiry": "2160h"},
     "profiles": {"CA": {"usages": ["cert sign", "crl sign"], "expiry": "2160h", "ca_constraint": {"is_ca": true},
@@ -41,7 +46,7 @@ async fn come_back(engine: Engine) -> Result<()> {
     let expired = agent_json(&manager, 0, &["backup"])?;
     manager.destroy()?;
 
-    // Nobody but the external CA could renew it, and no engine asks that one with an expired certificate.
+    // Only the external CA could renew it, and no engine asks that CA with an expired certificate.
     let host = fresh(&site, engine)?;
     let untouched = fingerprint(&host)?;
     let refused = agent_json(&host, 4, &["restore", text(&expired, "/id")?, "--identity", IDENTITY])?;
@@ -61,17 +66,17 @@ async fn come_back(engine: Engine) -> Result<()> {
     ensure!((describe_swarm(&host)?, own_ca::config(&host)?) == before, "{}", own_ca::config(&host)?);
     println!("{}: back without it, {}", engine.version(), report["attention"]);
 
-    // A rehearsal has no way to it either.
+    // A drill does not reach it either.
     let drill = agent_json(&host, 0, &["drill", text(&backup, "/id")?, "--identity", IDENTITY])?;
     ensure!(text(&drill, "/outcome")? == "proven", "{drill:#}");
 
-    // Nodes come in once it answers again.
+    // Nodes can join once it answers again.
     let _signer = files.serve(&site.lab, &host)?;
     let worker = site.lab.boot(HostSpec::new("w1", engine, addr(12)))?;
     worker.join(&host, Role::Worker)
 }
 
-/// What cfssl needs, in a directory of the lab.
+/// Files that cfssl needs, in a directory of the lab.
 struct SignerFiles(PathBuf);
 
 impl SignerFiles {
@@ -86,11 +91,11 @@ impl SignerFiles {
             std::fs::write(dir.join(name), host.read_file(&format!("/root/{name}"))?)?;
         }
         std::fs::write(dir.join("profiles.json"), PROFILES)?;
-        // From here on nobody but the signer has it.
+        // Once the manager is destroyed, only the signer has the key.
         Ok(Self(dir))
     }
 
-    /// Starts it on the lab's own end of the network and waits until `host` reaches it.
+    /// Starts cfssl at the lab's own end of the network and waits until `host` reaches it.
     fn serve(&self, lab: &Lab, host: &Host) -> Result<Signer> {
         let mut command = lab.command("setpriv");
         command.args(["--pdeathsig", "KILL", "cfssl", "serve", "-address=10.77.0.1", "-port=8888"]);
@@ -105,12 +110,12 @@ impl SignerFiles {
     }
 }
 
-/// Ends when it is dropped.
+/// A running cfssl, which ends when dropped.
 struct Signer(Child);
 
 impl Drop for Signer {
     fn drop(&mut self) {
-        // Both fail only where it has ended.
+        // Both fail only if it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,10 +1,12 @@
 //! A host whose join to a swarm never ended: it has nothing to back up or to recover, and a restore replaces the join
-//! only if told to.
+//! only with `--force`.
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent_json, describe_swarm, fingerprint};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, addr},
+    s3::Release,
+    scenario::{Site, agent_json, describe_swarm, fingerprint},
+};
 
 use super::{LIMIT, RESTORE, fill, generations, text};
 
@@ -18,7 +20,8 @@ async fn a_join_that_never_ends_is_no_swarm_and_gives_way_if_told_to() -> Result
     Ok(())
 }
 
-/// What a manager leaves that was cut off before it could write that it has joined. No restore would take it.
+/// Makes a manager leave the state of one that was cut off before it could record that it has joined. No restore would
+/// accept that state.
 fn flagged(manager: &Host) -> Result<()> {
     let flag = |value: bool| format!("/bin/sed -i s/JoinInProgress\\\":[a-z]*/JoinInProgress\\\":{value}/ {STATE}");
     let unit = format!("[Service]\nExecStartPre={}\nExecStopPost={}\n", flag(false), flag(true));
@@ -37,7 +40,7 @@ async fn give_way(engine: Engine) -> Result<()> {
     site.set_up_manager(&host)?;
     site.set_up_restorer(&host)?;
     manager.swarm_init()?;
-    // Whoever is asked never answers.
+    // No host answers at the address that is asked.
     let token = manager.docker(&["swarm", "join-token", "-q", "manager"])?;
     host.sh("ip neigh add 10.77.0.99 lladdr 02:00:00:00:00:63 dev host0")?;
     let join = host.spawn(&["docker", "swarm", "join", "--token", &token, "10.77.0.99:2377"])?;

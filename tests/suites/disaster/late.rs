@@ -1,9 +1,11 @@
 //! A host that is still booting: the engine, the network and the address come while the restore waits.
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, HostSpec, addr, wait_for};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent_json, describe_swarm};
+use swarmdr_tests::{
+    lab::{Engine, HostSpec, addr, wait_for},
+    s3::Release,
+    scenario::{Site, agent_json, describe_swarm},
+};
 
 use super::{LIMIT, RESTORE, generations, one_manager, text};
 
@@ -51,7 +53,7 @@ async fn wait_for_all(engine: Engine) -> Result<()> {
         assert!(report.contains(line), "the report says nothing of `{line}`:\n{report}");
     }
     assert_eq!(describe_swarm(&host)?, before);
-    // What is late for longer than it may be is an error, and says which.
+    // A wait that exceeds its limit is an error, which names what is missing.
     host.sh("systemctl stop docker.socket docker.service; ip address del 10.77.0.11/24 dev host0; rm -rf /var/lib/docker/swarm /var/lib/docker/.swarmdr")?;
     let refused = agent_json(&host, 4, &[&RESTORE[..], &["--wait-for-ip", "1s"]].concat())?;
     assert!(text(&refused, "/error")?.contains("this host has 10.77.0.15"), "{refused:#}");

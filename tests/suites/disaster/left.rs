@@ -1,17 +1,21 @@
-//! What a restore that was killed left in clear is overwritten by the next run, whichever verb that is.
+//! Keys that a killed restore left in clear are overwritten by the next run, whichever command that is.
 
-use std::fs::File;
-use std::io::{self, Read, Seek};
-use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    os::unix::fs::MetadataExt,
+    process::Command,
+};
 
 use aho_corasick::AhoCorasick;
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::campaign::full;
-use swarmdr_tests::lab::{Engine, Host};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json, describe_swarm};
-use swarmdr_tests::tree::capture;
+use swarmdr_tests::{
+    campaign::full,
+    lab::{Engine, Host},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent, agent_json, describe_swarm},
+    tree::capture,
+};
 use tempfile::NamedTempFile;
 
 use super::{LIMIT, fresh, generations, hangs, one_manager};
@@ -32,15 +36,16 @@ async fn keys_that_a_killed_restore_left_are_overwritten_by_the_next_run() -> Re
     let host = fresh(&site, engine)?;
     host.write_file(UNLOCK_KEY, format!("{key}\n"))?;
 
-    // Unpacked, and nothing of the host was changed: no journal names it.
+    // The state is unpacked and nothing on the host was changed yet: no journal names it.
     let unpacked = killed_at(&host, "staged", "/var/lib/docker/.swarmdr/restore-*/certificates/swarm-root-ca.crt")?;
-    // Nothing to back up here; what lies in clear goes all the same.
+    // There is nothing to back up here; what is left in clear is overwritten anyway.
     let refused = agent(&host, &["backup"])?;
     ensure!(refused.stderr.contains("left an unpacked state"), "{}", refused.stderr);
     is_cleared(unpacked)?;
     ensure!(host.sh("ls -A /var/lib/docker/.swarmdr 2>/dev/null || true")?.is_empty());
 
-    // The engine has the open key, and locks its own; nobody is left who overwrites the old one.
+    // The engine has read the decrypted key and encrypts its own file; the run that would overwrite the old file is
+    // dead.
     let open = killed_at(&host, "confirm-noted", "/var/lib/docker/.swarmdr/open-key")?;
     host.wait_manager()?;
     host.wait_for("the engine to lock its key", LIMIT, || {
@@ -58,7 +63,7 @@ async fn keys_that_a_killed_restore_left_are_overwritten_by_the_next_run() -> Re
     Ok(())
 }
 
-/// Kills a restore at this point; the file that the pattern finds then, held open.
+/// Kills a restore at a failpoint, and returns the open file that the pattern matches then.
 fn killed_at(host: &Host, point: &str, pattern: &str) -> Result<File> {
     let fault = format!("SWARMDRTEST_FAULT=hang@{point}");
     let mut running = host.spawn(&[&["env", &fault, "swarmdr-agent"], &RESTORE[..]].concat())?;
@@ -69,7 +74,7 @@ fn killed_at(host: &Host, point: &str, pattern: &str) -> Result<File> {
     Ok(held)
 }
 
-/// Its blocks hold nothing any more.
+/// Checks that the file's blocks hold only zeros.
 fn is_cleared(mut held: File) -> Result<()> {
     held.rewind()?;
     let content = io::read_to_string(held)?;
@@ -77,7 +82,7 @@ fn is_cleared(mut held: File) -> Result<()> {
     Ok(())
 }
 
-/// The engine's data on a filesystem in a file, of which every block is looked through.
+/// A filesystem in a file for the engine's data, so that every block can be searched.
 struct Disk {
     image: NamedTempFile,
     device: String,
@@ -109,13 +114,13 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // The last mount of it ends with the host.
+        // The last mount of the device ends with the host.
         let _ = Command::new("losetup").args(["--detach", &self.device]).status();
     }
 }
 
-/// A terminal is closed at points of each verb: no block of the disk holds the open key of the autolocked swarm
-/// afterwards, used or free.
+/// A terminal is closed at points of each command: afterwards no block of the disk, used or free, holds the decrypted
+/// key of the autolocked swarm.
 #[tokio::test]
 async fn a_closed_terminal_leaves_no_open_key_in_any_block() -> Result<()> {
     if !full() {
@@ -139,7 +144,7 @@ async fn no_open_key(engine: Engine) -> Result<()> {
     host.write_file(UNLOCK_KEY, format!("{key}\n"))?;
     let disk = Disk::under(&host)?;
 
-    // What to look for, and that it would be found.
+    // Takes the text to search for, and checks that the search finds it.
     let mut running =
         host.spawn(&[&["env", "SWARMDRTEST_FAULT=hang@init-noted", "swarmdr-agent"], &RESTORE[..]].concat())?;
     hangs(&mut running)?;
@@ -154,7 +159,7 @@ async fn no_open_key(engine: Engine) -> Result<()> {
     for point in ["staged", "place-noted", "init-noted", "confirm-noted", "done", "finished"] {
         closed_at(&host, point, &[&RESTORE[..], &["--force"]].concat())?;
         if disk.holds(&host, needle)? {
-            // With the next run at the latest.
+            // The next run overwrites it at the latest.
             ensure!(["done", "finished"].contains(&point), "left by a restore that was hung up at {point}");
             agent(&host, &["backup"])?;
         }
@@ -179,7 +184,7 @@ async fn no_open_key(engine: Engine) -> Result<()> {
         .or_else(|_| host.sh("umount --lazy /var/lib/docker").map(drop))
 }
 
-/// Runs the verb until its terminal is closed at this point.
+/// Runs a command until its terminal is closed at a failpoint.
 fn closed_at(host: &Host, point: &str, verb: &[&str]) -> Result<()> {
     let fault = format!("SWARMDRTEST_FAULT=hup@{point}");
     let ended = host.run(&[&["env", &fault, "swarmdr-agent"], verb].concat())?;

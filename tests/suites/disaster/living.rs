@@ -1,10 +1,12 @@
-//! Living managers forbid a restore, and why.
+//! Living managers forbid a restore, and the reason for that.
 
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent_json, describe_swarm, fingerprint};
+use swarmdr_tests::{
+    s3::Release,
+    scenario::{Site, agent_json, describe_swarm, fingerprint},
+};
 
 use super::{LIMIT, RESTORE, fresh, generations, reset, text, three_managers};
 
@@ -30,8 +32,9 @@ async fn living_managers_forbid_a_restore_since_it_would_make_them_delete_their_
         }
         assert_eq!(fingerprint(&host)?, untouched);
 
-        // The reason. Nobody should do this: what came into the living swarm since the backup is gone. Within twenty
-        // seconds the two have deleted their logs, and on 26.1 they then join the restored one as new members.
+        // The reason. No operator should do this: everything that came into the living swarm since the backup is lost.
+        // Within twenty seconds the two have deleted their logs, and on 26.1 they then join the restored one as new
+        // members.
         second.create_secret("since-the-backup", b"x")?;
         let log = "stat -c %i /var/lib/docker/swarm/raft/wal-v3-encrypted/0000000000000000-0000000000000000.wal";
         let before_logs = [second.sh(log)?, third.sh(log)?];
@@ -57,7 +60,7 @@ async fn living_managers_forbid_a_restore_since_it_would_make_them_delete_their_
         reset(&host, false)?;
         let report = agent_json(&host, 0, &RESTORE)?;
 
-        // What is printed for each dead node works as it is, and a demotion would not.
+        // The command that is printed for each dead node works as it is, and a demotion would not.
         let dead = report["dead_nodes"].as_array().context("a list")?;
         assert_eq!(dead.len(), 2, "{report:#}");
         assert!(host.docker(&["node", "demote", "m2"]).is_err(), "then the advice should name it");

@@ -1,14 +1,16 @@
-//! An autolocked swarm of three managers comes back locked, and its key lies open no longer than it must.
+//! An autolocked swarm of three managers comes back locked, and its key is in clear no longer than it must be.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_tests::lab::Host;
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint};
+use swarmdr_tests::{
+    lab::Host,
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint},
+};
 
 use super::{fresh, generations, hangs, reset, text, three_managers};
 
-/// Where a clear private key would be seen: its armour, in any file of the engine's data root.
+/// Lists the files of the engine's data root that hold a private key in clear, by its armour.
 const CLEAR_KEYS: &str =
     "grep -rlE -e '-----BEGIN (EC )?PRIVATE KEY-----' /var/lib/docker/swarm* /var/lib/docker/.swarmdr || true";
 
@@ -40,7 +42,7 @@ async fn a_locked_swarm_of_three_comes_back_locked() -> Result<()> {
 fn comes_back_locked(host: &mut Host, id: &str, key: &str, before: &[String]) -> Result<()> {
     let restore = ["restore", id, "--identity", IDENTITY];
     let with_key = [&restore[..], &["--unlock-key", UNLOCK_KEY]].concat();
-    // Without the key, and with another one: nothing is touched.
+    // Without the unlock key, and with another one, nothing is touched.
     let untouched = fingerprint(host)?;
     let refused = agent_json(host, 4, &restore)?;
     ensure!(text(&refused, "/error")?.contains("its unlock key was not given"), "{refused:#}");
@@ -51,7 +53,8 @@ fn comes_back_locked(host: &mut Host, id: &str, key: &str, before: &[String]) ->
     ensure!(refused.to_string().contains("does not open this backup"), "{refused:#}");
     ensure!(fingerprint(host)? == untouched);
 
-    // Cut while the key lies open, over a swarm of its own. What the next run puts away is closed again.
+    // Interrupted while the key is in clear, over another swarm of the host. The next run encrypts the key in the state
+    // that it moves away.
     host.write_file(UNLOCK_KEY, format!("{key}\n"))?;
     reset(host, true)?;
     let old = describe_swarm(host)?;
@@ -67,18 +70,18 @@ fn comes_back_locked(host: &mut Host, id: &str, key: &str, before: &[String]) ->
         if point == "hang@init-noted" {
             let open = host.sh(CLEAR_KEYS)?;
             ensure!(open.lines().any(|path| path == STATE_KEY), "the key was to lie open at this point: {open}");
-            // The engine is told to fail, so this run puts the old swarm back.
+            // A fault makes this run fail, so it puts the old swarm back.
             let failing = [&["env", "SWARMDRTEST_FAULT=panic@start-noted", "swarmdr-agent"], &with_key[..]].concat();
             let failed = host.run(&failing)?;
             ensure!(failed.stderr.contains("what was there before is back"), "{}", failed.stderr);
             host.wait_manager()?;
             ensure!(describe_swarm(host)? == old);
             let open = host.sh(CLEAR_KEYS)?;
-            // The old swarm is not autolocked: its own key is open as ever.
+            // The old swarm is not autolocked: its own key is in clear as ever.
             ensure!(open == STATE_KEY, "open keys: {open}");
         }
     }
-    // The engine had locked it again, so it waits; the next run forms the swarm once more.
+    // The engine had locked the key again, so it waits for the unlock key; the next run forms the swarm once more.
     let report = agent_json(host, 0, &with_key)?;
     ensure!(report["autolocked"] == Value::Bool(true) && text(&report, "/result")? == "done", "{report:#}");
     ensure!(describe_swarm(host)? == before);
@@ -87,7 +90,7 @@ fn comes_back_locked(host: &mut Host, id: &str, key: &str, before: &[String]) ->
     ensure!(open == format!("{aside}/certificates/swarm-node.key"), "open keys: {open}; aside {aside}");
     ensure!(host.docker(&["swarm", "unlock-key", "-q"])? == key, "the key is another one");
 
-    // It is locked after a restart as any autolocked manager, and user-data unlocks it, with a systemd credential.
+    // After a restart it is locked like any autolocked manager, and user-data unlocks it, with a systemd credential.
     host.reboot()?;
     host.wait_engine()?;
     ensure!(host.docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"])? == "locked");

@@ -1,11 +1,18 @@
-//! A majority that is lost is recovered on the manager that is left.
+//! A lost majority is recovered on the manager that is left.
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent, agent_json, agent_with_faults, describe_swarm};
+use serde_json::Value;
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, Role, addr},
+    s3::Release,
+    scenario::{Site, agent, agent_json, agent_with_faults, describe_swarm, journal_entry},
+};
 
 use super::{LIMIT, generations, hangs, text, three_managers};
+
+/// The entries of a recovery, as the catalog that is shipped names them.
+const QUORUM_RECOVERED: &str = "4ed9af910f644e57b0df20d1accd2f7e";
+const QUORUM_NOT_RECOVERED: &str = "db18dc6ac17945c0a98000689ba70320";
 
 #[tokio::test]
 async fn a_majority_that_is_lost_is_recovered_on_the_manager_that_is_left() -> Result<()> {
@@ -21,7 +28,7 @@ async fn a_majority_that_is_lost_is_recovered_on_the_manager_that_is_left() -> R
         second.kill()?;
         leaderless(&survivor)?;
 
-        // One of the others is up again and only cut off from the third: it answers, so it would lose its state.
+        // One of the others is up again and answers, so it would lose its state.
         second.boot()?;
         second.wait_engine()?;
         survivor.wait_for("the second manager to answer", LIMIT, || {
@@ -34,7 +41,7 @@ async fn a_majority_that_is_lost_is_recovered_on_the_manager_that_is_left() -> R
 
         let planned = agent_json(&survivor, 0, &["recover-quorum", "--dry-run"])?;
         assert_eq!(planned["without"].as_array().map(Vec::len), Some(2), "{planned:#}");
-        // Cut in the middle, as a restore may be.
+        // The recovery is interrupted in the middle, as a restore may be.
         let words = ["env", "SWARMDRTEST_FAULT=hang@start-noted", "swarmdr-agent", "recover-quorum"];
         survivor.install(&agent_with_faults()?)?;
         let mut running = survivor.spawn(&words)?;
@@ -50,21 +57,23 @@ async fn a_majority_that_is_lost_is_recovered_on_the_manager_that_is_left() -> R
         let removed = report["dead_nodes"].as_array().into_iter().flatten().filter(|node| node["removed"] == true);
         assert_eq!(removed.count(), 2, "{report:#}");
         assert_eq!(survivor.docker(&["node", "ls", "-q"])?.lines().count(), 1);
-        // The state from before is aside, and the backup of it in the vault, where it verifies.
+        // The state from before is kept aside, and its backup is in the vault.
         survivor.sh(&format!("test -s {}/docker-state.json", text(&report, "/aside")?))?;
         let listed = agent_json(&survivor, 0, &["list"])?;
         let kept = listed["backups"].to_string();
         assert!(kept.contains(text(&report, "/backup/id")?), "{kept}");
         let again = agent_json(&survivor, 0, &["recover-quorum"])?;
         assert_eq!(text(&again, "/result")?, "nothing-to-recover");
-        // The recovered manager takes new ones.
+        // The run that did nothing left no entry after that of the one that did.
+        is_told(&survivor, &report["backup"]["id"])?;
+        // Managers can join the recovered one.
         let fourth = site.lab.boot(HostSpec::new("m4", *engine, addr(14)))?;
         fourth.join(&survivor, Role::Manager)?;
     }
     Ok(())
 }
 
-/// Its address is translated to it by somebody else, and its overlay traffic has an address of its own.
+/// A router translates the manager's address to it, and its overlay traffic has an address of its own.
 #[tokio::test]
 async fn a_manager_behind_a_translated_address_is_recovered() -> Result<()> {
     for engine in generations() {
@@ -96,7 +105,8 @@ async fn a_manager_behind_a_translated_address_is_recovered() -> Result<()> {
     Ok(())
 }
 
-/// Its own address comes late, and it has another one: the cluster is not formed where nobody would reach it.
+/// The manager's address comes late, and the host has another one: the cluster is not formed where no node would reach
+/// it.
 #[tokio::test]
 async fn a_manager_whose_address_is_late_is_not_taken_for_one_behind_a_router() -> Result<()> {
     let engine = Engine::E26_1;
@@ -113,11 +123,14 @@ async fn a_manager_whose_address_is_late_is_not_taken_for_one_behind_a_router() 
     second.destroy()?;
     leaderless(&survivor)?;
     survivor.sh("ip address del 10.77.0.11/24 dev host0")?;
+    note_hooks(&survivor)?;
     let there = "ls -A /var/lib/docker; systemctl show --property=InvocationID docker.service";
     let untouched = survivor.sh(there)?;
     let refused = agent_json(&survivor, 4, &["recover-quorum"])?;
     assert!(text(&refused, "/error")?.contains("this manager is at 10.77.0.11"), "{refused:#}");
     assert_eq!(survivor.sh(there)?, untouched);
+    let entry = journal_entry(&survivor, QUORUM_NOT_RECOVERED)?;
+    assert_eq!((&entry["RESULT"], &entry["ERROR"]), (&Value::from("refused"), &refused["error"]));
     let mut running = survivor.spawn(&["swarmdr-agent", "recover-quorum"])?;
     survivor.wait_for("it to wait for the address", LIMIT, || {
         ensure!(running.finished()?.is_none(), "it ended: {}", running.stderr()?);
@@ -127,6 +140,29 @@ async fn a_manager_whose_address_is_late_is_not_taken_for_one_behind_a_router() 
     let ended = running.wait(LIMIT)?;
     ensure!(ended.status.code() == Some(0), "{}{}", ended.stdout, ended.stderr);
     assert_eq!(describe_swarm(&survivor)?, before);
+    let id = text(&journal_entry(&survivor, QUORUM_RECOVERED)?, "/BACKUP_ID")?.to_owned();
+    let told = survivor.sh("cat /run/hooks")?;
+    let expected = format!("failed-recover-quorum refused\npre-recover-quorum {id}\npost-recover-quorum {id} done");
+    assert_eq!(told.trim(), expected);
+    Ok(())
+}
+
+fn is_told(host: &Host, backup: &Value) -> Result<()> {
+    let entry = journal_entry(host, QUORUM_RECOVERED)?;
+    assert_eq!((&entry["VERB"], &entry["BACKUP_ID"]), (&Value::from("recover-quorum"), backup));
+    let page = agent(host, &["status", "--prometheus"])?.stdout;
+    ensure!(page.contains("swarmdr_last_success_timestamp_seconds{verb=\"recover-quorum\"}"), "{page}");
+    Ok(())
+}
+
+fn note_hooks(host: &Host) -> Result<()> {
+    let note = "echo $SWARMDR_HOOK_NAME $SWARMDR_HOOK_BACKUP_ID $SWARMDR_HOOK_RESULT >> /run/hooks";
+    host.sh("mkdir -p /etc/swarmdr/hooks.d")?;
+    for moment in ["pre", "post", "failed"] {
+        let path = format!("/etc/swarmdr/hooks.d/{moment}-recover-quorum");
+        host.write_file(&path, format!("#!/bin/sh\n{note}\n"))?;
+        host.sh(&format!("chmod 755 {path}"))?;
+    }
     Ok(())
 }
 

@@ -1,43 +1,45 @@
-//! The way back has a net: notes that cannot be written, a disk that is full, and an agent that is killed while it puts
-//! back what was there. Each time the engine runs again, and a whole state is under it.
+//! The undo has a safety net against a journal that cannot be written, a disk that is full, and an agent that is killed
+//! during the undo. Each time the engine runs again, on a whole state.
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, Host};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent_json, agent_with_faults, describe_swarm};
+use swarmdr_tests::{
+    lab::{Engine, Host},
+    s3::Release,
+    scenario::{Site, agent_json, agent_with_faults, describe_swarm},
+};
 
 use super::{LIMIT, RESTORE, fresh, full, generations, hangs, one_manager, reset};
 
-/// The program that a fault runs; it gets the point as its argument.
+/// Program that a failpoint runs, with the point as its argument.
 const PROGRAM: &str = "/root/at-the-point";
 
-/// The engine's data on a disk of its own, which can be filled.
+/// Puts the engine's data on a disk of its own, which can be filled.
 const SMALL_DISK: &str = "systemctl stop docker.socket docker.service containerd.service
     rm -rf /var/lib/docker; mkdir /var/lib/docker
     mount -t tmpfs -o size=900M,mode=710 tmpfs /var/lib/docker
     systemctl start containerd.service docker.socket docker.service";
 
-/// Fills it: the journal's space is reserved, the engine's is gone.
+/// Fills the disk: the journal's space is reserved, the engine's is gone.
 const FILL: &str = "#!/bin/sh\ndd if=/dev/zero of=/var/lib/docker/filled bs=64k 2>/dev/null; true\n";
 
 /// Makes the journal's directory read-only.
 const READ_ONLY: &str = "#!/bin/sh\nmount --bind /var/lib/docker/.swarmdr /var/lib/docker/.swarmdr && mount -o remount,bind,ro /var/lib/docker/.swarmdr\n";
 
-/// What comes of a run that is made to fail.
+/// Result of a run that is made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
-    /// What was there before is back.
+    /// The state from before is back.
     Old,
-    /// The backup is back; the receipt could not be written.
+    /// The backup is restored; its journal could not be completed.
     New,
 }
 
-/// Faults, the program for `run`, and what comes of it.
+/// Returns faults, the program for `run`, and the expected result.
 fn failures() -> Vec<(String, &'static str, Expected)> {
     let mut all = vec![
         ("run@init-noted".to_owned(), FILL, Expected::Old),
         ("run@init-noted,panic@init-noted".to_owned(), READ_ONLY, Expected::Old),
-        // Somebody closes the terminal.
+        // The operator's terminal is closed.
         ("hup@place-noted".to_owned(), "", Expected::Old),
         ("hup@init-noted".to_owned(), "", Expected::Old),
     ];
@@ -94,7 +96,8 @@ async fn a_note_that_cannot_be_written_keeps_nothing_from_coming_back() -> Resul
             let timers = host.sh("systemctl list-units --all --plain --no-legend 'swarmdr-failsafe-*'")?;
             ensure!(timers.is_empty(), "left armed: {timers}; {}", told());
             println!("{:8} {faults:48} exit {code}: {expected:?}", engine.version());
-            // The next run finds nothing that it could make worse: forced or not, it does what it says.
+            // The next run must not make it worse: it refuses over the old swarm, and has nothing to do over the new
+            // one.
             host.sh("umount /var/lib/docker/.swarmdr 2>/dev/null || true")?;
             let (code, result) = if expected == Expected::Old { (4, "") } else { (0, "") };
             agent_json(&host, code, &RESTORE).with_context(|| format!("{result}the run after it: {}", told()))?;
@@ -104,7 +107,7 @@ async fn a_note_that_cannot_be_written_keeps_nothing_from_coming_back() -> Resul
     Ok(())
 }
 
-/// Points of the way back, and whether the engine was stopped there.
+/// Points of the undo, and whether the engine is stopped there.
 const WAY_BACK: [(&str, bool); 4] =
     [("undo-noted", false), ("undo-armed", false), ("undo-stopped", true), ("undone", true)];
 
@@ -139,7 +142,7 @@ async fn an_agent_that_is_killed_on_the_way_back_leaves_an_engine_that_comes_bac
     Ok(())
 }
 
-/// Something on the host keeps the engine from starting again: the copy is good all the same, and is stored.
+/// The engine is kept from starting again: the copy is good anyway, and is stored.
 #[tokio::test]
 async fn a_good_copy_is_stored_although_the_engine_does_not_come_back() -> Result<()> {
     let site = Site::new(Release::V20).await?;
@@ -158,7 +161,7 @@ async fn a_good_copy_is_stored_although_the_engine_does_not_come_back() -> Resul
     manager.sh(&format!("rm {broken}; systemctl daemon-reload"))?;
     manager.wait_for("the failsafe to start the engine", LIMIT, || Ok(is_active(&manager)?.then_some(())))?;
     manager.wait_manager()?;
-    // The next run sends it, and makes one of its own.
+    // The next run sends it, and makes a backup of its own.
     let next = swarmdr_tests::scenario::agent(&manager, &["backup"])?;
     ensure!(matches!(next.status.code(), Some(0 | 6)), "{}{}", next.stdout, next.stderr);
     let listed = agent_json(&manager, 0, &["list"])?;
@@ -167,7 +170,7 @@ async fn a_good_copy_is_stored_although_the_engine_does_not_come_back() -> Resul
     Ok(())
 }
 
-/// A host with a backup to restore over a swarm of its own.
+/// Makes a host to which a backup can be restored over another swarm.
 async fn over_a_swarm(engine: Engine) -> Result<(Site, Host, Vec<String>)> {
     let site = Site::new(Release::V20).await?;
     let manager = one_manager(&site, engine)?;

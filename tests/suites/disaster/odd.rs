@@ -1,12 +1,16 @@
-//! Swarms that no client foresees: what an engine lists of them is not what its log holds, or not what a client can read.
+//! Swarms that no client expects: an engine's lists of them differ from its log, or cannot be read by a client.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+};
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, Host, HostSpec, IMAGE, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, IMAGE, addr},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_json, describe_swarm},
+};
 
 use super::{LIMIT, RESTORE, fill, fresh, generations, text};
 
@@ -40,15 +44,15 @@ async fn come_back(engine: Engine) -> Result<()> {
     Ok(())
 }
 
-/// Networks that were never allocated, for their subnets overlap or the pool is exhausted, one of IPv6, a service that
-/// installs a plugin, and numbers beyond what signed ones hold.
+/// Makes a swarm with networks that were never allocated because their subnets overlap or the pool is exhausted, one
+/// network with IPv6, a service that installs a plugin, and numbers too large for signed integers.
 fn odd_swarm(host: &Host) -> Result<()> {
-    // Without it an engine takes no plugin services.
+    // Without this option an engine accepts no plugin services.
     host.write_file("/etc/docker/daemon.json", r#"{"experimental": true}"#)?;
     host.sh("systemctl restart docker.service")?;
     host.wait_engine()?;
     let addr = host.addr();
-    // Four subnets, of which ingress takes one.
+    // The pool has four subnets, of which ingress takes one.
     host.sh(&format!(
         "docker swarm init --advertise-addr {addr} --listen-addr {addr}:2377 \
              --default-addr-pool 10.20.0.0/26 --default-addr-pool-mask-length 28 >/dev/null"
@@ -69,7 +73,7 @@ fn odd_swarm(host: &Host) -> Result<()> {
         "TaskTemplate": {"Runtime": "plugin", "Placement": {"Constraints": ["node.labels.plugs==in"]},
             "PluginSpec": {"name": "plugged", "remote": "lab/none:1", "disabled": true}}}"#;
     post(host, "/services/create", service)?;
-    // Seen: 28.5 cannot allocate the one of IPv6 either ("cannot find address pool").
+    // Seen: 28.5 cannot allocate the IPv6 network either ("cannot find address pool").
     let expected = if host.engine() == Engine::E28_5 { "4" } else { "3" };
     let not_allocated = "docker network ls --filter scope=swarm --format '{{.Name}}:{{.Driver}}' | grep -c ':$'";
     host.wait_for("the networks that can be allocated", LIMIT, || {
@@ -79,8 +83,9 @@ fn odd_swarm(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// What no engine wrote is kept or left out, listed and told, and what an engine needs and no archive takes is refused
-/// before the engine is touched; a dry run says the same.
+/// Puts files into the state directory that no engine wrote: each is kept or excluded, and reported if it is excluded.
+/// A file that an engine needs and no archive can hold is refused before the engine is touched; a dry run says the
+/// same.
 fn junk_of_every_type(host: &Host) -> Result<()> {
     let state = "/var/lib/docker/swarm";
     host.sh(&format!(
@@ -113,7 +118,7 @@ fn junk_of_every_type(host: &Host) -> Result<()> {
     host.sh(&format!("mv {elsewhere} {needed}")).map(drop)
 }
 
-/// What `describe_swarm` does not: all that is there by id, and what the engine says of the networks.
+/// Lists what `describe_swarm` does not: the networks by id, what the engine says about them, and the odd services.
 fn listed(host: &Host) -> Result<String> {
     host.sh("docker network ls --no-trunc --filter scope=swarm --format '{{.ID}} {{.Name}} {{.Driver}}' | sort
          docker network ls -q --filter scope=swarm | xargs docker network inspect \
@@ -121,7 +126,7 @@ fn listed(host: &Host) -> Result<String> {
          docker service inspect --format '{{.Spec.Name}} {{json .Spec.TaskTemplate}}' endless plugged")
 }
 
-/// What the client has no words for.
+/// Sends a request that the docker client cannot make.
 fn post(host: &Host, path: &str, body: &str) -> Result<()> {
     let mut socket = UnixStream::connect(host.root()?.join("run/docker.sock"))?;
     write!(

@@ -1,9 +1,11 @@
-//! A backup from the middle of a rotation of the root CA comes back in the middle of it, and the rotation can end.
+//! A backup made during a rotation of the root CA is restored to the same point of the rotation, which can then end.
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent_json, describe_swarm};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, Role, addr},
+    s3::Release,
+    scenario::{Site, agent_json, describe_swarm},
+};
 
 use super::{LIMIT, RESTORE, fresh, generations, one_manager};
 use swarmdr_tests::own_ca::{self, rotating};
@@ -29,7 +31,7 @@ async fn go_on(engine: Engine) -> Result<()> {
     let old_root = manager.docker(&["swarm", "ca"])?;
     manager.sh("docker swarm ca --rotate --detach >/dev/null")?;
     manager.wait_for("the rotation to begin", LIMIT, || Ok(rotating(&manager)?.then_some(())))?;
-    // Its own certificate is a new one by then: with one of the new root, signed by the old one, behind it.
+    // By then the manager has a new certificate, followed by one of the new root that the old root has signed.
     manager.wait_for("the manager's new certificate", LIMIT, || {
         let certificates = manager.sh("grep -c BEGIN /var/lib/docker/swarm/certificates/swarm-node.crt")?;
         Ok((certificates == "2").then_some(()))
@@ -50,7 +52,8 @@ async fn go_on(engine: Engine) -> Result<()> {
     Ok(())
 }
 
-/// The worker that comes back gets its new certificate from the restored manager; the one that is gone is removed.
+/// Ends the rotation: the worker that comes back gets its new certificate from the restored manager, and the one that
+/// is gone is removed.
 fn ends(host: &Host, worker: &Host, old_root: &str) -> Result<()> {
     worker.heal()?;
     host.wait_for("the worker to be back", LIMIT, || {

@@ -1,10 +1,12 @@
-//! Addresses and places that are not the usual ones come back as they were.
+//! Unusual addresses and directories come back as they were.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, addr},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_json, describe_swarm, fingerprint},
+};
 
 use super::{LIMIT, fill, generations, mount_of, text};
 
@@ -30,7 +32,7 @@ async fn come_back(engine: Engine) -> Result<()> {
     site.set_up_manager(&host)?;
     let sixth = agent_json(&host, 0, &["backup"])?;
     let sixth_before = describe_swarm(&host)?;
-    // And one behind a translated address, of which the host knows nothing.
+    // A second swarm, behind a translated address that the host does not have.
     host.sh("docker swarm leave --force
          docker swarm init --advertise-addr 203.0.113.7 --listen-addr 10.77.0.11:2377")?;
     host.wait_manager()?;
@@ -45,7 +47,7 @@ async fn come_back(engine: Engine) -> Result<()> {
     host.sh("systemctl restart docker.service")?;
     let restore = ["restore", text(&sixth, "/id")?, "--identity", IDENTITY];
     let refused = agent_json(&host, 4, &restore)?;
-    assert!(text(&refused, "/error")?.contains("lives at fd00:77::11"), "{refused:#}");
+    assert!(text(&refused, "/error")?.contains("has the address fd00:77::11"), "{refused:#}");
     host.sh(unusual)?;
     let refused = agent_json(&host, 4, &restore)?;
     assert!(text(&refused, "/error")?.contains("goes through 10.88.0.11"), "{refused:#}");
@@ -69,7 +71,7 @@ async fn come_back(engine: Engine) -> Result<()> {
     Ok(())
 }
 
-/// A port that is taken, and mounts of the state's own filesystem, in a dry run and in a run.
+/// Checks the refusals for a port that is taken and for mounts in the state directory, in a dry run and in a run.
 fn refused_before_the_engine_is_touched(host: &Host, restore: &[&str]) -> Result<()> {
     let refuse = |expected: &str| -> Result<()> {
         let untouched = (fingerprint(host)?, host.sh("systemctl show --property=InvocationID docker.service")?);

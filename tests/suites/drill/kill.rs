@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, Host};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent_json};
+use swarmdr_tests::{
+    lab::{Engine, Host},
+    s3::Release,
+    scenario::{Site, agent_json},
+};
 
 use super::{DRILL, TRACES, manager, nothing_is_left};
 
-/// After which nothing may be left of a run that was killed.
+/// Time after which nothing may be left of a killed run.
 const GONE_AFTER: Duration = Duration::from_secs(60);
 
 const POINTS: [&str; 9] =
@@ -39,7 +41,7 @@ fn killed(host: &Host, signal: &str, point: &str, expected: Option<i32>) -> Resu
     let fault = format!("SWARMDRTEST_FAULT={signal}@{point}");
     let output = host.run(&[&["env", &fault, "swarmdr-agent"], &DRILL[..]].concat())?;
     ensure!(output.stderr.contains(&format!("fault: {signal} at {point}")), "{}", output.stderr);
-    // Asked to stop when all is done but the receipt, it ends well.
+    // A run that is asked to stop when only its receipt is missing ends successfully.
     let may_end_well = signal == "term" && point == "end";
     ensure!(may_end_well || !output.status.success(), "{output:?}");
     if let Some(code) = expected.filter(|_| !may_end_well) {
@@ -49,7 +51,7 @@ fn killed(host: &Host, signal: &str, point: &str, expected: Option<i32>) -> Resu
         .with_context(|| host.sh(TRACES).unwrap_or_default())
 }
 
-/// A part of the second engine is killed under a drill at work, as a kernel without memory does. The drill fails, leaves
+/// Kills a part of the second engine during a drill, as a kernel that is out of memory does. The drill fails, leaves
 /// nothing, and does not say that the backup is bad.
 fn ended_from_outside(host: &Host, victim: &str, words: &str) -> Result<()> {
     let drill = [&["env", "SWARMDRTEST_FAULT=pause5@drill-booted", "swarmdr-agent"], &DRILL[..]].concat();
@@ -67,7 +69,7 @@ fn ended_from_outside(host: &Host, victim: &str, words: &str) -> Result<()> {
     nothing_is_left(host)
 }
 
-/// The directory on disk is removed by the boot, as the package arranges it.
+/// Cuts the power during a drill: the boot removes the directory on disk, as the package configures it.
 fn a_power_cut(host: &mut Host) -> Result<()> {
     host.write_file(
         "/usr/lib/tmpfiles.d/swarmdr-agent.conf",

@@ -1,25 +1,30 @@
-//! Backups that are well signed and say what is not so: the drill names the object.
+//! Backups with a valid signature and false contents: the drill names the object.
 
-use std::collections::HashMap;
-use std::io::Cursor;
-use std::ops::ControlFlow;
+use std::{collections::HashMap, io::Cursor, ops::ControlFlow};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_archive::reader::{self, Body, Head, Visitor};
-use swarmdr_archive::writer::{self, Packing, SourceEntry, SourceFile};
-use swarmdr_archive::{Contents, EntryKind, FileEntry, Identities, Limits, Manifest, ManifestDraft, SecretKey};
-use swarmdr_tests::lab::{Engine, Host};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json};
+use swarmdr_archive::{
+    Contents, EntryKind, FileEntry, Identities, Limits, Manifest, ManifestDraft, SecretKey,
+    reader::{self, Body, Head, Visitor},
+    writer::{self, Packing, SourceEntry, SourceFile},
+};
+use swarmdr_tests::{
+    lab::{Engine, Host},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_json, journal_entry},
+};
 
 use super::{manager, nothing_is_left, text};
+
+/// The entry of a drill that did not prove its backup, as the catalog that is shipped names it.
+const DRILL_FAILED: &str = "a043009c609a4f79a79d20d16725ba21";
 
 #[tokio::test]
 async fn a_backup_that_lies_fails_with_the_object_named() -> Result<()> {
     let site = Site::new(Release::V20).await?;
     let host = manager(&site, Engine::E26_1)?;
-    // The last thing that the log holds.
+    // The last object in the log.
     host.create_config("written-last", b"x")?;
     let made = agent_json(&host, 0, &["backup"])?;
     let genuine = Opened::fetch(&site, text(&made, "/kept/0/key")?).await?;
@@ -36,7 +41,7 @@ async fn a_backup_that_lies_fails_with_the_object_named() -> Result<()> {
     cut.cut_log()?;
     fails(&host, &cut.sealed(&site)?, "written-last")?;
 
-    // The same way of making them, without a lie.
+    // An archive that is made in the same way, without anything false.
     host.write_file("/root/honest.swarmdr", genuine.sealed(&site)?)?;
     let report = agent_json(&host, 0, &["drill", "--file", "/root/honest.swarmdr", "--identity", IDENTITY])?;
     ensure!(report["outcome"] == "proven" && report["stored_as"] == Value::Null, "{report:#}");
@@ -49,6 +54,8 @@ fn fails(host: &Host, archive: &[u8], named: &str) -> Result<()> {
     ensure!(report["outcome"] == "failed", "{report:#}");
     ensure!(text(&report, "/problem")?.contains(named), "{named} is not named: {}", report["problem"]);
     println!("{}", text(&report, "/problem")?);
+    let entry = journal_entry(host, DRILL_FAILED)?;
+    ensure!(entry["BACKUP_ID"] == report["backup"] && entry["RESULT"] == "failed", "{entry:#}");
     nothing_is_left(host)
 }
 
@@ -60,7 +67,7 @@ struct Opened {
     files: HashMap<String, Vec<u8>>,
 }
 
-/// Takes every file into memory.
+/// Reads every file into memory.
 #[derive(Default)]
 struct Take(HashMap<String, Vec<u8>>);
 
@@ -89,11 +96,11 @@ impl Opened {
         Ok(Self { manifest: unpacked.head.manifest, contents: unpacked.contents, files: take.0 })
     }
 
-    /// Overwrites the end of the log with what an engine takes for the end of the file.
+    /// Overwrites the end of the log with zeros, which an engine takes for the end of the file.
     fn cut_log(&mut self) -> Result<()> {
         let log = self.files.iter_mut().find(|(path, _)| path.ends_with(".wal")).context("it has a log")?.1;
         let used = log.iter().rposition(|byte| *byte != 0).context("the log is not empty")?;
-        // Of the frames, each with its length before it, all but those before the last configuration stay.
+        // Finds the beginnings of the frames, each of which has its length before it. The first three quarters stay.
         let mut at = 0;
         let mut starts = Vec::new();
         while at < used {

@@ -1,20 +1,22 @@
-//! Every kind of backup that there is boots in a drill.
+//! Every kind of backup boots in a drill.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::campaign::full;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
-use swarmdr_tests::own_ca::OwnCa;
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json};
+use swarmdr_tests::{
+    campaign::full,
+    lab::{Engine, Host, HostSpec, Role, addr},
+    own_ca::OwnCa,
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_json},
+};
 
 use super::{manager, nothing_is_left, text};
 
 const UNLOCK_KEY: &str = "/root/unlock-key";
 
 /// One manager and three, plain and autolocked, cold and freeze, and an expired certificate, one after the other on the
-/// same hosts. By default on the oldest and the newest engine; production runs on the one between.
+/// same hosts. By default on the oldest and the newest engine; the test of production uses the one between.
 #[tokio::test]
 async fn every_kind_of_backup_boots() -> Result<()> {
     let engines: &[Engine] = if full() { &Engine::ALL } else { &[Engine::E20_10, Engine::E28_5] };
@@ -51,7 +53,7 @@ async fn kinds(engine: Engine) -> Result<Vec<String>> {
     wrong_keys_say_nothing_of_the_backup(&host)?;
     for other in &others {
         let id = other.docker(&["info", "--format", "{{.Swarm.NodeID}}"])?;
-        // Refused while the swarm itself changes the node ("update out of sequence").
+        // A demotion is refused while the swarm itself changes the node ("update out of sequence").
         host.wait_for("the demotion", super::LIMIT, || Ok(host.docker(&["node", "demote", &id]).ok()))?;
     }
     both_modes(&host, "one manager, autolocked", &with_key, &mut table)?;
@@ -68,7 +70,8 @@ async fn kinds(engine: Engine) -> Result<Vec<String>> {
     Ok(table)
 }
 
-/// Neither is a failed drill, which `status` would be red of.
+/// Checks that neither a wrong unlock key nor a wrong identity counts as a failed drill, for which `status` would be
+/// red.
 fn wrong_keys_say_nothing_of_the_backup(host: &Host) -> Result<()> {
     let receipts = || host.sh("swarmdr-agent list --json | grep -c '\"proven\": false' || true");
     host.write_file("/root/wrong-key", "SWMKEY-1-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc")?;
@@ -100,7 +103,7 @@ fn both_modes(host: &Host, name: &str, more: &[&str], table: &mut Vec<String>) -
 fn boots(host: &Host, name: &str, mode: &str, id: &str, more: &[&str]) -> Result<String> {
     let report = agent_json(host, 0, &[&["drill", id, "--identity", IDENTITY], more].concat())
         .with_context(|| format!("{name}, {mode}"))?;
-    ensure!(report["outcome"] == "proven", "{report:#}");
+    ensure!(report["outcome"] == "proven" && report["items"] == "proven", "{report:#}");
     nothing_is_left(host)?;
     Ok(format!(
         "{name:36} {mode:8} {:>8.2} s in all {:>8} ms to a swarm {:>6} MiB",

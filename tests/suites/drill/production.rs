@@ -1,16 +1,21 @@
 //! A drill on a manager at work: production is the same before and after, and nothing of the rehearsed swarm runs.
 
 use anyhow::{Result, ensure};
-use swarmdr_tests::lab::Host;
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_json};
+use swarmdr_tests::{
+    lab::Host,
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_json, journal_entry},
+};
 
 use super::{DRILL, manager, nothing_is_left, text};
 use swarmdr_tests::lab::{Engine, HostSpec, addr};
 
 const PRODUCTION: &str = include_str!("production.sh");
 
-/// A file outside of every container, which tells who ran.
+/// The entry of a drill that proved its backup, as the catalog that is shipped names it.
+const DRILL_PROVEN: &str = "0dcec0ae01ed4efcb52a52c0bb415cf0";
+
+/// A file outside of every container, in which a task leaves a mark when it starts.
 const MARKS: &str = "/srv/marks";
 
 #[tokio::test]
@@ -37,6 +42,7 @@ async fn production_notices_nothing_and_no_task_of_the_rehearsal_runs() -> Resul
     ensure!(before == after, "production differs:\n{}", difference(&before, &after));
     ensure!(host.read_file(MARKS)? == marks, "a task of the rehearsed swarm ran on the host's own files");
     ensure!(report["outcome"] == "proven" && report["backup"] == backup["id"], "{report:#}");
+    ensure!(report["items"] == "proven", "{report:#}");
     ensure!(report["seconds"].as_f64().is_some_and(|seconds| seconds < 60.0), "{report:#}");
 
     receipt_is_kept(&site, &host, text(&report, "/stored_as")?).await?;
@@ -45,7 +51,8 @@ async fn production_notices_nothing_and_no_task_of_the_rehearsal_runs() -> Resul
     on_a_spare_host(&site)
 }
 
-/// No swarm, no signing key, and an engine that is stopped and stays so: the question on its socket would start it.
+/// Runs a drill on a host without a swarm or a signing key. Its engine is stopped and stays so: a request on its socket
+/// would start it.
 fn on_a_spare_host(site: &Site) -> Result<()> {
     let spare = site.lab.boot(HostSpec::new("spare", Engine::E28_5, addr(21)))?;
     site.set_up_restorer(&spare)?;
@@ -56,7 +63,7 @@ fn on_a_spare_host(site: &Site) -> Result<()> {
     nothing_is_left(&spare)
 }
 
-/// Services that would be noticed: one writes to the host, one listens on it, one wants a volume.
+/// Creates services that would be noticed: one writes to the host, the other listens on it and uses a volume.
 fn reach_out(host: &Host) -> Result<()> {
     host.sh(&format!(
         "touch {MARKS}
@@ -68,7 +75,7 @@ fn reach_out(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// The backup stopped the engine: what came back afterwards comes to rest.
+/// Waits until production has come to rest after the backup, which stopped the engine.
 fn settle(host: &Host) -> Result<()> {
     let mut last = String::new();
     host.wait_for("production to stand still", super::LIMIT, || {
@@ -89,7 +96,7 @@ fn difference(before: &str, after: &str) -> String {
     gone.chain(after.difference(&before).map(|line| format!("+ {line}"))).collect::<Vec<_>>().join("\n")
 }
 
-/// As a person would check it, with stock tools; and locked.
+/// Checks the receipt as an operator would, with stock tools, and checks that it is locked.
 async fn receipt_is_kept(site: &Site, host: &Host, key: &str) -> Result<()> {
     let key = format!("prod/{key}");
     let stored = site.owner.versions(&key).await?;
@@ -111,10 +118,12 @@ fn whoever_looks_sees_it(host: &Host, id: &str) -> Result<()> {
     ensure!(status["drills"]["proven"]["backup"] == id, "{status:#}");
     let page = host.run(&["swarmdr-agent", "status", "--prometheus"])?.stdout;
     ensure!(page.contains("swarmdr_last_drill_good 1"), "{page}");
+    let entry = journal_entry(host, DRILL_PROVEN)?;
+    ensure!(entry["VERB"] == "drill" && entry["BACKUP_ID"] == id, "{entry:#}");
     Ok(())
 }
 
-/// The oldest first, each with a line.
+/// Checks a range of backups by drills: the oldest first, each with a line of its own.
 fn each_of_a_range(host: &Host) -> Result<()> {
     let second = agent_json(host, 0, &["backup"])?;
     let summary = agent_json(host, 0, &["verify", "--boot", "--max-age", "1d", "--identity", IDENTITY])?;

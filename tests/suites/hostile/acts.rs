@@ -1,4 +1,4 @@
-//! What is done to a bucket in each attack.
+//! Requests that each attack sends to a bucket.
 
 use std::time::Duration;
 
@@ -11,8 +11,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use ring::rand::SystemRandom;
 use swarmdr_archive::{PublicKey, SecretKey, reader};
-use swarmdr_tests::s3::{Bucket, Mode, Refusal, Retention};
-use swarmdr_tests::scenario::Site;
+use swarmdr_tests::{
+    s3::{Bucket, Mode, Refusal, Retention},
+    scenario::Site,
+};
 
 use super::forge::{self, Genuine, MadeUp};
 
@@ -22,7 +24,7 @@ pub struct Scene<'a> {
     pub owner: Bucket,
     pub writer: Bucket,
     pub genuine: &'a [Genuine],
-    /// Versions of those that are stored, in the same order.
+    /// Version ids of the stored backups, in the same order.
     pub versions: Vec<String>,
     pub lock: Retention,
 }
@@ -37,7 +39,7 @@ fn refused<T>(answer: Result<T, Refusal>, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// A key of the same swarm, some minutes after the newest.
+/// Returns a key of the same swarm, this many minutes after the newest.
 fn newer(scene: &Scene<'_>, minutes: i64) -> String {
     full(&scene.genuine[2].key_later(SignedDuration::from_mins(minutes), 0xbad))
 }
@@ -85,7 +87,7 @@ pub async fn weaken(scene: &Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// It costs money and harms no backup: see the threat model.
+/// Extends a lock, which costs money and harms no backup: see the threat model.
 pub async fn extend_lock(scene: &Scene<'_>) -> Result<()> {
     let long = Retention::new(Mode::Compliance, Duration::from_secs(48 * 3600));
     scene.writer.set_retention(&full(&scene.genuine[0].key), &scene.versions[0], long, false).await?;
@@ -157,7 +159,8 @@ pub async fn copy_on_top(scene: &Scene<'_>) -> Result<()> {
     put(scene, &full(&scene.genuine[2].key), &scene.genuine[2].bytes).await
 }
 
-/// On top of the newest, or instead of it where that was not stored. The head stays as it is signed; a byte of the encrypted payload is another.
+/// Puts a copy with another payload on top of the newest backup, or in its place if that was not stored. The head stays
+/// as it is signed; one byte of the encrypted payload differs.
 pub async fn another_payload(scene: &Scene<'_>) -> Result<()> {
     let backup = &scene.genuine[2];
     let keys = scene.site.public_key.parse::<PublicKey>()?.into();
@@ -198,7 +201,8 @@ pub async fn alter_manifest(scene: &Scene<'_>) -> Result<()> {
     put(scene, &newer(scene, 3), &bytes).await
 }
 
-/// Members of a tar: a header of 512 bytes, then the content in blocks of 512.
+/// Puts the newest backup with the signature of an older one. A member of a tar is a header of 512 bytes, then the
+/// content in blocks of 512.
 pub async fn old_signature(scene: &Scene<'_>) -> Result<()> {
     let signature = |bytes: &[u8]| -> Result<usize> {
         let name = b"manifest.json.minisig\0";
@@ -210,7 +214,7 @@ pub async fn old_signature(scene: &Scene<'_>) -> Result<()> {
     put(scene, &newer(scene, 4), &bytes).await
 }
 
-/// Under its own name, as a version on top that is there first in a plain listing.
+/// Puts truncated copies under their own names, as versions on top, which come first in a plain listing.
 pub async fn truncated(scene: &Scene<'_>) -> Result<()> {
     let bytes = &scene.genuine[2].bytes;
     put(scene, &full(&scene.genuine[2].key), &bytes[..bytes.len() - 600]).await?;
@@ -225,7 +229,7 @@ pub async fn empty(scene: &Scene<'_>) -> Result<()> {
     put(scene, &newer(scene, 6), b"").await
 }
 
-/// A tar header with the largest size that it can say, and a right checksum.
+/// Returns a tar header with this size, in octal digits, and a valid checksum.
 fn header(name: &str, size: &str) -> Vec<u8> {
     let mut block = vec![0; 512];
     block[..name.len()].copy_from_slice(name.as_bytes());
@@ -251,7 +255,7 @@ pub async fn long_manifest(scene: &Scene<'_>) -> Result<()> {
     put(scene, &newer(scene, 8), &bytes).await
 }
 
-/// Signed by the managers' own key, as a second swarm of the same owner has it.
+/// Makes an archive that is signed by the managers' own key, as from a second swarm of the same owner.
 fn other_swarm(scene: &Scene<'_>) -> Result<Genuine> {
     let key = SecretKey::from_minisign_str(scene.site.signing_key())?;
     let made_up = MadeUp {
@@ -274,7 +278,7 @@ pub async fn other_beside(scene: &Scene<'_>) -> Result<()> {
 }
 
 pub async fn made_up_swarms(scene: &Scene<'_>) -> Result<()> {
-    // Servers tell whole seconds, and an attacker comes after the first backup.
+    // Servers report whole seconds, and an attacker comes after the first backup.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let key = |i| format!("prod/{i:025}/20991121T000000Z-00000bad.swarmdr");
     many(scene, 200, key, b"junk").await
@@ -317,7 +321,7 @@ pub async fn flood(scene: &Scene<'_>) -> Result<()> {
     forged_newer(scene, 1100).await
 }
 
-/// Named from two hours after the newest on, a second apart.
+/// Puts forged backups that are named from four hours after the newest on, a second apart.
 pub async fn forged_newer(scene: &Scene<'_>, count: usize) -> Result<()> {
     let key = |i| full(&scene.genuine[2].key_later(SignedDuration::from_secs(4 * 3600 + i as i64), 0xbad));
     let head = &scene.genuine[0].bytes[..4096];
@@ -329,7 +333,7 @@ pub async fn backdated(scene: &Scene<'_>) -> Result<()> {
     many(scene, 20, key, b"junk").await
 }
 
-/// As many at once as a client would.
+/// Puts many objects, as many at once as a client would.
 async fn many(scene: &Scene<'_>, count: usize, key: impl Fn(usize) -> String, bytes: &[u8]) -> Result<()> {
     stream::iter((0..count).map(|i| (key(i), scene.writer.clone())))
         .map(|(key, writer)| async move { writer.put(&key, bytes).await.map(drop) })

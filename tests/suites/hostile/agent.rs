@@ -1,23 +1,27 @@
-//! The agent under test as a process of this machine, and what it asked of the server.
+//! The agent under test as a process of this machine, and the number of its requests to the server.
 
-use std::fs;
-use std::io::Read;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::{
+    fs,
+    io::Read,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
-use swarmdr_tests::s3::LossyProxy;
-use swarmdr_tests::scenario::{Site, agent_binary};
+use swarmdr_tests::{
+    s3::LossyProxy,
+    scenario::{Site, agent_binary},
+};
 use tempfile::TempDir;
 
-/// Runs the agent with a configuration of its own, through a proxy that counts.
+/// Runs the agent with a configuration of its own, through a proxy that counts requests.
 #[derive(Debug)]
 pub struct LocalAgent {
     dir: TempDir,
     proxy: LossyProxy,
     pub identity: String,
-    /// As the configuration has it.
+    /// Value of `trusted_keys` in the configuration.
     pub trusted_keys: String,
 }
 
@@ -27,7 +31,7 @@ pub struct Ran {
     pub stdout: String,
     pub stderr: String,
     pub requests: usize,
-    /// Bytes.
+    /// Peak resident memory, in bytes.
     pub peak_memory: u64,
 }
 
@@ -46,17 +50,17 @@ impl LocalAgent {
         Ok(Self { dir, proxy: LossyProxy::start(site.rgw.reach())?, identity, trusted_keys })
     }
 
-    /// With `--json`, on one vault.
+    /// Runs the agent with `--json`, on one vault.
     pub fn run(&self, site: &Site, url: &str, args: &[&str]) -> Result<Ran> {
         self.run_with(site, &[url.to_owned()], args)
     }
 
-    /// As a program reads it, on one vault.
+    /// Runs the agent without `--json`, on one vault.
     pub fn plain(&self, site: &Site, url: &str, args: &[&str]) -> Result<Ran> {
         self.spawn(site, &[url.to_owned()], args)
     }
 
-    /// With `--json`, on several vaults.
+    /// Runs the agent with `--json`, on several vaults.
     pub fn run_with(&self, site: &Site, urls: &[String], args: &[&str]) -> Result<Ran> {
         self.spawn(site, urls, &[args, &["--json"]].concat())
     }
@@ -118,7 +122,7 @@ impl LocalAgent {
     }
 }
 
-/// The most memory that the process had resident; nothing once it is gone.
+/// Returns the peak resident memory of the process, in bytes; 0 once it is gone.
 fn peak(status: &str) -> u64 {
     let status = fs::read_to_string(status).unwrap_or_default();
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());

@@ -1,7 +1,6 @@
-//! What somebody does who has broken into a manager and has its S3 credentials. None of it needs the signing key.
+//! Attacks by an intruder who has broken into a manager and has its S3 credentials. None of them needs the signing key.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::{future::Future, pin::Pin};
 
 use anyhow::Result;
 
@@ -9,19 +8,19 @@ use super::acts::{self, Scene};
 
 pub type Act = for<'a> fn(&'a Scene<'_>) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-/// One attack, and what comes of it.
+/// One attack, and its expected results.
 pub struct Attack {
     pub name: &'static str,
     pub act: Act,
-    /// A part of what is said of it; empty where nothing came of it.
+    /// A part of the message that is expected; empty if there is none.
     pub said: &'static str,
-    /// Of `verify` and `restore`.
+    /// Expected exit code of `verify` and `restore`.
     pub exit: i32,
     pub list_exit: i32,
     pub by_owner: bool,
-    /// How many of the genuine backups are in the bucket before.
+    /// Number of genuine backups in the bucket before the attack.
     pub stored: usize,
-    /// Which of them must be found.
+    /// Index of the genuine backup that must be found as the newest.
     pub expected: usize,
     pub needs_cluster: bool,
     pub lies_in_payload: bool,
@@ -40,7 +39,7 @@ const SEEN: Attack = Attack {
     lies_in_payload: false,
 };
 
-/// The server refuses, so nothing has changed and nothing is to be said.
+/// An attack that the server refuses, so nothing has changed and nothing is reported.
 const REFUSED: Attack = Attack { exit: 0, list_exit: 0, ..SEEN };
 
 macro_rules! act {
@@ -75,7 +74,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "put the oldest on top of the newest",
         act: act!(acts::old_on_top),
-        said: "under a false name",
+        said: "under another name",
         ..SEEN
     },
     Attack {
@@ -90,7 +89,7 @@ pub const ATTACKS: &[Attack] = &[
         said: "another version with the same head",
         ..SEEN
     },
-    Attack { name: "replay the oldest under a new name", act: act!(acts::replay), said: "under a false name", ..SEEN },
+    Attack { name: "replay the oldest under a new name", act: act!(acts::replay), said: "under another name", ..SEEN },
     Attack {
         name: "forge a newer one with a key of their own",
         act: act!(acts::forge_newer),
@@ -98,11 +97,16 @@ pub const ATTACKS: &[Attack] = &[
         ..SEEN
     },
     Attack { name: "forge one named for the year 9999", act: act!(acts::forge_far), said: "9999", ..SEEN },
-    Attack { name: "alter the manifest of a newer one", act: act!(acts::alter_manifest), said: "is not ours", ..SEEN },
+    Attack {
+        name: "alter the manifest of a newer one",
+        act: act!(acts::alter_manifest),
+        said: "is forged or altered",
+        ..SEEN
+    },
     Attack {
         name: "a new manifest with an old signature",
         act: act!(acts::old_signature),
-        said: "is not ours",
+        said: "is forged or altered",
         ..SEEN
     },
     Attack { name: "put cut-off copies on top", act: act!(acts::truncated), said: "bytes and should have", ..SEEN },
@@ -133,7 +137,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "another swarm's backup among ours",
         act: act!(acts::other_among),
-        said: "under a false name",
+        said: "under another name",
         ..SEEN
     },
     Attack {
@@ -145,9 +149,9 @@ pub const ATTACKS: &[Attack] = &[
         ..SEEN
     },
     Attack { name: "200 made-up swarms", act: act!(acts::made_up_swarms), said: "--cluster", ..SEEN },
-    Attack { name: "keys that break listings", act: act!(acts::odd_keys), said: "no backups", ..SEEN },
-    Attack { name: "directories named like backups", act: act!(acts::directories), said: "no backups", ..SEEN },
-    Attack { name: "1,200 junk keys before, in and behind", act: act!(acts::junk_around), said: "no backups", ..SEEN },
+    Attack { name: "keys that break listings", act: act!(acts::odd_keys), said: "not backups", ..SEEN },
+    Attack { name: "directories named like backups", act: act!(acts::directories), said: "not backups", ..SEEN },
+    Attack { name: "1,200 junk keys before, in and behind", act: act!(acts::junk_around), said: "not backups", ..SEEN },
     Attack { name: "1,100 forged newer ones", act: act!(acts::flood), said: "may have been missed", ..SEEN },
     Attack { name: "forged ones of last year", act: act!(acts::backdated), said: "", exit: 0, list_exit: 6, ..SEEN },
 ];

@@ -1,13 +1,16 @@
-//! A manager whose clock is wrong for one backup, and right again afterwards. No thief is at work, and nobody is accused.
+//! A manager whose clock is wrong for one backup, and right again afterwards. There is no attacker, and no attack is
+//! reported.
 
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Output, addr};
-use swarmdr_tests::s3::{FAKETIME, Release};
-use swarmdr_tests::scenario::{IDENTITY, Site, agent, agent_json};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, Output, addr},
+    s3::{FAKETIME, Release},
+    scenario::{IDENTITY, Site, agent, agent_json},
+};
 
 const STARTED: &str = "systemctl show -p ActiveEnterTimestampMonotonic docker.service";
 
@@ -23,7 +26,7 @@ async fn manager(site: &Site) -> Result<Host> {
     Ok(host)
 }
 
-/// Runs the agent with a clock that is off by so much.
+/// Runs the agent with a clock that is off by `offset`.
 fn off_by(host: &Host, offset: &str, args: &[&str]) -> Result<Output> {
     let offset = format!("FAKETIME={offset}");
     let faked = ["env", "LD_PRELOAD=/root/faketime.so", &offset, "FAKETIME_DONT_FAKE_MONOTONIC=1", "swarmdr-agent"];
@@ -34,7 +37,7 @@ fn id(report: &Value) -> Result<String> {
     Ok(report["id"].as_str().with_context(|| format!("no id in {report:#}"))?.to_owned())
 }
 
-/// A server's clock tells that the manager's is wrong, before the engine is touched.
+/// A server's clock shows that the manager's is wrong, before the engine is touched.
 #[tokio::test]
 async fn a_server_tells_a_manager_that_its_clock_is_wrong() -> Result<()> {
     let site = Site::new(Release::V20).await?;
@@ -46,7 +49,7 @@ async fn a_server_tells_a_manager_that_its_clock_is_wrong() -> Result<()> {
     ensure!(refused.stderr.contains("ahead of that of s3://vault/prod"), "{}", refused.stderr);
     ensure!(host.sh(STARTED)? == started, "the engine was stopped: {}", refused.stderr);
 
-    // Two days behind, and locks of one day: its own time would make one that is over already.
+    // The clock is two days behind, and locks last one day: by that clock a lock would be over already.
     let behind = off_by(&host, "-2d", &["backup", "--json"])?;
     ensure!(behind.status.code() == Some(6), "{behind:?}");
     let behind: Value = serde_json::from_str(&behind.stdout)?;
@@ -57,7 +60,8 @@ async fn a_server_tells_a_manager_that_its_clock_is_wrong() -> Result<()> {
     newest_is(&host, &second)
 }
 
-/// Nobody tells it where a vault is a directory; each backup is judged by the time of its file then.
+/// A vault in a directory, where no server shows that the clock is wrong: each backup is judged by the time of its
+/// file.
 #[tokio::test]
 async fn a_backup_of_a_wrong_clock_is_never_the_newest() -> Result<()> {
     let site = Site::new(Release::V20).await?;
@@ -76,12 +80,12 @@ async fn a_backup_of_a_wrong_clock_is_never_the_newest() -> Result<()> {
         ensure!(matches!(wrong.status.code(), Some(0 | 6)), "{offset}: {wrong:?}");
         let wrong = id(&serde_json::from_str(&wrong.stdout)?)?;
         if offset.starts_with('+') {
-            // It bears a time that has not come.
+            // Its name has a time in the future.
             let listed = agent_json(&host, 6, &["list"])?;
-            ensure!(listed["findings"].to_string().contains("counts for nothing"), "{listed:#}");
+            ensure!(listed["findings"].to_string().contains("is ignored"), "{listed:#}");
             newest_is(&host, &right)?;
         }
-        // The clock is right again, and what was made since is the newest.
+        // The clock is right again, and the backup that was made since is the newest.
         let again = id(&agent_json(&host, 0, &["backup"])?)?;
         newest_is(&host, &again)?;
         let status = agent(&host, &["status"])?;
@@ -91,8 +95,8 @@ async fn a_backup_of_a_wrong_clock_is_never_the_newest() -> Result<()> {
     Ok(())
 }
 
-/// Its weekly proof renews the lock each time that less than half of it is left. The gateway and the agent live on; nobody
-/// makes a backup.
+/// A lock that each `verify` renews if less than half of it is left. The gateway and the agent still run, but no backup
+/// is made.
 #[tokio::test]
 async fn a_vault_without_a_backup_for_a_hundred_days_still_restores() -> Result<()> {
     let site = Site::new(Release::V20).await?;
@@ -121,7 +125,7 @@ async fn a_vault_without_a_backup_for_a_hundred_days_still_restores() -> Result<
     Ok(())
 }
 
-/// For who restores, who lists and who watches.
+/// Checks that `verify`, `inspect`, `restore` and `status` take this backup for the newest.
 fn newest_is(host: &Host, newest: &str) -> Result<()> {
     for args in [
         &["verify", "--latest", "--identity", IDENTITY][..],

@@ -1,21 +1,21 @@
-//! Archives: the genuine ones, and what an attacker can make of them.
+//! Archives: genuine ones, and those that an attacker can make.
 
-use std::io::Cursor;
-use std::ops::ControlFlow;
+use std::{io::Cursor, ops::ControlFlow};
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
-use swarmdr_archive::manifest::{
-    CertificateTimes, Counts, FORMAT, Manifest, Proof, RestoreHints, Snapshot, SnapshotMode,
+use swarmdr_archive::{
+    BackupId, Digest, EntryKind, ManifestDraft, Recipient, SecretKey,
+    manifest::{CertificateTimes, Counts, FORMAT, Manifest, Proof, RestoreHints, Snapshot, SnapshotMode},
+    reader,
+    writer::{self, Packing, SourceEntry, SourceFile},
 };
-use swarmdr_archive::writer::{self, Packing, SourceEntry, SourceFile};
-use swarmdr_archive::{BackupId, Digest, EntryKind, ManifestDraft, Recipient, SecretKey, reader};
 use swarmdr_tests::scenario::Site;
 
 /// A backup as it was stored.
 #[derive(Debug, Clone)]
 pub struct Genuine {
-    /// In the vault.
+    /// Key in the vault.
     pub key: String,
     pub bytes: Vec<u8>,
 }
@@ -29,12 +29,12 @@ impl Genuine {
         self.key.trim_end_matches(".swarmdr").rsplit('/').next().unwrap_or_default().to_owned()
     }
 
-    /// RFC 3339.
+    /// Time of the backup, in RFC 3339.
     pub fn created_at(&self) -> String {
         self.id().parse::<BackupId>().map(|id| id.created_at().to_string()).unwrap_or_default()
     }
 
-    /// The key of a backup of the same cluster, this much later.
+    /// Returns the key of a backup of the same cluster, this much later.
     pub fn key_later(&self, later: SignedDuration, tag: u32) -> String {
         let id: BackupId = self.id().parse().expect("is an id");
         let id = BackupId::new(id.created_at() + later, tag.to_be_bytes());
@@ -42,7 +42,7 @@ impl Genuine {
     }
 }
 
-/// What to put into a made-up archive.
+/// Contents of a made-up archive.
 pub struct MadeUp<'a> {
     pub cluster: &'a str,
     pub created_at: Timestamp,
@@ -51,7 +51,7 @@ pub struct MadeUp<'a> {
     pub recipient: &'a str,
 }
 
-/// A whole, signed and encrypted archive of an empty state. Good for all that does not look into the state.
+/// Makes a complete, signed and encrypted archive of an empty state, for everything that does not look into the state.
 pub fn archive(made_up: &MadeUp<'_>) -> Result<(Genuine, (u64, Digest))> {
     let id = BackupId::new(made_up.created_at, [7; 4]);
     let recipients: [Recipient; 1] = [made_up.recipient.parse()?];
@@ -84,8 +84,8 @@ fn draft(made_up: &MadeUp<'_>, id: BackupId) -> ManifestDraft {
         created_at: made_up.created_at,
         agent_version: "0.1.0".into(),
         engine_version: "26.1.5".into(),
-        cluster_id: made_up.cluster.into(),
-        node_id: "n1".into(),
+        cluster_id: made_up.cluster.parse().expect("is an id"),
+        node_id: "n1".parse().expect("is an id"),
         hostname: "m1".into(),
         raft_addr: "10.77.0.11:2377".parse().expect("is an address"),
         raft_addr_local: true,
@@ -103,7 +103,7 @@ fn draft(made_up: &MadeUp<'_>, id: BackupId) -> ManifestDraft {
     }
 }
 
-/// Backups of an hour each up to one hour ago, in a chain, signed with the site's key; oldest first.
+/// Makes a chain of backups, an hour apart, up to one hour ago, signed with the site's key; oldest first.
 pub fn made_up(site: &Site, count: i64) -> Result<Vec<Genuine>> {
     let key = SecretKey::from_minisign_str(site.signing_key()).context("the site's key is a minisign key")?;
     let mut previous = None;

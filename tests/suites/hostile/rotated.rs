@@ -1,25 +1,28 @@
-//! A signing key is stolen and replaced on three managers and a host that restores, as the command prints it.
+//! A stolen signing key is replaced on three managers and on a host that restores, by the steps that the command
+//! prints.
 
 use anyhow::{Context, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::SecretKey;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{CONFIG, IDENTITY, Site, agent, agent_json, describe_swarm};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, Role, addr},
+    s3::Release,
+    scenario::{CONFIG, IDENTITY, Site, agent, agent_json, describe_swarm},
+};
 use tokio::time::{Duration, sleep};
 
 use super::forge::{self, MadeUp};
 
 const KEYS: [&str; 2] = ["/var/lib/swarmdr/keys/signing.key", "/var/lib/swarmdr/keys/signing.pub"];
 
-/// What `keygen --rotate` prints between the brackets.
+/// Returns the setting `trusted_keys` that `keygen --rotate` prints.
 fn lines_to_write(printed: &str) -> Result<String> {
     let block = printed.split_once("trusted_keys = [").and_then(|(_, rest)| rest.split_once("\n   ]"));
     let (lines, _) = block.with_context(|| format!("no lines to write in {printed}"))?;
     Ok(format!("trusted_keys = [{lines}\n]\n"))
 }
 
-/// Writes the lines in the place of those that are there.
+/// Writes the setting in the place of the present one.
 fn write_lines(host: &Host, lines: &str) -> Result<()> {
     let config = host.read_file(CONFIG)?;
     let (old, rest): (Vec<&str>, Vec<&str>) = config.lines().partition(|line| line.starts_with("trusted_keys"));
@@ -40,7 +43,7 @@ async fn a_stolen_key_is_replaced_on_three_managers_and_where_it_is_restored() -
     for manager in &managers {
         site.set_up_manager(manager)?;
     }
-    // It takes the place of the last manager when that is gone.
+    // This host takes the place of the last manager once that is gone.
     let restorer = site.lab.boot(HostSpec::new("spare", Engine::E26_1, addr(20)))?;
     site.set_up_restorer(&restorer)?;
     let first = agent_json(&managers[0], 0, &["backup"])?;
@@ -88,7 +91,7 @@ async fn a_stolen_key_is_replaced_on_three_managers_and_where_it_is_restored() -
     Ok(())
 }
 
-/// Whoever has the old key signs on, in the name of the past and of now.
+/// Stores backups that a thief signs with the old key, one dated ten minutes ago and one dated a minute from now.
 pub async fn thief_signs_on(site: &Site, cluster: &str) -> Result<()> {
     let key = SecretKey::from_minisign_str(site.signing_key())?;
     let writer = site.owner.by(&site.writer)?;
@@ -101,7 +104,7 @@ pub async fn thief_signs_on(site: &Site, cluster: &str) -> Result<()> {
     Ok(())
 }
 
-/// At the address of the manager that made it.
+/// Restores the newest backup at the address of the manager that made it.
 fn restored(host: &Host, newest: &str, before: &[String]) -> Result<()> {
     host.sh("ip address add 10.77.0.13/24 dev host0")?;
     let restored = agent_json(host, 6, &["restore", "--latest", "--identity", IDENTITY])?;

@@ -1,22 +1,26 @@
-//! Writers with the managers' own signing key: what they store after a break-in.
+//! Attackers with the managers' own signing key, and the backups that they store after a break-in.
 
 use anyhow::{Context, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use swarmdr_archive::{Digest, SecretKey};
-use swarmdr_tests::lab::{Engine, HostSpec, addr};
-use swarmdr_tests::s3::{Bucket, Release};
-use swarmdr_tests::scenario::{CONFIG, Site, agent_json};
+use swarmdr_tests::{
+    lab::{Engine, HostSpec, addr},
+    s3::{Bucket, Release},
+    scenario::{CONFIG, Site, agent_json},
+};
 use tokio::time::{Duration, sleep};
 
-use super::acts::Scene;
-use super::agent::LocalAgent;
-use super::forge::{self, Genuine, MadeUp};
-use super::rotated::thief_signs_on;
+use super::{
+    acts::Scene,
+    agent::LocalAgent,
+    forge::{self, Genuine, MadeUp},
+    rotated::thief_signs_on,
+};
 
 const CLUSTER: &str = "madeupmadeupmadeupmadeup1";
 
-/// What a number and a digest say of the backup before.
+/// Sequence number of a backup, and digest of its manifest, for the next one.
 type Link = (u64, Digest);
 
 fn signed(site: &Site, made: Timestamp, previous: Option<Link>) -> Result<(Genuine, Link)> {
@@ -24,7 +28,7 @@ fn signed(site: &Site, made: Timestamp, previous: Option<Link>) -> Result<(Genui
     forge::archive(&MadeUp { cluster: CLUSTER, created_at: made, previous, key: &key, recipient: &site.recipient })
 }
 
-/// Made in the last hour, so that what is stored now is stored when it was made.
+/// Makes backups that are dated within the last hour, so that they are stored about when they were made.
 fn history(site: &Site) -> Result<(Vec<Genuine>, Vec<Link>)> {
     let (mut genuine, mut links): (Vec<Genuine>, Vec<Link>) = (Vec::new(), Vec::new());
     for minutes in [50, 40, 30] {
@@ -36,14 +40,14 @@ fn history(site: &Site) -> Result<(Vec<Genuine>, Vec<Link>)> {
     Ok((genuine, links))
 }
 
-/// What is stored after the break-in, signed as genuine ones are.
+/// Backups that are stored after the break-in, signed as genuine ones are.
 struct Lie {
     name: &'static str,
-    /// What its backups bear: minutes from the break-in.
+    /// Times of its backups, in minutes from the break-in.
     made: fn() -> Vec<i64>,
-    /// The number that they claim; without it the next.
+    /// Sequence number that they claim; `None` for the next.
     number: Option<u64>,
-    /// `--latest` without `--before` takes the newest genuine one all the same.
+    /// Whether `--latest` takes the newest genuine backup even without `--before`.
     loses_everywhere: bool,
     said: &'static str,
 }
@@ -61,7 +65,7 @@ const LIES: [Lie; 5] = [
         made: || vec![300 * 24 * 60],
         number: None,
         loses_everywhere: true,
-        said: "counts for nothing",
+        said: "is ignored",
     },
     Lie {
         name: "the highest number there is",
@@ -82,7 +86,7 @@ const LIES: [Lie; 5] = [
         made: || (1..=60).map(|day| day * 24 * 60).collect(),
         number: None,
         loses_everywhere: true,
-        said: "counts for nothing",
+        said: "is ignored",
     },
 ];
 
@@ -108,7 +112,7 @@ async fn with_the_signing_key_nobody_changes_what_was_before() -> Result<()> {
         let (genuine, links) = history(&site)?;
         let bucket = format!("signed-{number}");
         let Scene { writer, .. } = super::scene(&site, &bucket, &genuine, 3).await?;
-        // Servers tell whole seconds.
+        // Servers report whole seconds.
         sleep(Duration::from_secs(2)).await;
         let break_in = Timestamp::now();
         sleep(Duration::from_secs(2)).await;
@@ -136,7 +140,8 @@ fn told_apart(
         let ran = run(&[verb, "--latest", "--before", &before])?;
         ensure!(ran.exit == 0 && ran.stdout.contains(&newest), "{ran:?}");
     }
-    // What was stored late, or bears a time that has not come, keeps no policy from what is genuine.
+    // A backup that was stored late, or is dated in the future, does not displace a genuine one from a retention
+    // policy.
     let pruned = report(&run(&["prune", "--dry-run", "--keep-daily", "9", "--keep-last", "3"])?.stdout)?;
     let fates = pruned["plans"][0]["backups"].as_array().context("a plan")?.clone();
     if lie.loses_everywhere {
@@ -146,7 +151,7 @@ fn told_apart(
         }
         let ran = run(&["verify", "--latest"])?;
         ensure!(ran.stdout.contains(&newest) && ran.stdout.contains(lie.said), "{ran:?}");
-        // Nor does it make anything younger than it is: not for a range, nor for who watches.
+        // Nor does it make the newest backup look younger than it is, for a range or for monitoring.
         let young = run(&["list", "--max-age", "20m"])?;
         ensure!(young.exit == 5, "{young:?}");
         let status = report(&run(&["status"])?.stdout)?;
@@ -159,7 +164,8 @@ fn told_apart(
     Ok(())
 }
 
-/// Made two hours ago, sent now: honest, told as late, and not among what `--before` takes.
+/// A backup that was made two hours ago and is sent now is genuine, is reported as late, and is not among those that
+/// `--before` takes.
 #[tokio::test]
 async fn a_late_spool_is_told_and_accuses_nobody() -> Result<()> {
     let site = Site::new(Release::V20).await?;
@@ -186,7 +192,7 @@ async fn a_late_spool_is_told_and_accuses_nobody() -> Result<()> {
     Ok(())
 }
 
-/// As the guide says it, on a manager and a host that restores.
+/// Replaces a stolen key as the guide says, on a manager and on a host that restores.
 #[tokio::test]
 async fn a_stolen_key_is_replaced() -> Result<()> {
     let site = Site::new(Release::V20).await?;
@@ -221,7 +227,7 @@ async fn a_stolen_key_is_replaced() -> Result<()> {
     ensure!(listed["backups"][0]["id"] == second["id"], "{listed:#}");
     let told = listed["findings"].to_string().matches("is trusted for what was stored before").count();
     ensure!(told == 2, "{listed:#}");
-    // And where it would be restored.
+    // The same on the host that would restore.
     let ran = agent.run(&site, "s3://vault/prod", &["verify", "--latest", "--identity", &agent.identity])?;
     ensure!(second["id"].as_str().is_some_and(|id| ran.stdout.contains(id)), "{ran:?}");
     let before = ["verify", "--latest", "--before", &until, "--identity", &agent.identity];

@@ -1,36 +1,39 @@
-//! What the proof of a gigabyte costs, beside what an engine spends to start on the same state.
+//! Cost of proving a large state, compared with an engine's start on the same state.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::Host;
-use swarmdr_tests::measure::{Cost, on_one_processor, peak, processor};
-use swarmdr_tests::scenario::agent_binary;
+use swarmdr_tests::{
+    lab::Host,
+    measure::{Cost, on_one_processor, peak, processor},
+    scenario::agent_binary,
+};
 
-use crate::SECRET_BYTES;
+use crate::{SECRET_BYTES, forget_starts, size};
 
-/// What the proof may take beside the largest object.
+/// Memory limit of the proof, in bytes: a fixed part, and the largest object.
 const MEMORY_LIMIT: u64 = (64 << 20) + SECRET_BYTES as u64;
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(180);
 
-/// Measures the proof of the log, and then of a snapshot of the same things: of the log before a snapshot nothing is read.
+/// Measures the proof of the log, and then of a snapshot of the same objects; the log before a snapshot is not read.
 pub fn measure(host: &Host) -> Result<()> {
     let mut table = vec![format!("{:32} {:>12} {:>12} {:>12} {:>12}", "", "processor", "speed", "memory", "in all")];
-    compare(host, "1 GiB of log", "raft/wal-v3-encrypted", &mut table)?;
+    compare(host, &format!("{} of log", size().name), "raft/wal-v3-encrypted", &mut table)?;
     take_snapshot(host)?;
-    compare(host, "1 GiB of snapshot", "raft/snap-v3-encrypted", &mut table)?;
+    compare(host, &format!("{} of snapshot", size().name), "raft/snap-v3-encrypted", &mut table)?;
     println!("\n{}\n", table.join("\n"));
     Ok(())
 }
 
-/// Both read all of it; the engine also brings up everything else that it is.
+/// Compares the proof with the engine's start. Both read the whole state; the engine also starts all of its other
+/// parts.
 fn compare(host: &Host, name: &str, read: &str, table: &mut Vec<String>) -> Result<()> {
     host.sh("systemctl stop docker.socket docker.service")?;
     let state = host.var().join("lib/docker/swarm");
-    // Blocks, as the spare space of the last segment is never read.
+    // Counts blocks, as the spare space of the last segment is never read.
     let bytes = host.sh(&format!("du --summarize --block-size=1 /var/lib/docker/swarm/{read}"))?;
     let bytes: u64 = bytes.split_whitespace().next().context("du prints a number")?.parse()?;
-    ensure!(bytes > 1 << 30, "{read} has {bytes} bytes");
+    ensure!(bytes > size().bytes, "{read} has {bytes} bytes");
     let args = ["--config", "/dev/null", "inspect", "--dir", state.to_str().context("UTF-8")?, "--json"];
     let proof = on_one_processor(&agent_binary()?.path, &args, &[0])?;
     let engine = start(host)?;
@@ -41,9 +44,10 @@ fn compare(host: &Host, name: &str, read: &str, table: &mut Vec<String>) -> Resu
     Ok(())
 }
 
-/// Starts the engine, until it works as a manager; on all processors.
+/// Starts the engine, on all processors, and waits until it works as a manager.
 fn start(host: &Host) -> Result<Cost> {
     let begun = Instant::now();
+    forget_starts(host)?;
     host.sh("systemctl start docker.socket docker.service")?;
     host.wait_manager()?;
     let wall = begun.elapsed();

@@ -1,25 +1,27 @@
-//! The documents, followed as somebody does who copies and pastes: each command block in its order, in bash, until the
-//! first that fails. What a reader fills in is filled in; nothing else is changed.
+//! The documents, followed by a reader who copies and pastes: each command block in its order, in bash, until the first
+//! that fails. Only the parts that a reader fills in are replaced.
 
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
-use swarmdr_tests::aws::Moto;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
-use swarmdr_tests::packages::{self, TOOLS, checkout};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{CREDENTIALS, Site, agent_json, describe_swarm, populate, wait_populated};
+use swarmdr_tests::{
+    aws::Moto,
+    lab::{Engine, Host, HostSpec, addr},
+    packages::{self, TOOLS, checkout},
+    s3::Release,
+    scenario::{CREDENTIALS, Site, agent_json, describe_swarm, populate, wait_populated},
+};
 
-/// A fenced block: its language, and what stands in it.
-struct Block {
-    language: String,
-    text: String,
+/// A fenced block: its language and its text.
+pub struct Block {
+    pub language: String,
+    pub text: String,
 }
 
-fn blocks(document: &str) -> Result<Vec<Block>> {
+pub fn blocks(document: &str) -> Result<Vec<Block>> {
     let text = fs::read_to_string(checkout().join("packaging/docs").join(document))?;
     let mut blocks = Vec::new();
-    // Fences come in pairs, so every second part is what is between two.
+    // Fences come in pairs, so every second part is inside one.
     for part in text.split("```").skip(1).step_by(2) {
         let (language, text) = part.split_once('\n').with_context(|| format!("a fence in {document} has no end"))?;
         blocks.push(Block { language: language.to_owned(), text: text.to_owned() });
@@ -28,14 +30,14 @@ fn blocks(document: &str) -> Result<Vec<Block>> {
     Ok(blocks)
 }
 
-/// Somebody at the keyboard of a host, with what only they know.
+/// A reader at the keyboard of a host, with values that only the reader knows.
 struct Person<'a> {
     host: &'a Host,
-    /// What they write in the place of the examples.
+    /// Examples, and the text that the reader writes in their place.
     fills_in: Vec<(String, String)>,
-    /// What stands in their shell's profile.
+    /// Profile of the reader's shell.
     profile: String,
-    /// What they paste where a command asks for it.
+    /// Text that the reader pastes when a command asks for it.
     pastes: String,
 }
 
@@ -54,7 +56,7 @@ impl<'a> Person<'a> {
         self.fills_in.push((example.to_owned(), own.to_owned()));
     }
 
-    /// Everything that was printed.
+    /// Follows the blocks, and returns everything that was printed.
     fn follow(&self, blocks: &[Block]) -> Result<String> {
         let mut printed = String::new();
         for block in blocks {
@@ -76,7 +78,7 @@ impl<'a> Person<'a> {
         Ok(output.stdout)
     }
 
-    /// Settings say in their first line which file they are.
+    /// Writes settings to the file that their first line names.
     fn writes(&self, settings: &str) -> Result<()> {
         let path = settings.lines().next().and_then(|line| line.strip_prefix("# "));
         ensure!(!settings.contains('…'), "something is not filled in:\n{settings}");
@@ -114,7 +116,7 @@ async fn who_follows_the_documents_gets_there() -> Result<()> {
     Ok(())
 }
 
-/// What the person noted down on the way: where the runbook asks for it.
+/// Values that the reader noted down on the way, for the runbook.
 struct Known {
     identity: String,
     recipient: String,
@@ -148,7 +150,7 @@ fn operations(site: &Site, moto: &Moto, host: &Host) -> Result<Known> {
     for wanted in ["proven", "swarmdr-backup.timer", "swarmdr-verify.timer"] {
         ensure!(printed.contains(wanted), "`{wanted}` was not shown:\n{printed}");
     }
-    // Nobody has written a schedule: the next one is due at night.
+    // No schedule is configured, so the next backup is due at night.
     let look = host.run(&["swarmdr-agent", "backup", "--if-due"])?;
     ensure!(look.status.code() == Some(3), "{:?} {}{}", look.status.code(), look.stdout, look.stderr);
     let listed = agent_json(host, 0, &["list"])?;
@@ -156,15 +158,25 @@ fn operations(site: &Site, moto: &Moto, host: &Host) -> Result<Known> {
     Ok(known)
 }
 
-/// The questions with which the runbook begins: a manager that works answers, and is not recovered.
+/// Follows the questions with which the runbook begins: a manager that works answers, gets back what was removed, and is
+/// not recovered.
 fn this_one_is_not_lost(site: &Site, host: &Host, questions: &[Block]) -> Result<()> {
     for question in questions {
         if question.text.contains("recover-quorum") {
-            // The engine was restarted for a backup just now.
+            // The engine has just been restarted for a backup.
             host.wait_manager()?;
             let answer = host.run(&["bash", "-c", &question.text])?;
             assert_eq!(answer.status.code(), Some(0), "{}{}", answer.stdout, answer.stderr);
             ensure!(answer.stdout.contains("has a leader; nothing was changed"), "{}", answer.stdout);
+        } else if question.text.contains("undelete") {
+            host.wait_manager()?;
+            host.docker(&["service", "rm", "cron"])?;
+            let mut person = Person::at(host, site);
+            // The swarm has no stack.
+            person.fills_in("--stack shop", "--service cron");
+            let printed = person.follow(std::slice::from_ref(question))?;
+            ensure!(printed.contains("+ service cron: to be created"), "{printed}");
+            ensure!(printed.contains("+ service cron: created"), "{printed}");
         } else {
             Person::at(host, site).follow(std::slice::from_ref(question))?;
         }

@@ -1,12 +1,14 @@
-//! The guide's table of drop-ins: each one written as it stands there, on a host that needs it.
+//! The guide's table of drop-ins: each one is written as in the table, on a host that needs it.
 
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
-use swarmdr_tests::lab::{Engine, Host, HostSpec, addr};
-use swarmdr_tests::packages::{self, checkout};
-use swarmdr_tests::s3::{ForwardProxy, Release};
-use swarmdr_tests::scenario::{CREDENTIALS, Site};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, addr},
+    packages::{self, checkout},
+    s3::{ForwardProxy, Release},
+    scenario::{CREDENTIALS, Site},
+};
 
 use super::unit;
 
@@ -15,7 +17,7 @@ const UNIT: &str = "swarmdr-backup.service";
 /// A row of the table.
 struct Row {
     case: String,
-    /// What `systemctl edit` is given.
+    /// Text for `systemctl edit`.
     drop_in: String,
 }
 
@@ -32,12 +34,12 @@ fn rows() -> Result<Vec<Row>> {
     .collect()
 }
 
-/// What a host is whose operator needs the row: its configuration, without which file it does not work, and where it shows.
+/// A host on which a row is needed: its configuration, and how to see that the row is needed and works.
 struct Need {
     config: String,
-    /// Without the drop-in the unit fails.
+    /// Whether the unit fails without the drop-in.
     fails_without: bool,
-    /// What proves afterwards that it worked.
+    /// Command whose output shows afterwards that it worked.
     shows: &'static str,
 }
 
@@ -52,7 +54,7 @@ async fn each_drop_in_of_the_guide_does_what_the_guide_says() -> Result<()> {
     let proxy = ForwardProxy::in_lab(&site.lab)?;
     let rows = rows()?;
     ensure!(rows.len() >= 7, "only {} rows were read", rows.len());
-    // What moves the engine comes last.
+    // The row that moves the engine's data comes last.
     let (moving, staying): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.case.contains("data-root"));
     for row in staying.into_iter().chain(moving) {
         follow(&site, &host, &proxy, row).with_context(|| row.case.clone())?;
@@ -82,7 +84,7 @@ fn follow(site: &Site, host: &Host, proxy: &ForwardProxy, row: &Row) -> Result<(
     Ok(())
 }
 
-/// Whether the unit made a backup that all is well with, and its words.
+/// Runs the unit. Returns whether it made a backup without any attention, and its journal.
 fn backs_up(host: &Host) -> Result<(bool, String)> {
     let since = host.sh("date +%s")?;
     let _ = host.run(&["systemctl", "start", UNIT])?;
@@ -91,7 +93,7 @@ fn backs_up(host: &Host) -> Result<(bool, String)> {
     Ok((unit(host, UNIT, "ExecMainStatus")? == "0" && unit(host, UNIT, "Result")? == "success", journal))
 }
 
-/// Each in a vault without a backup, so that one is due at once.
+/// Prepares the host for a row, with a vault without a backup, so that one is due at once.
 fn prepare(site: &Site, host: &Host, proxy: &ForwardProxy, case: &str) -> Result<Need> {
     let config = |name: &str| site.config(&format!("s3://vault/{name}"));
     let is_made = "swarmdr-agent list --json";
@@ -125,7 +127,7 @@ fn prepare(site: &Site, host: &Host, proxy: &ForwardProxy, case: &str) -> Result
             Need { config: config("sealed"), fails_without: true, shows: is_made }
         }
         "credentials of S3 from a credential" => {
-            // The key lies where it lay.
+            // The key is back in its usual place.
             host.sh(&format!(
                 "mv /root/signing.key /var/lib/swarmdr/keys/; rm -r /etc/credstore.encrypted; mkdir -p /etc/credstore; cp {CREDENTIALS} /etc/credstore/aws"
             ))?;

@@ -1,12 +1,12 @@
 //! The .rpm, in a root of its own: its scriptlets run there, in a chroot.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Result, ensure};
-use swarmdr_tests::lab::Engine;
-use swarmdr_tests::packages;
-use swarmdr_tests::tree::capture;
+use swarmdr_tests::{lab::Engine, packages, tree::capture};
 
 /// Runs a script with a copy-on-write root at `$root`, which is gone afterwards.
 fn in_a_root(script: &str) -> Result<String> {
@@ -25,7 +25,7 @@ fn in_a_root(script: &str) -> Result<String> {
 
 #[test]
 fn it_installs_upgrades_and_goes_and_keeps_what_is_the_users() -> Result<()> {
-    // There is no database of rpm in a Debian tree, so what is required is looked at, not looked up.
+    // A Debian tree has no database of rpm, so the dependencies are read from the package and not resolved.
     let said = in_a_root(
         r#"
         install() { rpm --root "$root" --nodeps "$@" "$rpm" 2>&1; }

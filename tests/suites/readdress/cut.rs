@@ -1,19 +1,21 @@
-//! Restores that are cut short, at any point.
+//! Restores that are interrupted, at any point.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::campaign::full;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr, wait_for};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent, agent_json, describe_swarm};
+use swarmdr_tests::{
+    campaign::full,
+    lab::{Engine, Host, HostSpec, Role, addr, wait_for},
+    s3::Release,
+    scenario::{Site, agent, agent_json, describe_swarm},
+};
 
 use super::{OLD, RESTORE, STATE, ensure_no_trace, ensure_nothing_left, fresh, lasting, text};
 
-/// What is left of a second engine whose maker was killed goes away by itself.
+/// Limit for the rest of a second engine to go away by itself after its agent was killed.
 const GONE: Duration = Duration::from_secs(60);
 
-/// Where a run is killed, and whether the next one finishes what it began; else it begins anew.
+/// Points at which a run is killed, and whether the next one finishes it; otherwise that one starts again.
 const POINTS: [(&str, bool); 12] = [
     ("fetch", false),
     ("stage", false),
@@ -53,7 +55,7 @@ fn kill(host: &Host, point: &str) -> Result<()> {
         .with_context(|| format!("after a kill at {point}"))
 }
 
-/// It leaves a directory, which the next run removes.
+/// Cuts the power at a point. That leaves a directory, which the next run removes.
 fn cut_power(host: &mut Host, point: &str) -> Result<()> {
     let fault = format!("SWARMDRTEST_FAULT=hang@{point}");
     let mut running = host.spawn(&[&["env", &fault, "swarmdr-agent"], &RESTORE[..], &["--force"]].concat())?;
@@ -81,7 +83,7 @@ async fn a_run_that_is_killed_is_finished_or_undone_by_the_next() -> Result<()> 
             End::PowerCut => cut_power(&mut host, point)?,
         }
         if !finishes {
-            // The old swarm is back first: this run fails, and leaves it.
+            // This run puts the old swarm back first, then fails and leaves it.
             let failing = ["env", "SWARMDRTEST_FAULT=panic@demote-noted", "swarmdr-agent"];
             let failed = host.run(&[&failing[..], &RESTORE, &["--force"]].concat())?;
             ensure!(failed.stderr.contains("what was there before is back"), "{point}: {}", failed.stderr);
@@ -100,7 +102,7 @@ async fn a_run_that_is_killed_is_finished_or_undone_by_the_next() -> Result<()> 
     Ok(())
 }
 
-/// The run was killed when the swarm was this host's alone; managers join it, and the next run comes at a later boot.
+/// The run is killed once this host alone has the swarm; managers join it, and the next run comes at a later boot.
 #[tokio::test]
 async fn a_swarm_that_is_used_after_a_cut_is_not_put_away() -> Result<()> {
     let site = Site::new(Release::V20).await?;
@@ -159,7 +161,7 @@ fn leave(site: &Site) -> Result<Vec<String>> {
     Ok(before)
 }
 
-/// A swarm of the host's own, which is not to be lost.
+/// Makes another swarm on the host, which is not to be lost.
 fn reset(host: &Host) -> Result<()> {
     host.sh(&format!(
         "systemctl stop docker.socket docker.service; systemctl reset-failed docker.service

@@ -1,20 +1,20 @@
-//! The whole way: away from the old address, and a life at the new one.
+//! The whole move: away from the old address, and a life at the new one.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_agent::swarm;
-use swarmdr_tests::campaign::full;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, IMAGE, Role, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{
-    IDENTITY, Site, agent, agent_json, describe_swarm, fingerprint, populate, wait_populated,
+use swarmdr_tests::{
+    campaign::full,
+    lab::{Engine, Host, HostSpec, IMAGE, Role, addr},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent, agent_json, describe_swarm, fingerprint, populate, wait_populated},
 };
 
 use super::{NEW, OLD, RESTORE, ensure_no_trace, ensure_nothing_left, fresh, lasting, text};
 
-/// The engine that wrote the state, the one that takes over, and whether it is to live there for long.
+/// Returns the engine that wrote the state, the one that takes over, and whether the long life of the swarm there is
+/// tested.
 fn pairs() -> Vec<(Engine, Engine, bool)> {
     let mut pairs = vec![(Engine::E26_1, Engine::E26_1, true), (Engine::E20_10, Engine::E28_5, full())];
     if full() {
@@ -39,7 +39,7 @@ fn moves_and_stays(site: &Site, from: Engine, to: Engine, stays: bool) -> Result
     let mut host = fresh(site, to)?;
     refuses_without_being_told(&host)?;
     let took = moves(&host, &before)?;
-    // No route leads to the old address any more.
+    // From here on no route leads to the old address.
     host.sh("systemctl restart docker.service")?;
     host.wait_manager()?;
     ensure_no_trace(&host).context("after a restart of the engine")?;
@@ -57,12 +57,12 @@ fn moves_and_stays(site: &Site, from: Engine, to: Engine, stays: bool) -> Result
     Ok(took)
 }
 
-/// A manager with all kinds of objects, backed up and gone. Answers with what must come back.
+/// Makes and destroys a manager with all kinds of objects, after a backup. Returns the description that must come back.
 fn leave(site: &Site, engine: Engine) -> Result<Vec<String>> {
     let host = site.lab.boot(HostSpec::new("old", engine, addr(OLD)))?;
     host.swarm_init()?;
     populate(&host)?;
-    // Refused while the swarm itself changes the node ("update out of sequence").
+    // The update is refused while the swarm itself changes the node ("update out of sequence").
     host.wait_for("the label", Duration::from_secs(60), || {
         Ok(host.docker(&["node", "update", "--label-add", "zone=one", "old"]).ok())
     })?;
@@ -91,7 +91,7 @@ fn refuses_without_being_told(host: &Host) -> Result<()> {
 }
 
 fn moves(host: &Host, before: &[String]) -> Result<u64> {
-    // The service that is bound to the old host needs somebody's attention.
+    // The service that is bound to the old host needs the operator's attention.
     let report = agent_json(host, 6, &[&RESTORE[..], &["--copy-labels"]].concat())?;
     ensure_nothing_left(host)?;
     ensure!(text(&report, "/readdressed/addr")? == format!("{}:2377", addr(NEW)), "{report:#}");
@@ -113,7 +113,7 @@ fn moves(host: &Host, before: &[String]) -> Result<u64> {
     Ok(spent.filter_map(|phase| phase["ms"].as_u64()).sum())
 }
 
-/// A worker joins as the manager says, and services go where they are told.
+/// Checks that a worker joins with the printed command, and that services run where their constraints say.
 fn works(site: &Site, host: &Host, engine: Engine) -> Result<()> {
     let join = host.docker(&["swarm", "join-token", "worker"])?;
     ensure!(join.contains(&format!("{}:2377", addr(NEW))) && !join.contains(&format!("{}:", addr(OLD))), "{join}");
@@ -135,9 +135,9 @@ fn works(site: &Site, host: &Host, engine: Engine) -> Result<()> {
     Ok(())
 }
 
-/// A new backup says the new address, and a restore of it is like any other.
+/// Checks that a new backup has the new address, and that its restore is like any other.
 fn comes_back_at_its_new_address(site: &Site, host: Host, engine: Engine) -> Result<()> {
-    let members = swarm::examine(&host.var().join("lib/docker/swarm"), None)?.raft.context("no log")?.members;
+    let members = swarm_state::examine(&host.var().join("lib/docker/swarm"), None)?.raft.context("no log")?.members;
     let addrs: Vec<_> = members.iter().filter_map(|member| member.addr.clone()).collect();
     ensure!(addrs == [format!("{}:2377", addr(NEW))], "raft members {members:#?}");
     site.configure_manager(&host)?;

@@ -1,13 +1,15 @@
-//! Autolocked, of three managers, with IPv6, behind a translated address.
+//! Unusual swarms that move: autolocked, of three managers, with IPv6, behind a translated address.
 
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_tests::campaign::full;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{Site, agent_json};
+use swarmdr_tests::{
+    campaign::full,
+    lab::{Engine, Host, HostSpec, Role, addr},
+    s3::Release,
+    scenario::{Site, agent_json},
+};
 
 use super::{NEW, OLD, RESTORE, ensure_no_trace, ensure_nothing_left, fresh, lasting, text};
 
@@ -42,7 +44,7 @@ async fn locked(engine: Engine) -> Result<()> {
     site.set_up_manager(&hosts[0])?;
     agent_json(&hosts[0], 0, &["backup"])?;
     let before = lasting(&hosts[0])?;
-    // One of them, or the old one itself, is enough to refuse.
+    // One living manager is enough for a refusal, even if it is the old one itself.
     let mut host = fresh(&site, engine)?;
     host.write_file(UNLOCK_KEY, format!("{key}\n"))?;
     let with_key = [&RESTORE[..], &["--unlock-key", UNLOCK_KEY]].concat();
@@ -63,7 +65,7 @@ async fn locked(engine: Engine) -> Result<()> {
     host.reboot()?;
     host.wait_engine()?;
     ensure!(host.docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"])? == "locked");
-    // The same words unlock it.
+    // The same command unlocks it.
     let report = agent_json(&host, 0, &with_key)?;
     ensure!(text(&report, "/result")? == "already-there" && report["unlocked"] == Value::Bool(true), "{report:#}");
     host.wait_manager()?;
@@ -78,14 +80,14 @@ async fn a_swarm_with_ipv6_moves() -> Result<()> {
     elsewhere(old, &format!("[{old}]:2377"), old, new).await
 }
 
-/// No interface had the address, neither there nor here.
+/// No interface has the swarm's address, neither on the old host nor on the new one.
 #[tokio::test]
 async fn a_swarm_behind_a_translated_address_moves() -> Result<()> {
     let own = addr(OLD).to_string();
     elsewhere("192.0.2.7", &format!("{own}:2377"), &own, &addr(NEW).to_string()).await
 }
 
-/// From the address `raft` of a swarm on a host with the address `own` to the address `new`.
+/// Moves a swarm from its address `raft`, on a host with the address `own`, to the address `new`.
 async fn elsewhere(raft: &str, listen: &str, own: &str, new: &str) -> Result<()> {
     if !full() {
         println!("LEFT OUT, runs with SWARMDR_TEST_FULL=1");
@@ -120,7 +122,7 @@ async fn elsewhere(raft: &str, listen: &str, own: &str, new: &str) -> Result<()>
     Ok(())
 }
 
-/// An address beyond the one that every host has; it is gone with the next boot.
+/// Adds an IPv6 address to the host, which is gone after the next boot.
 fn give(host: &Host, ip: &str) -> Result<()> {
     if ip.contains(':') {
         host.sh(&format!("ip -6 address add {ip}/64 dev host0 nodad"))?;

@@ -1,12 +1,13 @@
-//! Engines that do not do as they are told, and people and programs that get in between.
+//! Engines that do not do as they are told, and people and programs that interfere.
 
-use std::thread;
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_tests::lab::{Background, Engine, Lab, Output};
-use swarmdr_tests::scenario::agent_with_faults;
+use swarmdr_tests::{
+    lab::{Background, Engine, Lab, Output},
+    scenario::agent_with_faults,
+};
 
 use super::manager::{LIMIT, MAX_PAUSE, Manager};
 
@@ -50,7 +51,7 @@ fn end(manager: &Manager, run: Background, said: &[&str]) -> Result<Output> {
     Ok(ended)
 }
 
-/// `docker ps` in a loop, for all of a cold backup that takes its time.
+/// Runs `docker ps` in a loop during a cold backup that takes its time.
 fn poked_all_the_time(manager: &Manager) -> Result<()> {
     let script = "n=0; while :; do timeout 2 docker ps >/dev/null 2>&1 || n=$((n + 1)); echo $n >/run/pokes; done";
     let poking = manager.host.spawn(&["sh", "-c", script])?;
@@ -71,7 +72,7 @@ fn started_by_somebody(manager: &Manager) -> Result<()> {
     let mut run = manager.spawn("cold", "pause4@copying")?;
     manager.wait_for_fault(&mut run)?;
     manager.host.sh("systemctl start docker.service")?;
-    end(manager, run, &["somebody started docker.service", "thrown away", "journalctl -u docker"])?;
+    end(manager, run, &["docker.service was started by someone else", "discarded", "journalctl -u docker"])?;
     manager.check_intact()?;
     manager.check_tidy()
 }
@@ -79,14 +80,14 @@ fn started_by_somebody(manager: &Manager) -> Result<()> {
 fn thawed_by_somebody(manager: &Manager) -> Result<()> {
     let config = format!("[backup]\nmax_pause = {MAX_PAUSE}\nmax_freeze_ms = 2000\n");
     manager.host.write_file("/etc/swarmdr/agent.toml", config)?;
-    // On a busy machine the thaw may come too late, and find the backup made.
+    // On a busy machine the thaw may come too late, when the backup is made.
     let mut late = 0;
     loop {
         let mut run = manager.spawn("freeze", "pause1@copying")?;
         manager.wait_for_fault(&mut run)?;
         manager.host.sh("systemctl thaw docker.service")?;
         let ended = run.wait(LIMIT)?;
-        if ended.status.code() == Some(1) && ended.stderr.contains("somebody thawed docker.service") {
+        if ended.status.code() == Some(1) && ended.stderr.contains("docker.service was thawed by someone else") {
             break;
         }
         late += 1;
@@ -97,8 +98,8 @@ fn thawed_by_somebody(manager: &Manager) -> Result<()> {
     manager.check_tidy()
 }
 
-/// It does not hear what it is told, until systemd sends SIGKILL when the unit's own time is over. (A SIGSTOP would not
-/// do: systemd sends SIGCONT after SIGTERM.)
+/// The engine ignores the signal to stop until systemd sends SIGKILL when the unit's own timeout is over. (A SIGSTOP
+/// would not do: systemd sends SIGCONT after SIGTERM.)
 fn refuses_to_stop(manager: &Manager) -> Result<()> {
     drop_in(manager, &format!("KillSignal=SIGWINCH\nTimeoutStopSec={}", MAX_PAUSE + 5))?;
     let run = manager.spawn("cold", "")?;
@@ -109,7 +110,7 @@ fn refuses_to_stop(manager: &Manager) -> Result<()> {
     manager.check_tidy()
 }
 
-/// What keeps it from starting is gone before the failsafe fires, which then does what the agent could not.
+/// The engine is kept from starting, but no longer when the failsafe fires, which then does what the agent could not.
 fn refuses_to_start(manager: &Manager) -> Result<()> {
     let mut run = manager.spawn("cold", "pause1@copying")?;
     manager.wait_for_fault(&mut run)?;
@@ -126,11 +127,11 @@ fn refuses_to_start(manager: &Manager) -> Result<()> {
     manager.check_intact()?;
     let next = manager.backup("freeze", "", 0)?;
     let told = super::manager::notes(&next);
-    ensure!(told.contains("failed, and the engine was not back") && !told.contains("ended by force"), "{next:#}");
+    ensure!(told.contains("failed, and the engine was not running") && !told.contains("was killed"), "{next:#}");
     manager.check_tidy()
 }
 
-/// Both its threads stand still for longer than the engine may be away.
+/// Both threads of the agent hang for longer than the engine may be down.
 fn the_agent_hangs(manager: &Manager) -> Result<()> {
     let mut run = manager.spawn("cold", &format!("pause{}@copied", MAX_PAUSE + 6))?;
     manager.wait_for_fault(&mut run)?;
@@ -138,19 +139,19 @@ fn the_agent_hangs(manager: &Manager) -> Result<()> {
     ensure!(run.finished()?.is_none(), "the agent did not hang");
     let (engine, back) = (manager.host.engine(), back.as_secs_f64());
     println!("{engine:?}: the agent hangs, and the failsafe has the engine answering after {back:.1} s");
-    end(manager, run, &["thrown away", "no backup was made; the engine runs again"])?;
+    end(manager, run, &["discarded", "no backup was made; the engine runs again"])?;
     manager.check_intact()?;
     manager.check_tidy()
 }
 
-/// Only the copying thread stands still, in both attempts.
+/// Only the copying thread hangs, in both attempts.
 fn the_disk_hangs_under_a_freeze(manager: &Manager) -> Result<()> {
     let started = manager.host.sh("docker ps --quiet --no-trunc | sort")?;
     let mut run = manager.spawn("freeze", "pause4@copying")?;
     manager.wait_for_fault(&mut run)?;
     let back = manager.wait_until_back()?;
     ensure!(back < Duration::from_secs(4), "only the thread that hung brought the engine back, after {back:.1?}");
-    end(manager, run, &["one more try", "had been away for 1000 ms", "mode = \"cold\""])?;
+    end(manager, run, &["one more try", "had been down for 1000 ms", "mode = \"cold\""])?;
     ensure!(manager.host.sh("docker ps --quiet --no-trunc | sort")? == started, "containers were restarted");
     manager.check_tidy()
 }

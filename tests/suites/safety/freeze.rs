@@ -1,19 +1,21 @@
-//! Copies of frozen engines under constant writes: every one boots and holds what was acknowledged before.
+//! Copies of frozen engines under constant writes: each boots and holds every write that was acknowledged before.
 
-use std::fs;
-use std::thread;
-use std::time::Duration;
+use std::{fs, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_agent::report::human_ms;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Lab, Role, addr};
-use swarmdr_tests::scenario::{agent_binary, agent_json};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, Lab, Role, addr},
+    scenario::{agent_binary, agent_json},
+};
 
-use super::full;
-use super::manager::{Manager, STATE};
+use super::{
+    full,
+    manager::{Manager, STATE},
+};
 
-/// Creates secrets and updates a service as fast as the client goes, and writes down what was acknowledged when.
+/// Script that creates secrets and updates a service as fast as the client can, and records what was acknowledged and
+/// when.
 const WRITER: &str = r#"
 n=0
 while :; do
@@ -23,10 +25,10 @@ while :; do
 done >>/run/acknowledged 2>/dev/null
 "#;
 
-/// A backup of a frozen engine; `None` if the pause would have become too long on a machine that is busy, so that the
-/// agent gave up as it should.
+/// Makes a backup of a frozen engine. Returns `None` if the pause would have become too long on a busy machine, so that
+/// the agent gave up as it should.
 fn freeze(host: &Host) -> Result<Option<Value>> {
-    // The most that can be configured: a machine that runs other suites beside this one is a slow one.
+    // The longest freeze that can be configured: a machine that runs other suites alongside is slow.
     let settings = ["SWARMDR_BACKUP__MODE=freeze", "SWARMDR_BACKUP__MAX_FREEZE_MS=2000"];
     let output = host.run(&[&["env"], &settings[..], &["swarmdr-agent", "backup", "--json"]].concat())?;
     match output.status.code() {
@@ -39,7 +41,7 @@ fn freeze(host: &Host) -> Result<Option<Value>> {
     }
 }
 
-/// Waits until the writer has written down so much.
+/// Waits until the writer has recorded more than this many lines.
 fn wait_for_writes(host: &Host, lines: usize) -> Result<()> {
     host.wait_for("some writes more", Duration::from_secs(120), || {
         let there: usize = host.sh("cat /run/acknowledged 2>/dev/null | wc -l")?.parse()?;
@@ -47,7 +49,7 @@ fn wait_for_writes(host: &Host, lines: usize) -> Result<()> {
     })
 }
 
-/// One copy, taken and restored.
+/// Measurements of one copy that was made and restored.
 struct Sample {
     pause_ms: u64,
     ours_us: u64,
@@ -57,7 +59,7 @@ struct Sample {
 #[test]
 fn frozen_copies_boot_and_hold_every_acknowledged_write() -> Result<()> {
     let each = if full() { 50 } else { 5 };
-    // The same addresses, on another network: what is restored must not meet what it was copied from.
+    // The same addresses are on another network too: a restored copy must not meet the manager that it was made from.
     let (lab, elsewhere) = (Lab::new()?, Lab::new()?);
     let samples = thread::scope(|scope| {
         let engines = [(Engine::E20_10, 11), (Engine::E28_5, 12)].map(|(engine, last)| {
@@ -83,11 +85,12 @@ fn frozen_copies_boot_and_hold_every_acknowledged_write() -> Result<()> {
             format!("{engine:?}"),
             samples.len(),
             samples.len(),
-            human_ms(median),
-            human_ms(max),
+            format!("{median} ms"),
+            format!("{max} ms"),
             ours
         );
-        // The cap and what the thaw takes, whatever the machine; the median's goal is 25 ms, and it is printed.
+        // The limit of the agent plus the time of the thaw, whatever the machine. The goal for the median is 25 ms, and
+        // it is printed.
         ensure!(max < 3000, "a pause of {max} ms");
     }
     Ok(())
@@ -100,7 +103,7 @@ fn campaign(lab: &Lab, elsewhere: &Lab, engine: Engine, last: u8, copies: usize)
     let restorer = elsewhere.boot(HostSpec::new(&format!("r{last}"), engine, addr(last)))?;
     restorer.install(&agent)?;
     restorer.load_image()?;
-    // Makes the key.
+    // The first backup makes the signing key.
     manager.backup("freeze", "", 0)?;
     let key = host.sh("tail -1 /var/lib/swarmdr/keys/signing.pub")?;
     let running = "docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.RestartCount}}' $(docker ps -q) | sort";
@@ -140,7 +143,7 @@ fn restore_copy(host: &Host, report: &Value, restorer: &Host, key: &str) -> Resu
     Ok(())
 }
 
-/// What the client had been told was done when the engine was asked to freeze: kind and number.
+/// Returns kind and number of every write that had been acknowledged to the client when the engine was asked to freeze.
 fn acknowledged(log: &str, report: &Value) -> Result<Vec<(String, u64)>> {
     let since = report["downtime"]["since"].as_str().context("when it was frozen")?;
     let since: jiff::Timestamp = since.parse()?;
@@ -172,7 +175,7 @@ fn holds(host: &Host, wanted: &[(String, u64)]) -> Result<()> {
     Ok(())
 }
 
-/// A new leader would be one of a new term.
+/// Returns the raft term: a new leader would have a new one.
 fn term(host: &Host) -> Result<u64> {
     let state = agent_json(host, 0, &["inspect", "--dir", STATE])?;
     state["raft"]["term"].as_u64().context("a term")
@@ -227,7 +230,7 @@ fn freezing_a_leader_or_a_follower_elects_nobody() -> Result<()> {
                 holds(&restorer, &wanted).context("the last copy of the leader")?;
             }
         }
-        // A follower learns a moment later what the leader has answered.
+        // A follower learns a moment later than the client what the leader has acknowledged.
         ensure!(!is_leader || late == 0, "{late} of {asked} acknowledged writes are not in the leader's copies");
         ensure!(pauses.len() == each, "only {} times the pause was short enough", pauses.len());
         pauses.sort_unstable();
@@ -243,7 +246,7 @@ fn freezing_a_leader_or_a_follower_elects_nobody() -> Result<()> {
     Ok(())
 }
 
-/// Without any capability, and with the system read-only around it.
+/// Freezes without any capability, and with the system read-only around the agent.
 #[test]
 fn the_units_sandbox_lets_it_freeze() -> Result<()> {
     const UNIT: &str = include_str!("../../../systemd/swarmdr-backup.service");

@@ -1,17 +1,22 @@
-//! Ends the agent at every point of a run, and at random ones, in every way; the engine comes back by itself.
+//! Ends the agent at every point of a run, and at random times, in every way; the engine comes back by itself.
 
-use std::fmt;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fmt, thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::lab::{Engine, Lab};
-use swarmdr_tests::scenario::agent_with_faults;
+use swarmdr_tests::{
+    lab::{Engine, Lab},
+    scenario::agent_with_faults,
+};
 
-use super::manager::{LIMIT, MAX_PAUSE, Manager, notes};
-use super::{Seeded, full};
+use super::{
+    Seeded, full,
+    manager::{LIMIT, MAX_PAUSE, Manager, notes},
+};
 
-/// Phases at their beginning, and points within them, in order.
+/// Beginnings of phases, and points within them, in order.
 const POINTS: [&str; 11] =
     ["pre-copy", "quiesce", "armed", "copying", "copied", "resume", "back", "examine", "pack", "store", "snapshot"];
 const MODES: [&str; 2] = ["cold", "freeze"];
@@ -31,7 +36,7 @@ enum End {
 const ENDS: [End; 6] = [End::Kill, End::Term, End::Int, End::Hup, End::Panic, End::PowerCut];
 
 impl End {
-    /// The agent's own word for it. A power cut finds it standing still.
+    /// Returns the name of the fault. At a power cut the agent hangs.
     fn action(self) -> &'static str {
         match self {
             End::Kill => "kill",
@@ -49,12 +54,12 @@ impl End {
             End::Term => Some("TERM"),
             End::Int => Some("INT"),
             End::Hup => Some("HUP"),
-            // No signal makes it panic.
+            // No signal makes the agent panic.
             End::Panic | End::PowerCut => None,
         }
     }
 
-    /// Such an end leaves the cleaning up to the next run.
+    /// Whether the cleaning up is left to the next run.
     fn is_by_force(self) -> bool {
         matches!(self, End::Kill | End::PowerCut)
     }
@@ -63,7 +68,7 @@ impl End {
 #[derive(Debug, Clone, Copy)]
 enum When {
     At(&'static str),
-    /// So much of a usual run's time.
+    /// Time after the start, in thousandths of a usual run.
     Permille(u64),
 }
 
@@ -74,7 +79,7 @@ struct Case {
     when: When,
 }
 
-/// Every point with every end in both modes, and random instants; or a part in which every point, end and mode
+/// Returns every point with every end in both modes, and random times; or a part in which every point, end and mode
 /// occurs on both engines.
 fn cases(engine: usize) -> Vec<Case> {
     let mut random = Seeded(SEED + engine as u64);
@@ -102,7 +107,7 @@ fn cases(engine: usize) -> Vec<Case> {
     cases
 }
 
-/// What became of one case.
+/// Result of one case.
 struct Row {
     case: Case,
     ended: String,
@@ -121,12 +126,12 @@ impl fmt::Display for Row {
     }
 }
 
-/// A host and what was measured of it.
+/// A host and its measurements.
 struct Campaign {
     manager: Manager,
-    /// Of a usual run, in either mode.
+    /// Time of a usual run, in either mode.
     usual: [Duration; 2],
-    /// From asking for a restart of the engine until it answers.
+    /// Time from the request to restart the engine until it answers.
     restart: Duration,
 }
 
@@ -147,7 +152,7 @@ impl Campaign {
         Ok(Self { manager, usual, restart })
     }
 
-    /// The promised limit: [`MAX_PAUSE`] and 5 s; on a machine whose engine takes longer to start, so much longer.
+    /// Returns the promised limit: [`MAX_PAUSE`] and 5 s, or more on a machine whose engine takes longer to start.
     fn limit(&self) -> Duration {
         Duration::from_secs(MAX_PAUSE) + Duration::from_secs(5).max(self.restart * 3)
     }
@@ -158,18 +163,18 @@ impl Campaign {
             When::Permille(permille) => self.end_after(case, permille)?,
         };
         let back = self.manager.wait_until_back()?;
-        // After a power cut the host's own boot counts, which is not the agent's.
+        // After a power cut the host's own boot counts, which the agent does not control.
         if case.end != End::PowerCut {
             ensure!(back <= self.limit(), "the engine was away for {back:.1?} more, the limit is {:.1?}", self.limit());
         }
         self.manager.check_intact()?;
         let next = self.manager.backup("freeze", "", 0)?;
         let told = notes(&next);
-        // At a random instant the run may not have begun, or be over.
+        // At a random time the run may not have begun, or may be over.
         if let When::At(_) = case.when {
             let expected = case.end.is_by_force();
-            ensure!(!expected || told.contains("ended by force"), "the next run says nothing of it: {told}");
-            ensure!(!matches!(case.end, End::Term | End::Int | End::Hup) || !told.contains("ended by force"), "{told}");
+            ensure!(!expected || told.contains("was killed"), "the next run says nothing of it: {told}");
+            ensure!(!matches!(case.end, End::Term | End::Int | End::Hup) || !told.contains("was killed"), "{told}");
         }
         self.manager.check_tidy()?;
         let litter = ["snapshot-", ".timer"].into_iter().filter(|kind| told.contains(kind)).collect::<Vec<_>>();
@@ -189,10 +194,10 @@ impl Campaign {
         let ended = run.wait(LIMIT)?;
         let code = ended.status.code();
         match case.end {
-            // By `nsenter`, which ends as its child did.
+            // The status is that of `nsenter`, which ends as its child did.
             End::Kill => ensure!(code.is_none() || code == Some(137), "{ended:?}"),
             End::Panic => ensure!(code == Some(1), "{ended:?}"),
-            // Stored, if the signal came too late to matter.
+            // The archive is stored if the signal came too late to matter.
             _ => ensure!(code == Some(1) || (point == "store" && code == Some(0)), "{ended:?}"),
         }
         if code == Some(1) && case.end != End::Panic {
@@ -212,7 +217,7 @@ impl Campaign {
             self.manager.host.reboot()?;
             return Ok("host was cut off".to_owned());
         };
-        // It may be over already.
+        // The run may be over already.
         let sent = run.signal(signal).is_ok();
         let ended = run.wait(LIMIT)?;
         let code = ended.status.code().map_or("killed".to_owned(), |code| format!("exit {code}"));

@@ -1,16 +1,18 @@
-//! One manager with a small swarm on it, which keeps its backups in a directory of its own.
+//! One manager of a small swarm, which stores its backups in a directory of the host.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_tests::lab::{Background, Engine, Host, HostSpec, Lab, Program, Service, addr};
-use swarmdr_tests::scenario::describe_swarm;
+use swarmdr_tests::{
+    lab::{Background, Engine, Host, HostSpec, Lab, Program, Service, addr},
+    scenario::describe_swarm,
+};
 
-/// What no run may take longer than.
+/// Limit for a run.
 pub const LIMIT: Duration = Duration::from_secs(180);
 
-/// Seconds until the failsafe starts a stopped engine: short, for the campaign waits for it often.
+/// Seconds until the failsafe starts a stopped engine. It is short, as the campaign waits for it often.
 pub const MAX_PAUSE: u64 = 8;
 
 pub const STATE: &str = "/var/lib/docker/swarm";
@@ -20,7 +22,7 @@ const SERVICES: [&str; 2] = ["web", "cron"];
 #[derive(Debug)]
 pub struct Manager {
     pub host: Host,
-    /// What its swarm was when it was made.
+    /// Description of its swarm when it was made.
     pub before: Vec<String>,
 }
 
@@ -44,13 +46,13 @@ impl Manager {
         Ok(Self { host, before })
     }
 
-    /// Starts a backup that will fail as `fault` says; see `faults.rs` of the agent.
+    /// Starts a backup with a fault; see `faults.rs` of the agent.
     pub fn spawn(&self, mode: &str, fault: &str) -> Result<Background> {
         let fault = format!("SWARMDRTEST_FAULT={fault}");
         self.host.spawn(&["env", &fault, &format!("SWARMDR_BACKUP__MODE={mode}"), "swarmdr-agent", "backup"])
     }
 
-    /// Waits until the agent says that it is where the fault was asked for.
+    /// Waits until the agent reports that it has reached its failpoint.
     pub fn wait_for_fault(&self, run: &mut Background) -> Result<()> {
         self.host.wait_for("the fault", LIMIT, || {
             if run.stderr()?.contains("fault: ") {
@@ -62,7 +64,7 @@ impl Manager {
         })
     }
 
-    /// Runs a backup to its end, which must be this exit code, and answers with its JSON.
+    /// Runs a backup to its end and returns its JSON. Fails if the exit code is not the expected one.
     pub fn backup(&self, mode: &str, fault: &str, expected: i32) -> Result<Value> {
         let (fault, mode) = (format!("SWARMDRTEST_FAULT={fault}"), format!("SWARMDR_BACKUP__MODE={mode}"));
         let output = self.host.run(&["env", &fault, &mode, "swarmdr-agent", "backup", "--json"])?;
@@ -70,7 +72,7 @@ impl Manager {
         serde_json::from_str(&output.stdout).with_context(|| format!("no JSON: {output:?}"))
     }
 
-    /// Waits until the engine is active and answers, without starting it by asking; and says how long that took.
+    /// Waits until the engine is active and answers, without a request that would start it. Returns how long that took.
     pub fn wait_until_back(&self) -> Result<Duration> {
         let begun = Instant::now();
         self.host.wait_for("the engine to be back", LIMIT, || {
@@ -85,7 +87,7 @@ impl Manager {
         Ok(begun.elapsed())
     }
 
-    /// The swarm is what it was, and its containers run.
+    /// Checks that the swarm is the same as before, and that its containers run.
     pub fn check_intact(&self) -> Result<()> {
         self.host.wait_manager()?;
         let now = describe_swarm(&self.host)?;
@@ -93,7 +95,7 @@ impl Manager {
         SERVICES.iter().try_for_each(|name| self.host.wait_containers(name, 1))
     }
 
-    /// Nothing of any run is left but what it stored.
+    /// Checks that nothing of any run is left except the backups that it stored.
     pub fn check_tidy(&self) -> Result<()> {
         let script = "systemctl list-units --all --plain --no-legend 'swarmdr-*'
             ls /run/systemd/transient | grep swarmdr || true
@@ -106,7 +108,7 @@ impl Manager {
     }
 }
 
-/// The notes in a backup's report.
+/// Returns the notes in a backup's report.
 pub fn notes(report: &Value) -> String {
     report["notes"].to_string()
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use swarmdr_tests::lab::{Engine, Lab};
-use swarmdr_tests::scenario::agent_with_faults;
+use swarmdr_tests::{
+    lab::{Engine, Lab},
+    scenario::agent_with_faults,
+};
 
 use super::manager::{LIMIT, Manager};
 

@@ -1,10 +1,10 @@
-//! What the Engine API says, brought into the form of an inventory by other means than the agent's own.
+//! The Engine API's answers in the form of an inventory, made independently of the agent's own code.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use swarmdr_agent::swarm::inventory::{
+use swarm_state::inventory::{
     Cluster, Config, INVENTORY_VERSION, Inventory, JoinTokenDigests, Network, Node, Secret, Service,
 };
 
@@ -25,7 +25,7 @@ pub fn inventory(api: &Value) -> Inventory {
     .sorted()
 }
 
-/// Takes out of an inventory what the Engine API cannot know.
+/// Removes from an inventory what the Engine API cannot know.
 pub fn seen_by_api(mut inventory: Inventory) -> Inventory {
     inventory.raft = None;
     inventory.volumes = None;

@@ -1,27 +1,30 @@
-//! States that do not replay, on a real host: they are stored, marked, passed over, and nothing secret is ever said.
+//! States that do not replay, on a real host: they are stored, marked and skipped, and no secret is ever printed.
 
-use std::fs;
-use std::process::Command;
-use std::time::Duration;
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use data_encoding::BASE64;
 use serde_json::Value;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, IMAGE, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site, agent_with_faults, describe_swarm};
-use swarmdr_tests::tree::capture;
+pub use swarmdr_tests::scenario::text;
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, IMAGE, addr},
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_with_faults, describe_swarm},
+    tree::capture,
+};
 
-use crate::overheard::Overheard;
-use crate::rotten::{broken_log, broken_snapshot};
+use crate::{
+    overheard::Overheard,
+    rotten::{broken_log, broken_snapshot},
+};
 
 pub const LIVE: &str = "/var/lib/docker/swarm";
 const UNLOCK_KEY: &str = "/root/unlock-key";
 const SIGNING_KEY: &str = "/var/lib/swarmdr/keys/signing.key";
 const CREDENTIALS: &str = "/etc/swarmdr/credentials";
 
-/// One host for all of it: a swarm with planted values, healthy, autolocked, panicking, and damaged on disk under its
-/// running engine, which notices nothing and must not be stopped: in a snapshot, and in the log.
+/// One host for all of it: a swarm with planted values, healthy, autolocked, with a panicking agent, and damaged on
+/// disk under its running engine, which notices nothing and must not be stopped: in a snapshot, and in the log.
 #[tokio::test]
 async fn a_state_that_does_not_replay_is_marked_and_passed_over_and_no_secret_is_ever_said() -> Result<()> {
     let site = Site::new(Release::V20).await?;
@@ -35,7 +38,7 @@ async fn a_state_that_does_not_replay_is_marked_and_passed_over_and_no_secret_is
 
     healthy(&host, &mut heard)?;
     autolocked(&host, &mut heard)?;
-    // Behind autolock the log has entries under two keys, and does not make up for a snapshot.
+    // After autolock the log has entries under two keys, so the engine cannot replay it in place of a snapshot.
     let by_snapshot = broken_snapshot(&host, &mut heard)?;
     mistaken(&host, &mut heard)?;
     panicking(&host, &mut heard)?;
@@ -81,7 +84,7 @@ async fn a_state_that_does_not_replay_is_marked_and_passed_over_and_no_secret_is
     heard.check()
 }
 
-/// Values of all that a swarm holds, and its own keys: the CA key is one that we made.
+/// Plants values in everything that a swarm holds, and its own keys: the CA key is made here.
 fn plant_swarm(host: &Host, heard: &mut Overheard) -> Result<()> {
     let (secret, config, environment) =
         ("planted-secret-5f0c2a91d7e8", "planted-config-93be04c7f1aa", "planted-environment-c00d1e5f");
@@ -112,20 +115,20 @@ fn plant_swarm(host: &Host, heard: &mut Overheard) -> Result<()> {
     host.sh("rm /run/ca.key /run/ca.crt")?;
     for role in ["worker", "manager"] {
         let token = host.docker(&["swarm", "join-token", "--quiet", role])?;
-        // What is before that is the digest of the root CA, which nobody hides.
+        // The part before that is the digest of the root CA, which is no secret.
         heard.plant("a join token", token.rsplit('-').next().context("a token has parts")?)?;
     }
     Ok(())
 }
 
-/// The keys of the node, of the operator and of the vault.
+/// Plants the keys of the node, of the operator and of the vault.
 fn plant_keys(site: &Site, host: &Host, heard: &mut Overheard) -> Result<()> {
     let node = host.read_file(&format!("{LIVE}/certificates/swarm-node.key"))?;
     heard.plant_pem("the TLS key", &node)?;
     plant_data_keys(&node, heard)?;
     let signing = host.read_file(SIGNING_KEY)?;
     let signing = BASE64.decode(signing.lines().nth(1).context("a minisign key")?.as_bytes())?;
-    // The seed: around it are a public number and the public key.
+    // The seed, which is between a public number and the public key.
     heard.plant("the signing key", &signing[62..94])?;
     let identity = host.read_file(IDENTITY)?;
     let identity = identity.lines().find_map(|line| line.strip_prefix("AGE-SECRET-KEY-1"));
@@ -133,17 +136,17 @@ fn plant_keys(site: &Site, host: &Host, heard: &mut Overheard) -> Result<()> {
     heard.plant("the credentials of the vault", &site.writer.secret_key)
 }
 
-/// Keys that raft entries are closed with.
+/// Plants the keys with which raft entries are encrypted.
 fn plant_data_keys(key_file: &str, heard: &mut Overheard) -> Result<()> {
     let deks = key_file.lines().filter(|line| line.starts_with("raft-dek"));
     for dek in deks.filter_map(|line| line.split_once(": ")).filter(|(name, _)| !name.ends_with("rotation")) {
-        // Field 2 of the record, behind its length.
+        // Field 2 of the record, after its tag and length.
         heard.plant("a data key", &BASE64.decode(dek.1.as_bytes())?[2..])?;
     }
     Ok(())
 }
 
-/// All verbs on a swarm that is well, once as a unit.
+/// Runs all commands on a healthy swarm, one of them as a unit.
 fn healthy(host: &Host, heard: &mut Overheard) -> Result<()> {
     host.sh("systemd-run --quiet --wait --collect --setenv=SWARMDR_LOG=trace swarmdr-agent -vv backup")?;
     heard.say(host, 0, &["backup", "--dry-run"])?;
@@ -166,7 +169,7 @@ fn healthy(host: &Host, heard: &mut Overheard) -> Result<()> {
     Ok(())
 }
 
-/// A backup of an autolocked swarm is sealed to whoever has no key, and a wrong key is not damage.
+/// Checks that a backup of an autolocked swarm is sealed without its key, and that a wrong key is not taken for damage.
 fn autolocked(host: &Host, heard: &mut Overheard) -> Result<()> {
     host.docker(&["swarm", "update", "--autolock=true"])?;
     let key = host.docker(&["swarm", "unlock-key", "-q"])?;
@@ -199,18 +202,18 @@ fn autolocked(host: &Host, heard: &mut Overheard) -> Result<()> {
     let configured = [&format!("SWARMDR_RESTORE__UNLOCK_KEY_FILE={UNLOCK_KEY}")[..]];
     let mut say = |args: &[&str]| heard.say_with(host, "swarmdr-agent", &configured, 0, args);
     assert!(say(&verify)?.contains("raft log replayed"));
-    assert!(say(&["inspect", "--latest", "--identity", IDENTITY])?.contains("as the raft log says"));
+    assert!(say(&["inspect", "--latest", "--identity", IDENTITY])?.contains("as read from the raft log"));
     say(&["diff", "latest", LIVE, "--identity", IDENTITY])?;
     host.docker(&["swarm", "update", "--autolock=false"])?;
     let file = format!("{LIVE}/certificates/swarm-node.key");
     let opened = host.wait_for("the key file to be open again", Duration::from_secs(60), || {
         Ok(Some(host.read_file(&file)?).filter(|text| !text.contains("ENCRYPTED")))
     })?;
-    // Autolock gave the log another one.
+    // Autolock gave the log another data key.
     plant_data_keys(&opened, heard)
 }
 
-/// Key files with a slip of the hand in them, and states with files damaged or missing.
+/// Runs commands with key files that have a typing error, and on states with damaged or missing files.
 fn mistaken(host: &Host, heard: &mut Overheard) -> Result<()> {
     host.sh(&format!("sed 's/^\\(AGE-SECRET-KEY-1..........\\)./\\1!/' {IDENTITY} > /root/typo.txt"))?;
     heard.say_both(host, 2, &["verify", "--latest", "--identity", "/root/typo.txt"])?;
@@ -241,7 +244,8 @@ fn mistaken(host: &Host, heard: &mut Overheard) -> Result<()> {
     Ok(())
 }
 
-/// A panic unwinds past all keys, and the engine runs again. Only builds for tests can be made to.
+/// Checks a panic, which unwinds past all keys: the engine runs again. Only a build for tests can be made to panic, so
+/// it is installed next to the agent under test.
 fn panicking(host: &Host, heard: &mut Overheard) -> Result<()> {
     let program = "/usr/bin/swarmdr-agent-debug";
     let built = agent_with_faults()?.path;
@@ -258,11 +262,11 @@ fn panicking(host: &Host, heard: &mut Overheard) -> Result<()> {
     Ok(())
 }
 
-/// Beside the test, whichever agent is under test.
-/// Manifests in clear, archives, names in the spool and in the bucket, and what the agent notes for itself.
+/// Searches everything that is stored: manifests in clear, archives, names in the spool and in the bucket, and the
+/// agent's own records.
 async fn what_lies_around(site: &Site, host: &Host, heard: &mut Overheard) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    // The connections of the first client have been idle for longer than the server keeps them.
+    // The connections of the first client have been idle for longer than the server keeps them open.
     let owner = site.owner.by(site.rgw.owner())?;
     let versions = owner.versions("").await.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
     ensure!(versions.len() >= 6, "{versions:?}");
@@ -282,9 +286,4 @@ async fn what_lies_around(site: &Site, host: &Host, heard: &mut Overheard) -> Re
     ensure!(journal.contains("phase"), "the backup that ran as a unit is in the journal");
     heard.hear("the journal", journal);
     Ok(())
-}
-
-pub fn text<'a>(document: &'a Value, pointer: &str) -> Result<&'a str> {
-    let value = document.pointer(pointer).and_then(Value::as_str);
-    value.with_context(|| format!("there is no text at {pointer} in {document:#}"))
 }

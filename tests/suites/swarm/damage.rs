@@ -1,18 +1,20 @@
-//! Damages fixtures byte by byte: each time the reader must name the place, or read the very same thing.
+//! Damages fixtures byte by byte: each time the reader must name the place, or read exactly the same state.
 //!
-//! By default a sample of the bytes is flipped; `SWARMDR_TEST_FULL=1` flips each bit of all of them.
+//! By default one bit of a sample of the bytes is flipped; `SWARMDR_TEST_FULL=1` flips each bit of all of them.
 //!
-//! Most of the time of a whole look goes into the keys, which a flip in the log or in a snapshot leaves alone. So those are
-//! looked at through a second directory with the same files and a locked key: the reader checks frames, checksums and
-//! indexes there, opens nothing, and needs a tenth of the time. Whatever passes that gets the whole look, and so does a
-//! sample of what does not: both must name the same place.
+//! Most of the time of a full examination is spent on the keys, which a flip in the log or in a snapshot does not
+//! change. So those are first examined through a second directory with the same files and a locked key: the reader
+//! checks frames, checksums and indexes there, decrypts nothing, and needs a tenth of the time. Damage that passes this
+//! check gets the full examination, and so does a sample of the damage that does not: both must name the same place.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
-use std::process::Command;
+use std::{
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt,
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail, ensure};
-use swarmdr_agent::swarm::{self, Damage, Error, Examined, Proof, Warning};
+use swarm_state::{self, Damage, Error, Examined, Proof, Warning};
 use swarmdr_tests::campaign::full;
 use tempfile::TempDir;
 
@@ -23,12 +25,12 @@ const SNAP: &str = "raft/snap-v3-encrypted";
 const CERTIFICATES: [&str; 3] =
     ["certificates/swarm-node.crt", "certificates/swarm-node.key", "certificates/swarm-root-ca.crt"];
 
-/// No record of these fixtures is longer, so damage is named this close before the byte that was changed.
+/// Longest record of these fixtures, in bytes, so damage is named at most this far before the changed byte.
 const RECORD_MAX: u64 = 64 * 1024;
-/// Of so many flips that a glance has placed, one is looked at wholly.
+/// One in this many flips that the quick check has placed gets the full examination too.
 const LOOK_AGAIN: u64 = 97;
 
-/// Bytes of the longest number in these files.
+/// Length of the longest number in these files, in bytes.
 const NUMBER_MAX: u64 = 10;
 
 #[test]
@@ -67,8 +69,8 @@ fn every_truncation_is_placed_or_harmless() -> Result<()> {
     Ok(())
 }
 
-/// Zeros from the end of some record up to the end of the log are what a shorter log looks like. Nothing in the format
-/// tells them apart; a backup has digests and the index that the engine reported for that.
+/// Zeros from the end of a record up to the end of the log look like a shorter log. Nothing in the format tells them
+/// apart; for that, a backup has digests and the index that the engine reported.
 #[test]
 fn a_hole_of_zeros_in_the_log_is_placed() -> Result<()> {
     const HOLE: usize = 512;
@@ -88,12 +90,12 @@ fn a_hole_of_zeros_in_the_log_is_placed() -> Result<()> {
     campaign.must_be_whole("after all")
 }
 
-/// A fixture, and what is in it while it is whole.
+/// A fixture, and the result of examining it while it is whole.
 struct Campaign {
     /// Engine and kind of the fixture.
     name: (&'static str, &'static str),
     fixture: Fixture,
-    /// The same files, hard-linked, with the locked key of another swarm.
+    /// Directory with the same files, hard-linked, and with the locked key of another swarm.
     sealed: TempDir,
     whole: Examined,
     /// Pieces of the keys and of planted values, none of which an error may quote.
@@ -103,7 +105,7 @@ struct Campaign {
 /// A file of the fixture that is being damaged.
 struct Target {
     file: File,
-    /// Up to the last byte that is not zero, and a little further.
+    /// Content up to the last byte that is not zero, and 20 bytes more.
     content: Vec<u8>,
     len: u64,
 }
@@ -113,7 +115,7 @@ impl Campaign {
         let fixture = Fixture::unpack(engine, kind)?;
         let whole = fixture.examine()?;
         assert_eq!(whole.proof, Proof::Proven);
-        // Damage may take the first character, so the pieces begin later.
+        // Damage may remove the first character, so the pieces begin later.
         let key_file = fs::read_to_string(fixture.state().join("certificates/swarm-node.key"))?;
         let long = key_file.split([' ', '\n']).filter(|word| word.len() > 40);
         let mut secrets: Vec<_> = long.map(|word| word[word.len() - 20..].to_owned()).collect();
@@ -123,14 +125,15 @@ impl Campaign {
         Ok(Self { name: (engine, kind), fixture, sealed, whole, secrets })
     }
 
-    /// Changes one bit of every so many bytes, or each bit of them; `steps` are those of a sample and of the full campaign.
+    /// Flips one bit of every nth byte, or in the full campaign each bit; `steps` are those of a sample and of the full
+    /// campaign.
     fn flip(&self, file: &str, steps: (usize, usize)) -> Result<()> {
         let target = Target::open(self, file)?;
         let bits = if full() { 0..8 } else { 0..1 };
         let mut tally = Tally::default();
         for at in (0..target.content.len()).step_by(if full() { steps.1 } else { steps.0 }) {
             for bit in bits.clone() {
-                // Spread over the bits, so that a sample meets each of them.
+                // The flips are spread over the bits, so that a sample has each of them.
                 let flipped = target.content[at] ^ (1 << ((at + bit) % 8));
                 target.file.write_all_at(&[flipped], at as u64)?;
                 let place = self.look(&tally, file, &format!("{file}: byte {at} is {flipped:#04x}"))?;
@@ -142,7 +145,7 @@ impl Campaign {
         self.must_be_whole(file)
     }
 
-    /// Cuts the file to every `step`th length up to its content's end.
+    /// Truncates the file to every `step`th length up to its content's end.
     fn truncate(&self, file: &str, step: usize) -> Result<()> {
         let target = Target::open(self, file)?;
         let mut tally = Tally::default();
@@ -156,7 +159,7 @@ impl Campaign {
         self.must_be_whole(file)
     }
 
-    /// As [`Campaign::place`], by a glance where that is enough.
+    /// Like [`Campaign::place`], by the quick check if that is enough.
     fn look(&self, tally: &Tally, file: &str, what: &str) -> Result<Option<Damage>> {
         let glance = if file.starts_with("raft/") { self.glance(what)? } else { None };
         if glance.is_some() && !tally.placed.is_multiple_of(LOOK_AGAIN) {
@@ -167,9 +170,9 @@ impl Campaign {
         Ok(place)
     }
 
-    /// Where the reader places the damage without opening anything.
+    /// Returns where the reader places the damage without decrypting anything.
     fn glance(&self, what: &str) -> Result<Option<Damage>> {
-        match swarm::examine(self.sealed.path(), None) {
+        match swarm_state::examine(self.sealed.path(), None) {
             Ok(Examined { proof: Proof::Sealed(_), warnings, .. }) => Ok(passed_over(&warnings)),
             Ok(Examined { proof: Proof::Unproven(place), .. }) => {
                 self.must_be_discreet(&place, what);
@@ -179,11 +182,11 @@ impl Campaign {
         }
     }
 
-    /// Where the reader places the damage; `None` if it reads the very same thing.
+    /// Returns where the reader places the damage; `None` if it reads exactly the same state.
     fn place(&self, what: &str) -> Result<Option<Damage>> {
         let place = match self.fixture.examine() {
             Ok(Examined { proof: Proof::Unproven(place), .. }) | Err(Error::Damaged(place)) => place,
-            // The engine does not look at who issued a root; what it looks at is as before.
+            // The engine does not check who issued a root; everything that it checks is as before.
             Ok(examined) if examined.warnings.contains(&Warning::RootCaDiffers) => {
                 Damage { file: CERTIFICATES[2].to_owned(), offset: 0, why: String::new(), kind: KIND }
             }
@@ -194,7 +197,7 @@ impl Campaign {
                     return Ok(None);
                 }
             },
-            // A role that is no manager's is as good as a place: nothing is taken for a backup.
+            // A role other than a manager's is as good as a place: the state is not taken for a backup.
             Err(error @ (Error::NotAManager { .. } | Error::WrongUnlockKey { .. })) => {
                 Damage { file: "certificates/".to_owned(), offset: 0, why: error.to_string(), kind: KIND }
             }
@@ -218,7 +221,7 @@ impl Campaign {
         Ok(())
     }
 
-    /// All but the number of the unlock key, which is a plain number that nothing vouches for.
+    /// Returns everything except the version of the unlock key, which is a plain number that nothing protects.
     fn comparable(&self, examined: &Examined) -> Examined {
         let mut examined = examined.clone();
         if let Some(key) = &mut examined.identity.key {
@@ -228,8 +231,8 @@ impl Campaign {
     }
 }
 
-/// What an engine starts from all the same, and the reader tells: a damaged snapshot where the log makes up for it, and a
-/// log that ends right behind a record.
+/// Returns damage that an engine starts with anyway, and that the reader reports: a damaged snapshot that the log makes
+/// up for, and a log that ends right after a record.
 fn passed_over(warnings: &[Warning]) -> Option<Damage> {
     warnings.iter().find_map(|warning| match warning {
         Warning::SnapshotPassedOver { first } => Some(first.clone()),
@@ -240,7 +243,7 @@ fn passed_over(warnings: &[Warning]) -> Option<Damage> {
     })
 }
 
-/// A directory in which the files of a state can be looked at without its key.
+/// Makes a directory in which the files of a state can be examined without its key.
 fn sealed(fixture: &Fixture) -> Result<TempDir> {
     let (dir, locked) = (tempfile::tempdir()?, Fixture::unpack("28.5.2", "locked")?);
     let linked =
@@ -252,7 +255,7 @@ fn sealed(fixture: &Fixture) -> Result<TempDir> {
     Ok(dir)
 }
 
-/// What came of the damages to one file.
+/// Results of the damage to one file.
 #[derive(Default)]
 struct Tally {
     placed: u64,
@@ -270,7 +273,7 @@ impl Tally {
         }
     }
 
-    /// One row of the table that a whole campaign makes.
+    /// Prints one row of the table of a full campaign.
     fn print(&self, (engine, kind): (&str, &str), file: &str, what: &str) {
         let Self { placed, harmless } = self;
         let all = placed + harmless;
@@ -281,15 +284,15 @@ impl Tally {
     }
 }
 
-const KIND: swarmdr_agent::swarm::DamageKind = swarmdr_agent::swarm::DamageKind::Corrupt;
+const KIND: swarm_state::DamageKind = swarm_state::DamageKind::Corrupt;
 
-/// In files of framed records the place is the record that was hit; keys and certificates are one piece each, and some
-/// damage to them shows only where they are used.
+/// Checks the place. In files of framed records it is the record that was hit; keys and certificates are one piece
+/// each, and some damage to them shows only where they are used.
 fn check_place(place: &Damage, file: &str, at: u64) {
     if file.starts_with("raft/") {
-        // A length that was changed is noticed where it ends.
+        // A changed length is noticed where the record then ends.
         let near = place.offset <= at + NUMBER_MAX && at < place.offset + RECORD_MAX;
-        // That a log ends before the snapshot beside it is a matter of the whole directory.
+        // A log that ends before the snapshot next to it is a matter of the whole directory.
         let is_placed = place.file == file && near || file.starts_with(&place.file) && place.offset == 0;
         assert!(is_placed, "{file}, byte {at}: {place}");
     } else {
@@ -308,7 +311,7 @@ impl Target {
         Ok(Self { file, content, len: bytes.len() as u64 })
     }
 
-    /// Puts back the content and the hole behind it.
+    /// Restores the content and the hole behind it.
     fn restore(&self) -> Result<()> {
         self.file.set_len(0)?;
         self.file.write_all_at(&self.content, 0)?;

@@ -1,44 +1,46 @@
-//! However a look into an archive ends, what lay in clear is gone: at once, or with the next run.
+//! However a command that opens an archive ends, the state that it decrypted is removed: at once, or by the next run.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    ops::ControlFlow,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use ring::rand::SystemRandom;
-use swarmdr_archive::manifest::{
-    CertificateTimes, Counts, FORMAT, Manifest, Proof, RestoreHints, Snapshot, SnapshotMode,
+use swarmdr_archive::{
+    BackupId, EntryKind, EntryPath, SecretKey,
+    manifest::{CertificateTimes, Counts, FORMAT, Manifest, Proof, RestoreHints, Snapshot, SnapshotMode},
+    writer::{self, Packing, SourceEntry, SourceFile},
 };
-use swarmdr_archive::writer::{self, Packing, SourceEntry, SourceFile};
-use swarmdr_archive::{BackupId, EntryKind, EntryPath, SecretKey};
-use swarmdr_tests::lab::wait_for;
-use swarmdr_tests::scenario::agent_with_faults;
-use swarmdr_tests::tree::capture;
+use swarmdr_tests::{lab::wait_for, scenario::agent_with_faults, tree::capture};
 use tempfile::TempDir;
 
-use crate::fixture::{Fixture, PLANTED};
-use crate::overheard::Overheard;
+use crate::{
+    fixture::{Fixture, PLANTED},
+    overheard::Overheard,
+};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const GATE: &str = "gate@in-clear";
 const NODE_KEY: &str = "certificates/swarm-node.key";
 
-/// An archive of a real state, what opens it, and directories of its own for an agent on this machine.
+/// An archive of a real state, the identity that opens it, and directories for an agent on this machine.
 struct Desk {
     dir: TempDir,
     fixture: Fixture,
     planted: Overheard,
 }
 
-/// An agent in the middle of a look.
+/// An agent that has an archive open.
 struct Running {
     agent: Child,
-    /// What it says on standard error.
+    /// File of its standard error.
     said: PathBuf,
 }
 
@@ -49,7 +51,7 @@ fn however_a_look_ends_nothing_of_the_state_stays_in_clear() -> Result<()> {
     let (inspect, verify) = (["inspect", "--file", &archive], ["verify", "--file", &archive]);
     let held = desk.start("hang@in-clear", &["diff", &archive, &archive], "exec")?;
     held.wait_in_clear()?;
-    // All at once, and each begins with sweeping: what others hold stays.
+    // All run at once, and each begins with sweeping: directories that others use stay.
     let hung_up = desk.start(GATE, &inspect, "exec")?;
     let quit = desk.start(GATE, &verify, "exec")?;
     let detached = desk.start(GATE, &inspect, "trap '' HUP; exec")?;
@@ -67,7 +69,7 @@ fn however_a_look_ends_nothing_of_the_state_stays_in_clear() -> Result<()> {
         let (code, said) = running.end()?;
         ensure!(code == Some(1) && said.contains("interrupted by a signal"), "{code:?}: {said}");
     }
-    // As with nohup: whoever has it ignore that signal means it.
+    // As with nohup: an operator who makes it ignore that signal wants it to go on.
     let (code, said) = detached.end()?;
     ensure!(code == Some(0), "{code:?}: {said}");
     ensure!(desk.runs()? == 1, "one agent is left, and there are {} directories", desk.runs()?);
@@ -75,7 +77,7 @@ fn however_a_look_ends_nothing_of_the_state_stays_in_clear() -> Result<()> {
     held.signal("KILL")?;
     held.end()?;
     desk.planted.would_notice(&desk.everything()?)?;
-    // It needs no room for itself.
+    // This command needs no directory of its own.
     let state = desk.fixture.state();
     let (code, said) = desk.start("", &["inspect", "--dir", &state.display().to_string()], "exec")?.end()?;
     ensure!(code == Some(0) && said.contains("which an earlier run left in clear"), "{code:?}: {said}");
@@ -92,7 +94,7 @@ impl Desk {
         planted.plant("a value", PLANTED)?;
         planted.plant_pem("the TLS key", &fs::read_to_string(fixture.state().join(NODE_KEY))?)?;
         let desk = Self { dir: tempfile::tempdir_in("/var/tmp")?, fixture, planted };
-        // The place of root, which this one's is mounted over, and that for temporary files.
+        // The directory that is mounted over the one of root, and the one for temporary files.
         for directory in ["run", "tmp", "state"] {
             fs::create_dir(desk.dir.path().join(directory))?;
         }
@@ -115,7 +117,7 @@ impl Desk {
         self.dir.path().join(name).display().to_string()
     }
 
-    /// `exec` is how a shell starts it.
+    /// Starts an agent; `exec` holds the words of the shell before its command.
     fn start(&self, fault: &str, args: &[&str], exec: &str) -> Result<Running> {
         let said = tempfile::Builder::new().tempfile_in(self.path("tmp"))?.into_temp_path().keep()?;
         let script = format!("mount --bind \"$0\" /run/swarmdr; {exec} \"$@\"");
@@ -126,7 +128,7 @@ impl Desk {
             command.args(["--identity", &self.path("identity.txt")]);
         }
         let agent = command
-            // The tests' own settings look like the agent's.
+            // The tests' own variables look like the agent's settings.
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("SWARMDRTEST_FAULT", fault)
@@ -167,14 +169,14 @@ impl Running {
         capture(Command::new("kill").args(["-s", name, &self.agent.id().to_string()])).map(drop)
     }
 
-    /// With its exit code, if no signal ended it, and all that it said.
+    /// Waits for the end, and returns the exit code, if no signal ended it, and the standard error.
     fn end(mut self) -> Result<(Option<i32>, String)> {
         let ended = wait_for("the agent to end", LIMIT, || Ok(self.agent.try_wait()?))?;
         Ok((ended.code(), fs::read_to_string(&self.said)?))
     }
 }
 
-/// The content of all files, without one; what vanishes meanwhile is left out.
+/// Returns the content of all files except one; files that vanish meanwhile are excluded.
 fn everything_below(dir: &Path, without: &str) -> Result<String> {
     let mut text = String::new();
     for entry in fs::read_dir(dir)? {
@@ -205,8 +207,8 @@ fn pack(fixture: &Fixture, recipient: &str, key: &SecretKey, out: &str) -> Resul
         created_at: now,
         agent_version: "0.1.0".into(),
         engine_version: "28.5.2".into(),
-        cluster_id: examined.identity.cluster_id.clone(),
-        node_id: examined.identity.node_id.clone(),
+        cluster_id: examined.identity.cluster_id.parse()?,
+        node_id: examined.identity.node_id.parse()?,
         hostname: "m1".into(),
         raft_addr: examined.raft_address.context("an address")?,
         raft_addr_local: true,

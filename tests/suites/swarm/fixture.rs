@@ -1,23 +1,25 @@
-//! Small real state directories, as `tests/fixtures/swarm/make-all` leaves them.
+//! Small real state directories, made by `tests/fixtures/swarm/make-all`.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use swarmdr_agent::swarm::{self, Error, Examined, UnlockKey};
+use swarm_state::{self, Error, Examined, UnlockKey};
 use tempfile::TempDir;
 
 pub const ENGINES: [&str; 3] = ["20.10.24", "26.1.5", "28.5.2"];
-/// What `scenario.sh` puts into every secret, config and environment.
+/// Value that `scenario.sh` puts into every secret, config and environment.
 pub const PLANTED: &str = "planted-never-to-be-shown";
 
-/// A state directory, and what the Engine API said of it.
+/// A state directory, and the Engine API's answers about it.
 #[derive(Debug)]
 pub struct Fixture {
     dir: PathBuf,
-    /// Keeps an unpacked fixture.
+    /// Keeps the directory of an unpacked fixture.
     _unpacked: Option<TempDir>,
     pub unlock_key: Option<UnlockKey>,
 }
@@ -33,7 +35,7 @@ impl Fixture {
         Ok(Self { _unpacked: Some(dir), ..fixture })
     }
 
-    /// Takes a directory that `make` filled.
+    /// Uses a directory that `make` filled.
     pub fn at(dir: PathBuf) -> Result<Self> {
         let key = dir.join("unlock-key");
         let unlock_key = if key.exists() { Some(fs::read_to_string(key)?.parse()?) } else { None };
@@ -50,10 +52,10 @@ impl Fixture {
     }
 
     pub fn examine(&self) -> Result<Examined, Error> {
-        swarm::examine(&self.state(), self.unlock_key.as_ref())
+        swarm_state::examine(&self.state(), self.unlock_key.as_ref())
     }
 
-    /// Paths of the files below a directory of the state, sorted, relative to the state.
+    /// Returns the paths of the files below a directory of the state, sorted, relative to the state.
     pub fn files(&self, below: &str) -> Result<Vec<String>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(self.state().join(below))? {

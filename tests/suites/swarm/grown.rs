@@ -1,19 +1,16 @@
-//! States of a size and an age that no fixture has, made anew by real engines.
+//! States of a size and an age that no fixture has, freshly made by real engines.
 
-use std::path::Path;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::campaign::generations;
-use swarmdr_tests::lab::Engine;
+use swarmdr_tests::{campaign::generations, lab::Engine};
 use tempfile::TempDir;
 
-use crate::check_against_api;
-use crate::fixture::Fixture;
+use crate::{check_against_api, fixture::Fixture};
 
-/// Three managers of which one was demoted, 59 services and jobs, 274 secrets, configs and networks of which some were edited
-/// or removed, several snapshots, a rotated CA, and autolock. One engine takes a minute of other people's time, so it is one
-/// by default.
+/// Three managers of which one was demoted, 59 services and jobs, 274 secrets, configs and networks of which some were
+/// edited or removed, several snapshots, a rotated CA, and autolock. Each engine takes a minute, so there is one by
+/// default.
 #[test]
 fn a_grown_state_holds_what_the_api_lists() -> Result<()> {
     generations().iter().try_for_each(|engine| grown(*engine))
@@ -43,9 +40,15 @@ fn grown(engine: Engine) -> Result<()> {
 }
 
 fn make(engine: Engine, kinds: &[&str]) -> Result<TempDir> {
+    make_with(engine, kinds, &[])
+}
+
+/// Makes states with files that are named by variables of the script.
+pub fn make_with(engine: Engine, kinds: &[&str], files: &[(&str, &Path)]) -> Result<TempDir> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/swarm/make");
     let out = tempfile::tempdir_in("/var/tmp")?;
-    let made = Command::new(script).arg(engine.tree()?).arg(out.path()).args(kinds).status()?;
+    let made =
+        Command::new(script).arg(engine.tree()?).arg(out.path()).args(kinds).envs(files.iter().copied()).status()?;
     ensure!(made.success(), "{engine:?} cannot make {kinds:?}");
     Ok(out)
 }

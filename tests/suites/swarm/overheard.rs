@@ -1,4 +1,4 @@
-//! Everything that the agent was heard to say, searched for values that nobody may hear.
+//! All output of the agent, searched for values that must not be in it.
 
 use aho_corasick::AhoCorasick;
 use anyhow::{Context, Result, bail, ensure};
@@ -6,20 +6,20 @@ use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use serde_json::Value;
 use swarmdr_tests::lab::{Host, Output};
 
-/// So much of a value in a row is a leak, even if the rest is cut off.
+/// Length in bytes of a piece of a value whose appearance is a leak, even if the rest is cut off.
 const PIECE: usize = 16;
 
-/// Values that were planted, and all that was said.
+/// Planted values, and all output so far.
 #[derive(Debug, Default)]
 pub struct Overheard {
-    /// What it is, and one form of a piece of it.
+    /// Name of a value, and one form of a piece of it.
     planted: Vec<(String, String)>,
-    /// Who said it, and what.
+    /// Source of an output, and its text.
     said: Vec<(String, String)>,
 }
 
 impl Overheard {
-    /// Listens for each piece of a value: as it is, in base64 at any alignment, in hex.
+    /// Adds each piece of a value to the search: as it is, in base64 at any alignment, in hex.
     pub fn plant(&mut self, what: &str, value: impl AsRef<[u8]>) -> Result<()> {
         let value = value.as_ref();
         ensure!(value.len() >= PIECE / 2, "{what} is too short to be looked for");
@@ -29,20 +29,20 @@ impl Overheard {
         Ok(())
     }
 
-    /// A key in text: listens for the text, and for the bytes that it stands for.
+    /// Adds a key in base64: the text, and the bytes that it encodes.
     pub fn plant_base64(&mut self, what: &str, text: &str) -> Result<()> {
         let bytes = BASE64_NOPAD.decode(text.trim_end_matches('=').as_bytes());
         self.plant(what, bytes.with_context(|| format!("{what} is no base64"))?)?;
         self.plant(what, text)
     }
 
-    /// The lines between the armour of a PEM file.
+    /// Adds the lines between the armour of a PEM file.
     pub fn plant_pem(&mut self, what: &str, pem: &str) -> Result<()> {
         let body: String = pem.lines().filter(|line| !line.contains("---") && !line.contains(": ")).collect();
         self.plant_base64(what, &body)
     }
 
-    /// Runs the agent with all that it can log. Its exit code must be the expected one.
+    /// Runs the agent with all of its logging. Fails if its exit code is not the expected one.
     pub fn say(&mut self, host: &Host, expected: i32, args: &[&str]) -> Result<String> {
         self.say_with(host, "swarmdr-agent", &[], expected, args)
     }
@@ -52,12 +52,12 @@ impl Overheard {
         serde_json::from_str(&text).with_context(|| format!("{args:?} printed no JSON: {text}"))
     }
 
-    /// Both forms, of a verb that changes nothing.
+    /// Runs a command that changes nothing, without and with `--json`.
     pub fn say_both(&mut self, host: &Host, expected: i32, args: &[&str]) -> Result<(String, Value)> {
         Ok((self.say(host, expected, args)?, self.say_json(host, expected, args)?))
     }
 
-    /// With variables as `NAME=value`.
+    /// Runs a program with variables of the form `NAME=value`.
     pub fn say_with(
         &mut self,
         host: &Host,
@@ -73,7 +73,7 @@ impl Overheard {
         Ok(stdout)
     }
 
-    /// What was said last, and by whom.
+    /// Returns the source and text of the last output.
     pub fn last(&self) -> (&str, &str) {
         self.said.last().map_or(("nobody", ""), |(who, text)| (who, text))
     }
@@ -82,13 +82,13 @@ impl Overheard {
         self.said.push((who.into(), text.into()));
     }
 
-    /// The search works: this text is full of what was planted.
+    /// Checks that the search works: this text contains planted values.
     pub fn would_notice(&self, text: &str) -> Result<()> {
         ensure!(self.planted.iter().any(|(_, form)| text.contains(form.as_str())), "nothing planted is in a secret");
         Ok(())
     }
 
-    /// Fails if anything of a planted value was said; names the value, does not show it.
+    /// Fails if any output contains a planted value; names the value, but does not show it.
     pub fn check(&self) -> Result<()> {
         let bytes: usize = self.said.iter().map(|(_, text)| text.len()).sum();
         println!(
@@ -96,7 +96,7 @@ impl Overheard {
             self.said.len(),
             self.planted.len()
         );
-        // All forms in one pass: there are hundreds, and what was said is as long as a hundred books.
+        // Searches for all forms in one pass: there are hundreds, and the output is as long as a hundred books.
         let any = AhoCorasick::new(self.planted.iter().map(|(_, form)| form))?;
         for (who, text) in &self.said {
             if let Some(found) = any.find(text) {
@@ -108,7 +108,7 @@ impl Overheard {
     }
 }
 
-/// The line in which it was found, with the form cut out.
+/// Returns the line in which a form was found, with the form replaced.
 fn around(text: &str, form: &str) -> String {
     text.lines().find(|line| line.contains(form)).unwrap_or_default().replace(form, "[HERE]")
 }
@@ -119,7 +119,7 @@ fn forms(piece: &[u8]) -> Vec<String> {
     for before in 0..3 {
         for encoding in [BASE64_NOPAD, BASE64URL_NOPAD] {
             let shifted = [&[0; 3][..before], piece].concat();
-            // What depends on the bytes around it is left away.
+            // Characters that depend on the bytes around the piece are dropped.
             let whole = shifted.len() / 3 * 3;
             let text = encoding.encode(&shifted[..whole]);
             forms.push(text[if before == 0 { 0 } else { 4 }..].to_owned());

@@ -1,26 +1,31 @@
-//! Damage beside the engine's own verdict on it: what the reader says before, what the engine makes of it at its next
-//! start, and what the reader says after.
+//! Damage, and the engine's own verdict on it: the reader's result before, what the engine makes of the state at its
+//! next start, and the reader's result after.
 //!
-//! By default a sample of the kinds on one engine, which `SWARMDR_TEST_SEED=N` changes; `SWARMDR_TEST_FULL=1` takes all of
-//! them on all three.
+//! By default a sample of the kinds on one engine, which `SWARMDR_TEST_SEED=N` changes; `SWARMDR_TEST_FULL=1` tests all
+//! of them on all three.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
-use swarmdr_agent::swarm::{self, DamageKind, Examined, Proof};
-use swarmdr_tests::campaign::{full, generations};
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Lab, addr};
+use swarm_state::{self, DamageKind, Examined, Proof};
+use swarmdr_tests::{
+    campaign::{full, generations},
+    lab::{Engine, Host, HostSpec, Lab, addr},
+};
 
 use crate::broken::LIVE;
 
 const PRISTINE: &str = "/var/lib/pristine";
-/// Kinds in a sample.
+/// Number of kinds in a sample.
 const SAMPLE: usize = 7;
-/// An engine whose swarm does not start says so at once; one that starts has a leader within seconds, on an idle machine.
+/// Limit for an engine's verdict. An engine whose swarm does not start says so at once; one that starts has a leader
+/// within seconds, on an idle machine.
 const LIMIT: Duration = Duration::from_secs(240);
 
 type Harm = fn(&Files) -> Result<()>;
@@ -92,7 +97,7 @@ fn on(engine: Engine, table: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// All, or some of them; the seed is printed.
+/// Returns all kinds, or a sample of them; the seed is printed.
 fn sample() -> Vec<&'static (&'static str, Harm)> {
     if full() {
         return KINDS.iter().collect();
@@ -102,7 +107,7 @@ fn sample() -> Vec<&'static (&'static str, Harm)> {
     KINDS.iter().cycle().skip(seed * SAMPLE % KINDS.len()).take(SAMPLE).collect()
 }
 
-/// What an engine made of it: the names of all secrets and configs, if there are any to be had.
+/// An engine's verdict: the names of all secrets and configs, if it lists any.
 type Verdict = Option<BTreeSet<String>>;
 
 fn try_one(host: &Host, name: &str, harm: Harm) -> Result<String> {
@@ -111,25 +116,25 @@ fn try_one(host: &Host, name: &str, harm: Harm) -> Result<String> {
          systemctl reset-failed docker.socket docker.service 2>/dev/null || true"
     ))?;
     let state = host.root()?.join(LIVE.trim_start_matches('/'));
-    let whole = names(&swarm::examine(&state, None)?).context("the state is whole")?;
+    let whole = names(&swarm_state::examine(&state, None)?).context("the state is whole")?;
     harm(&Files::of(&state)?)?;
-    let before = swarm::examine(&state, None);
-    // A first start failed once on a busy machine (26.1.5, cut within a length), which says nothing of the state.
+    let before = swarm_state::examine(&state, None);
+    // A first start failed once on a busy machine (26.1.5, cut within a length), which says nothing about the state.
     let made = match start(host)? {
         None => start(host)?,
         made => made,
     };
     let said = host.sh("journalctl --unit docker.service --since -3min --output cat | tail -n 30")?;
     host.sh("systemctl stop docker.socket docker.service")?;
-    let after = swarm::examine(&state, None);
+    let after = swarm_state::examine(&state, None);
 
     let foretold = before.as_ref().ok().and_then(names);
     match (&before, &made) {
-        // Nothing is lost, or so much as is said: the engine has what the reader has.
+        // Nothing is lost, or only what the reader reports: the engine has what the reader has.
         (Ok(examined), made) if examined.proof == Proof::Proven => {
             ensure!(*made == foretold, "the engine has {made:?}, the reader {foretold:?}\n{said}");
         }
-        // The end is cut off, and what was in it is lost; or not at all by this engine.
+        // The torn end is cut off, with what was in it; or this engine does not start.
         (Ok(Examined { proof: Proof::Unproven(damage), .. }), made) if damage.kind == DamageKind::TornTail => {
             let refused = host.engine() == Engine::E26_1 && damage.why.contains("engines 23 to 27 do not start");
             ensure!(made.is_none() == refused, "{damage}: {made:?}\n{said}");
@@ -140,7 +145,7 @@ fn try_one(host: &Host, name: &str, harm: Harm) -> Result<String> {
     if made.as_ref().is_some_and(|made| !made.is_empty()) {
         agree_after(host, &state, &after, &made)?;
     }
-    let shown = |examined: &Result<Examined, swarm::Error>| match examined {
+    let shown = |examined: &Result<Examined, swarm_state::Error>| match examined {
         Ok(Examined { proof: Proof::Proven, .. }) => "proven".to_owned(),
         Ok(Examined { proof: Proof::Unproven(damage), .. }) => format!("{}", damage.kind),
         Ok(_) => "sealed".to_owned(),
@@ -151,12 +156,12 @@ fn try_one(host: &Host, name: &str, harm: Harm) -> Result<String> {
     Ok(format!("{:12} {has:15} {:12}", shown(&before), shown(&after)))
 }
 
-/// A log that an engine has repaired is proven, with and without what the repair left.
-fn agree_after(host: &Host, state: &Path, after: &Result<Examined, swarm::Error>, made: &Verdict) -> Result<()> {
+/// Checks that a log which an engine has repaired is proven, with and without the files that the repair left.
+fn agree_after(host: &Host, state: &Path, after: &Result<Examined, swarm_state::Error>, made: &Verdict) -> Result<()> {
     ensure!(after.as_ref().is_ok_and(|after| after.proof == Proof::Proven), "after the engine's repair: {after:?}");
     ensure!(after.as_ref().ok().and_then(names) == *made, "the engine had {made:?}: {after:?}");
     host.sh(&format!("find {LIVE}/raft -name '*.broken' -delete"))?;
-    let without = swarm::examine(state, None)?;
+    let without = swarm_state::examine(state, None)?;
     ensure!(without.proof == Proof::Proven && names(&without) == *made, "without what the repair left: {without:?}");
     Ok(())
 }
@@ -167,9 +172,9 @@ fn names(examined: &Examined) -> Verdict {
     Some(secrets.chain(inventory.configs.iter().map(|it| it.name.clone())).collect())
 }
 
-/// `None` if the engine does not come up as a manager.
+/// Starts the engine, and returns its verdict; `None` if it does not come up as a manager.
 fn start(host: &Host) -> Result<Verdict> {
-    // It may fail, or panic, again and again.
+    // The engine may fail, or panic, again and again.
     host.sh("systemctl stop docker.socket docker.service; systemctl reset-failed docker.socket docker.service 2>/dev/null || true")?;
     host.run(&["systemctl", "start", "--no-block", "docker.socket", "docker.service"])?;
     let state = "timeout 20 docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null || true";
@@ -205,7 +210,7 @@ impl Files {
         Ok(Self { log: only("raft/wal-v3-encrypted", "wal")?, snapshot: only("raft/snap-v3-encrypted", "snap")? })
     }
 
-    /// Where records begin, and how long they are with their frames.
+    /// Returns the offsets of the records, and their lengths with their frames.
     fn records(&self) -> Result<Vec<(u64, u64)>> {
         let bytes = fs::read(&self.log)?;
         let (mut found, mut at) = (Vec::new(), 0);
@@ -221,7 +226,7 @@ impl Files {
         Ok(found)
     }
 
-    /// Counted from the end.
+    /// Returns a record, counted from the end.
     fn record(&self, before: usize) -> Result<(u64, u64)> {
         self.records()?.into_iter().nth_back(before).context("a record")
     }

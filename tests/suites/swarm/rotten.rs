@@ -1,20 +1,25 @@
-//! Bytes that rot under a running engine, which does not notice: a backup must, and must not stop it.
+//! Bytes that rot under a running engine, which does not notice: a backup must notice, and must not stop the engine.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
-use swarmdr_tests::lab::{Engine, Host, HostSpec, Role, addr};
-use swarmdr_tests::s3::Release;
-use swarmdr_tests::scenario::{IDENTITY, Site};
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, Role, addr},
+    s3::Release,
+    scenario::{IDENTITY, Site},
+};
 
-use crate::broken::{LIVE, text};
-use crate::overheard::Overheard;
+use crate::{
+    broken::{LIVE, text},
+    overheard::Overheard,
+};
 
-/// A node that becomes a manager, or stops being one, first gets another certificate.
+/// Limit for a change of role: a node that becomes a manager, or stops being one, gets another certificate first.
 const ROLE_LIMIT: Duration = Duration::from_secs(90);
 
-/// In a copy beside an engine that writes all the time the end of the log is torn, and that is no damage.
+/// Makes backups of an engine that writes all the time. In the copy that is made while it runs, the end of the log is
+/// torn, which is no damage.
 fn busy(host: &Host, heard: &mut Overheard) -> Result<()> {
     let write =
         "n=0; while :; do n=$((n+1)); head -c 200000 /dev/urandom | docker secret create busy-$n -; sleep 0.5; done";
@@ -28,9 +33,10 @@ fn busy(host: &Host, heard: &mut Overheard) -> Result<()> {
     Ok(())
 }
 
-/// Bytes rot in the newest snapshot while the engine runs. It does not notice. When it starts it renames that snapshot and
-/// replays its log from the beginning, which works only while all of that log is there and under one data key: after a
-/// rotation of that key it came up as no manager (26.1.5, with autolock switched on before). The next snapshot mends it.
+/// Damages the newest snapshot while the engine runs, which does not notice. When it starts, it renames that snapshot
+/// and replays its log from the beginning, which works only while all of that log is there and under one data key:
+/// after a rotation of that key it came up as no manager (26.1.5, with autolock switched on before). The next snapshot
+/// repairs it.
 pub fn broken_snapshot(host: &Host, heard: &mut Overheard) -> Result<String> {
     let snapshots = format!("{LIVE}/raft/snap-v3-encrypted");
     let newest = || host.sh(&format!("ls {snapshots} | tail -n 1"));
@@ -53,7 +59,7 @@ pub fn broken_snapshot(host: &Host, heard: &mut Overheard) -> Result<String> {
     Ok(text(&stored, "/id")?.to_owned())
 }
 
-/// Bytes rot in the log. The engine would not come back as a manager.
+/// Damages the log. The engine would not come back as a manager.
 pub fn broken_log(host: &Host, heard: &mut Overheard) -> Result<String> {
     host.sh(&format!("for file in {LIVE}/raft/wal-v3-encrypted/*.wal; do {}; done", rot("$file", 2000)))?;
     let (human, _) = heard.say_both(host, 6, &["inspect", "--dir", LIVE])?;
@@ -64,7 +70,8 @@ pub fn broken_log(host: &Host, heard: &mut Overheard) -> Result<String> {
     Ok(text(&stored, "/id")?.to_owned())
 }
 
-/// A backup of a manager whose disk is damaged there: it is the same process before and after, and works.
+/// Backs up a manager whose disk is damaged at `place`. Checks that its engine is the same process before and after,
+/// and works.
 fn left_alone(host: &Host, heard: &mut Overheard, place: &str) -> Result<Value> {
     let run = "systemctl show --property=InvocationID,NRestarts,MainPID docker.service";
     let before = host.sh(run)?;
@@ -79,7 +86,7 @@ fn left_alone(host: &Host, heard: &mut Overheard, place: &str) -> Result<Value> 
     Ok(stored)
 }
 
-/// What the agent advises, done: the swarm outlives its only manager's log, and that manager gets a new one.
+/// Follows the agent's advice: the swarm outlives its only manager's log, and that manager gets a new one.
 #[tokio::test]
 async fn a_manager_whose_log_is_damaged_gets_a_new_one_as_it_is_told() -> Result<()> {
     let site = Site::new(Release::V20).await?;
@@ -103,14 +110,14 @@ async fn a_manager_whose_log_is_damaged_gets_a_new_one_as_it_is_told() -> Result
     host.wait_for("the promotion", ROLE_LIMIT, || Ok(host.docker(&["node", "promote", "m2"]).ok()))?;
     reachable("m2")?;
     host.wait_for("the demotion", ROLE_LIMIT, || Ok(host.docker(&["node", "demote", "m1"]).ok()))?;
-    // Promoted before that it would be a manager, and a worker after all.
+    // A node that is promoted before that would be a manager, and then a worker after all.
     host.wait_for("the end of the demotion", ROLE_LIMIT, || {
         let status = other.docker(&["node", "inspect", "--format", "{{.ManagerStatus}}", "m1"])?;
         let certificate =
             format!("grep -v -e '-----' {LIVE}/certificates/swarm-node.crt | base64 -d | grep -c swarm-worker");
         Ok((status.trim() == "<nil>" && host.sh(&certificate)?.trim() != "0").then_some(()))
     })?;
-    // Refused while the swarm itself is changing the node.
+    // A promotion is refused while the swarm itself is changing the node.
     host.wait_for("m1 to be promoted", ROLE_LIMIT, || other.docker(&["node", "promote", "m1"]).map(Some))?;
     reachable("m1")?;
     // Seen on 26.1.5: for some seconds it is a manager, a worker, and a manager again.
@@ -121,7 +128,7 @@ async fn a_manager_whose_log_is_damaged_gets_a_new_one_as_it_is_told() -> Result
     Ok(())
 }
 
-/// A script that changes one byte of a file in place.
+/// Returns a script that changes one byte of a file in place.
 fn rot(file: &str, at: u32) -> String {
     format!(
         "byte=$(od -An -tu1 -j{at} -N1 \"{file}\"); \

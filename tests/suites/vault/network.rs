@@ -1,16 +1,19 @@
-//! The way to a vault: through a real proxy that wants a login, and what is said when that way is broken.
+//! The way to a vault through a real proxy with a login, and the errors when that way is broken.
 
 use std::fs;
 
-use swarmdr_agent::http::{Proxies, Proxy};
-use swarmdr_agent::vault::conformance;
-use swarmdr_agent::vault::{NO_PROGRESS, VaultError, VaultSettings, store};
 use swarmdr_tests::s3::{ForwardProxy, Lock, PROXY_PASSWORD, Release, RgwOptions};
+use swarmdr_vault::{
+    NO_PROGRESS, VaultError, VaultSettings,
+    http::{Proxies, Proxy},
+    store,
+    testkit::conformance,
+};
 
 use super::{Site, abilities};
 
 impl Site {
-    /// The writer's settings for a vault behind a proxy with this login.
+    /// Returns the writer's settings for a vault behind a proxy, with this login.
     async fn proxied(&self, proxy: &ForwardProxy, login: &str) -> VaultSettings {
         self.rgw.create_bucket("vault", Lock::On).await.unwrap();
         let mut settings = self.settings("s3://vault/p", &self.rgw.writer().unwrap());
@@ -77,7 +80,7 @@ async fn a_proxy_that_breaks_is_named_without_its_password() {
         let refused = vault.check().await.unwrap_err();
         assert!(matches!(refused, VaultError::Proxy { .. }), "{refused:?}");
 
-        // The server is gone behind a proxy that works; then the proxy is gone as well.
+        // The server is down behind a proxy that works; then the proxy is down as well.
         fs::write(site.directory.path().join("login"), ForwardProxy::login()).unwrap();
         let vault = settings.target().unwrap().connect(&Proxies::none()).await.unwrap();
         vault.check().await.unwrap();

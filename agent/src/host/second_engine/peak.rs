@@ -1,10 +1,11 @@
-//! How much memory the processes of a cgroup have had, at the most.
+//! The peak memory of a cgroup's processes.
 
 use std::{fs, path::Path};
 
-use crate::report::parse_peak;
+use crate::outcome::memory::parse_peak;
 
-/// Of the process that had most. The cgroup's own figure needs the memory controller, which may be another hierarchy's.
+/// The peak memory of the largest process. The cgroup's own figure needs the memory controller, which may be in another
+/// hierarchy.
 pub fn of_processes_in(control_group: &str) -> Option<u64> {
     let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
     let listed = roots.iter().find_map(|root| {
@@ -19,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peak_is_read_from_the_kernels_words() {
+    fn a_peak_is_read_from_the_kernels_text() {
         let own = fs::read_to_string("/proc/self/status").expect("this process has a status");
         assert!(parse_peak(&own).is_some_and(|bytes| bytes > 100_000));
         assert_eq!(parse_peak("Name:\tdockerd\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));

@@ -1,4 +1,4 @@
-//! What systemd is told of a second engine: the isolation, line by line.
+//! The settings of a second engine's unit: its isolation, line by line.
 
 use std::{
     net::IpAddr,
@@ -10,12 +10,13 @@ use anyhow::{Context, Result, bail};
 use zbus::{Fd, Variant};
 
 use super::{PREFIX, Spec};
-use crate::{host::systemd::Setting, program::PROGRAM};
+use crate::{host::systemd::Setting, outcome::program::PROGRAM};
 
-/// In case that even the keeper hangs.
+/// Longest time that the unit runs, in case the keeper hangs.
 const LONGEST_RUN_MICROS: u64 = 6 * 3600 * 1_000_000;
 
-/// `sun_path` holds 107 bytes; the longest name that an engine puts below its exec-root has 42.
+/// Longest path of the run directory, in bytes: `sun_path` holds 107, and the longest name that an engine puts below
+/// its exec-root has 42.
 const LONGEST_RUN_DIR: usize = 60;
 
 /// Program, arguments from the program's name on, and whether a failure is ignored.
@@ -24,11 +25,11 @@ type Exec = (String, Vec<String>, bool);
 /// The directories of one second engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
-    /// Of all of them.
+    /// The directory of all second engines.
     pub home: PathBuf,
-    /// Its data root, on disk. Its parent is its alone.
+    /// The engine's data root, on disk, in a directory of its own.
     pub data: PathBuf,
-    /// Sockets, in memory; systemd removes it with the unit.
+    /// The directory of the engine's sockets, in memory; systemd removes it with the unit.
     pub run: PathBuf,
 }
 
@@ -47,13 +48,13 @@ impl Places {
     }
 }
 
-/// `leash` becomes the keeper's standard input.
+/// Returns the unit's settings; `lifeline` becomes the keeper's standard input.
 pub fn settings<'a>(
     places: &Places,
     spec: &Spec,
     agent: &Path,
     dockerd: &Path,
-    leash: BorrowedFd<'a>,
+    lifeline: BorrowedFd<'a>,
 ) -> Result<Vec<Setting<'a>>> {
     let text =
         |path: &Path| path.to_str().map(str::to_owned).with_context(|| format!("{} is no UTF-8", path.display()));
@@ -67,50 +68,64 @@ pub fn settings<'a>(
     }
     let making = vec![exec(&["mkdir", "-p", "-m", "0700", &home, &own])];
     let addresses = spec.addresses.iter().map(|address| exec(&add_address(*address)));
-    Ok(vec![
+    let mut settings = vec![
         ("Description", "A second engine, for a backup of a swarm".into()),
         ("Type", "exec".into()),
         ("ExecStartPre", Variant::new(making.into_iter().chain(addresses).collect::<Vec<Exec>>())),
         ("ExecStart", Variant::new(vec![keeper(places, agent, dockerd)?])),
-        // Also after a keeper that was killed.
+        // This runs after a keeper that was killed too.
         ("ExecStopPost", Variant::new(vec![exec(&["rm", "-rf", "--one-file-system", &own])])),
-        ("StandardInputFileDescriptor", Variant::Fd(Fd::from(leash))),
+        ("StandardInputFileDescriptor", Variant::Fd(Fd::from(lifeline))),
         ("RuntimeDirectory", Variant::new(vec![run_name])),
         ("RuntimeDirectoryMode", 0o700_u32.into()),
-        // No way out, and nothing to be found on the way in.
+    ];
+    settings.extend(isolation(&home, hidden, covered));
+    settings.extend(end_and_weight());
+    Ok(settings)
+}
+
+/// Settings by which nothing outside can be reached, and nothing of the host can be seen.
+fn isolation<'a>(home: &str, hidden: Vec<String>, covered: Vec<(String, String)>) -> [Setting<'a>; 17] {
+    [
         ("PrivateNetwork", true.into()),
         ("ProtectSystem", "strict".into()),
         ("ProtectHome", "read-only".into()),
         ("PrivateTmp", true.into()),
         ("PrivateDevices", true.into()),
-        ("ReadWritePaths", Variant::new(vec![parent_of(&home)])),
+        ("ReadWritePaths", Variant::new(vec![parent_of(home)])),
         ("InaccessiblePaths", Variant::new(hidden)),
         ("TemporaryFileSystem", Variant::new(covered)),
-        // Cgroups are for containers, and there are none.
+        // Only containers need cgroups, and there are none.
         ("ProtectControlGroups", true.into()),
         ("ProtectKernelModules", true.into()),
         ("ProtectKernelLogs", true.into()),
         ("ProtectClock", true.into()),
         ("ProtectHostname", true.into()),
         ("RestrictRealtime", true.into()),
-        // The state may be a thief's work, and what reads it is root: whatever that starts gains nothing beyond.
+        // An attacker may have made the state, and root reads it: nothing that this starts gains more privileges.
         ("NoNewPrivileges", true.into()),
         ("RestrictSUIDSGID", true.into()),
         ("LockPersonality", true.into()),
-        // Its end is quick: nothing of it is worth a clean stop.
+    ]
+}
+
+/// Settings for the end of the unit, which is never clean, and for its share of the host.
+fn end_and_weight<'a>() -> [Setting<'a>; 7] {
+    [
+        // Nothing in the unit needs a clean stop.
         ("KillMode", "control-group".into()),
         ("KillSignal", 9_i32.into()),
         ("RuntimeMaxUSec", LONGEST_RUN_MICROS.into()),
         ("CollectMode", "inactive-or-failed".into()),
-        // The host's own work comes first, and a host that runs out of memory ends this.
+        // The host's own work comes first, and a host that runs out of memory kills this unit first.
         ("OOMScoreAdjust", 1000_i32.into()),
         ("CPUWeight", 20_u64.into()),
         ("IOWeight", 20_u64.into()),
-    ])
+    ]
 }
 
-/// Taken away: sockets and plugins of the first engine, its containerd and its files, other engines, and the system's bus,
-/// over which an engine asks for containers to be put into units, and firewalld for rules.
+/// Hidden paths: sockets and plugins of the first engine, its containerd and its files, other engines, and the system's
+/// bus, over which an engine asks systemd for units of containers, and firewalld for rules.
 const HIDDEN: [&str; 12] = [
     "/run/docker.sock",
     "/run/containerd",
@@ -126,7 +141,7 @@ const HIDDEN: [&str; 12] = [
     "/run/systemd/private",
 ];
 
-/// Covered by something empty that can be written: an engine makes these.
+/// Paths that are covered by an empty, writable directory: an engine makes files there.
 const COVERED: [&str; 3] = ["/etc/docker", "/run/docker", "/var/lib/docker"];
 
 fn keeper(places: &Places, agent: &Path, dockerd: &Path) -> Result<Exec> {
@@ -140,7 +155,8 @@ fn keeper(places: &Places, agent: &Path, dockerd: &Path) -> Result<Exec> {
     Ok((text(agent)?, arguments, false))
 }
 
-/// An engine that shares nothing: it finds no containerd, so it starts one for itself. `vfs` mounts nothing.
+/// The arguments of an engine that shares nothing: it finds no containerd, so it starts one for itself. `vfs` mounts
+/// nothing.
 fn engine_arguments(data: &str, run: &str) -> Vec<String> {
     let mut arguments = vec![
         format!("--config-file={run}/daemon.json"),
@@ -165,7 +181,7 @@ fn engine_arguments(data: &str, run: &str) -> Vec<String> {
     arguments
 }
 
-/// On the loopback of its own network: no other interface is there.
+/// The command that adds an address to the loopback of its own network, which has no other interface.
 fn add_address(address: IpAddr) -> Vec<String> {
     match address {
         IpAddr::V4(_) => {
@@ -179,7 +195,7 @@ fn add_address(address: IpAddr) -> Vec<String> {
     }
 }
 
-/// systemd finds programs by their names since 244 only, and the path of a shell's utilities differs.
+/// A command with the program's full path: systemd finds programs by name only since 244.
 fn exec<S: AsRef<str>>(words: &[S]) -> Exec {
     let words: Vec<String> = words.iter().map(|word| word.as_ref().to_owned()).collect();
     (place_of(&words[0]), words, false)
@@ -191,14 +207,14 @@ fn place_of(program: &str) -> String {
     found.unwrap_or(&places[0]).clone()
 }
 
-/// The agent's own directory: a path that is a mount of its own could not be removed.
+/// The agent's own directory, made writable as a whole: a path that is a mount of its own could not be removed.
 fn parent_of(home: &str) -> String {
     Path::new(home).parent().map_or_else(|| home.to_owned(), |parent| parent.display().to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
+    use std::{fs::File, os::fd::AsFd};
 
     use super::*;
 
@@ -242,7 +258,7 @@ mod tests {
             addresses: vec!["10.0.0.5".parse().expect("an address"), "fd00::5".parse().expect("an address")],
             hidden: vec!["/data/docker".into()],
         };
-        let file = std::fs::File::open("/dev/null").expect("is there");
+        let file = File::open("/dev/null").expect("is there");
         let agent = Path::new("/usr/bin/swarmdr-agent");
         let settings =
             settings(&places(), &spec, agent, Path::new("/usr/bin/dockerd"), file.as_fd()).expect("are made");

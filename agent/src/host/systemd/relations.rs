@@ -1,4 +1,4 @@
-//! How units hang together, and which of them a process belongs to.
+//! The relations between units, and the unit that a process belongs to.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,58 +6,62 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use zbus::{OwnedVariant, fdo::PropertiesProxy, names::InterfaceName};
 
-use super::{JobProxy, Systemd, UnitProxy, limited};
+use super::{
+    bus::{Systemd, limited},
+    interfaces::{JobProxy, UnitProxy},
+};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
-/// A stop of a unit is passed on to all units in these properties of it, a start to none (systemd
+/// The properties with the units that a stop of a unit is passed on to; a start is passed on to none of them (systemd
 /// `core/unit-dependency-atom.c`, `UNIT_ATOM_PROPAGATE_STOP`). The last one came with systemd 249.
 const STOPPED_WITH_IT: [&str; 5] = ["RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo"];
 
 /// How systemd stops a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopping {
-    /// `TimeoutStopSec=`: then it kills; never, if there is none.
+    /// `TimeoutStopSec=`, after which systemd kills it; without one it never does.
     pub limit: Option<Duration>,
-    /// The unit says so itself; else it is what this host gives to all (`DefaultTimeoutStopSec=`).
+    /// True if the limit is the unit's own, not the host's default (`DefaultTimeoutStopSec=`).
     pub limit_given: bool,
-    /// Every process of the service is ended, not its main one alone.
+    /// True if every process of the service is stopped, not the main one alone.
     pub ends_all: bool,
 }
 
-/// The last times that a unit changed; 0 is never, or forgotten.
+/// The last times at which a unit changed; 0 is never, or forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Changes {
-    /// Microseconds since the boot.
+    /// When it last became inactive, in microseconds since the boot.
     pub inactive_since: u64,
-    /// When it was last begun to be started.
+    /// When its last start began, in microseconds since the boot.
     pub begun_since: u64,
     pub active_at: Timestamp,
 }
 
 impl Changes {
-    /// systemd drops what it knows of a unit that is off and that nothing refers to (`CollectMode=`).
+    /// True if systemd has dropped what it knew: it does so for a unit that is off and not referred to
+    /// (`CollectMode=`).
     pub fn is_forgotten(&self) -> bool {
         self.begun_since == 0
     }
 
-    /// Whether a unit that is off ran again since its engine was last begun to be started, and ended after that. One that
-    /// does one job and ends never becomes active, so that is not asked for.
+    /// True if a unit that is off ran again since the last start of the engine began, and ended after that. A oneshot
+    /// service never becomes active, so that is not required.
     pub fn ran_since(&self, engine: &Changes) -> bool {
         self.begun_since > engine.begun_since && self.inactive_since >= self.begun_since
     }
 }
 
 impl Systemd {
-    /// The units that a stop of this one stops too, directly.
+    /// The units that a stop of this one directly stops too.
     pub async fn stopped_with(&self, unit: &str) -> Result<Vec<String>> {
         let properties = self.properties(unit, UNIT).await?;
         Ok(STOPPED_WITH_IT.iter().flat_map(|name| names(&properties, name)).collect())
     }
 
-    /// Whether the unit is off, and about to be started: it waits for others, or is being restarted. A stop of what it
+    /// True if a start of the unit is queued: it waits for others, or is being restarted. A stop of a unit that it
     /// requires cancels that.
     pub async fn is_to_start(&self, unit: &str) -> Result<bool> {
         let read = async {
@@ -66,42 +70,43 @@ impl Systemd {
             if number == 0 {
                 return anyhow::Ok(false);
             }
-            // It may be done by now, and then the unit's own state tells.
+            // The job may be done by now; then the unit's own state says the rest.
             let kind = JobProxy::new(&self.bus, job).await?.job_type().await.unwrap_or_default();
             Ok(matches!(kind.as_str(), "start" | "restart" | "try-restart"))
         };
         limited(read).await.with_context(|| format!("failed to ask systemd what is queued for {unit}"))
     }
 
-    /// The units that a start of this one starts too, directly.
+    /// The units that a start of this one directly starts too.
     pub async fn started_with(&self, unit: &str) -> Result<Vec<String>> {
         let properties = self.properties(unit, UNIT).await?;
         Ok(["Wants", "Requires", "BindsTo"].iter().flat_map(|name| names(&properties, name)).collect())
     }
 
-    /// What starts this unit when its time or a caller comes: timers, sockets, paths.
+    /// The timers, sockets and paths that trigger this unit.
     pub async fn triggers_of(&self, unit: &str) -> Result<Vec<String>> {
         Ok(names(&self.properties(unit, UNIT).await?, "TriggeredBy"))
     }
 
-    /// Whether a person could start the unit once it is stopped: not if it lives in systemd's memory only.
+    /// True if an operator could start the unit once it is stopped, which a unit in systemd's memory only does not
+    /// allow.
     pub async fn can_be_started_again(&self, unit: &str) -> Result<bool> {
         let properties = self.properties(unit, UNIT).await?;
         let is = |name: &str| properties.get(name).and_then(|value| bool::try_from(value).ok());
         Ok(is("CanStart").unwrap_or(true) && !is("Transient").unwrap_or_default())
     }
 
-    /// The units that have this one started before they are started themselves (`Wants=`).
+    /// The units whose start starts this one too (`Wants=`).
     pub async fn wanted_by(&self, unit: &str) -> Result<Vec<String>> {
         Ok(names(&self.properties(unit, UNIT).await?, "WantedBy"))
     }
 
-    /// The units that have this one started whenever it is off (`Upholds=`, since systemd 249).
+    /// The units for which systemd starts this one whenever it is off (`Upholds=`, since systemd 249).
     pub async fn upheld_by(&self, unit: &str) -> Result<Vec<String>> {
         Ok(names(&self.properties(unit, UNIT).await?, "UpheldBy"))
     }
 
-    /// Whether systemd starts the service again when it ends (`Restart=`).
+    /// True if systemd starts the service again when it ends (`Restart=`).
     pub async fn restarts_itself(&self, unit: &str) -> bool {
         if !unit.ends_with(".service") {
             return false;
@@ -110,7 +115,7 @@ impl Systemd {
         properties.get("Restart").and_then(|when| <&str>::try_from(when).ok()).is_some_and(|when| when != "no")
     }
 
-    /// The sockets that start this service when somebody calls.
+    /// The sockets that start this service on a connection.
     pub async fn sockets_of(&self, service: &str) -> Result<Vec<String>> {
         Ok(self.triggers_of(service).await?.into_iter().filter(|name| name.ends_with(".socket")).collect())
     }
@@ -127,8 +132,8 @@ impl Systemd {
         })
     }
 
-    /// Whether the unit does one job and ends (`Type=oneshot`).
-    pub async fn is_job(&self, unit: &str) -> bool {
+    /// True if the unit does its work and ends (`Type=oneshot`).
+    pub async fn is_oneshot(&self, unit: &str) -> bool {
         if !unit.ends_with(".service") {
             return false;
         }
@@ -169,13 +174,13 @@ impl Systemd {
     }
 }
 
-/// A property that an older systemd lacks is an empty list.
+/// The unit names in a property; a property that an older systemd lacks is an empty list.
 fn names(properties: &HashMap<String, OwnedVariant>, name: &str) -> Vec<String> {
     let names = properties.get(name).and_then(|names| names.try_clone().ok());
     names.and_then(|names| Vec::<String>::try_from(names).ok()).unwrap_or_default()
 }
 
-/// systemd writes "never" as the highest number; some versions hand on the 0 of the setting.
+/// The duration of a setting. systemd writes "never" as the highest number; some versions return the 0 of the setting.
 fn finite(micros: u64) -> Option<Duration> {
     (micros != u64::MAX && micros != 0).then(|| Duration::from_micros(micros))
 }
@@ -187,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_names_is_read_and_one_that_is_not_there_is_empty() {
+    fn a_list_of_names_is_read_and_a_missing_one_is_empty() {
         let listed = OwnedVariant::try_from(Variant::new(vec!["a.service", "b.timer"])).expect("is owned");
         let properties = HashMap::from([("RequiredBy".to_owned(), listed)]);
         assert_eq!(names(&properties, "RequiredBy"), ["a.service", "b.timer"]);
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ran_since_the_engine_was_started_is_told_from_what_did_not() {
+    fn a_unit_that_ran_since_the_engine_was_started_is_recognised() {
         let at =
             |begun_since, inactive_since| Changes { inactive_since, begun_since, active_at: Timestamp::UNIX_EPOCH };
         let engine = at(100, 90);

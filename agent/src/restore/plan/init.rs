@@ -3,29 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
-use bollard::models::{SwarmInitRequest, SwarmSpec, SwarmSpecCaConfig, SwarmSpecEncryptionConfig};
-use serde::{Deserialize, Serialize};
 use swarmdr_archive::manifest::Manifest;
 
 use super::{Overrides, checks};
 use crate::{
-    fault::Fault,
-    host::network::{self, LocalAddress},
+    host::{
+        engine::InitRequest,
+        network::{self, LocalAddress},
+    },
+    outcome::failure::Failure,
 };
-
-/// The body of `POST /swarm/init`, as far as we set it.
-///
-/// `DefaultAddrPool` stays out on purpose: without it pool, subnet size and VXLAN port are read from
-/// the raft log (swarmkit `manager/manager.go`). Auto-lock and force-rotate must be in: the engine
-/// takes their absence as "off" and as "rotate the CA now" (moby `daemon/cluster/convert/swarm.go`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InitRequest {
-    pub listen_addr: String,
-    pub advertise_addr: String,
-    pub data_path_addr: Option<String>,
-    pub auto_lock_managers: bool,
-    pub force_rotate: u64,
-}
 
 impl InitRequest {
     /// Refuses addresses that the engine could not use here.
@@ -42,36 +29,16 @@ impl InitRequest {
         })
     }
 
-    /// For a second engine, whose network has the old addresses.
+    /// Makes the request for a second engine, whose network has the old addresses.
     pub fn at_old_address<P>(manifest: &Manifest<P>) -> Result<Self> {
         let ip_of = |ip| LocalAddress { interface: "lo".to_owned(), ip };
         let there: Vec<LocalAddress> = super::old_addresses(manifest).into_iter().map(ip_of).collect();
         Self::of(manifest, &there, &Overrides::default())
     }
-
-    pub fn to_api(&self) -> SwarmInitRequest {
-        SwarmInitRequest {
-            listen_addr: Some(self.listen_addr.clone()),
-            advertise_addr: Some(self.advertise_addr.clone()),
-            data_path_addr: self.data_path_addr.clone(),
-            force_new_cluster: Some(true),
-            spec: Some(SwarmSpec {
-                encryption_config: Some(SwarmSpecEncryptionConfig {
-                    auto_lock_managers: Some(self.auto_lock_managers),
-                }),
-                ca_config: Some(SwarmSpecCaConfig {
-                    force_rotate: Some(self.force_rotate),
-                    ..SwarmSpecCaConfig::default()
-                }),
-                ..SwarmSpec::default()
-            }),
-            ..SwarmInitRequest::default()
-        }
-    }
 }
 
-/// As it was, where this host can listen there. An engine whose advertised address is on no interface (NAT) must be
-/// told one that is (moby `daemon/cluster/swarm.go`, `errMustSpecifyListenAddr`).
+/// Returns the recorded listen address if this host has it. An engine whose advertised address is on no interface (NAT)
+/// needs one that is (moby `daemon/cluster/swarm.go`, `errMustSpecifyListenAddr`).
 fn listen_addr<P>(manifest: &Manifest<P>, addresses: &[LocalAddress]) -> Result<String> {
     let port = manifest.raft_addr.port();
     let is_local = |ip: IpAddr| network::has(addresses, ip);
@@ -86,7 +53,7 @@ fn listen_addr<P>(manifest: &Manifest<P>, addresses: &[LocalAddress]) -> Result<
     }
     match network::usable(addresses, manifest.raft_addr.ip()).as_slice() {
         [one] => Ok(SocketAddr::new(one.ip, port).to_string()),
-        _ => Err(Fault::refused(format!(
+        _ => Err(Failure::refused(format!(
             "the swarm listened on {}, which this host does not have, and which of its addresses takes that place is not clear: {}",
             manifest.restore.listen_addr.as_deref().unwrap_or("an address that was not recorded"),
             network::describe(addresses)

@@ -1,4 +1,4 @@
-//! Where a swarm goes that is brought back at another address.
+//! The new address of a swarm that is restored with `--readdress`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,20 +8,20 @@ use swarmdr_archive::manifest::Manifest;
 
 use super::{Overrides, checks};
 use crate::{
-    fault::Fault,
     host::network::{self, LocalAddress},
+    outcome::failure::Failure,
 };
 
-/// What the operator said of it.
+/// Options of `--readdress`.
 #[derive(Debug, Clone, Default)]
 pub struct Readdress {
-    /// One of this host's addresses; else the only one that it has.
+    /// One of this host's addresses; the default is its only one.
     pub advertise: Option<IpAddr>,
     /// The new node takes over labels and availability of the old one.
     pub copy_labels: bool,
 }
 
-/// The address that the restored manager has from then on.
+/// The address of the restored manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     pub addr: SocketAddr,
@@ -31,7 +31,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Refuses a host that has the swarm's own address, and one where it is not clear which address is meant.
+    /// Refuses a host that has the swarm's own address, and a host with several addresses if none is named.
     pub(super) fn choose<P>(
         manifest: &Manifest<P>,
         addresses: &[LocalAddress],
@@ -40,7 +40,7 @@ impl Target {
     ) -> Result<Self> {
         let old = manifest.raft_addr;
         if network::has(addresses, old.ip()) {
-            return Err(Fault::refused(format!("this host has the swarm's own address {}", old.ip()))
+            return Err(Failure::refused(format!("this host has the swarm's own address {}", old.ip()))
                 .advice("restore without --readdress")
                 .into());
         }
@@ -49,7 +49,7 @@ impl Target {
             None => only(old.ip(), addresses)?,
         };
         if local.ip.is_ipv4() != old.is_ipv4() {
-            return Err(Fault::refused(format!(
+            return Err(Failure::refused(format!(
                 "{} and the swarm's address {} are of different families, and the old manager could not reach the new one",
                 local.ip,
                 old.ip()
@@ -71,7 +71,7 @@ impl Target {
 
 fn named(ip: IpAddr, addresses: &[LocalAddress]) -> Result<&LocalAddress> {
     addresses.iter().find(|local| local.ip == ip).ok_or_else(|| {
-        Fault::refused(format!("no interface of this host has {ip}; it has {}", network::describe(addresses)))
+        Failure::refused(format!("no interface of this host has {ip}; it has {}", network::describe(addresses)))
             .advice("name one of these with --advertise-addr ADDRESS")
             .into()
     })
@@ -80,7 +80,7 @@ fn named(ip: IpAddr, addresses: &[LocalAddress]) -> Result<&LocalAddress> {
 fn only(old: IpAddr, addresses: &[LocalAddress]) -> Result<&LocalAddress> {
     match network::usable(addresses, old).as_slice() {
         [one] => Ok(one),
-        _ => Err(Fault::refused(format!(
+        _ => Err(Failure::refused(format!(
             "at which of this host's addresses the swarm is to live is not clear: {}",
             network::describe(addresses)
         ))
@@ -89,7 +89,7 @@ fn only(old: IpAddr, addresses: &[LocalAddress]) -> Result<&LocalAddress> {
     }
 }
 
-/// Where the old manager was to be reached, and where its overlay traffic went.
+/// Returns the old addresses of the manager and of its overlay traffic.
 pub fn old_addresses<P>(manifest: &Manifest<P>) -> Vec<IpAddr> {
     let raft = manifest.raft_addr.ip();
     let data_path = manifest.restore.data_path_addr.as_deref().and_then(|addr| addr.parse::<IpAddr>().ok());
@@ -100,8 +100,7 @@ pub fn old_addresses<P>(manifest: &Manifest<P>) -> Vec<IpAddr> {
 mod tests {
     use super::*;
     use crate::{
-        exit::Exit,
-        fault::Rendered,
+        outcome::{exit::Exit, failure::Rendered},
         restore::plan::tests::{local, manifest},
     };
 

@@ -1,22 +1,20 @@
-//! What a restore refuses, and what it asks of the engine.
+//! Tests of the refusals of a restore, and of the request to the engine.
 
 use std::collections::BTreeSet;
 
 use std::path::Path;
 
+use swarm_state::{Damage, Examined, Inventory, Warning, inventory::Cluster};
 use swarmdr_archive::{
-    Digest,
+    Digest, SwarmNode,
     manifest::{CertificateTimes, Counts, FORMAT, Payload, Proof, RestoreHints, Snapshot, SnapshotMode},
 };
 
 use super::*;
 use crate::{
-    exit::Exit,
-    fault::Rendered,
     host::engine::{LocalSwarm, SwarmState},
-    inspection::tests::inventory_of,
-    restore::holding::Held,
-    swarm::{Damage, Examined, Warning, inventory::Cluster},
+    outcome::{exit::Exit, failure::Rendered},
+    restore::on_disk::Held,
 };
 
 const NOW: &str = "2026-11-21T12:00:00Z";
@@ -35,8 +33,8 @@ pub(super) fn manifest() -> Manifest {
         created_at,
         agent_version: "0.1.0".into(),
         engine_version: "20.10.24+dfsg1".into(),
-        cluster_id: "cluster".into(),
-        node_id: "node".into(),
+        cluster_id: "cluster".parse().expect("is an id"),
+        node_id: "node".parse().expect("is an id"),
         hostname: "m1".into(),
         raft_addr: "10.0.0.4:2377".parse().expect("is an address"),
         raft_addr_local: true,
@@ -73,7 +71,7 @@ struct Situation {
     living: Vec<String>,
     unasked: Vec<String>,
     on_disk: OnDisk,
-    receipt: Option<(BackupId, Timestamp)>,
+    last_restore: Option<(BackupId, Timestamp)>,
     newest: bool,
     has_unlock_key: bool,
 }
@@ -96,7 +94,7 @@ fn situation() -> Situation {
         living: Vec::new(),
         unasked: Vec::new(),
         on_disk: OnDisk::Nothing,
-        receipt: None,
+        last_restore: None,
         newest: true,
         has_unlock_key: false,
         root,
@@ -105,15 +103,17 @@ fn situation() -> Situation {
 
 fn decide_with(manifest: &Manifest, situation: &Situation, overrides: &Overrides) -> Result<Decision> {
     let seen = Seen {
-        facts: &situation.facts,
-        addresses: &situation.addresses,
+        here: Here {
+            facts: &situation.facts,
+            addresses: &situation.addresses,
+            on_disk: &situation.on_disk,
+            has_unlock_key: situation.has_unlock_key,
+            now: time(NOW),
+        },
         living: &situation.living,
         unasked: &situation.unasked,
-        on_disk: &situation.on_disk,
-        receipt: situation.receipt,
+        last_restore: situation.last_restore,
         newest: situation.newest,
-        has_unlock_key: situation.has_unlock_key,
-        now: time(NOW),
     };
     RestorePlan::make(manifest, "vault", &["docker.service".into()], &seen, overrides)
 }
@@ -129,7 +129,7 @@ fn planned(decision: Result<Decision>) -> RestorePlan {
     }
 }
 
-/// For tests of what becomes of a plan.
+/// A plan for the tests of other modules.
 pub(crate) fn a_plan(data_root: &Path) -> RestorePlan {
     let mut plan = planned(decide(&manifest(), &situation(), false));
     plan.state_dir = data_root.join("swarm");
@@ -143,29 +143,23 @@ fn a_fresh_host_with_the_address_gets_a_plan_that_hands_back_the_spec() {
     let plan = planned(decide(&manifest(), &situation, false));
     assert_eq!(plan.interface.as_deref(), Some("eth0"));
     assert_eq!(plan.state_dir, situation.root.path().join("swarm"));
-    let request = plan.init.to_api();
-    assert_eq!(request.force_new_cluster, Some(true));
-    assert_eq!(request.advertise_addr.as_deref(), Some("10.0.0.4:2377"));
-    assert_eq!(request.listen_addr.as_deref(), Some("0.0.0.0:2377"));
-    // Absent, the engine would take the pool from its defaults, and these two as "off" and "rotate".
-    assert_eq!(request.default_addr_pool, None);
-    let spec = request.spec.expect("is sent");
-    assert_eq!(spec.encryption_config.expect("is sent").auto_lock_managers, Some(false));
-    assert_eq!(spec.ca_config.expect("is sent").force_rotate, Some(7));
+    assert_eq!(plan.init.advertise_addr, "10.0.0.4:2377");
+    assert_eq!(plan.init.listen_addr, "0.0.0.0:2377");
+    assert_eq!((plan.init.auto_lock_managers, plan.init.force_rotate), (false, 7));
     assert!(plan.notes.iter().any(|note| note.contains("written by engine 20.10.24")), "{:?}", plan.notes);
 }
 
 fn held(cluster: &str, node: &str) -> OnDisk {
-    let (cluster_id, node_id) = (cluster.into(), node.into());
-    OnDisk::State(Held { cluster_id, node_id, is_manager: true, is_taken_up: true })
+    let own = SwarmNode::parse(cluster, node).expect("are ids");
+    OnDisk::State(Held { own, is_manager: true, is_taken_up: true })
 }
 
 fn working(situation: &mut Situation) {
     situation.on_disk = held("cluster", "node");
     situation.facts.swarm = LocalSwarm {
         state: SwarmState::Active,
-        cluster_id: "cluster".into(),
-        node_id: "node".into(),
+        cluster_id: Some("cluster".parse().expect("is an id")),
+        node_id: Some("node".parse().expect("is an id")),
         is_manager: true,
         ..LocalSwarm::default()
     };
@@ -175,23 +169,23 @@ fn working(situation: &mut Situation) {
 fn a_healed_host_is_left_alone_and_one_that_moved_on_is_not_rolled_back() {
     let (id, other) = (manifest().id, BackupId::new(time("2026-11-01T00:00:00Z"), [9; 4]));
     let restored = |at: &str, id| Some((id, time(at)));
-    // The receipt, whether the newest was asked for, and whether that is a run with nothing to do.
-    for (receipt, newest, healed) in [
+    // The last restore, whether the newest backup was asked for, and whether there is nothing to do.
+    for (last_restore, newest, healed) in [
         (None, true, true),
         (restored("2026-11-20T04:00:00Z", id), true, true),
         (restored("2026-11-20T04:00:00Z", id), false, true),
-        // The newest was made by the healed swarm itself.
+        // The newest backup was made by the restored swarm itself.
         (restored("2026-11-19T04:00:00Z", other), true, true),
-        // The newest is from before this host was restored from an older one.
+        // The newest backup is older than the restore of this host from an even older one.
         (restored("2026-11-20T04:00:00Z", other), true, false),
         (None, false, false),
         (restored("2026-11-20T04:00:00Z", other), false, false),
     ] {
-        let mut situation = Situation { receipt, newest, ..situation() };
+        let mut situation = Situation { last_restore, newest, ..situation() };
         working(&mut situation);
         let decided = decide(&manifest(), &situation, false);
         match healed {
-            true => assert!(matches!(decided, Ok(Decision::AlreadyThere)), "{receipt:?} {newest}: {decided:?}"),
+            true => assert!(matches!(decided, Ok(Decision::AlreadyThere)), "{last_restore:?} {newest}: {decided:?}"),
             false => {
                 let rendered = Rendered::of(&decided.expect_err("would roll back"));
                 assert_eq!(rendered.exit, Exit::Refused);
@@ -200,10 +194,10 @@ fn a_healed_host_is_left_alone_and_one_that_moved_on_is_not_rolled_back() {
         }
         planned(decide(&manifest(), &situation, true));
     }
-    // Another manager of the same swarm: its backup may be the newest, and there is nothing to heal here either.
+    // Another manager of the same swarm: its backup may be the newest, and there is nothing to restore here either.
     let mut elsewhere = situation();
     working(&mut elsewhere);
-    elsewhere.facts.swarm.node_id = "another".into();
+    elsewhere.facts.swarm.node_id = Some("another".parse().expect("is an id"));
     elsewhere.addresses = vec![local("10.0.0.9", "eth0")];
     assert!(matches!(decide(&manifest(), &elsewhere, false), Ok(Decision::AlreadyThere)));
 }
@@ -223,7 +217,7 @@ fn a_healed_host_that_waits_for_its_unlock_key_gets_it() {
 fn a_manager_that_lost_its_majority_is_told_how_to_keep_its_state() {
     let mut situation = situation();
     working(&mut situation);
-    situation.facts.swarm.cluster_id = String::new();
+    situation.facts.swarm.cluster_id = None;
     situation.facts.swarm.error = "The swarm does not have a leader".into();
     let rendered = Rendered::of(&decide(&manifest(), &situation, false).expect_err("is newer"));
     assert_eq!(rendered.exit, Exit::Refused);
@@ -241,14 +235,14 @@ fn whatever_an_engine_starts_with_is_replaced_only_when_told() {
     for (state, on_disk, said) in [
         (SwarmState::Error, own.clone(), "its own state may be newer"),
         (SwarmState::Pending, own.clone(), "its own state may be newer"),
-        (SwarmState::Inactive, own.clone(), "the engine does not take it up"),
+        (SwarmState::Inactive, own.clone(), "the engine does not start it"),
         (SwarmState::Inactive, not_taken_up(own.clone()), "its own state may be newer"),
         (SwarmState::Error, other.clone(), "is node someone of swarm other"),
         (SwarmState::Inactive, other.clone(), "is node someone of swarm other"),
         (SwarmState::Pending, other.clone(), "is node someone of swarm other"),
         (SwarmState::Locked, other.clone(), "holds a locked swarm"),
         (SwarmState::Error, OnDisk::Unknown, "is joining a swarm"),
-        (SwarmState::Inactive, OnDisk::Unknown, "whose it is cannot be read"),
+        (SwarmState::Inactive, OnDisk::Unknown, "they cannot be read"),
         (SwarmState::Pending, OnDisk::Nothing, "is joining a swarm"),
     ] {
         let mut situation = Situation { on_disk, has_unlock_key: true, ..situation() };
@@ -283,14 +277,14 @@ fn addresses_are_those_that_the_engine_can_use_here() {
     let request = init(&backup, &here, &none);
     assert_eq!((request.advertise_addr.as_str(), request.listen_addr.as_str()), ("[fd00:77::4]:4000", "[::]:4000"));
 
-    // Nothing recorded, or an address of the old host only: where the swarm lives.
+    // No recorded listen address, or one of the old host only: the engine listens on the swarm's address.
     for recorded in [None, Some("192.168.7.7:2377".to_owned())] {
         let mut backup = manifest();
         backup.restore.listen_addr = recorded;
         assert_eq!(init(&backup, &situation(), &none).listen_addr, "10.0.0.4:2377");
     }
 
-    // NAT: only where it was so at the backup, and only when told.
+    // NAT: allowed only if the manager was behind NAT at the backup, and only with --address-elsewhere.
     let mut backup = manifest();
     backup.raft_addr = "203.0.113.7:2377".parse().expect("is an address");
     let told = Overrides { address_elsewhere: true, ..Overrides::default() };
@@ -306,7 +300,7 @@ fn addresses_are_those_that_the_engine_can_use_here() {
     here.addresses.push(local("10.0.1.4", "eth1"));
     decide_with(&backup, &here, &told).expect_err("which of the two is not clear");
 
-    // Overlay traffic of its own.
+    // An address of its own for overlay traffic.
     let mut backup = manifest();
     backup.restore.data_path_addr = Some("10.9.0.4".into());
     let rendered = Rendered::of(&decide_with(&backup, &situation(), &none).expect_err("is not here"));
@@ -333,7 +327,7 @@ fn an_operator_is_told_what_is_not_as_it_was() {
     }
 }
 
-/// As an examination would find it, with this much in clear.
+/// The result of examining a proven state with an empty inventory.
 pub(crate) fn examined() -> Examined {
     let dates = serde_json::json!({ "not_before": "2026-11-01T00:00:00Z", "not_after": "2027-01-30T00:00:00Z" });
     let identity = serde_json::json!({
@@ -342,7 +336,7 @@ pub(crate) fn examined() -> Examined {
     });
     let cluster = Cluster { has_ca_key: Some(true), ..Cluster::default() };
     let examined = serde_json::json!({
-        "identity": identity, "proof": "proven", "inventory": inventory_of(cluster), "raft": null,
+        "identity": identity, "proof": "proven", "inventory": Inventory::empty(cluster), "raft": null,
         "raft_address": null, "warnings": [],
     });
     serde_json::from_value(examined).expect("is what an examination says")
@@ -362,10 +356,10 @@ fn what_only_the_unpacked_state_says_is_refused_before_anything_is_touched() {
     let cases: [(&str, SpoilState); 5] = [
         ("still joining", |state| state.identity.engine.as_mut().expect("is there").join_in_progress = true),
         ("raft log in the backup breaks", |state| {
-            state.proof = crate::swarm::Proof::Unproven(Damage::corrupt("raft", 7, "bad"));
+            state.proof = swarm_state::Proof::Unproven(Damage::corrupt("raft", 7, "bad"));
         }),
         ("unlock key was not given", |state| {
-            state.proof = crate::swarm::Proof::Sealed(crate::swarm::Checked { entries: 1, bytes: 1 });
+            state.proof = swarm_state::Proof::Sealed(swarm_state::Checked { entries: 1, bytes: 1 });
         }),
         ("cannot renew it by itself", |state| {
             state.identity.node_certificate.not_after = time("2026-11-21T11:00:00Z");
@@ -400,13 +394,13 @@ type Spoil = fn(&mut Manifest, &mut Situation);
 #[test]
 fn whatever_would_do_harm_is_refused() {
     let cases: [(&str, bool, Spoil); 11] = [
-        ("lives at 10.0.0.4, and this host has 10.0.0.9 (eth1)", false, |_, here| {
+        ("has the address 10.0.0.4, and this host has 10.0.0.9 (eth1)", false, |_, here| {
             here.addresses =
                 vec![LocalAddress { interface: "eth1".into(), ip: "10.0.0.9".parse().expect("is an address") }];
         }),
         ("autolocked, and its unlock key was not given", false, |backup, _| backup.autolock = true),
         ("could not be replayed", false, |backup, _| backup.proof = Proof::Unproven),
-        ("this host's clock", false, |backup, _| {
+        ("the clock of this host", false, |backup, _| {
             backup.certificate.node_not_before = Some(time("2026-11-21T13:00:00Z"));
         }),
         ("root CA of the backup expired", false, |backup, _| {
@@ -418,7 +412,7 @@ fn whatever_would_do_harm_is_refused() {
         ("live-restore", false, |_, here| here.facts.live_restore = true),
         ("active node of swarm other", true, |_, here| {
             here.facts.swarm.state = SwarmState::Active;
-            here.facts.swarm.cluster_id = "other".into();
+            here.facts.swarm.cluster_id = Some("other".parse().expect("is an id"));
         }),
         ("locked swarm", true, |_, here| here.facts.swarm.state = SwarmState::Locked),
     ];
@@ -438,9 +432,9 @@ fn whatever_would_do_harm_is_refused() {
 
 #[test]
 fn a_manifest_of_others_does_not_steer_the_terminal() {
-    use crate::terminal::tests::{assert_tame, forged};
+    use crate::outcome::terminal::tests::{assert_tame, forged};
     assert_tame(|text| forged(&a_plan(Path::new("/d")), text));
-    // What is made of the manifest: a refusal is told through the error, a plan as itself.
+    // Text that is made from the manifest: the error of a refusal, or the plan.
     for (force, engine) in [(false, false), (true, false), (true, true)] {
         let of = |text: &str| {
             let mut manifest = manifest();
@@ -456,11 +450,11 @@ fn a_manifest_of_others_does_not_steer_the_terminal() {
             match decide(&forged, &situation(), force) {
                 Ok(Decision::Restore(plan)) => plan.to_string(),
                 Ok(other) => panic!("there is something to do: {other:?}"),
-                Err(error) => crate::fault::Rendered::of(&error).to_string(),
+                Err(error) => crate::outcome::failure::Rendered::of(&error).to_string(),
             }
         };
-        let told = of(crate::terminal::tests::HOSTILE);
-        let unseen = |character| crate::terminal::is_unseen(character) && character != '\n';
+        let told = of(swarmdr_archive::untrusted::HOSTILE);
+        let unseen = |character| swarmdr_archive::untrusted::needs_escape(character) && character != '\n';
         assert!(!told.chars().any(unseen), "{told:?}");
         assert_eq!(told.lines().count(), of("m1").lines().count(), "{told}");
     }

@@ -1,25 +1,23 @@
-//! What of a swarm was bound to nodes that are gone, and does not come back with its state.
+//! Parts of a swarm that were bound to nodes that are gone, and do not come back with its state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
+use swarm_state::Inventory;
 
-use crate::{
-    host::view::{ManagerView, Node},
-    swarm::Inventory,
-};
+use crate::host::engine::view::{ManagerView, Node};
 
-/// In words, one line a fact.
+/// The findings in words, one line each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Bound {
-    /// Services whose tasks no node that is here may run.
+    /// Services whose tasks no present node may run.
     pub unplaceable: Vec<String>,
-    /// What stayed on the old node: contents of volumes, ports of its address, labels.
+    /// Things that stayed on the old node: contents of volumes, ports of its address, labels.
     pub left_behind: Vec<String>,
 }
 
-/// What a placement constraint asks of a node.
+/// A condition that a placement constraint sets for a node.
 #[derive(Debug, PartialEq, Eq)]
 struct Constraint<'a> {
     key: &'a str,
@@ -27,14 +25,14 @@ struct Constraint<'a> {
 }
 
 impl<'a> Constraint<'a> {
-    /// `None` for what excludes nodes, which new nodes satisfy.
+    /// Parses a constraint; `None` for one that excludes nodes, which new nodes satisfy.
     fn parse(text: &'a str) -> Option<Self> {
         let (key, value) = text.split_once("==")?;
         Some(Self { key: key.trim(), value: value.trim() })
     }
 
-    /// Without regard to case, as the engine does it (swarmkit `manager/constraint`). `None` for what nodes say of
-    /// their engine, platform or address.
+    /// Compares without regard to case, as the engine does (swarmkit `manager/constraint`). `None` for properties that
+    /// nodes report themselves: engine, platform, address.
     fn accepts(&self, node: &Node) -> Option<bool> {
         let found = match self.key.to_ascii_lowercase().as_str() {
             "node.id" => Some(node.id.as_str()),
@@ -46,7 +44,8 @@ impl<'a> Constraint<'a> {
 }
 
 impl Bound {
-    /// `own` is the new manager, which is here whatever its state says so soon.
+    /// Compares the services with the present nodes. `own` is the new manager, which counts as present whatever state
+    /// is reported for it so early.
     pub fn find(view: &ManagerView, recorded: &Inventory, old: &str, own: &str) -> Self {
         let is_here = |node: &&Node| node.id == own || node.is_ready();
         let here: Vec<&Node> = view.nodes.iter().filter(is_here).collect();
@@ -58,7 +57,7 @@ impl Bound {
         bound
     }
 
-    /// What is not understood of a service binds it to nothing.
+    /// Adds a service. A constraint that cannot be parsed binds it to nothing.
     fn look_at(&mut self, service: &Value, here: &[&Node]) {
         let name = text(service, "/Spec/Name");
         for constraint in items(service, "/Spec/TaskTemplate/Placement/Constraints").filter_map(Value::as_str) {
@@ -91,7 +90,7 @@ fn items<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
     value.pointer(path).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// Those of the old node that the new one lacks, with what sets them.
+/// Lists labels of the old node that the new one lacks, with the commands that set them.
 fn labels(view: &ManagerView, recorded: &Inventory, old: &str, own: &str) -> Option<String> {
     let old = recorded.nodes.iter().find(|node| node.id == old)?;
     let empty = BTreeMap::new();
@@ -111,10 +110,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{
-        host::view::testing::view_of,
-        swarm::inventory::{self, Cluster},
-    };
+    use crate::host::engine::view::testing::view_of;
+    use swarm_state::inventory::{self, Cluster};
 
     fn node(id: &str, hostname: &str, label: Option<(&str, &str)>) -> Node {
         let labels = label.map(|(key, value)| [(key.to_owned(), value.to_owned())].into()).unwrap_or_default();
@@ -153,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_was_bound_to_a_node_that_is_gone_is_told() {
-        let mut recorded = crate::inspection::tests::inventory_of(Cluster::default());
+        let mut recorded = swarm_state::Inventory::empty(Cluster::default());
         let labels = Some([("zone".to_owned(), "one".to_owned())].into());
         let old = inventory::Node { id: "old".into(), hostname: "m1".into(), labels, ..inventory::Node::default() };
         recorded.nodes = vec![old];

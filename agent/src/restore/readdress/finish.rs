@@ -1,94 +1,93 @@
-//! From a swarm that is this host's alone to one that is as it was; safe to repeat.
+//! The end of a move to another address, once the swarm is this host's alone. Safe to repeat.
 
-use std::{net::SocketAddr, path::Path, time::Instant};
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
+use swarm_state::{
+    Identity, Inventory, StateDir,
+    inventory::{Change as ChangeOf, Compared, Difference, ObjectKind},
+};
+use swarmdr_archive::NodeId;
 
 use super::{POLL, bound::Bound};
 use crate::{
-    host::{engine::EngineFacts, joining::NodeSpec, key_file, listing, view::ManagerView},
-    report::Phases,
-    restore::{
-        Readdressed,
-        change::Change,
-        confirm::Confirmed,
-        journal::Phase,
-        plan::{Target, checks},
-        prune::UNTIL_DOWN,
-        strictness::Strictness,
+    host::{
+        engine::{EngineFacts, join::NodeSpec, listing, view::ManagerView},
+        files::key_file,
+        wait,
     },
-    swarm::{
-        Identity, Inventory, StateDir,
-        inventory::{Change as ChangeOf, Compared, Difference, ObjectKind},
+    outcome::phases::Phases,
+    restore::{
+        Readdressed, change::Change, dead_nodes::UNTIL_DOWN, journal::Phase, plan::Target, report::Confirmed,
+        strictness::Strictness,
     },
 };
 
 impl Change<'_> {
-    /// Takes the old node off the list, gives the new one its work, and compares.
+    /// Removes the old node, activates the new one, and compares the swarm with the backup.
     pub(in crate::restore) async fn finish_elsewhere(
         &mut self,
         strictness: Strictness,
         phases: &mut Phases,
     ) -> Result<Confirmed> {
-        let here = self.engine.facts().await?.swarm;
-        let (own, plan) = (here.node_id, &self.record().plan);
-        // Nothing is removed from another swarm than the restored one.
-        if here.cluster_id != plan.cluster_id {
-            bail!("this host is part of swarm {} instead of {}", here.cluster_id, plan.cluster_id);
+        let here = self.engine.facts().await?.swarm.swarm_node()?;
+        let (own, plan) = (here.node.as_str(), &self.record().plan);
+        // Never removes a node from another swarm than the restored one.
+        if here.cluster != plan.cluster_id {
+            bail!("this host is part of swarm {} instead of {}", here.cluster, plan.cluster_id);
         }
         let target = plan.readdress.clone().context("the plan names no new address")?;
-        let old = plan.node_id.clone();
+        let old = &plan.node_id.to_string();
         let recorded = self.record().recorded.clone().context("the journal has no inventory")?;
         let mut attention = self.attention.clone();
-        attention.extend(self.remove_old(&old, strictness).await?);
-        if self.is_to_be_put_to_work(strictness, &own).await? {
-            self.put_to_work(&own, &old, &recorded, &target).await?;
+        attention.extend(self.remove_old(old, strictness).await?);
+        if self.should_activate(strictness, own).await? {
+            self.put_to_work(own, old, &recorded, &target).await?;
         }
         self.enter(Phase::Confirm, phases)?;
-        let works = |facts: &EngineFacts| checks::works(&facts.swarm);
+        let works = |facts: &EngineFacts| facts.swarm.works();
         self.engine.wait(self.start_limit, "the restored swarm to be active", works).await?;
         let view = self.engine.manager_view().await?;
-        match (self.check_swarm(&view, &own, &target, &recorded), strictness) {
+        match (self.check_swarm(&view, &here.node, &target, &recorded), strictness) {
             (Err(error), Strictness::Fresh) => return Err(error),
-            // Somebody may have rotated them since.
+            // The tokens may have been rotated since.
             (Err(error), Strictness::Late) => attention.push(format!("{error:#}")),
             (Ok(()), _) => {}
         }
         let mut compared = Compared::of(&recorded, &listing::inventory(&view));
-        compared.lost.retain(|difference| !is_removed(difference, &old));
+        compared.lost.retain(|difference| !is_removed(difference, old));
         compared.harmless.retain(|difference| difference.id != own);
         attention.extend(self.check_settings(&view));
         let differences = strictness.weigh(compared)?;
-        let bound = Bound::find(&view, &recorded, &old, &own);
+        let bound = Bound::find(&view, &recorded, old, own);
         attention.extend(bound.unplaceable.iter().cloned());
-        let readdressed = Some(Readdressed { node_id: own, addr: target.addr, bound });
+        let readdressed = Some(Readdressed { node_id: here.node, addr: target.addr, bound });
         Ok(Confirmed { strictness, differences, attention, readdressed })
     }
 
-    /// The old node went with the second engine. Late, one that still runs, or runs again somewhere, is somebody's wish: it
-    /// is told.
+    /// Removes the old node, which ended with the second engine. If a late run finds it up again somewhere, an operator
+    /// wants it, so it is only reported.
     async fn remove_old(&self, old: &str, strictness: Strictness) -> Result<Option<String>> {
-        let since = Instant::now();
-        loop {
+        let mut state = String::new();
+        let mut remove = async || -> Result<Option<()>> {
             let nodes = self.engine.nodes().await?;
-            let Some(node) = nodes.iter().find(|node| node.id == old) else { return Ok(None) };
+            let Some(node) = nodes.iter().find(|node| node.id == old) else { return Ok(Some(())) };
             if strictness == Strictness::Fresh || node.state == "down" {
-                self.engine.remove_node(old).await?;
-                return Ok(None);
+                return self.engine.remove_node(old).await.map(Some);
             }
-            if since.elapsed() > UNTIL_DOWN {
-                return Ok(Some(format!(
-                    "the old node {old} is {}, not down: `docker node rm --force {old}` once it is gone",
-                    node.state
-                )));
-            }
-            tokio::time::sleep(POLL).await;
-        }
+            node.state.clone_into(&mut state);
+            Ok(None)
+        };
+        let removed = wait::poll(UNTIL_DOWN, POLL, async || remove().await.transpose()).await.transpose()?;
+        let told =
+            || format!("the old node {old} is {state}, not down: `docker node rm --force {old}` once it is gone");
+        Ok(removed.is_none().then(told))
     }
 
-    /// The node joined drained. Late, whoever gave it work in the meantime is not overruled.
-    async fn is_to_be_put_to_work(&self, strictness: Strictness, own: &str) -> Result<bool> {
+    /// True if the new node, which joined drained, is to be activated. A late run does not overrule an operator who
+    /// changed that since.
+    async fn should_activate(&self, strictness: Strictness, own: &str) -> Result<bool> {
         let nodes = self.engine.nodes().await?;
         let is_drained = nodes.iter().any(|node| node.id == own && node.availability == "drain");
         Ok(strictness == Strictness::Fresh || (is_drained && self.record().phase != Phase::Confirm))
@@ -110,8 +109,8 @@ impl Change<'_> {
         self.engine.update_node(own, change).await.context("failed to give the new manager its work")
     }
 
-    /// Same swarm, same CA, same tokens, at the new address.
-    fn check_swarm(&self, view: &ManagerView, own: &str, target: &Target, recorded: &Inventory) -> Result<()> {
+    /// Checks that the swarm, its CA and its tokens are the same, at the new address.
+    fn check_swarm(&self, view: &ManagerView, own: &NodeId, target: &Target, recorded: &Inventory) -> Result<()> {
         let listed = listing::inventory(view).cluster;
         let (was, is) = (&recorded.cluster, &listed);
         if was.root_ca_digest.is_some() && was.root_ca_digest != is.root_ca_digest {
@@ -120,25 +119,21 @@ impl Change<'_> {
         if was.join_token_digests.is_some() && was.join_token_digests != is.join_token_digests {
             bail!("the restored swarm has other join tokens than the one that was backed up");
         }
-        let raft_addr = view.raft_addr(own);
-        if raft_addr.as_deref() != Some(target.addr.to_string().as_str()) {
-            bail!("the restored manager is at {raft_addr:?} in its raft log, not at {}", target.addr);
-        }
-        Ok(())
+        view.require_raft_addr(own, target.addr)
     }
 
-    /// Waits for what the new manager does by itself; answers with what did not come.
-    pub(in crate::restore) async fn settle_down_elsewhere(&self, target: &Target) -> Result<Vec<String>> {
+    /// Waits for the steps that the new manager takes by itself; returns a warning for each that did not happen.
+    pub(in crate::restore) async fn converge_elsewhere(&self, target: &Target) -> Result<Vec<String>> {
         let state_dir = self.placement.state_dir();
         let mut attention = Vec::new();
         let locked = || Ok(key_file::is_locked_in(&state_dir).unwrap_or_default());
         if self.record().plan.init.auto_lock_managers && !self.wait_until(locked).await? {
             attention.push(format!(
-                "the engine has not locked {}: whoever reads this disk reads the swarm; `docker swarm unlock-key --rotate` makes it try",
+                "the engine has not locked {}: anyone who can read this disk can read the swarm; `docker swarm unlock-key --rotate` makes it try",
                 state_dir.display()
             ));
         }
-        // It is being written.
+        // The file is being written.
         let forgotten = || Ok(knows_only(&state_dir, target.addr).unwrap_or_default());
         if !self.wait_until(forgotten).await? {
             attention

@@ -1,3 +1,0 @@
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| swarmdr_agent_fuzz::swarm::fuzzing::snapshot(data));

@@ -1,0 +1,27 @@
+//! Arguments of `list`.
+
+use clap::Args;
+
+use super::{Among, Trust};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent list
+  swarmdr-agent list --max-age 26h         for a monitor: 5 if there is none
+  swarmdr-agent list --before 2026-11-21T10:15
+
+Every version is looked at, also those below delete markers and below versions
+laid on top. What is forged, damaged, misplaced or missing is listed after the
+backups, and makes this exit 6.")]
+pub struct ListArgs {
+    #[command(flatten)]
+    pub among: Among,
+
+    #[command(flatten)]
+    pub trust: Trust,
+
+    /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
+}

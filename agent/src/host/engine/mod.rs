@@ -1,0 +1,20 @@
+//! The engine that runs on this host, through its API and its files. Returns types of its own: `bollard` stays inside.
+
+mod client;
+pub mod config_file;
+pub mod containers;
+mod init;
+pub mod join;
+pub mod list_call;
+pub mod listing;
+pub mod log_lock;
+pub mod objects;
+pub mod process;
+mod raw_call;
+pub mod unlock;
+pub mod version;
+pub mod view;
+
+pub use client::{Engine, EngineFacts, LocalSwarm, SwarmState};
+pub use init::InitRequest;
+pub use raw_call::Refusal;

@@ -1,0 +1,7 @@
+//! Addresses and ports of this host, and whether other addresses can be reached.
+
+mod addresses;
+pub mod port;
+
+pub use addresses::{Answer, LocalAddress, answers, ask, describe, has, has_link, local_addresses, usable};
+pub use port::is_listening;

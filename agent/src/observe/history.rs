@@ -1,0 +1,160 @@
+//! This host's record of its runs, for `status` and for metrics. The vaults show what is stored; this record shows what
+//! was tried here.
+//!
+//! No decision depends on it, so a file that is lost or damaged costs the figures and nothing else.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{runs::Run, runs_by_verb::RunsByVerb, verb::Verb};
+use crate::{host::files::whole_file, outcome::exit::Exit};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    pub runs: RunsByVerb,
+    /// The backup that this host made last.
+    pub backup: Option<Made>,
+    /// The check of stored backups that this host made last.
+    pub proof: Option<Proved>,
+    pub hook_failures: u64,
+    pub ping_failures: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    pub id: String,
+    pub cluster: String,
+    pub at: Timestamp,
+    pub size: u64,
+    pub engine_down_ms: u64,
+    pub ours_ms: u64,
+    /// Milliseconds of each phase.
+    pub phases: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proved {
+    pub at: Timestamp,
+    pub good: bool,
+    /// Number of backups that were read back.
+    pub checked: u64,
+    /// Id of the newest of them.
+    pub newest: Option<String>,
+}
+
+impl History {
+    fn path(state_dir: &Path) -> PathBuf {
+        state_dir.join("history.json")
+    }
+
+    pub fn read(state_dir: &Path) -> Self {
+        let path = Self::path(state_dir);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                tracing::warn!("{} cannot be read, so its figures start from zero: {error}", path.display());
+                Self::default()
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
+            Err(error) => {
+                tracing::warn!("{} cannot be read: {error}", path.display());
+                Self::default()
+            }
+        }
+    }
+
+    pub fn write(&self, state_dir: &Path) -> Result<()> {
+        let path = Self::path(state_dir);
+        let write = || -> io::Result<()> {
+            DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+            whole_file::replace_json(&path, self)
+        };
+        write().with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    /// Adds a run that has ended.
+    pub fn ended(&mut self, verb: Verb, exit: Exit, run: Run) {
+        let runs = self.runs.of_mut(verb);
+        *runs.ended.entry(exit.word().to_owned()).or_default() += 1;
+        if exit == Exit::NotOurTurn {
+            return;
+        }
+        if matches!(exit, Exit::Done | Exit::Attention) {
+            runs.last_good = Some(run.at);
+        }
+        runs.last = Some(run);
+    }
+
+    /// Adds a run that had nothing to do but something to report: it becomes the last run, but not the last good one.
+    pub fn idled(&mut self, verb: Verb, exit: Exit, run: Run) {
+        let runs = self.runs.of_mut(verb);
+        *runs.ended.entry(exit.word().to_owned()).or_default() += 1;
+        runs.last = Some(run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::runs::StoredExit;
+
+    fn run(second: i64, exit: Exit) -> Run {
+        let at = Timestamp::from_second(second).expect("is a time");
+        Run { at, seconds: 1.5, exit: exit.into(), result: exit.word().to_owned(), error: None }
+    }
+
+    #[test]
+    fn a_run_that_had_only_something_to_tell_is_no_good_one() {
+        let mut history = History::default();
+        history.ended(Verb::Backup, Exit::Done, run(1, Exit::Done));
+        history.idled(Verb::Backup, Exit::Attention, run(2, Exit::Attention));
+        let runs = history.runs.of(Verb::Backup).expect("has run");
+        assert_eq!(runs.last_good.map(|at| at.as_second()), Some(1));
+        assert_eq!(runs.last.as_ref().map(|run| run.at.as_second()), Some(2));
+    }
+
+    #[test]
+    fn a_run_that_did_nothing_is_counted_and_is_not_the_last() {
+        let mut history = History::default();
+        for (second, exit) in [(1, Exit::Done), (2, Exit::Failed), (3, Exit::NotOurTurn), (4, Exit::NotOurTurn)] {
+            history.ended(Verb::Backup, exit, run(second, exit));
+        }
+        let runs = history.runs.of(Verb::Backup).expect("has run");
+        assert_eq!(runs.last, Some(run(2, Exit::Failed)));
+        assert_eq!(runs.last_good, Timestamp::from_second(1).ok());
+        assert_eq!(runs.ended["not-our-turn"], 2);
+    }
+
+    #[test]
+    fn the_exit_of_a_run_is_a_number_also_if_it_is_unknown() {
+        for (stored, exit) in [(4, StoredExit::Known(Exit::Refused)), (77, StoredExit::Unknown(77))] {
+            let run = Run { exit, ..run(1, Exit::Done) };
+            let json = serde_json::to_value(&run).expect("is JSON");
+            assert_eq!(json["exit"], stored);
+            assert_eq!(serde_json::from_value::<Run>(json).expect("is readable"), run);
+        }
+    }
+
+    #[test]
+    fn reads_what_it_wrote_and_survives_damage() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let state = dir.path().join("state");
+        assert_eq!(History::read(&state), History::default());
+        assert!(!state.exists(), "looking makes nothing");
+        let mut history = History { hook_failures: 3, ..History::default() };
+        history.ended(Verb::Verify, Exit::Attention, run(7, Exit::Attention));
+        history.write(&state).expect("writes");
+        assert_eq!(History::read(&state), history);
+        fs::write(state.join("history.json"), "[").expect("writes");
+        assert_eq!(History::read(&state), History::default());
+    }
+}

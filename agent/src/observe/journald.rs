@@ -1,0 +1,100 @@
+//! Journal entries for machines: one for each run that ended and for each failed hook, with a MESSAGE_ID that never
+//! changes.
+//!
+//! `packaging/journal/swarmdr.catalog` explains each of them for `journalctl --catalog`, and names the fields. The
+//! entries do not go to a terminal, where the report has the same information.
+
+use super::{hooks::Hook, verb::Verb};
+use crate::outcome::{exit::Exit, logging::JOURNAL};
+
+pub const BACKUP_STORED: &str = "547802e086d0469bb1c056ae86314b59";
+pub const BACKUP_FAILED: &str = "b0f4da1ebf8e403ca80c5b5185425e7d";
+pub const BACKUP_REFUSED: &str = "20ef4e5475704438aaeb617be9e908f7";
+pub const RESTORE_DONE: &str = "9da59a4d250647b7817ea33d5edb16bd";
+pub const RESTORE_FAILED: &str = "0a473cf1996142f292bf0645d2cf1995";
+pub const VERIFY_GOOD: &str = "64c78994b3a142199acebfa437ebd9ea";
+pub const VERIFY_FAILED: &str = "e85393b72f5848a28beecae17752c23c";
+pub const HOOK_FAILED: &str = "a72540c8c90246d08dd61fd660727d0f";
+pub const DRILL_PROVEN: &str = "0dcec0ae01ed4efcb52a52c0bb415cf0";
+pub const DRILL_FAILED: &str = "a043009c609a4f79a79d20d16725ba21";
+pub const QUORUM_RECOVERED: &str = "4ed9af910f644e57b0df20d1accd2f7e";
+pub const QUORUM_NOT_RECOVERED: &str = "db18dc6ac17945c0a98000689ba70320";
+
+/// Returns the MESSAGE_ID for a verb with this result; `None` where nothing was done or the verb has no entry.
+pub fn message_id(verb: Verb, exit: Exit) -> Option<&'static str> {
+    let good = matches!(exit, Exit::Done | Exit::Attention);
+    let (if_good, if_not) = match (verb, exit) {
+        (_, Exit::NotOurTurn) => return None,
+        (Verb::Backup, Exit::Refused) => (BACKUP_STORED, BACKUP_REFUSED),
+        (Verb::Backup, _) => (BACKUP_STORED, BACKUP_FAILED),
+        (Verb::Drill, _) => (DRILL_PROVEN, DRILL_FAILED),
+        (Verb::RecoverQuorum, _) => (QUORUM_RECOVERED, QUORUM_NOT_RECOVERED),
+        (Verb::Restore, _) => (RESTORE_DONE, RESTORE_FAILED),
+        (Verb::Verify, _) => (VERIFY_GOOD, VERIFY_FAILED),
+    };
+    Some(if good { if_good } else { if_not })
+}
+
+/// Writes the entry of a run that has ended.
+pub fn ended(verb: Verb, exit: Exit, id: Option<&str>, error: Option<&str>) {
+    let Some(message_id) = message_id(verb, exit) else { return };
+    let (verb, result, exit_code) = (verb.word(), exit.word(), exit as u8);
+    let (backup_id, error) = (id.unwrap_or_default(), error.unwrap_or_default());
+    match exit {
+        Exit::Done => {
+            tracing::info!(target: JOURNAL, message_id, verb, result, exit_code, backup_id, "{verb}: {result}")
+        }
+        Exit::Attention => {
+            tracing::warn!(target: JOURNAL, message_id, verb, result, exit_code, backup_id, "{verb}: {result}");
+        }
+        _ => tracing::error!(
+            target: JOURNAL, message_id, verb, result, exit_code, backup_id, error, "{verb}: {result}: {error}"
+        ),
+    }
+}
+
+/// Writes the entry of a hook that failed.
+pub fn hook_failed(hook: Hook, program: &str, why: &str) {
+    let hook = hook.to_string();
+    tracing::warn!(target: JOURNAL, message_id = HOOK_FAILED, hook, program, "the hook {program} {why}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CATALOG: &str = include_str!("../../../packaging/journal/swarmdr.catalog");
+
+    #[test]
+    fn the_catalog_explains_every_message_once() {
+        let own = [
+            BACKUP_STORED,
+            BACKUP_FAILED,
+            BACKUP_REFUSED,
+            RESTORE_DONE,
+            RESTORE_FAILED,
+            VERIFY_GOOD,
+            VERIFY_FAILED,
+            HOOK_FAILED,
+            DRILL_PROVEN,
+            DRILL_FAILED,
+            QUORUM_RECOVERED,
+            QUORUM_NOT_RECOVERED,
+        ];
+        let explained: Vec<&str> = CATALOG.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
+        assert_eq!(explained, own);
+        assert!(own.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+        assert_eq!(CATALOG.matches("Subject: ").count(), own.len());
+    }
+
+    #[test]
+    fn a_run_that_did_nothing_leaves_no_entry() {
+        assert_eq!(message_id(Verb::Backup, Exit::NotOurTurn), None);
+        assert_eq!(message_id(Verb::Backup, Exit::Attention), Some(BACKUP_STORED));
+        assert_eq!(message_id(Verb::Restore, Exit::Refused), Some(RESTORE_FAILED));
+        assert_eq!(message_id(Verb::Drill, Exit::Done), Some(DRILL_PROVEN));
+        assert_eq!(message_id(Verb::Drill, Exit::NothingUsable), Some(DRILL_FAILED));
+        assert_eq!(message_id(Verb::RecoverQuorum, Exit::Attention), Some(QUORUM_RECOVERED));
+        assert_eq!(message_id(Verb::RecoverQuorum, Exit::Refused), Some(QUORUM_NOT_RECOVERED));
+    }
+}

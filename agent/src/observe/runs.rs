@@ -1,0 +1,58 @@
+//! The runs of one verb that this host remembers.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::exit::Exit;
+
+/// The runs of one verb.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Runs {
+    /// The last one that did not end as [`Exit::NotOurTurn`].
+    pub last: Option<Run>,
+    pub last_good: Option<Timestamp>,
+    /// Number of runs for each result, which is named by [`Exit::word`].
+    pub ended: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub at: Timestamp,
+    pub seconds: f64,
+    pub exit: StoredExit,
+    pub result: String,
+    pub error: Option<String>,
+}
+
+/// The exit code of a remembered run: a number in the file. A newer version may have written one that this version does
+/// not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "u8", into = "u8")]
+pub enum StoredExit {
+    Known(Exit),
+    Unknown(u8),
+}
+
+impl From<u8> for StoredExit {
+    fn from(code: u8) -> Self {
+        Exit::of_code(code).map_or(Self::Unknown(code), Self::Known)
+    }
+}
+
+impl From<StoredExit> for u8 {
+    fn from(stored: StoredExit) -> Self {
+        match stored {
+            StoredExit::Known(exit) => exit as u8,
+            StoredExit::Unknown(code) => code,
+        }
+    }
+}
+
+impl From<Exit> for StoredExit {
+    fn from(exit: Exit) -> Self {
+        Self::Known(exit)
+    }
+}

@@ -1,0 +1,246 @@
+//! Everything that is shipped for AWS: templates that an emulator creates, policies that a gateway enforces, and
+//! user-data that brings a swarm back.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use swarmdr_tests::{
+    aws::{Moto, put_user_policy, tool},
+    lab::{Engine, Host, HostSpec, addr},
+    packages::{self, checkout},
+    s3::{Bucket, Lock, Mode, Refusal, Release, Retention, Rgw, RgwOptions},
+    scenario::{Site, agent_json, describe_swarm, populate, text, wait_populated},
+};
+
+fn shipped(name: &str) -> PathBuf {
+    checkout().join("packaging/aws").join(name)
+}
+
+fn policy(name: &str, bucket: &str) -> Result<String> {
+    let text = fs::read_to_string(shipped(name))?;
+    Ok(text.replace("BUCKET", bucket).replace("MAXDAYS", "120"))
+}
+
+#[test]
+fn the_templates_are_clean_and_say_what_the_policies_say() -> Result<()> {
+    let output = Command::new(tool("cfn-lint")?).arg(shipped("vault.yaml")).arg(shipped("recovery.yaml")).output()?;
+    ensure!(output.status.success(), "cfn-lint: {}", String::from_utf8_lossy(&output.stdout));
+    // Every action of the plain policies is in the template, so that neither lags behind.
+    let template = fs::read_to_string(shipped("vault.yaml"))?;
+    let mut actions = 0;
+    for name in ["policy-backup.json", "policy-restore.json", "policy-bucket.json"] {
+        let document: Value = serde_json::from_str(&policy(name, "vault")?)?;
+        for statement in document["Statement"].as_array().context("no statements")? {
+            let sid = statement["Sid"].as_str().context("a statement has no Sid")?;
+            assert!(template.contains(&format!("Sid: {sid}\n")), "{name}: {sid} is not in the template");
+            for action in statement["Action"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                actions += 1;
+                assert!(template.contains(&format!("- {action}\n")), "{name}: {action} is not in the template");
+            }
+        }
+    }
+    ensure!(actions > 25, "{actions} actions were looked for");
+    Ok(())
+}
+
+/// Attempts of one user, and whether the server allowed each.
+type Matrix = BTreeMap<&'static str, &'static str>;
+
+fn verdict<T>(result: Result<T, Refusal>) -> &'static str {
+    match result {
+        Ok(_) => "done",
+        Err(refusal) if refusal.status == 403 => "denied",
+        Err(refusal) => {
+            eprintln!("neither done nor denied: {refusal:?}");
+            "failed"
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_policies_deny_is_denied() -> Result<()> {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let rgw = Rgw::start(RgwOptions { tls: true, ..RgwOptions::default() })?;
+    let owner = rgw.create_bucket("vault", Lock::On).await?;
+    // From here on the bucket's policy allows no user by name: the user's own policy says what that user may do.
+    owner.client.put_bucket_policy().bucket("vault").policy(policy("policy-bucket.json", "vault")?).send().await?;
+    let endpoint = format!("https://{}", rgw.reach());
+    let authority = tempfile::NamedTempFile::new()?;
+    fs::write(authority.path(), rgw.authority().context("the gateway has no authority")?)?;
+    let mut users: BTreeMap<&str, Bucket> = BTreeMap::new();
+    for (user, file) in [("backup", "policy-backup.json"), ("restore", "policy-restore.json")] {
+        let identity = rgw.user(user)?;
+        put_user_policy(&endpoint, authority.path(), rgw.owner(), user, &policy(file, "vault")?)?;
+        users.insert(user, owner.by(&identity)?);
+    }
+    let month = Retention::new(Mode::Governance, 30 * DAY);
+    let stored = owner.put_locked("c/stored", b"an archive", month).await.map_err(|it| anyhow::anyhow!("{it:?}"))?;
+
+    let mut seen: BTreeMap<&str, Matrix> = BTreeMap::new();
+    for (user, bucket) in &users {
+        let matrix = seen.entry(user).or_default();
+        let key = "c/stored";
+        matrix.insert("store and lock", verdict(bucket.put_locked("c/new", b"x", month).await));
+        matrix.insert("list versions", verdict(bucket.versions("c/").await));
+        matrix.insert("read a version", verdict(bucket.get(key, Some(&stored)).await));
+        matrix.insert("read the lock", verdict(bucket.retention(key, &stored).await));
+        let shorter = Retention::new(Mode::Governance, DAY);
+        matrix.insert("shorten the lock", verdict(bucket.set_retention(key, &stored, shorter, false).await));
+        matrix.insert("shorten it by bypass", verdict(bucket.set_retention(key, &stored, shorter, true).await));
+        let century = Retention::new(Mode::Compliance, 36_500 * DAY);
+        matrix.insert("lock for a century", verdict(bucket.put_locked("c/century", b"x", century).await));
+        matrix.insert("hide by a delete marker", verdict(bucket.hide(key).await));
+        matrix.insert("delete the version", verdict(bucket.delete_version(key, &stored).await));
+        matrix.insert("delete it by bypass", verdict(bucket.delete_version_bypassing(key, &stored).await));
+    }
+    println!("{:28} {:>8} {:>8}", "", "backup", "restore");
+    for what in seen["backup"].keys() {
+        println!("{what:28} {:>8} {:>8}", seen["backup"][what], seen["restore"][what]);
+    }
+    let expected = |done: &[&str]| -> Matrix {
+        let all = seen["backup"].keys();
+        all.map(|what| (*what, if done.contains(what) { "done" } else { "denied" })).collect()
+    };
+    let reads = ["list versions", "read a version", "read the lock"];
+    assert_eq!(seen["restore"], expected(&reads));
+    // Ceph 20 does not know s3:object-lock-remaining-retention-days, so nothing limits a lock there; on AWS the policy
+    // does.
+    let writes = ["store and lock", "lock for a century"];
+    assert_eq!(seen["backup"], expected(&[&reads[..], &writes].concat()));
+    // Not even the owner of the account may delete the version, as long as the bucket has its policy.
+    assert_eq!(verdict(owner.delete_version_bypassing("c/stored", &stored).await), "denied");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_user_data_of_the_recovery_stack_brings_the_swarm_back() -> Result<()> {
+    let site = Site::new(Release::V20).await?;
+    let old = site.lab.boot(HostSpec::new("m1", Engine::E20_10, addr(11)))?;
+    old.swarm_init()?;
+    populate(&old)?;
+    site.set_up_manager(&old)?;
+    let before = describe_swarm(&old)?;
+    agent_json(&old, 0, &["backup"])?;
+    old.destroy()?;
+
+    let moto = Moto::start(&site.lab)?;
+    let secret = site.lab.dir().join("identity.txt");
+    fs::write(&secret, site.identity())?;
+    let secret = moto.ask(&["create-secret", "swarmdr-identity", &secret.to_string_lossy()])?;
+    let vault = create_stack(&moto, "vault", "vault.yaml", &[("BucketName", "swarmdr-vault")])?;
+    let recovery = create_recovery(&moto, &site, &secret, text(&vault, "/outputs/RestorePolicyArn")?)?;
+    for (stack, resources) in [(&vault, 8), (&recovery, 10)] {
+        assert_eq!(stack["status"], "CREATE_COMPLETE");
+        let made = stack["resources"].as_object().map_or(0, serde_json::Map::len);
+        println!("{made} resources: {}", stack["resources"]);
+        assert!(made >= resources, "{stack:#}");
+    }
+
+    // Stands in for the instance of the group, whose image has an engine and the command line of AWS.
+    let image = |name: &str, last| HostSpec::new(name, Engine::E20_10, addr(last)).with(packages::TOOLS);
+    let manager = site.lab.boot(image("recovered", 11))?;
+    manager.load_image()?;
+    instance_role(&site, &manager)?;
+    manager.write_file("/root/package.deb", fs::read(packages::deb()?)?)?;
+    let script = moto.ask(&["user-data", text(&recovery, "/resources/ManagerTemplate")?])?;
+    let said = run_user_data(&manager, &script)?;
+    assert!(said.contains("is back from backup"), "{said}");
+    assert_eq!(describe_swarm(&manager)?, before);
+    wait_populated(&manager)?;
+    let left = manager.sh("ls /run/swarmdr-identity.* 2>/dev/null | wc -l; grep -rl AGE-SECRET-KEY /etc /root /var/lib/swarmdr /run 2>/dev/null | wc -l")?;
+    assert_eq!(left, "0\n0", "the identity is still there");
+
+    sign_of_life(&moto, &manager)?;
+
+    // Run again, as after a reboot, it does not undo a day of work.
+    manager.create_secret("made-after-the-restore", b"x")?;
+    let today = describe_swarm(&manager)?;
+    run_user_data(&manager, &script)?;
+    assert_eq!(describe_swarm(&manager)?, today);
+
+    // A worker of the group, whose size is raised from zero.
+    let worker = site.lab.boot(image("worker", 12))?;
+    instance_role(&site, &worker)?;
+    run_user_data(&worker, &moto.ask(&["user-data", text(&recovery, "/resources/WorkerTemplate")?])?)?;
+    manager.wait_for("the worker to be ready", Duration::from_secs(60), || {
+        let nodes = manager.docker(&["node", "ls", "--format", "{{.Hostname}} {{.Status}}"])?;
+        Ok(nodes.lines().any(|line| line == "worker Ready").then_some(()))
+    })
+}
+
+/// Checks that the metric of the alarm counts backups whose signature was verified, and nothing else.
+fn sign_of_life(moto: &Moto, host: &Host) -> Result<()> {
+    // The emulator does not create the alarm of the template.
+    let template = fs::read_to_string(shipped("vault.yaml"))?;
+    let alarm = template.split("Type: AWS::CloudWatch::Alarm").nth(1).context("no alarm")?;
+    for listens in
+        ["Namespace: swarmdr\n", "MetricName: SignedBackup\n", "- Name: Bucket\n", "TreatMissingData: breaching\n"]
+    {
+        ensure!(alarm.contains(listens), "the alarm does not hear: {listens}");
+    }
+    let heard = || moto.ask(&["metric-sum", "swarmdr", "SignedBackup", "Bucket=swarmdr-vault"]);
+    host.write_file("/root/sign-of-life", fs::read(shipped("sign-of-life"))?)?;
+    // These credentials are for the emulator alone: the agent has those of the host.
+    let environment = "AWS_ACCESS_KEY_ID=tests AWS_SECRET_ACCESS_KEY=tests AWS_DEFAULT_REGION=us-east-1";
+    let wrapper = format!("#!/bin/sh\nexec env {environment} /usr/bin/aws --endpoint-url {} \"$@\"\n", moto.endpoint());
+    host.write_file("/usr/local/bin/aws", wrapper)?;
+    host.sh("chmod 755 /usr/local/bin/aws")?;
+    let run = |age: &str| host.run(&["sh", "/root/sign-of-life", "swarmdr-vault", age]);
+    let none = run("1s")?;
+    ensure!(!none.status.success() && heard()?.trim() == "0", "{none:?}: {}", heard()?);
+    let said = run("26h")?;
+    ensure!(said.status.success() && heard()?.trim() == "1.0", "{said:?}: {}", heard()?);
+    host.sh("rm /usr/local/bin/aws").map(drop)
+}
+
+fn create_recovery(moto: &Moto, site: &Site, secret: &str, restore_policy: &str) -> Result<Value> {
+    let network: Value = serde_json::from_str(&moto.ask(&["network"])?)?;
+    let digest = Sha256::digest(fs::read(packages::deb()?)?);
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let address = addr(11).to_string();
+    let (endpoint, aws) = (site.rgw.endpoint(), moto.endpoint());
+    let parameters = [
+        ("VpcId", text(&network, "/vpc")?),
+        ("SubnetId", text(&network, "/subnet")?),
+        ("ManagerAddress", &address),
+        ("VaultUrl", swarmdr_tests::scenario::VAULT),
+        ("VaultRegion", "us-east-1"),
+        ("VaultEndpoint", &endpoint),
+        ("AwsEndpoint", &aws),
+        ("RestorePolicyArn", restore_policy),
+        ("TrustedKey", &site.public_key),
+        ("Recipient", &site.recipient),
+        ("IdentitySecret", secret),
+        ("PackageUrl", "file:///root/package.deb"),
+        ("PackageSha256", &digest),
+    ];
+    create_stack(moto, "recovery", "recovery.yaml", &parameters)
+}
+
+fn create_stack(moto: &Moto, name: &str, template: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+    let pairs: Vec<String> = parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let template = shipped(template).display().to_string();
+    let mut words = vec!["create-stack", name, &template];
+    words.extend(pairs.iter().map(String::as_str));
+    Ok(serde_json::from_str(&moto.ask(&words)?)?)
+}
+
+/// Stands in for the instance metadata: gives every program on this host credentials that may read the vault.
+fn instance_role(site: &Site, host: &Host) -> Result<()> {
+    let reader = site.rgw.reader()?;
+    let (access, secret) = (&reader.access_key, &reader.secret_key);
+    host.write_file(
+        "/root/.aws/credentials",
+        format!("[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"),
+    )
+}
+
+fn run_user_data(host: &Host, script: &str) -> Result<String> {
+    host.write_file("/root/user-data", script)?;
+    host.sh("chmod 700 /root/user-data")?;
+    let output = host.run(&["/root/user-data"])?;
+    ensure!(output.status.success(), "user-data ended with {}: {}{}", output.status, output.stdout, output.stderr);
+    Ok(output.stdout + &output.stderr)
+}
