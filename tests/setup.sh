@@ -58,7 +58,7 @@ test_packages=(
 install_packages() { # install_packages PACKAGE...
     local missing=()
     for package in "$@"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+        [[ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" == *'ok installed'* ]] || missing+=("$package")
     done
     if [ ${#missing[@]} = 0 ]; then
         echo "all packages are installed"

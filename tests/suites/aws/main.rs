@@ -23,6 +23,20 @@ fn policy(name: &str, bucket: &str) -> Result<String> {
     Ok(text.replace("BUCKET", bucket).replace("MAXDAYS", "120"))
 }
 
+/// A reader that stops at its first match ends what writes to it by SIGPIPE, which `pipefail` takes for a failure, now
+/// and then: user-data went on to attach an address that the host had.
+#[test]
+fn no_pipe_of_the_user_data_ends_at_a_first_match() -> Result<()> {
+    let template = fs::read_to_string(shipped("recovery.yaml"))?;
+    ensure!(template.contains("set -euo pipefail"), "the user-data does not stop at failures");
+    for line in template.lines() {
+        let readers = line.split('|').skip(1).map(str::trim_start);
+        let early = readers.filter(|it| it.starts_with("grep -q") || it.starts_with("head"));
+        ensure!(early.count() == 0, "the pipe fails now and then: {line}");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_templates_are_clean_and_say_what_the_policies_say() -> Result<()> {
     let output = Command::new(tool("cfn-lint")?).arg(shipped("vault.yaml")).arg(shipped("recovery.yaml")).output()?;
