@@ -14,7 +14,7 @@ use figment::{
     value::Value,
 };
 use serde::Serialize;
-use swarmdr_vault::http::Proxies;
+use swarmdr_http::Proxies;
 
 use super::Config;
 use crate::{config::schedule, outcome::failure::Failure};

@@ -17,9 +17,9 @@ mod watch;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use swarmdr_http::Proxies;
 use swarmdr_vault::{
     VaultSettings,
-    http::Proxies,
     settings::unit_length::{Days, Milliseconds, Seconds},
 };
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use swarmdr_vault::http::{Proxies, Proxy};
+use swarmdr_http::{Proxies, Proxy};
 
 use super::{Config, validation::require_absolute};
 use crate::outcome::failure::Failure;

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::{
     http::Request,
 };
 use aws_smithy_types::{body::SdkBody, error::display::DisplayErrorContext};
-use swarmdr_vault::http::{self, Proxies};
+use swarmdr_http::{self as http, Proxies};
 
 use crate::config::PingUrl;
 

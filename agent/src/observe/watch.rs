@@ -6,7 +6,7 @@ use std::{cell::RefCell, time::Instant};
 
 use anyhow::Result;
 use jiff::Timestamp;
-use swarmdr_vault::http::Proxies;
+use swarmdr_http::Proxies;
 
 use crate::{
     config::{Config, PingUrl},

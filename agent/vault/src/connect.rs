@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use swarmdr_http::{Proxies, Proxy};
+
 use super::{
     Target, Vault, VaultError, directory::DirectoryVault, s3::S3Vault, settings::S3Target, watched::WatchedVault,
 };
-use crate::http::{Proxies, Proxy};
 
 impl Target {
     /// Sets the client up; sends nothing. [`Vault::check`] finds out whether the vault works.

@@ -3,9 +3,10 @@
 use std::{io, ops::Range, time::Duration};
 
 use swarmdr_archive::Hasher;
+use swarmdr_http::Backoff;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Progress, Vault, VaultError, VersionRef, backoff::Backoff};
+use super::{Progress, Vault, VaultError, VersionRef};
 
 /// Number of consecutive breaks, without a byte between them, after which a read fails.
 const BREAKS_IN_A_ROW: u32 = 5;

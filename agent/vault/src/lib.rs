@@ -8,7 +8,8 @@
 //! Keys are relative to the vault (its bucket prefix or directory), see [`object_name`].
 //!
 //! ```
-//! use swarmdr_vault::{NO_PROGRESS, VaultSettings, fetch, http::Proxies, store_bytes};
+//! use swarmdr_http::Proxies;
+//! use swarmdr_vault::{NO_PROGRESS, VaultSettings, fetch, store_bytes};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,14 +38,12 @@
 //! 4. A test runs `testkit::conformance` against the vault. A promise that it cannot keep becomes a field of
 //!    `Abilities`.
 
-mod backoff;
 pub mod catalog;
 pub mod clock;
 mod connect;
 pub mod directory;
 mod error;
 mod fetch;
-pub mod http;
 mod object;
 pub mod object_name;
 mod renew;

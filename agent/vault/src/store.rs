@@ -5,10 +5,11 @@ use std::{io::Write, time::Duration};
 use anyhow::Context;
 use jiff::Timestamp;
 use serde::Serialize;
+use swarmdr_http::Backoff;
 
 use super::{
     Checksum, Lock, LockMode, NO_PROGRESS, ObjectHead, Placed, Progress, Upload, Vault, VaultError, Version,
-    VersionRef, backoff::Backoff, clock, fetch,
+    VersionRef, clock, fetch,
 };
 
 /// Number of puts that are tried before a transient failure is returned.

@@ -10,9 +10,10 @@ use std::{
     },
 };
 
+use swarmdr_http::Proxies;
 use tempfile::TempDir;
 
-use crate::{Vault, VaultSettings, http::Proxies};
+use crate::{Vault, VaultSettings};
 
 /// A request: `PUT /bucket/key?x-id=PutObject`, and its headers in lower case.
 #[derive(Debug, Clone)]

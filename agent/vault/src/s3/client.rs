@@ -14,13 +14,10 @@ use aws_sdk_s3::{
         StalledStreamProtectionConfig,
     },
 };
+use swarmdr_http::{self as http, Proxies};
 
 use super::common_headers::CommonHeaders;
-use crate::{
-    VaultError,
-    http::{self, Proxies},
-    settings::S3Target,
-};
+use crate::{VaultError, settings::S3Target};
 
 /// Pinned: another version changes defaults such as retries and checksums.
 const BEHAVIOR: fn() -> BehaviorVersion = BehaviorVersion::v2026_01_12;

@@ -28,12 +28,12 @@ use std::ops::Range;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use jiff::Timestamp;
+use swarmdr_http::Proxies;
 
 use super::{
     Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError,
     VersionRef, settings::S3Target,
 };
-use crate::http::Proxies;
 
 /// A bucket, or the part of it below a prefix.
 #[derive(Debug)]

@@ -11,9 +11,10 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 use data_encoding::BASE64;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use swarmdr_archive::{Digest, Hasher};
+use swarmdr_http::Backoff;
 
 use super::{S3Vault, body, client, put::unread, unfinished::PendingUpload};
-use crate::{Checksum, Placed, Progress, Upload, VaultError, backoff::Backoff};
+use crate::{Checksum, Placed, Progress, Upload, VaultError};
 
 /// S3 takes no more parts per object.
 const MAX_PARTS: u64 = 10_000;

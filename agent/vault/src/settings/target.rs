@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use swarmdr_http::Proxy;
 use thiserror::Error;
 use url::Url;
 
 use super::{LockSettings, MAX_LOCK_DAYS, Sse, VaultSettings};
-use crate::{LockMode, LockPolicy, http::Proxy};
+use crate::{LockMode, LockPolicy};
 
 /// S3 requires at least 5 MiB for all parts but the last.
 pub const MIN_PART_SIZE: u64 = 5 << 20;

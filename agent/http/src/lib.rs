@@ -1,6 +1,8 @@
-//! The HTTP client of the agent, for vaults, their credentials, and pings: rustls on ring, the root certificates of the
-//! host, and the proxies in force. It is the client of the S3 SDK; nothing else here uses HTTP over the network.
+//! The HTTP client of the agent, for vaults, their credentials, registries and pings: rustls on ring, the root
+//! certificates of the host, and the proxies in force. It is the client of the S3 SDK; nothing else uses HTTP over the
+//! network.
 
+mod backoff;
 mod proxies;
 
 use std::{path::Path, time::Duration};
@@ -23,6 +25,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
+pub use backoff::Backoff;
 pub use proxies::{NONE, Proxies, Proxy};
 
 /// Returns a client for the SDK; `extra` are certificates in PEM that are trusted in addition to those of the host.
@@ -40,8 +43,21 @@ pub fn client(extra: Option<&[u8]>, proxies: &Proxies) -> SharedHttpClient {
 
 /// Returns a connector for one call to `url`; `limit` is the time to connect, and again the time to get an answer.
 pub fn connector(url: &str, proxies: &Proxies, limit: Duration) -> Result<Connector, String> {
-    let settings = HttpConnectorSettings::builder().connect_timeout(limit).read_timeout(limit).build();
-    Ok(build(context(None), config(proxies, url.starts_with("https:"))?, Some(&settings)))
+    Ok(build(context(None), config(proxies, url.starts_with("https:"))?, Some(&limits(limit))))
+}
+
+/// Returns a connector for many calls to any place, which keeps connections; `extra` as in [`client()`], `limit` as in
+/// [`connector()`]. The limit is not that of a body, which may take as long as it likes.
+pub fn connectors(extra: Option<&[u8]>, proxies: &Proxies, limit: Duration) -> Result<SharedHttpConnector, String> {
+    let side = |tls: bool| {
+        let built = build(context(extra), config(proxies, tls)?, Some(&limits(limit)));
+        Ok::<_, String>(SharedHttpConnector::new(built))
+    };
+    Ok(SharedHttpConnector::new(ByScheme { plain: side(false)?, tls: side(true)? }))
+}
+
+fn limits(limit: Duration) -> HttpConnectorSettings {
+    HttpConnectorSettings::builder().connect_timeout(limit).read_timeout(limit).build()
 }
 
 fn build(tls: TlsContext, proxy: Option<ProxyConfig>, settings: Option<&HttpConnectorSettings>) -> Connector {
@@ -50,7 +66,7 @@ fn build(tls: TlsContext, proxy: Option<ProxyConfig>, settings: Option<&HttpConn
     builder.build()
 }
 
-/// Reads certificates to trust. Refuses a file without any, on which the SDK would panic.
+/// Reads certificates to trust, in PEM. Refuses a file without any, on which the SDK would panic.
 pub fn read_certificates(path: &Path) -> std::io::Result<Vec<u8>> {
     let pem = std::fs::read(path)?;
     let mut store = RootCertStore::empty();
