@@ -43,21 +43,19 @@ pub fn client(extra: Option<&[u8]>, proxies: &Proxies) -> SharedHttpClient {
 
 /// Returns a connector for one call to `url`; `limit` is the time to connect, and again the time to get an answer.
 pub fn connector(url: &str, proxies: &Proxies, limit: Duration) -> Result<Connector, String> {
-    Ok(build(context(None), config(proxies, url.starts_with("https:"))?, Some(&limits(limit))))
+    let settings = HttpConnectorSettings::builder().connect_timeout(limit).read_timeout(limit).build();
+    Ok(build(context(None), config(proxies, url.starts_with("https:"))?, Some(&settings)))
 }
 
-/// Returns a connector for many calls to any place, which keeps connections; `extra` as in [`client()`], `limit` as in
-/// [`connector()`]. The limit is not that of a body, which may take as long as it likes.
+/// Returns a connector for many calls to any place, which keeps connections; `extra` as in [`client()`]. Only the time to
+/// connect has a `limit`: the caller limits the answer, which may come after a body of many gigabytes.
 pub fn connectors(extra: Option<&[u8]>, proxies: &Proxies, limit: Duration) -> Result<SharedHttpConnector, String> {
+    let settings = HttpConnectorSettings::builder().connect_timeout(limit).build();
     let side = |tls: bool| {
-        let built = build(context(extra), config(proxies, tls)?, Some(&limits(limit)));
+        let built = build(context(extra), config(proxies, tls)?, Some(&settings));
         Ok::<_, String>(SharedHttpConnector::new(built))
     };
     Ok(SharedHttpConnector::new(ByScheme { plain: side(false)?, tls: side(true)? }))
-}
-
-fn limits(limit: Duration) -> HttpConnectorSettings {
-    HttpConnectorSettings::builder().connect_timeout(limit).read_timeout(limit).build()
 }
 
 fn build(tls: TlsContext, proxy: Option<ProxyConfig>, settings: Option<&HttpConnectorSettings>) -> Connector {

@@ -9,7 +9,6 @@ use crate::{
     outcome::exit::Exit,
     restore::items::{
         export::{self, Format, Options, Request, Target},
-        image_map::ImageMap,
         selection::Selection,
     },
 };
@@ -29,7 +28,7 @@ pub async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
             Form::Compose => Format::Compose,
             Form::Engine => Format::Engine,
         },
-        options: Options { with_secrets: args.with_secrets, images: ImageMap::new(args.image_map.clone()) },
+        options: Options { with_secrets: args.with_secrets, images: context.config().images.map_with(&args.image_map) },
     };
     let state = context.inspector(&[&subject], &args.trust, &args.unlock)?.open_state(&subject).await?;
     let report = export::run(&state, &request, target, &Notes::of(&context.loaded.config), &context.shutdown).await?;

@@ -7,9 +7,8 @@ use crate::{
     archive::inspection::Subject,
     commands::cli::{ConflictRule, UndeleteArgs},
     host::lock::HostLock,
-    outcome::{exit::Exit, failure::Failure},
+    outcome::exit::Exit,
     restore::items::{
-        image_map::{ImageMap, Rule},
         selection::Selection,
         undelete::{self, Conflict, Request, Swarm, Undelete},
     },
@@ -18,7 +17,7 @@ use crate::{
 /// Exits 4 if something is in the way, 6 if something did not come back as it was. The swarm is asked first, since a
 /// backup takes longer to open.
 pub async fn run(context: &Context, args: &UndeleteArgs) -> Result<Exit> {
-    let request = request(args)?;
+    let request = request(context, args);
     let config = &context.loaded.config;
     let _lock = match args.dry_run {
         true => None,
@@ -36,13 +35,8 @@ pub async fn run(context: &Context, args: &UndeleteArgs) -> Result<Exit> {
     Ok(report.exit())
 }
 
-fn request(args: &UndeleteArgs) -> Result<Request> {
-    let rules = args.image_map.iter().map(|rule| {
-        let parsed: Result<Rule> = rule.parse();
-        parsed.map_err(|error| Failure::usage(format!("`{rule}` is not a rule of --image-map")).because(error))
-    });
-    let rules = rules.collect::<Result<Vec<Rule>, Failure>>()?;
-    Ok(Request {
+fn request(context: &Context, args: &UndeleteArgs) -> Request {
+    Request {
         selection: Selection {
             stacks: args.stacks.clone(),
             services: args.services.clone(),
@@ -58,6 +52,6 @@ fn request(args: &UndeleteArgs) -> Result<Request> {
         },
         stopped: args.stopped,
         new_name: args.new_name.clone(),
-        images: ImageMap::new(rules),
-    })
+        images: context.config().images.map_with(&args.image_map),
+    }
 }

@@ -5,6 +5,7 @@
 //! unknown key is an error that names the place and the key. Without any file, everything has a default that works on a
 //! manager: a directory vault below the state directory and a key made on first use.
 
+pub mod images;
 mod layers;
 mod network;
 mod ping_url;
@@ -23,7 +24,7 @@ use swarmdr_vault::{
     settings::unit_length::{Days, Milliseconds, Seconds},
 };
 
-use crate::config::{retention::Policy, schedule::ScheduleConfig};
+use crate::config::{images::ImagesConfig, retention::Policy, schedule::ScheduleConfig};
 
 pub(crate) use layers::CREDENTIALS;
 pub use layers::{Loaded, Origin, Sources};
@@ -62,6 +63,7 @@ pub struct Config {
     pub retention: Policy,
     pub watch: WatchConfig,
     pub network: NetworkConfig,
+    pub images: ImagesConfig,
     /// Proxies that the environment's own variables name. Not a setting, but read from the same environment as the
     /// settings.
     #[serde(skip)]
@@ -177,6 +179,7 @@ impl Default for Config {
             retention: Policy::default(),
             watch: WatchConfig::default(),
             network: NetworkConfig::default(),
+            images: ImagesConfig::default(),
             inherited_proxies: Proxies::none(),
             vault: Vec::new(),
         }

@@ -48,6 +48,7 @@ impl Config {
             require_absolute(path)?;
         }
         self.validate_network()?;
+        self.validate_images()?;
         self.watch.ping_url.as_deref().map(PingUrl::parse).transpose()?;
         Schedule::from_config(&self.schedule)?;
         Ok(())

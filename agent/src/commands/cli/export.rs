@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use swarmdr_registry::Rule;
+
 use super::{Choice, Trust, Unlock};
-use crate::restore::items::image_map::Rule;
 
 /// Form of the files of an export
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

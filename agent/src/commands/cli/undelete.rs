@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum, ValueHint};
+use swarmdr_registry::Rule;
 
 use super::{Choice, Trust, Unlock};
 
@@ -91,7 +92,7 @@ pub struct UndeleteArgs {
 
     /// Replace the start of image names, as of a registry that moved (repeatable)
     #[arg(long = "image-map", value_name = "FROM=TO")]
-    pub image_map: Vec<String>,
+    pub image_map: Vec<Rule>,
 
     /// Read this configuration file, as --config does before the verb and with all other verbs
     // With the name of the option that all verbs share, this takes its place, so that `--config` is free.

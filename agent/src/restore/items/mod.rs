@@ -3,9 +3,8 @@
 //! May import `archive` (where objects come from), `host` (the engine that takes them), `config` and `outcome`.
 
 pub mod export;
-pub mod image_map;
+pub mod image;
 pub mod normal;
 mod references;
-mod registry;
 pub mod selection;
 pub mod undelete;

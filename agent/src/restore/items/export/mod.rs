@@ -37,11 +37,12 @@ use self::{
     tree::Tree,
 };
 pub use self::{report::ExportReport, tree::Target};
-use super::{image_map::ImageMap, selection::Selection};
+use super::{image, selection::Selection};
 use crate::{
     archive::{open_state::OpenState, scratch::note::Notes},
     host::shutdown::Shutdown,
 };
+use swarmdr_registry::ImageMap;
 
 /// Number of secrets and configs whose contents are in memory at once. Each reading of them reads the whole state, and
 /// how large one is, is known only afterwards; the engine takes at most 1,000 KiB of a config and 500 of a secret
@@ -83,7 +84,7 @@ impl Options {
     /// Returns the spec of an object, with the image under its other name.
     fn spec_of(&self, item: &Item) -> Value {
         let mut spec = item.spec.clone();
-        self.images.apply_to(&mut spec);
+        image::rename(&mut spec, &self.images);
         spec
     }
 

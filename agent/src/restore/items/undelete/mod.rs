@@ -48,7 +48,7 @@ use crate::{
         engine::{Engine, EngineFacts, objects::Objects},
         lock::HostLock,
     },
-    restore::items::{normal, references, registry},
+    restore::items::{image, normal, references},
     run::Run,
 };
 use change::Change;

@@ -3,11 +3,9 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use swarm_state::inventory::ObjectKind;
+use swarmdr_registry::ImageMap;
 
-use crate::{
-    outcome::failure::Failure,
-    restore::items::{image_map::ImageMap, selection::Selection},
-};
+use crate::{outcome::failure::Failure, restore::items::selection::Selection};
 
 /// The operator's wishes. A journal has them too, in which a field that is missing has its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 use saphyr::{LoadableYamlNode, Yaml};
 use serde_json::{Value, json};
 use swarm_state::inventory::ObjectKind::{Config, Network, Secret, Service};
+use swarmdr_registry::ImageMap;
 
 use super::*;
 use crate::restore::items::{
     export::layout::Layout,
-    image_map::ImageMap,
     selection::{STACK, Selection},
 };
 

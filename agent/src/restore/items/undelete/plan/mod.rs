@@ -13,10 +13,11 @@ use super::{
     conflict::{Rules, Settled, mode},
     contents::{Contents, is_open},
     hints::{self, Nodes},
+    image,
     living::{Living, LivingObject},
     obstacle::Obstacle,
     ports::{Ports, needs_ingress},
-    references, registry,
+    references,
     request::{Conflict, Request, other_names},
     sameness::{self, Difference, Sameness},
     wanted::{Chosen, Wanted, is_of_swarm},
@@ -180,7 +181,7 @@ impl<'a> Planner<'a> {
     /// Makes the spec of a service what was asked for, with the names of what lives or is about to.
     fn prepare(&self, item: &Item, spec: &mut Value) -> Vec<Obstacle> {
         let mut obstacles = Vec::new();
-        self.basis.request.images.apply_to(spec);
+        image::rename(spec, &self.basis.request.images);
         if hints::mounts_cluster_volumes(spec) {
             let what = format!("service `{}` mounts a cluster volume, which is not brought back", item.name);
             obstacles.push(Obstacle::new(what).advice("leave the service out, and make it by hand"));
@@ -194,7 +195,7 @@ impl<'a> Planner<'a> {
 
     /// Sends the credentials of a service to no other registry than that for which they are.
     fn keep_credentials_home(&mut self, item: &Item, planned: &mut Planned) {
-        let (old, new) = (registry_of(&item.spec), registry_of(&planned.spec));
+        let (old, new) = (image::registry_of(&item.spec), image::registry_of(&planned.spec));
         let is_dropped = planned.has_registry_auth && old != new;
         planned.has_registry_auth &= !is_dropped;
         if !planned.is_change() {
@@ -209,7 +210,7 @@ impl<'a> Planner<'a> {
                  {new}: {others}"
             ));
         }
-        let lives = registry_of(&planned.living_spec);
+        let lives = image::registry_of(&planned.living_spec);
         if planned.action == Action::Replace && !planned.has_registry_auth && lives != new {
             self.plan.attention.push(format!(
                 "if the service `{name}` that lives has registry credentials, the engine keeps them, though they are for \
@@ -361,10 +362,6 @@ fn scale(item: &Item, name: &str) -> String {
 /// Whether the swarm gives a service its former spec again if tasks of this one fail.
 fn reverts(spec: &Value) -> bool {
     spec["UpdateConfig"]["FailureAction"] == "rollback"
-}
-
-fn registry_of(spec: &Value) -> &str {
-    registry::of_image(spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default())
 }
 
 fn named(spec: &Value, name: &str) -> Value {

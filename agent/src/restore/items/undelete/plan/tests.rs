@@ -181,7 +181,7 @@ fn what_is_in_the_way_is_named_before_anything_is_changed() {
 
 #[test]
 fn images_are_mapped_before_anything_is_compared() {
-    let images = crate::restore::items::image_map::ImageMap::new(vec!["old=new".parse().expect("is a rule")]);
+    let images = swarmdr_registry::ImageMap::new(vec!["old=new".parse().expect("is a rule")]);
     let mapped = Request { images, ..request() };
     let items = items(json!({}));
     let plan = planned(&items, &mapped, &alive(), &same_key(&items));
@@ -221,7 +221,7 @@ fn two_networks_never_get_one_name() {
 
 #[test]
 fn credentials_are_not_sent_to_another_registry() {
-    let images = |rule: &str| crate::restore::items::image_map::ImageMap::new(vec![rule.parse().expect("is a rule")]);
+    let images = |rule: &str| swarmdr_registry::ImageMap::new(vec![rule.parse().expect("is a rule")]);
     let mut items = items(json!({}));
     items[0].has_registry_auth = true;
     items[0].spec["TaskTemplate"]["ContainerSpec"]["Image"] = "old:5000/web:1".into();

@@ -1,10 +1,11 @@
 //! Other places of images: `--image-map FROM=TO`.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
-use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use thiserror::Error;
+
+use crate::image_name::{DEFAULT_REGISTRY, split_registry};
 
 /// Replaces the start of image names, as of a registry that moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,52 +13,98 @@ pub struct ImageMap(Vec<Rule>);
 
 /// One rule, as it is typed: `registry.old:5000/shop=registry.new/mirror/shop`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Rule {
     from: String,
     to: String,
 }
 
-impl FromStr for Rule {
-    type Err = anyhow::Error;
+/// Text that is no rule.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum NotARule {
+    #[error("give it as FROM=TO")]
+    NoSides,
+    #[error("neither side of FROM=TO may be empty")]
+    EmptySide,
+}
 
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (from, to) = text.split_once('=').context("give it as FROM=TO")?;
+impl Rule {
+    /// Makes the rule that gives one place another name.
+    pub fn new(from: impl Into<String>, to: impl Into<String>) -> Self {
+        Self { from: from.into(), to: to.into() }
+    }
+
+    /// Returns the image under its other name if the rule fits it as it is written.
+    fn apply(&self, image: &str) -> Option<String> {
+        let rest = image.strip_prefix(&self.from)?;
+        is_end_of_part(rest).then(|| format!("{}{rest}", self.to))
+    }
+}
+
+impl FromStr for Rule {
+    type Err = NotARule;
+
+    fn from_str(text: &str) -> Result<Self, NotARule> {
+        let (from, to) = text.split_once('=').ok_or(NotARule::NoSides)?;
         let (from, to) = (from.trim_end_matches('/'), to.trim_end_matches('/'));
         if from.is_empty() || to.is_empty() {
-            bail!("neither side of FROM=TO may be empty");
+            return Err(NotARule::EmptySide);
         }
-        Ok(Self { from: from.to_owned(), to: to.to_owned() })
+        Ok(Self::new(from, to))
+    }
+}
+
+impl TryFrom<String> for Rule {
+    type Error = NotARule;
+
+    fn try_from(text: String) -> Result<Self, NotARule> {
+        text.parse()
+    }
+}
+
+impl From<Rule> for String {
+    fn from(rule: Rule) -> Self {
+        rule.to_string()
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.from, self.to)
     }
 }
 
 impl ImageMap {
-    /// Makes a map of rules; the longest one that fits an image counts.
+    /// Makes a map of rules; the longest one that fits an image counts, and of two equally long ones the first.
     pub fn new(mut rules: Vec<Rule>) -> Self {
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.from.len()));
         Self(rules)
     }
 
-    /// Returns the image under its other name, with tag and digest unchanged; `None` if no rule fits. A rule fits at the
-    /// end of a part of the name only: `registry/shop` does not fit `registry/shopping`, and `registry` does not fit
-    /// `registry:5000/shop`, which is another registry.
-    pub fn apply(&self, image: &str) -> Option<String> {
-        self.0.iter().find_map(|rule| {
-            let rest = image.strip_prefix(&rule.from)?;
-            is_end_of_part(rest).then(|| format!("{}{rest}", rule.to))
-        })
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// Renames the image in the spec of a service. Returns whether it did.
-    pub fn apply_to(&self, spec: &mut Value) -> bool {
-        let Some(image) = spec.pointer_mut("/TaskTemplate/ContainerSpec/Image") else { return false };
-        match image.as_str().and_then(|name| self.apply(name)) {
-            Some(other) => {
-                *image = other.into();
-                true
-            }
-            None => false,
-        }
+    /// The rules, the longest first.
+    pub fn rules(&self) -> &[Rule] {
+        &self.0
     }
+
+    /// Returns the image under its other name, with tag and digest unchanged; `None` if no rule fits. A rule fits at the
+    /// end of a part of the name only: `registry/shop` does not fit `registry/shopping`, and `registry` does not fit
+    /// `registry:5000/shop`, which is another registry. Rules are tried with the name as it is written, then with the
+    /// whole name: `docker.io` fits `busybox`, which is `docker.io/library/busybox`.
+    pub fn apply(&self, image: &str) -> Option<String> {
+        let as_written = self.0.iter().find_map(|rule| rule.apply(image));
+        as_written.or_else(|| self.0.iter().find_map(|rule| rule.apply(&whole(image))))
+    }
+}
+
+/// Returns the name with its registry, and with `library` if it is official.
+fn whole(image: &str) -> String {
+    let (registry, path) = split_registry(image);
+    let is_official = registry == DEFAULT_REGISTRY && !path.contains('/');
+    format!("{registry}/{}{path}", if is_official { "library/" } else { "" })
 }
 
 /// Whether a part of the name of an image ends before this rest of it.
@@ -85,6 +132,22 @@ mod tests {
             ("busybox:1.36", Some("own/busybox:1.36")),
             ("busyboxes", None),
             ("registry.old", None),
+            ("docker.io/library/busybox", None),
+        ] {
+            assert_eq!(map.apply(image).as_deref(), other, "{image}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_the_hub_fits_names_without_a_registry() {
+        let rules = ["docker.io=mirror/hub", "docker.io/shop=own"];
+        let map = ImageMap::new(rules.iter().map(|rule| rule.parse().expect("is a rule")).collect());
+        for (image, other) in [
+            ("busybox:1@sha256:00", Some("mirror/hub/library/busybox:1@sha256:00")),
+            ("bitnami/redis", Some("mirror/hub/bitnami/redis")),
+            ("shop/web:1", Some("own/web:1")),
+            ("index.docker.io/a/b", Some("mirror/hub/a/b")),
+            ("ghcr.io/a/b", None),
         ] {
             assert_eq!(map.apply(image).as_deref(), other, "{image}");
         }

@@ -1,0 +1,192 @@
+//! Copies of images from one place to another, byte for byte, so that every digest stays.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use tokio::sync::{Mutex, Semaphore, mpsc};
+
+use crate::{
+    Digest, Platform, RegistryError,
+    manifest::{Child, Descriptor, Manifest, for_platforms},
+    place::{Fetched, PIECES, Source, Target},
+};
+
+/// Levels of indexes within indexes that are followed.
+const DEEPEST: u32 = 3;
+
+/// Number of blobs of one image that are looked at together.
+const TOGETHER: usize = 4;
+
+/// Copies images to one target. Order within an image: blobs, manifests of platforms, index, tags. So a name that is there
+/// is whole, whenever an earlier run was ended.
+pub struct Copy<'a> {
+    pub target: &'a dyn Target,
+    /// Platforms that are copied; all, and what has no platform, if none is named.
+    pub platforms: &'a [Platform],
+    /// Is told of each piece that was copied, in bytes.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    blobs_at_a_time: Semaphore,
+    /// A repository of the target that holds this blob, of those that this run has seen.
+    known: Mutex<HashMap<Digest, String>>,
+}
+
+/// One image to copy.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    pub from: &'a str,
+    pub to: &'a str,
+    pub digest: &'a Digest,
+    /// Tags that it gets. The first tells whether it is there already, so it is one that belongs to the digest alone.
+    pub tags: &'a [String],
+}
+
+/// What was done for one image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Whether it was there already, as a whole.
+    pub was_there: bool,
+    pub blobs: u64,
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Copied {
+    fn add_assign(&mut self, other: Self) {
+        self.blobs += other.blobs;
+        self.bytes += other.bytes;
+    }
+}
+
+impl std::fmt::Debug for Copy<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Copy").field("platforms", &self.platforms).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Copy<'a> {
+    pub fn new(
+        target: &'a dyn Target,
+        platforms: &'a [Platform],
+        parallel: usize,
+        progress: &'a (dyn Fn(u64) + Sync),
+    ) -> Self {
+        Self { target, platforms, progress, blobs_at_a_time: Semaphore::new(parallel), known: Mutex::default() }
+    }
+
+    /// Copies one image, as far as it is not there. One request finds out that it is.
+    pub async fn image(&self, source: &dyn Source, job: Job<'_>) -> Result<Copied, RegistryError> {
+        let first = job.tags.first().cloned().unwrap_or_else(|| job.digest.to_string());
+        let current = self.target.current(job.to, &first).await?;
+        if current.as_ref() == Some(job.digest) && self.platforms.is_empty() {
+            return Ok(Copied { was_there: true, ..Copied::default() });
+        }
+        let manifest = source.manifest(job.from, &job.digest.to_string()).await?;
+        let mut copied = self.contents(source, job, &manifest, 0).await?;
+        copied.was_there = current.as_ref() == Some(job.digest) && copied.blobs == 0;
+        for tag in job.tags {
+            let put = self.target.put_manifest(job.to, tag, &manifest).await;
+            match put {
+                // A registry may keep its tags from being moved; the first one belongs to this image alone.
+                Err(error) if *tag != first => tracing::warn!("{error}; it keeps the tag {first}"),
+                put => put?,
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Copies everything that a manifest names.
+    fn contents<'b>(
+        &'b self,
+        source: &'b dyn Source,
+        job: Job<'b>,
+        manifest: &'b Fetched,
+        depth: u32,
+    ) -> BoxFuture<'b, Result<Copied, RegistryError>> {
+        Box::pin(async move {
+            let what = crate::registry::image(job.from, &manifest.digest.to_string());
+            let parsed =
+                Manifest::parse(&manifest.bytes).map_err(|why| RegistryError::manifest(&what, "the source", &why))?;
+            match &parsed {
+                Manifest::Index(_) if depth == DEEPEST => {
+                    Err(RegistryError::damaged(&what, "the source", "its indexes lie in each other too deep"))
+                }
+                Manifest::Index(children) => self.children(source, job, children, depth).await,
+                image @ Manifest::Image { .. } => self.blobs(source, job, image).await,
+            }
+        })
+    }
+
+    async fn children(
+        &self,
+        source: &dyn Source,
+        job: Job<'_>,
+        children: &[Child],
+        depth: u32,
+    ) -> Result<Copied, RegistryError> {
+        let all = children.iter().collect();
+        let chosen: Vec<&Child> = if self.platforms.is_empty() { all } else { for_platforms(children, self.platforms) };
+        let mut copied = Copied::default();
+        for child in chosen {
+            let digest = &child.at.digest;
+            if self.target.current(job.to, &digest.to_string()).await?.is_some() {
+                continue;
+            }
+            let manifest = source.manifest(job.from, &digest.to_string()).await?;
+            copied += self.contents(source, job, &manifest, depth + 1).await?;
+            self.target.put_manifest(job.to, &digest.to_string(), &manifest).await?;
+        }
+        Ok(copied)
+    }
+
+    async fn blobs(&self, source: &dyn Source, job: Job<'_>, image: &Manifest) -> Result<Copied, RegistryError> {
+        let copies: Vec<BoxFuture<_>> =
+            image.blobs().into_iter().map(|blob| self.blob(source, job, blob).boxed()).collect();
+        let add = |mut sum: Copied, one: Copied| async move {
+            sum += one;
+            Ok(sum)
+        };
+        stream::iter(copies).buffer_unordered(TOGETHER).try_fold(Copied::default(), add).await
+    }
+
+    async fn blob(&self, source: &dyn Source, job: Job<'_>, blob: &Descriptor) -> Result<Copied, RegistryError> {
+        let turn = self.blobs_at_a_time.acquire().await;
+        debug_assert!(turn.is_ok(), "the semaphore is never closed");
+        let from = self.known.lock().await.get(&blob.digest).cloned();
+        let there = self.target.holds(job.to, blob, from.as_deref().filter(|other| *other != job.to)).await?;
+        if !there {
+            self.send(source, job, blob).await?;
+        }
+        self.known.lock().await.entry(blob.digest.clone()).or_insert_with(|| job.to.to_owned());
+        Ok(if there { Copied::default() } else { Copied { was_there: false, blobs: 1, bytes: blob.size } })
+    }
+
+    async fn send(&self, source: &dyn Source, job: Job<'_>, blob: &Descriptor) -> Result<(), RegistryError> {
+        let (from_source, mut received) = mpsc::channel::<Bytes>(PIECES);
+        let (to_target, pieces) = mpsc::channel::<Bytes>(PIECES);
+        let count = async move {
+            while let Some(piece) = received.recv().await {
+                let size = piece.len() as u64;
+                if to_target.send(piece).await.is_err() {
+                    return;
+                }
+                (self.progress)(size);
+            }
+        };
+        let reads = source.blob(job.from, blob, from_source);
+        let (read, (), stored) = tokio::join!(reads, count, self.target.put_blob(job.to, blob, pieces));
+        // What the target says follows from the source if that has failed.
+        match (read, stored) {
+            (
+                Err(
+                    error @ (RegistryError::NotThere { .. }
+                    | RegistryError::Denied { .. }
+                    | RegistryError::Damaged { .. }),
+                ),
+                _,
+            ) => Err(error),
+            (_, Err(error)) => Err(error),
+            (Err(error), Ok(())) => Err(error),
+            (Ok(()), Ok(())) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! A directory of images, as the OCI image layout specification has it (`opencontainers/image-spec`, `image-layout.md`);
+//! skopeo reads it as `oci:DIRECTORY`.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+};
+
+use crate::{
+    Digest, ImageName, RegistryError,
+    digest::Hashing,
+    manifest::Descriptor,
+    place::{Fetched, Found, Pieces, Source, Target},
+};
+
+/// The annotation that names an entry of `index.json`.
+const NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Start of the names of files that are being written.
+const UNFINISHED: &str = ".unfinished-";
+
+const CHUNK: usize = 256 << 10;
+
+/// A layout. The repository of an image in it is its registry and path: `registry.old:5000/shop/web`.
+#[derive(Debug)]
+pub struct Layout {
+    directory: PathBuf,
+    index: Mutex<Index>,
+    /// Held while somebody writes.
+    _lock: Option<File>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    manifests: Vec<Entry>,
+    /// What others have written.
+    #[serde(flatten)]
+    rest: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    media_type: String,
+    digest: Digest,
+    size: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, serde_json::Value>,
+}
+
+impl Entry {
+    fn name(&self) -> Option<&str> {
+        self.annotations.get(NAME).map(String::as_str)
+    }
+}
+
+impl Layout {
+    /// Opens a layout to write into it; makes it if the directory is empty or absent. Refuses a directory with other
+    /// contents, and one that another run writes into.
+    pub fn to_write(directory: &Path) -> Result<Self, RegistryError> {
+        fs::create_dir_all(directory.join("blobs/sha256")).map_err(failed("make the layout", directory))?;
+        let marker = directory.join("oci-layout");
+        if !marker.exists() {
+            let is_ours = |entry: &fs::DirEntry| ["blobs", ".lock"].iter().any(|name| entry.file_name() == *name);
+            let others = fs::read_dir(directory).map_err(failed("read the layout", directory))?;
+            if let Some(other) = others.filter_map(Result::ok).find(|entry| !is_ours(entry)) {
+                let name = other.file_name().to_string_lossy().into_owned();
+                let directory = directory.display();
+                return Err(RegistryError::Settings(format!(
+                    "{directory} is no layout, and holds other files ({name})"
+                )));
+            }
+        }
+        let lock = File::create(directory.join(".lock")).map_err(failed("lock the layout", directory))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(RegistryError::Settings(format!("another run writes into {}", directory.display())));
+            }
+            Err(TryLockError::Error(cause)) => return Err(failed("lock the layout", directory)(cause)),
+        }
+        sweep(&directory.join("blobs/sha256"));
+        if !marker.exists() {
+            write_whole(directory, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
+                .map_err(failed("write the layout", directory))?;
+        }
+        let index = if directory.join("index.json").exists() {
+            read_index(directory)?
+        } else {
+            Index { schema_version: 2, ..Index::default() }
+        };
+        Ok(Self { directory: directory.to_owned(), index: Mutex::new(index), _lock: Some(lock) })
+    }
+
+    /// Opens a layout that is there, to read it.
+    pub fn to_read(directory: &Path) -> Result<Self, RegistryError> {
+        let index = read_index(directory)?;
+        Ok(Self { directory: directory.to_owned(), index: Mutex::new(index), _lock: None })
+    }
+
+    /// Returns the images with a name, each with its digest, and with the tags that lead to it.
+    pub fn images(&self) -> Vec<(ImageName, Digest, Vec<String>)> {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: BTreeMap<(String, Digest), Vec<String>> = BTreeMap::new();
+        for entry in &index.manifests {
+            let name = entry.name().and_then(|name| name.parse::<ImageName>().ok());
+            let Some((name, tag)) = name.and_then(|name| Some((name.place(), name.tag()?.to_owned()))) else {
+                continue;
+            };
+            found.entry((name, entry.digest.clone())).or_default().push(tag);
+        }
+        let named = found.into_iter().filter_map(|((place, digest), tags)| Some((place.parse().ok()?, digest, tags)));
+        named.collect()
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.directory.join("blobs/sha256").join(digest.hex())
+    }
+
+    fn entry(&self, repository: &str, tag: &str) -> Option<Entry> {
+        let name = format!("{repository}:{tag}");
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.manifests.iter().find(|entry| entry.name() == Some(&name)).cloned()
+    }
+
+    fn place(&self) -> String {
+        self.directory.display().to_string()
+    }
+
+    fn not_there(&self, repository: &str, reference: &str) -> RegistryError {
+        RegistryError::NotThere {
+            what: crate::registry::image(repository, reference),
+            place: self.place(),
+            why: "it has no such image".to_owned(),
+        }
+    }
+
+    fn name_it(&self, name: String, manifest: &Fetched) -> io::Result<()> {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.manifests.retain(|entry| entry.name() != Some(&name));
+        index.manifests.push(Entry {
+            media_type: manifest.media_type.clone(),
+            digest: manifest.digest.clone(),
+            size: manifest.bytes.len() as u64,
+            annotations: BTreeMap::from([(NAME.to_owned(), name)]),
+            rest: BTreeMap::new(),
+        });
+        let text = serde_json::to_vec_pretty(&*index)?;
+        write_whole(&self.directory, "index.json", &text)
+    }
+
+    async fn write_blob(&self, blob: &Descriptor, mut pieces: Pieces) -> io::Result<Option<Digest>> {
+        let unfinished =
+            tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(self.directory.join("blobs/sha256"))?;
+        let mut file = tokio::fs::File::from_std(unfinished.reopen()?);
+        let (mut hashing, mut size) = (Hashing::default(), 0);
+        while let Some(piece) = pieces.recv().await {
+            hashing.update(&piece);
+            size += piece.len() as u64;
+            file.write_all(&piece).await?;
+        }
+        file.flush().await?;
+        file.sync_all().await?;
+        let digest = hashing.finish();
+        if digest != blob.digest || size != blob.size {
+            return Ok(None);
+        }
+        persist(unfinished, &self.blob_path(&blob.digest))?;
+        Ok(Some(digest))
+    }
+}
+
+fn read_index(directory: &Path) -> Result<Index, RegistryError> {
+    let bytes = fs::read(directory.join("index.json")).map_err(failed("read the layout", directory))?;
+    let place = directory.display().to_string();
+    serde_json::from_slice(&bytes).map_err(|cause| RegistryError::damaged("index.json", &place, cause))
+}
+
+fn failed(what: &str, directory: &Path) -> impl Fn(io::Error) -> RegistryError {
+    let what = format!("{what} {}", directory.display());
+    move |source| RegistryError::File { what: what.clone(), source }
+}
+
+/// Removes what a killed run left. The lock must be held.
+fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            // What stays is only in the way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn write_whole(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    persist(file, &directory.join(name))
+}
+
+/// Gives a file that is on the disk its name, readable for all: images are no secret to who may read the directory.
+fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.persist(path)?;
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+#[async_trait]
+impl Source for Layout {
+    async fn find(&self, repository: &str, reference: &str) -> Result<Found, RegistryError> {
+        let Fetched { digest, media_type, .. } = self.manifest(repository, reference).await?;
+        Ok(Found { digest, media_type })
+    }
+
+    async fn manifest(&self, repository: &str, reference: &str) -> Result<Fetched, RegistryError> {
+        let entry = self.entry(repository, reference);
+        let digest = match (reference.parse::<Digest>(), &entry) {
+            (Ok(digest), _) => digest,
+            (Err(_), Some(entry)) => entry.digest.clone(),
+            (Err(_), None) => return Err(self.not_there(repository, reference)),
+        };
+        let bytes = match fs::read(self.blob_path(&digest)) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Err(self.not_there(repository, reference)),
+            Err(source) => {
+                return Err(RegistryError::File {
+                    what: format!("read {}", self.blob_path(&digest).display()),
+                    source,
+                });
+            }
+        };
+        if Digest::of(&bytes) != digest {
+            return Err(RegistryError::damaged(
+                &crate::registry::image(repository, reference),
+                &self.place(),
+                "its bytes have another digest",
+            ));
+        }
+        let media_type = entry.map(|entry| entry.media_type).unwrap_or_else(|| media_type_of(&bytes));
+        Ok(Fetched { digest, media_type, bytes })
+    }
+
+    async fn has_blob(&self, _: &str, blob: &Descriptor) -> Result<bool, RegistryError> {
+        Ok(fs::metadata(self.blob_path(&blob.digest)).is_ok_and(|it| it.len() == blob.size))
+    }
+
+    async fn blob(&self, repository: &str, blob: &Descriptor, sink: mpsc::Sender<Bytes>) -> Result<(), RegistryError> {
+        let path = self.blob_path(&blob.digest);
+        let failed = |source| RegistryError::File { what: format!("read {}", path.display()), source };
+        let mut file = match tokio::fs::File::open(&path).await {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                return Err(self.not_there(repository, &blob.digest.to_string()));
+            }
+            opened => opened.map_err(failed)?,
+        };
+        let mut hashing = Hashing::default();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let n = file.read(&mut buffer).await.map_err(failed)?;
+            if n == 0 {
+                break;
+            }
+            hashing.update(&buffer[..n]);
+            if sink.send(Bytes::copy_from_slice(&buffer[..n])).await.is_err() {
+                return Ok(());
+            }
+        }
+        match hashing.finish() == blob.digest {
+            true => Ok(()),
+            false => {
+                Err(RegistryError::damaged(&path.display().to_string(), &self.place(), "its bytes have another digest"))
+            }
+        }
+    }
+}
+
+/// Returns the type that a manifest names itself, or that its contents tell.
+fn media_type_of(bytes: &[u8]) -> String {
+    let document: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let named = document["mediaType"].as_str().filter(|named| !named.is_empty());
+    let guessed = match document.get("manifests").is_some() {
+        true => "application/vnd.oci.image.index.v1+json",
+        false => "application/vnd.oci.image.manifest.v1+json",
+    };
+    named.unwrap_or(guessed).to_owned()
+}
+
+#[async_trait]
+impl Target for Layout {
+    async fn current(&self, repository: &str, reference: &str) -> Result<Option<Digest>, RegistryError> {
+        let digest = match reference.parse::<Digest>() {
+            Ok(digest) => Some(digest),
+            Err(_) => self.entry(repository, reference).map(|entry| entry.digest),
+        };
+        Ok(digest.filter(|digest| self.blob_path(digest).exists()))
+    }
+
+    async fn holds(&self, repository: &str, blob: &Descriptor, _: Option<&str>) -> Result<bool, RegistryError> {
+        self.has_blob(repository, blob).await
+    }
+
+    async fn put_blob(&self, repository: &str, blob: &Descriptor, pieces: Pieces) -> Result<(), RegistryError> {
+        let written = self.write_blob(blob, pieces).await;
+        let what = format!("write {}", self.blob_path(&blob.digest).display());
+        match written.map_err(|source| RegistryError::File { what, source })? {
+            Some(_) => Ok(()),
+            None => {
+                let what = crate::registry::image(repository, &blob.digest.to_string());
+                Err(RegistryError::damaged(&what, "the source", "it ended early, or has another digest"))
+            }
+        }
+    }
+
+    async fn put_manifest(&self, repository: &str, reference: &str, manifest: &Fetched) -> Result<(), RegistryError> {
+        let put = || -> io::Result<()> {
+            let path = self.blob_path(&manifest.digest);
+            if !path.exists() {
+                let mut file =
+                    tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(self.directory.join("blobs/sha256"))?;
+                file.write_all(&manifest.bytes)?;
+                file.as_file().sync_all()?;
+                persist(file, &path)?;
+            }
+            match reference.parse::<Digest>() {
+                Ok(_) => Ok(()),
+                Err(_) => self.name_it(format!("{repository}:{reference}"), manifest),
+            }
+        };
+        let what = format!("write {} into {}", crate::registry::image(repository, reference), self.place());
+        put().map_err(|source| RegistryError::File { what, source })
+    }
+}

@@ -1,0 +1,394 @@
+//! Requests to one registry: who asks, what a busy server wants, redirects, and connections that break.
+
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpConnector, SharedHttpConnector},
+        orchestrator::{HttpRequest, HttpResponse},
+    },
+    http::{Headers, Request},
+};
+use aws_smithy_types::{body::SdkBody, error::display::DisplayErrorContext};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use swarmdr_http::{Backoff, Proxies, connectors};
+use tokio::sync::{Mutex, OnceCell};
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::{
+    Login, RegistryError,
+    authorization::{Challenge, Scope, TokenRequest, Tokens, basic},
+};
+
+/// Time to connect.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// Time for an answer, once the request is sent.
+pub const ANSWER: Duration = Duration::from_secs(90);
+
+/// Number of attempts of a request whose answer does not come, or is that of a broken server.
+const ATTEMPTS: u32 = 4;
+
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(8) };
+
+/// Longest answer that is read into memory; distribution and engines limit manifests to 4 MiB.
+const LONGEST: usize = 4 << 20;
+
+const REDIRECTS: u32 = 5;
+
+/// How a registry is reached.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Host with its port, as in names of images.
+    pub registry: String,
+    pub login: Option<Login>,
+    /// Certificates in PEM that are trusted in addition to those of the host.
+    pub roots: Option<Vec<u8>>,
+    pub proxies: Proxies,
+    /// Whether it may be reached without TLS. Always tried on the loopback, after TLS, as engines do (moby
+    /// `registry/config.go`: 127.0.0.0/8 is insecure).
+    pub insecure: bool,
+    /// Time for which a server may ask to come back later, in all.
+    pub patience: Duration,
+}
+
+/// A request, without what is added to each.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    pub method: &'static str,
+    pub url: Url,
+    pub scope: &'a Scope,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Bytes,
+    /// In the words of an error: "the manifest of …".
+    pub what: &'a str,
+}
+
+#[derive(Debug)]
+pub struct Transport {
+    access: Access,
+    connector: SharedHttpConnector,
+    /// Found out with the first request.
+    base: OnceCell<(Url, Challenge)>,
+    tokens: Mutex<Tokens>,
+    /// Time that busy servers have cost so far.
+    waited: Mutex<Duration>,
+}
+
+/// An answer that says to come back later.
+struct Later(Option<Duration>);
+
+impl Transport {
+    pub fn new(access: Access) -> Result<Self, RegistryError> {
+        let connector =
+            connectors(access.roots.as_deref(), &access.proxies, CONNECT).map_err(RegistryError::Settings)?;
+        Ok(Self { access, connector, base: OnceCell::new(), tokens: Mutex::default(), waited: Mutex::default() })
+    }
+
+    pub fn registry(&self) -> &str {
+        &self.access.registry
+    }
+
+    /// Returns the URL of a path below `/v2/`.
+    pub async fn url(&self, path: &str) -> Result<Url, RegistryError> {
+        let (base, _) = self.base().await?;
+        base.join(path).map_err(|cause| self.refused("a request", cause))
+    }
+
+    /// Returns the answer of the registry, whatever its status, unless that is 401, 429 or one of a broken server. Waits
+    /// and tries again where that helps.
+    pub async fn ask(&self, ask: &Ask<'_>) -> Result<HttpResponse, RegistryError> {
+        let mut failures = 0;
+        let mut renewed = false;
+        loop {
+            let authorization = self.authorization(&ask.url, ask.scope).await?;
+            let request = request(ask.method, &ask.url, &ask.headers, SdkBody::from(ask.body.clone()), authorization);
+            let request = request.map_err(|why| self.refused(ask.what, why))?;
+            let failure = match self.once(request).await {
+                Ok(answer) => match answer.status().as_u16() {
+                    401 if !renewed => {
+                        renewed = true;
+                        self.tokens.lock().await.forget(ask.scope);
+                        continue;
+                    }
+                    429 => {
+                        self.wait(ask.what, &later(answer.headers())).await?;
+                        continue;
+                    }
+                    status @ (500 | 502..=504) => format!("it answered {status}"),
+                    _ => return Ok(answer),
+                },
+                Err(why) => why,
+            };
+            failures += 1;
+            if failures >= ATTEMPTS {
+                return Err(self.unreachable(ask.what, failure));
+            }
+            tracing::debug!(registry = self.registry(), "{failure}; asking for {} again", ask.what);
+            BACKOFF.pause(failures).await;
+        }
+    }
+
+    /// Sends a body once, without a limit of time: the caller watches it.
+    pub async fn send(
+        &self,
+        method: &'static str,
+        url: &Url,
+        scope: &Scope,
+        body: SdkBody,
+        what: &str,
+    ) -> Result<HttpResponse, RegistryError> {
+        let authorization = self.authorization(url, scope).await?;
+        let headers = [("content-type", "application/octet-stream".to_owned())];
+        let request = request(method, url, &headers, body, authorization).map_err(|why| self.refused(what, why))?;
+        let answer = self.connector.call(request).await;
+        answer.map_err(|error| self.unreachable(what, DisplayErrorContext(&error)))
+    }
+
+    /// Follows the redirects of an answer to a GET. Other places get no login: they have their own in the URL.
+    pub async fn follow(&self, mut answer: HttpResponse, ask: &Ask<'_>) -> Result<HttpResponse, RegistryError> {
+        let mut at = ask.url.clone();
+        for _ in 0..REDIRECTS {
+            if !is_redirect(&answer) {
+                return Ok(answer);
+            }
+            let location =
+                header(answer.headers(), "location").ok_or_else(|| self.refused(ask.what, "a redirect to nowhere"))?;
+            at = at.join(&location).map_err(|cause| self.refused(ask.what, cause))?;
+            if !matches!(at.scheme(), "http" | "https") {
+                return Err(self.refused(ask.what, "a redirect to no web address"));
+            }
+            let request = request(ask.method, &at, &ask.headers, SdkBody::empty(), None);
+            let request = request.map_err(|why| self.refused(ask.what, why))?;
+            answer = self.once(request).await.map_err(|why| self.unreachable(ask.what, why))?;
+        }
+        Err(self.refused(ask.what, "too many redirects"))
+    }
+
+    async fn once(&self, request: HttpRequest) -> Result<HttpResponse, String> {
+        match tokio::time::timeout(ANSWER, self.connector.call(request)).await {
+            // The chain of causes does not contain the URL.
+            Ok(answer) => answer.map_err(|error| DisplayErrorContext(&error).to_string()),
+            Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
+        }
+    }
+
+    /// Waits as long as a busy server asks, if the patience allows it.
+    async fn wait(&self, what: &str, later: &Later) -> Result<(), RegistryError> {
+        let mut waited = self.waited.lock().await;
+        let length = later.0.unwrap_or(Duration::from_secs(2));
+        if *waited + length > self.access.patience {
+            let why = format!("it asks to come back after {} s", length.as_secs());
+            return Err(RegistryError::Busy { what: what.to_owned(), place: self.registry().to_owned(), why });
+        }
+        tracing::info!(registry = self.registry(), "too many requests; waiting {} s, as it asks", length.as_secs());
+        // All requests wait: the lock is kept.
+        tokio::time::sleep(length).await;
+        *waited += length;
+        Ok(())
+    }
+
+    async fn base(&self) -> Result<&(Url, Challenge), RegistryError> {
+        self.base.get_or_try_init(|| self.ping()).await
+    }
+
+    /// Finds out how the registry is reached and what it wants to see.
+    async fn ping(&self) -> Result<(Url, Challenge), RegistryError> {
+        let host = match self.registry() {
+            "docker.io" => "registry-1.docker.io",
+            host => host,
+        };
+        let mut failure = None;
+        let tries_plain = self.access.insecure || is_loopback(host);
+        for scheme in ["https", "http"].into_iter().take(if tries_plain { 2 } else { 1 }) {
+            let base = format!("{scheme}://{host}/v2/");
+            let base = Url::parse(&base).map_err(|cause| self.refused("a request", format!("{cause}: {base}")))?;
+            // The first way counts: why TLS failed is what the user has to know.
+            match self.ping_at(&base).await {
+                Ok(challenge) => return Ok((base, challenge)),
+                Err(error) => failure = Some(failure.unwrap_or(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| self.refused("a request", "there is no way to it")))
+    }
+
+    async fn ping_at(&self, base: &Url) -> Result<Challenge, RegistryError> {
+        let mut failures = 0;
+        let what = "a first request";
+        loop {
+            let request = request("GET", base, &[], SdkBody::empty(), None).map_err(|why| self.refused(what, why))?;
+            let failure = match self.once(request).await {
+                Ok(answer) => match answer.status().as_u16() {
+                    200..=299 => return Ok(Challenge::Open),
+                    401 => return challenge(answer.headers()).map_err(|why| self.refused(what, why)),
+                    429 => {
+                        self.wait(what, &later(answer.headers())).await?;
+                        continue;
+                    }
+                    status @ (500 | 502..=504) => format!("it answered {status}"),
+                    status => return Err(self.refused(what, format!("it answered {status}, and is no registry"))),
+                },
+                Err(why) => why,
+            };
+            failures += 1;
+            if failures >= if is_loopback(self.registry()) { 1 } else { ATTEMPTS } {
+                return Err(self.unreachable(what, failure));
+            }
+            BACKOFF.pause(failures).await;
+        }
+    }
+
+    /// Returns the value of `Authorization` for a request. Other places than the registry get none.
+    async fn authorization(&self, url: &Url, scope: &Scope) -> Result<Option<Zeroizing<String>>, RegistryError> {
+        let (base, challenge) = self.base().await?;
+        if url.origin() != base.origin() {
+            return Ok(None);
+        }
+        match challenge {
+            Challenge::Open => Ok(None),
+            Challenge::Basic => Ok(self.access.login.as_ref().and_then(basic)),
+            Challenge::Bearer { realm, service } => self.token(realm, service.as_deref(), scope).await.map(Some),
+        }
+    }
+
+    async fn token(
+        &self,
+        realm: &Url,
+        service: Option<&str>,
+        scope: &Scope,
+    ) -> Result<Zeroizing<String>, RegistryError> {
+        let mut tokens = self.tokens.lock().await;
+        if let Some(token) = tokens.get(scope) {
+            return Ok(token);
+        }
+        let what = "a token";
+        let (base, _) = self.base().await?;
+        if base.scheme() == "https" && realm.scheme() != "https" {
+            return Err(self.refused(what, "its token server has no TLS, and would see the login"));
+        }
+        let mut failures = 0;
+        loop {
+            let asked = TokenRequest::new(realm, service, scope, self.access.login.as_ref());
+            let request = token_request(asked).map_err(|why| self.refused(what, why))?;
+            let failure = match self.once(request).await {
+                Ok(answer) => match answer.status().as_u16() {
+                    200..=299 => {
+                        let body = self.read(answer, what).await?;
+                        return tokens.keep(scope, &body).map_err(|why| self.refused(what, why));
+                    }
+                    429 => {
+                        self.wait(what, &later(answer.headers())).await?;
+                        continue;
+                    }
+                    status @ (400..=403) => {
+                        let why = format!("its token server answered {status}{}", self.logged_in());
+                        return Err(self.denied(&scope.repository, why));
+                    }
+                    status => format!("its token server answered {status}"),
+                },
+                Err(why) => format!("its token server does not answer: {why}"),
+            };
+            failures += 1;
+            if failures >= ATTEMPTS {
+                return Err(self.unreachable(what, failure));
+            }
+            BACKOFF.pause(failures).await;
+        }
+    }
+
+    /// In the words of a refusal: whether there was a login at all.
+    pub fn logged_in(&self) -> &'static str {
+        if self.access.login.is_some() { "" } else { ", and there is no login for it" }
+    }
+
+    /// Reads an answer into memory, up to the length of the longest manifest.
+    pub async fn read(&self, answer: HttpResponse, what: &str) -> Result<Bytes, RegistryError> {
+        let read = Limited::new(answer.into_body(), LONGEST).collect();
+        match tokio::time::timeout(ANSWER, read).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) => Err(self.unreachable(what, error)),
+            Err(_) => Err(self.unreachable(what, "its answer does not end")),
+        }
+    }
+
+    pub fn unreachable(&self, what: &str, why: impl ToString) -> RegistryError {
+        RegistryError::Unreachable { what: what.to_owned(), place: self.registry().to_owned(), why: why.to_string() }
+    }
+
+    pub fn refused(&self, what: &str, why: impl ToString) -> RegistryError {
+        RegistryError::Refused { what: what.to_owned(), place: self.registry().to_owned(), why: why.to_string() }
+    }
+
+    pub fn denied(&self, what: &str, why: impl ToString) -> RegistryError {
+        RegistryError::Denied { what: what.to_owned(), place: self.registry().to_owned(), why: why.to_string() }
+    }
+
+    pub fn not_there(&self, what: &str, why: impl ToString) -> RegistryError {
+        RegistryError::NotThere { what: what.to_owned(), place: self.registry().to_owned(), why: why.to_string() }
+    }
+}
+
+fn request(
+    method: &str,
+    url: &Url,
+    headers: &[(&'static str, String)],
+    body: SdkBody,
+    authorization: Option<Zeroizing<String>>,
+) -> Result<HttpRequest, String> {
+    let mut request = Request::new(body);
+    request.set_method(method).map_err(|cause| cause.to_string())?;
+    request.set_uri(url.as_str()).map_err(|cause| cause.to_string())?;
+    let headers_of = request.headers_mut();
+    headers_of.insert("user-agent", concat!("swarmdr-agent/", env!("CARGO_PKG_VERSION")));
+    for (name, value) in headers {
+        headers_of.try_insert(*name, value.clone()).map_err(|cause| cause.to_string())?;
+    }
+    if let Some(value) = authorization {
+        // The library's message could repeat the value.
+        headers_of.try_insert("authorization", value.to_string()).map_err(|_| "its login cannot be sent".to_owned())?;
+    }
+    Ok(request)
+}
+
+fn token_request(asked: TokenRequest) -> Result<HttpRequest, String> {
+    let TokenRequest { url, authorization, form } = asked;
+    match form {
+        None => request("GET", &url, &[], SdkBody::empty(), authorization),
+        Some(form) => {
+            let kind = [("content-type", "application/x-www-form-urlencoded".to_owned())];
+            request("POST", &url, &kind, SdkBody::from(form.as_str()), authorization)
+        }
+    }
+}
+
+fn challenge(headers: &Headers) -> Result<Challenge, String> {
+    Challenge::parse(headers.get_all_bytes("www-authenticate").filter_map(|value| std::str::from_utf8(value).ok()))
+}
+
+/// Returns the value of a header, if there is one and it is text.
+pub fn header(headers: &Headers, name: &str) -> Option<String> {
+    headers.get_bytes(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::to_owned)
+}
+
+pub fn is_redirect(answer: &HttpResponse) -> bool {
+    matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Reads `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+fn later(headers: &Headers) -> Later {
+    let value = header(headers, "retry-after");
+    Later(value.and_then(|value| match value.trim().parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let at = httpdate::parse_http_date(value.trim()).ok()?;
+            Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+        }
+    }))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name == "localhost" || name == "[::1]" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|it| it.is_loopback())
+}
