@@ -33,6 +33,8 @@ pub struct Node {
     pub state: String,
     pub addr: Option<String>,
     pub engine_version: Option<String>,
+    /// `linux/x86_64`.
+    pub platform: Option<String>,
     pub labels: BTreeMap<String, String>,
     /// The raft index that the leader had applied when the object last changed.
     pub version: Option<u64>,

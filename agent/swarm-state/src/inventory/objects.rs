@@ -26,6 +26,9 @@ pub struct Node {
     /// Version of its engine, as it reported it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine_version: Option<String>,
+    /// Operating system and processor as its engine reported them: `linux/x86_64`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
     /// Raft id; managers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raft_id: Option<u64>,

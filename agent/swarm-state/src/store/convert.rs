@@ -63,6 +63,7 @@ pub(super) fn node(message: messages::Node) -> Node {
     let description = message.description.unwrap_or_default();
     let status = message.status.unwrap_or_default();
     let engine = description.engine.map(|engine| engine.engine_version);
+    let platform = description.platform.map(|it| format!("{}/{}", it.os, it.architecture));
     Node {
         id: message.id,
         hostname: description.hostname,
@@ -71,6 +72,7 @@ pub(super) fn node(message: messages::Node) -> Node {
         addr: Some(status.addr),
         state: Some(named(status.state, &["unknown", "down", "ready", "disconnected"])),
         engine_version: engine,
+        platform,
         raft_id: None,
         manager_addr: None,
         labels: Some(sorted(spec.annotations.unwrap_or_default().labels)),

@@ -135,8 +135,18 @@ pub(super) struct NodeSpec {
 pub(super) struct NodeDescription {
     #[prost(string, tag = "1")]
     pub(super) hostname: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) platform: Option<Platform>,
     #[prost(message, optional, tag = "4")]
     pub(super) engine: Option<EngineDescription>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Platform {
+    #[prost(string, tag = "1")]
+    pub(super) architecture: String,
+    #[prost(string, tag = "2")]
+    pub(super) os: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -144,10 +144,16 @@ fn node(node: &Object<'_>) -> Node {
         state: node.text("Status.State").unwrap_or_default(),
         addr: node.text("Status.Addr"),
         engine_version: node.text("Description.Engine.EngineVersion"),
+        platform: platform(node),
         labels: node.labels("Spec.Labels"),
         version: node.number("Version.Index"),
         manager: node.has("ManagerStatus").then(|| status(node)),
     }
+}
+
+fn platform(node: &Object<'_>) -> Option<String> {
+    let part = |name: &str| node.text(&format!("Description.Platform.{name}"));
+    Some(format!("{}/{}", part("OS")?, part("Architecture")?))
 }
 
 fn listed_node(node: &Node) -> inventory::Node {
@@ -159,6 +165,7 @@ fn listed_node(node: &Node) -> inventory::Node {
         addr: node.addr.clone(),
         state: Some(node.state.clone()).filter(|state| !state.is_empty()),
         engine_version: node.engine_version.clone(),
+        platform: node.platform.clone(),
         raft_id: None,
         manager_addr: node.manager.as_ref().and_then(|status| status.addr.clone()),
         labels: Some(node.labels.clone()),

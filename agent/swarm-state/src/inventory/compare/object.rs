@@ -96,6 +96,7 @@ impl Object for Node {
             volatile("addr", self.addr.as_ref()),
             volatile("state", self.state.as_ref()),
             volatile("engine_version", self.engine_version.as_ref()),
+            volatile("platform", self.platform.as_ref()),
             volatile("manager_addr", self.manager_addr.as_ref()),
         ]
     }
