@@ -20,7 +20,7 @@ pub struct ImageName {
 }
 
 /// Text that names no image.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[error("`{text}` names no image: {why}")]
 pub struct NotAnImage {
     text: String,

@@ -12,6 +12,7 @@ pub mod drill;
 pub(crate) mod fence;
 mod formation;
 pub(crate) mod holding;
+pub mod images;
 pub(crate) mod interrupted;
 pub mod items;
 pub(crate) mod journal;

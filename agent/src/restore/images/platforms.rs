@@ -1,0 +1,60 @@
+//! Platforms that a service's image has to run on.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use swarm_state::Inventory;
+use swarmdr_registry::Platform;
+
+/// Returns the platforms of the nodes that are recorded.
+pub fn of_nodes(inventory: &Inventory) -> BTreeSet<Platform> {
+    let nodes = inventory.nodes.iter().filter_map(|node| node.platform.as_deref());
+    nodes.filter_map(|platform| platform.parse().ok()).collect()
+}
+
+/// Returns what a service wants: the platforms of its placement, since Docker's client writes all there that the image has
+/// (`docker/cli`, `service create`), as far as the swarm has such nodes; else those of the nodes.
+pub fn of_service(spec: &Value, nodes: &BTreeSet<Platform>) -> BTreeSet<Platform> {
+    let placed = spec.pointer("/TaskTemplate/Placement/Platforms").and_then(Value::as_array);
+    let part = |platform: &Value, name: &str| platform[name].as_str().unwrap_or_default().to_owned();
+    let placed: BTreeSet<Platform> = placed
+        .into_iter()
+        .flatten()
+        .map(|it| Platform::new(&part(it, "OS"), &part(it, "Architecture"), ""))
+        .filter(|platform| !platform.is_unknown())
+        .collect();
+    if placed.is_empty() {
+        return nodes.clone();
+    }
+    let usable: BTreeSet<Platform> =
+        nodes.iter().filter(|node| placed.iter().any(|placed| placed.takes(node))).cloned().collect();
+    if usable.is_empty() { placed } else { usable }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn platforms(of: &[&str]) -> BTreeSet<Platform> {
+        of.iter().map(|text| text.parse().expect("is one")).collect()
+    }
+
+    #[test]
+    fn placement_counts_as_far_as_there_are_such_nodes() {
+        let placed = |platforms: Value| json!({ "TaskTemplate": { "Placement": { "Platforms": platforms } } });
+        let both = json!([{"OS": "linux", "Architecture": "amd64"}, {"OS": "linux", "Architecture": "arm64"}]);
+        for (spec, nodes, expected) in [
+            (json!({}), &["linux/x86_64"][..], &["linux/amd64"][..]),
+            (placed(both.clone()), &["linux/x86_64"], &["linux/amd64"]),
+            (placed(both.clone()), &["linux/x86_64", "linux/aarch64"], &["linux/amd64", "linux/arm64"]),
+            (placed(both.clone()), &[], &["linux/amd64", "linux/arm64"]),
+            (placed(json!([{"OS": "linux", "Architecture": "s390x"}])), &["linux/x86_64"], &["linux/s390x"]),
+            (placed(json!([{}])), &["linux/x86_64"], &["linux/amd64"]),
+            (json!({}), &[], &[]),
+        ] {
+            assert_eq!(of_service(&spec, &platforms(nodes)), platforms(expected), "{spec} {nodes:?}");
+        }
+    }
+}
