@@ -55,6 +55,10 @@ impl Head {
             if from.read_buf(&mut bytes).await? == 0 || bytes.len() > LIMIT {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            // Clients try TLS first, and wait for an answer that a server without TLS cannot give.
+            if !bytes[0].is_ascii_uppercase() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
         }
     }
 

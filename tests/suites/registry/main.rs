@@ -2,6 +2,7 @@
 
 mod accounts;
 mod contents;
+mod engines;
 mod faults;
 
 use anyhow::{Context, Result};
