@@ -204,11 +204,15 @@ fn connections_that_break_and_blobs_that_lie_elsewhere() -> Result<()> {
     let at = format!("corrupt/{}/team/large", directory(&from.host()));
     ensure!(to.raw(&at, "1").is_err(), "it was stored");
     from.heal();
-    // An upload that is cut fails, and the next run goes on.
-    into.spoil("PATCH", "/uploads/", 1, Fault::CutUpload { after: 1 << 20 });
+    // An upload that is cut is sent again, but not for ever, and the next run goes on.
     let place = format!("{}/cut", into.host());
-    shelf.agent(1, &["images", "mirror", "--dir", &dir, "--to", &place, "--json"])?;
-    shelf.agent(0, &["images", "mirror", "--dir", &dir, "--to", &place, "--json"]).map(drop)
+    let mirror = ["images", "mirror", "--dir", &dir, "--to", &place, "--json"];
+    into.spoil("PATCH", "/uploads/", 100, Fault::CutUpload { after: 1 << 20 });
+    let report = shelf.agent(1, &mirror)?;
+    assert_eq!(mirrored(&report, "failed").len(), 1, "{report:#}");
+    into.heal();
+    into.spoil("PATCH", "/uploads/", 1, Fault::CutUpload { after: 1 << 20 });
+    shelf.agent(0, &mirror).map(drop)
 }
 
 #[test]
