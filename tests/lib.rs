@@ -3,9 +3,11 @@
 pub mod aws;
 pub mod campaign;
 pub mod lab;
+mod listener;
 pub mod measure;
 pub mod own_ca;
 pub mod packages;
+pub mod registry;
 pub mod s3;
 pub mod scenario;
 pub use swarmdr_trees as tree;

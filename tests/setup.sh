@@ -52,6 +52,7 @@ test_packages=(
     tinyproxy-bin                           # a proxy as the only way out
     libfaketime                             # a manager whose clock is wrong
     openssl golang-cfssl                    # a CA whose key a test knows, and one outside of the swarm
+    skopeo apache2-utils                    # pushes images, and judges registries; makes their users
     jq                                      # what engines answer, in the scripts that make states
     python3-venv binutils rpm rpmlint man-db # to build packages, and to look into them
 )

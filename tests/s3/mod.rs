@@ -23,7 +23,6 @@ mod cluster;
 mod fault;
 mod forward;
 mod identity;
-mod listener;
 mod proxy;
 mod rgw;
 mod sandbox;

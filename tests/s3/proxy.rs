@@ -18,8 +18,7 @@ use tokio::{
     },
 };
 
-use super::listener::Listener;
-use crate::lab::Lab;
+use crate::{lab::Lab, listener::Listener};
 
 /// Fault that is injected into a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,10 +16,10 @@ use super::{
     Bucket, Lock,
     cluster::Cluster,
     identity::{Identity, bucket_policy},
-    listener::Listener,
     sandbox::{Daemon, Sandbox},
     tls,
 };
+use crate::listener::Listener;
 pub use swarmdr_trees::Release;
 
 /// Library that shows a program another time than the machine's (Debian package libfaketime).

@@ -19,7 +19,7 @@ use tokio::{
 
 /// A listener on a thread of its own. When dropped it stops and breaks its connections.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     address: SocketAddrV4,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
