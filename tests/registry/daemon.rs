@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::SocketAddrV4,
     path::Path,
     process::{Child, ChildStdin, Stdio},
@@ -17,9 +17,17 @@ use crate::lab::wait_for;
 /// Limit for a server to listen.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Ends the server when the pipe is closed, however that comes about.
-const SUPERVISOR: &str =
-    r#""$@" </dev/null >>"$0" 2>&1 & server=$!; echo $server; read -r _; kill -KILL $server; wait"#;
+/// Ends the server when a line comes, or when the pipe is closed, however that comes about. If no line came, nobody is
+/// left to remove the directory of the log.
+const SUPERVISOR: &str = r#"
+"$@" </dev/null >>"$0" 2>&1 &
+server=$!
+echo $server
+read -r _ && abandoned= || abandoned=${0%/*}
+kill -KILL $server
+wait
+[ -z "$abandoned" ] || rm -rf "$abandoned"
+"#;
 
 /// A running server, which ends when dropped, and when this process ends.
 #[derive(Debug)]
@@ -30,7 +38,8 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a server and waits until it listens. Its output is added to `log`.
+    /// Starts a server and waits until it listens. Its output is added to `log`, in a directory that is removed if this
+    /// process is killed.
     pub fn start(place: &Place, words: &[&Path], log: &Path, address: SocketAddrV4) -> Result<Self> {
         let mut command = place.command("sh");
         command.args(["-c", SUPERVISOR]).arg(log).args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -58,7 +67,8 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.pipe.take();
+        // If the shell is gone, so is the server.
+        let _ = self.pipe.take().map(|mut pipe| pipe.write_all(b"\n"));
         let _ = self.shell.wait();
     }
 }

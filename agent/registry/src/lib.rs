@@ -14,6 +14,7 @@
 mod authorization;
 mod check;
 mod copy;
+mod destination;
 mod digest;
 mod error;
 mod image_map;
@@ -31,6 +32,7 @@ mod upload;
 
 pub use check::{Checked, Problem, Wanted, check};
 pub use copy::{Copied, Copy, Job};
+pub use destination::{Destination, Mirror, NotADestination, tags};
 pub use digest::{Digest, NotADigest};
 pub use error::RegistryError;
 pub use image_map::{ImageMap, NotARule, Rule};

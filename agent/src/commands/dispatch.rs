@@ -6,8 +6,8 @@ use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
 
 use super::{
-    Context, backup, bring_back, completions, config, diff, doctor, drill, export, inspect, keygen, list, manual,
-    prune, recover_quorum, restore, second_engine, status, undelete, verify,
+    Context, backup, bring_back, completions, config, diff, doctor, drill, export, images, inspect, keygen, list,
+    manual, prune, recover_quorum, restore, second_engine, status, undelete, verify,
 };
 use crate::{commands::cli::Command, outcome::exit::Exit};
 
@@ -42,6 +42,7 @@ pub fn job(command: &Command) -> Job<'_> {
         Command::Inspect(args) => on_states(args.json, |context| inspect::run(context, args)),
         Command::Diff(args) => on_states(args.json, |context| diff::run(context, args)),
         Command::Export(args) => on_states(args.json, |context| export::run(context, args)),
+        Command::Images(args) => on_states(args.command.json(), |context| images::run(context, args)),
         Command::Verify(args) => on_states(args.json, |context| verify::run(context, args)),
         Command::Drill(args) => on_states(args.json, |context| drill::run(context, args)),
         Command::Status(args) => {

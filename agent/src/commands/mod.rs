@@ -10,6 +10,7 @@ pub mod dispatch;
 mod doctor;
 mod drill;
 mod export;
+mod images;
 mod inspect;
 mod keygen;
 mod list;

@@ -48,6 +48,12 @@ impl Bar {
     pub fn advance(&self, by: u64) {
         self.bar.inc(by);
     }
+
+    /// Advances a bar whose end is not known.
+    pub fn advance_over(&self, by: u64) {
+        self.bar.inc_length(by);
+        self.bar.inc(by);
+    }
 }
 
 impl Drop for Bar {

@@ -1,7 +1,10 @@
 //! Logins: by password, and by token.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
-use swarmdr_tests::registry::{Account, Endpoint, Image, Login, Registry};
+use serde_json::Value;
+use swarmdr_tests::registry::{Account, Endpoint, Image, Login, Media, Registry};
 
 use crate::{REPO, make, refused, with};
 
@@ -71,5 +74,33 @@ fn the_challenge_names_the_server_of_tokens() -> Result<()> {
     ensure!(challenge.contains("scope=\"repository:team/web:pull\""), "{challenge}");
     let without = registry.curl(&tokens.host(), "/token?service=registry", &["--user", "nobody:x"])?;
     ensure!(without.starts_with("HTTP/1.1 401"), "{without}");
+    Ok(())
+}
+
+#[test]
+fn tokens_expire_and_may_be_had_by_anybody() -> Result<()> {
+    let registry = Registry::start(with(Login::Token))?;
+    let tokens = registry.tokens().context("it has no server of tokens")?;
+    let image = make(&registry, "web", &Image::single("first").media(Media::Docker))?;
+    registry.push(&image, REPO, "1")?;
+    let accept = format!("Accept: {}", image.media.manifest());
+    let status = |scheme: &[&str]| -> Result<String> {
+        let answer = registry.curl(&tokens.host(), "/token?service=registry&scope=repository:team/web:pull", scheme)?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("no body")?;
+        let answer: Value = serde_json::from_str(body)?;
+        let bearer = format!("Authorization: Bearer {}", answer["token"].as_str().unwrap_or_default());
+        // In place of the login of the owner.
+        let words = ["--header", &bearer, "--header", &accept];
+        let answer = registry.curl(&registry.host(), "/v2/team/web/manifests/1", &words)?;
+        Ok(answer.split(' ').nth(1).unwrap_or_default().to_owned())
+    };
+    assert_eq!(status(&[])?, "200");
+    tokens.set_lifetime(Duration::ZERO);
+    assert_eq!(status(&[])?, "401");
+    tokens.set_lifetime(Duration::from_secs(60));
+    let anonymous = ["--header", "Authorization:"];
+    assert_eq!(status(&anonymous)?, "401");
+    tokens.set_anonymous_rights(&["pull"]);
+    assert_eq!(status(&anonymous)?, "200");
     Ok(())
 }

@@ -1,9 +1,17 @@
 //! What is pushed is what is there, byte by byte.
 
-use std::{fs, process::Command, time::Instant};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpStream,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
+    lab::wait_for,
     registry::{Endpoint, Image, Layout, Login, Media, Platform, Registry, RegistryOptions},
     tree::capture,
 };
@@ -153,4 +161,34 @@ fn a_registry_stops_starts_and_loses_its_data() -> Result<()> {
     assert_eq!(registry.digest(REPO, "1")?, image.digest);
     ensure!(registry.log().contains("PUT"), "the log has no requests");
     Ok(())
+}
+
+/// Holds a registry until it is killed. Only the test below runs it, in a process of its own.
+#[test]
+#[ignore = "waits to be killed"]
+fn victim() -> Result<()> {
+    let registry = Registry::start(with(Login::Basic))?;
+    println!("\n{} {}", registry.host(), registry.directory().display());
+    std::io::stdin().read_line(&mut String::new()).map(drop)?;
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_of_a_killed_test_process() -> Result<()> {
+    let mut victim = Command::new(std::env::current_exe()?)
+        .args(["contents::victim", "--exact", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let lines = BufReader::new(victim.stdout.take().context("it is piped")?).lines();
+    let told = lines.map_while(Result::ok).find(|line| line.starts_with("127.")).context("it printed no address")?;
+    let (address, directory) = told.split_once(' ').context("it printed no directory")?;
+    TcpStream::connect(address).context("it does not listen")?;
+    ensure!(Path::new(directory).exists(), "{directory} is elsewhere");
+    victim.kill()?;
+    victim.wait()?;
+    wait_for("its end", Duration::from_secs(30), || {
+        let listens = TcpStream::connect(address).is_ok();
+        Ok((!listens && !Path::new(directory).exists()).then_some(()))
+    })
 }

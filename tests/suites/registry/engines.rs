@@ -1,12 +1,19 @@
 //! Engines use these registries as they use those of the world.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
-    lab::{Engine, Host, HostSpec, Lab, addr},
-    registry::{Account, BlobHost, Endpoint, Fault, Front, Image, Layout, Login, Made, Media, Platform, Registry},
+    lab::{Engine, Host, HostSpec, Lab, Role, addr},
+    registry::{
+        Account, BlobHost, Endpoint, Fault, Front, Image, Layout, Login, Made, Media, Platform, Registry, TokenRequest,
+    },
 };
 
 use crate::{REPO, refused, with};
+
+/// Limit for a swarm to start a task.
+const LIMIT: Duration = Duration::from_secs(90);
 
 const ROBOT: (&str, &str) = ("robot", "planted-robot-password");
 
@@ -58,13 +65,11 @@ fn every_engine_logs_in_pulls_by_digest_and_runs_services() -> Result<()> {
         }
     }
     let tokens = token.registry.tokens().context("it has no server of tokens")?.requests();
-    let asked = |it: &&swarmdr_tests::registry::TokenRequest| it.user.as_deref() == Some(ROBOT.0);
+    let asked = |it: &&TokenRequest| it.user.as_deref() == Some(ROBOT.0);
     ensure!(tokens.iter().filter(asked).count() > 6, "{tokens:?}");
     pulls_are_limited_and_cut(&hosts[0], &basic)?;
     pulls_are_limited_and_cut(&hosts[2], &token)?;
-    for host in &hosts {
-        service_runs(host, &basic).with_context(|| format!("a service on {}", host.name()))?;
-    }
+    a_service_runs_on_every_node(&hosts, &basic)?;
     Ok(())
 }
 
@@ -106,24 +111,38 @@ fn pulls_are_limited_and_cut(host: &Host, shop: &Shop) -> Result<()> {
     ensure!(said.contains("toomanyrequests"), "{said}");
     front.heal();
     front.spoil("GET", "/blobs/", 1, Fault::Cut { after: 300 });
-    let pulled = pull(host, front, index);
-    println!("{}: a pull whose first blob is cut: {:?}", host.name(), pulled.map_err(|error| format!("{error:#}")));
+    // The engine asks again.
+    pull(host, front, index)?;
     front.heal();
-    pull(host, front, index)
+    Ok(())
 }
 
-/// A service is created with the login of the client, which the swarm keeps for its nodes.
-fn service_runs(host: &Host, shop: &Shop) -> Result<()> {
-    host.swarm_init()?;
-    let image = format!("{}/{REPO}:index", shop.registry.host());
-    let create = |name: &str, more: &[&str]| {
-        let name = format!("--name={name}");
-        let words = ["service", "create", "--detach", "--init", "--network=host", "--restart-delay=200ms", &name];
-        host.docker(&[&words[..], more, &[&image]].concat())
+/// Nodes without a login of their own run a service if it is created with the login of the client, and only then.
+fn a_service_runs_on_every_node(hosts: &[Host; 3], shop: &Shop) -> Result<()> {
+    let [manager, workers @ ..] = hosts;
+    let server = shop.registry.host();
+    manager.swarm_init()?;
+    for worker in workers {
+        worker.join(manager, Role::Worker)?;
+        worker.docker(&["logout", &server])?;
+    }
+    let image = format!("{server}/{REPO}:index");
+    let fixed = ["service", "create", "--detach", "--init", "--network=host", "--mode=global", "--restart-delay=1s"];
+    manager.docker(&[&fixed[..], &["--name=web", &image]].concat())?;
+    manager.wait_for("a task that is refused", LIMIT, || {
+        let errors = manager.docker(&["service", "ps", "--no-trunc", "--format", "{{.Error}}", "web"])?;
+        Ok(errors.contains("No such image").then_some(()))
+    })?;
+    let runs = || {
+        let format = "{{.Spec.TaskTemplate.ContainerSpec.Image}}";
+        manager.docker(&["service", "inspect", "--format", format, "web"])
     };
-    create("web", &["--with-registry-auth"])?;
-    host.wait_service("web", 1)?;
-    let spec = host.docker(&["service", "inspect", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}", "web"])?;
-    assert_eq!(spec, format!("{image}@{}", shop.index.digest));
-    host.docker(&["service", "rm", "web"]).map(drop)
+    // The client did not even ask for the digest with its login.
+    assert_eq!(runs()?, image);
+    manager.docker(&["service", "update", "--detach", "--with-registry-auth", "--image", &image, "web"])?;
+    for host in hosts {
+        host.wait_containers("web", 1)?;
+    }
+    assert_eq!(runs()?, format!("{image}@{}", shop.index.digest));
+    Ok(())
 }

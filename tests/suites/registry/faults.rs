@@ -1,5 +1,7 @@
 //! Faults on the way to a registry.
 
+use std::{fs, time::Instant};
+
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::registry::{BlobHost, Endpoint, Fault, Front, Image, Login, Registry, RegistryOptions};
 
@@ -133,4 +135,25 @@ fn redirected_blobs_come_from_elsewhere() -> Result<()> {
     ensure!(refused(said)?.contains("400"), "a login was accepted");
     ensure!(blobs.seen().last().is_some_and(|it| it.authorized), "it was not recorded");
     Ok(())
+}
+
+#[test]
+fn large_bodies_pass_without_being_held() -> Result<()> {
+    const SIZE: u64 = 400 << 20;
+    let registry = Registry::start(with(Login::Basic))?;
+    let front = Front::start(&registry)?;
+    let image = make(&registry, "web", &Image::single("first").with_large_layer(SIZE))?;
+    let (begun, before) = (Instant::now(), resident()?);
+    registry.push_as(registry.owner(), &image, &front.host(), REPO, "1")?;
+    let (pushed, held) = (begun.elapsed(), resident()?.saturating_sub(before));
+    println!("{} MB pushed through a front in {pushed:.1?}, holding {} MB", SIZE >> 20, held >> 20);
+    ensure!(held < SIZE / 4, "{held} bytes are held");
+    Ok(())
+}
+
+/// Returns the most memory that this process has had at a time.
+fn resident() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
 }

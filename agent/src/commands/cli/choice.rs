@@ -66,6 +66,11 @@ pub struct Among {
 }
 
 impl Among {
+    /// Whether all backups come into question.
+    pub fn is_open(&self) -> bool {
+        self.cluster.is_none() && self.before.is_none() && self.max_age.is_none()
+    }
+
     /// Returns the filter of the backups that the flags admit; ages are counted from `now`.
     pub fn filter(&self, now: Timestamp) -> Filter {
         Filter {

@@ -14,6 +14,7 @@ mod doctor;
 mod drill;
 mod export;
 mod hidden;
+mod images;
 mod inspect;
 mod keygen;
 mod list;
@@ -39,6 +40,9 @@ pub use doctor::DoctorArgs;
 pub use drill::DrillArgs;
 pub use export::{ExportArgs, Form};
 pub use hidden::{BringBackArgs, ManualArgs, SecondEngineArgs};
+pub use images::{
+    ImagesArgs, ImagesCheckArgs, ImagesCommand, ImagesListArgs, ImagesMirrorArgs, ImagesPushArgs, OfState,
+};
 pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;
 pub use list::ListArgs;
@@ -108,6 +112,8 @@ pub enum Command {
     Diff(DiffArgs),
     /// Write the stacks of a backup as stack files, and everything else as scripts
     Export(ExportArgs),
+    /// Images that services need: list, check and copy them, renew their logins
+    Images(ImagesArgs),
     /// Check stored backups: signature, digests, contents
     Verify(VerifyArgs),
     /// Rehearse a restore: boot a backup in a second engine, and compare what came back

@@ -3,7 +3,14 @@
 //! May import `items` (the image in a spec), `archive` (where specs come from), `host` (the engine), `config` and
 //! `outcome`.
 
-pub mod helper;
+pub mod check;
+pub mod copied;
+mod helper;
+pub mod line;
 pub mod logins;
+pub mod memory;
+pub mod mirror;
 pub mod need;
-pub mod platforms;
+mod platforms;
+mod registries;
+pub mod report;
