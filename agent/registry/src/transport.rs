@@ -1,6 +1,9 @@
 //! Requests to one registry: who asks, what a busy server wants, redirects, and connections that break.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
 
 use aws_smithy_runtime_api::{
     client::{
@@ -9,7 +12,7 @@ use aws_smithy_runtime_api::{
     },
     http::{Headers, Request},
 };
-use aws_smithy_types::{body::SdkBody, error::display::DisplayErrorContext};
+use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use swarmdr_http::{Backoff, Proxies, connectors};
@@ -144,7 +147,7 @@ impl Transport {
         let headers = [("content-type", "application/octet-stream".to_owned())];
         let request = request(method, url, &headers, body, authorization).map_err(|why| self.refused(what, why))?;
         let answer = self.connector.call(request).await;
-        answer.map_err(|error| self.unreachable(what, DisplayErrorContext(&error)))
+        answer.map_err(|error| self.unreachable(what, chain(&error)))
     }
 
     /// Follows the redirects of an answer to a GET. Other places get no login: they have their own in the URL.
@@ -170,7 +173,7 @@ impl Transport {
     async fn once(&self, request: HttpRequest) -> Result<HttpResponse, String> {
         match tokio::time::timeout(ANSWER, self.connector.call(request)).await {
             // The chain of causes does not contain the URL.
-            Ok(answer) => answer.map_err(|error| DisplayErrorContext(&error).to_string()),
+            Ok(answer) => answer.map_err(|error| chain(&error)),
             Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
         }
     }
@@ -386,6 +389,20 @@ fn later(headers: &Headers) -> Later {
             Some(at.duration_since(SystemTime::now()).unwrap_or_default())
         }
     }))
+}
+
+/// Joins an error and its causes, from the outer to the inner, without those that say nothing new. None has the URL in it.
+fn chain(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if !words.contains(&said) {
+            words = format!("{words}: {said}");
+        }
+        cause = inner.source();
+    }
+    words
 }
 
 fn is_loopback(host: &str) -> bool {
