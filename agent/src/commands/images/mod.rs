@@ -1,5 +1,6 @@
 //! The verb `images`.
 
+mod auth;
 mod check;
 mod list;
 mod mirror;
@@ -46,6 +47,7 @@ pub async fn run(context: &Context, args: &ImagesArgs) -> Result<Exit> {
         ImagesCommand::Check(args) => check::run(context, args).await,
         ImagesCommand::Mirror(args) => mirror::run(context, args).await,
         ImagesCommand::Push(args) => push::run(context, args).await,
+        ImagesCommand::Auth(args) => auth::run(context, args).await,
     }
 }
 
