@@ -39,6 +39,27 @@ impl RegistryError {
         matches!(self, Self::Busy { .. } | Self::Unreachable { .. } | Self::File { .. } | Self::Settings(_))
     }
 
+    /// Returns the same failure once more.
+    pub(crate) fn again(&self) -> Self {
+        let [what, place, why] = match self {
+            Self::Unreachable { what, place, why }
+            | Self::Busy { what, place, why }
+            | Self::Refused { what, place, why }
+            | Self::Denied { what, place, why }
+            | Self::NotThere { what, place, why }
+            | Self::Damaged { what, place, why } => [what, place, why].map(String::clone),
+            other => return Self::Settings(other.to_string()),
+        };
+        match self {
+            Self::Busy { .. } => Self::Busy { what, place, why },
+            Self::Refused { .. } => Self::Refused { what, place, why },
+            Self::Denied { .. } => Self::Denied { what, place, why },
+            Self::NotThere { .. } => Self::NotThere { what, place, why },
+            Self::Damaged { .. } => Self::Damaged { what, place, why },
+            _ => Self::Unreachable { what, place, why },
+        }
+    }
+
     pub(crate) fn damaged(what: &str, place: &str, why: impl ToString) -> Self {
         Self::Damaged { what: what.to_owned(), place: place.to_owned(), why: why.to_string() }
     }

@@ -77,8 +77,8 @@ pub struct Ask<'a> {
 pub struct Transport {
     access: Access,
     connector: SharedHttpConnector,
-    /// Found out with the first request.
-    base: OnceCell<Url>,
+    /// Found out with the first request. One that cannot be reached then is not tried again for each image.
+    base: OnceCell<Result<Url, RegistryError>>,
     challenge: Mutex<Challenge>,
     tokens: Mutex<Tokens>,
     busy: Mutex<Busy>,
@@ -213,7 +213,7 @@ impl Transport {
     }
 
     async fn base(&self) -> Result<&Url, RegistryError> {
-        self.base.get_or_try_init(|| self.ping()).await
+        self.base.get_or_init(|| self.ping()).await.as_ref().map_err(RegistryError::again)
     }
 
     /// Finds out how the registry is reached and what it wants to see.

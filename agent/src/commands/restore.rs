@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::{BackupId, untrusted::shown};
 
-use super::{Context, bring_everything_back, clean_leftovers, require_stoppable_engine};
+use super::{Context, bring_everything_back, clean_leftovers, images, require_stoppable_engine};
 use crate::{
     archive::source,
     commands::cli::RestoreArgs,
+    config::images::Check,
     downtime::leftovers::Leftovers,
     host::lock::HostLock,
     observe::{
@@ -16,7 +17,10 @@ use crate::{
         watch::{Ended, Watch},
     },
     outcome::exit::Exit,
-    restore::{Decision, Follow, KEY_LIMIT, Overrides, Readdress, Request, Restore, Waits, images::followed::Followed},
+    restore::{
+        Decision, Follow, KEY_LIMIT, Overrides, Readdress, Request, Restore, RestoreReport, Waits,
+        images::{followed::Followed, line::Line},
+    },
 };
 
 /// Number of copies with a payload mismatch after which only one more is tried.
@@ -48,7 +52,8 @@ async fn resume_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<
     };
     let mut request = request(args, context.now);
     // Must not be interrupted: the recovery action brings the host into one of two complete states.
-    if let Some(report) = restore.resume_interrupted(&request).await? {
+    if let Some(mut report) = restore.resume_interrupted(&request).await? {
+        look_at_images(context, args, &mut report).await;
         context.output.print(&report)?;
         return Ok(report.exit());
     }
@@ -97,9 +102,33 @@ async fn once(
     }
     let facts = [("BACKUP_ID", plan.id.to_string()), ("CLUSTER_ID", plan.cluster_id.to_string())];
     watch.begin(facts.to_vec()).await?;
-    let report = restore.run(*plan, prepared).await?;
+    let mut report = restore.run(*plan, prepared).await?;
+    look_at_images(context, args, &mut report).await;
     context.output.print(&report)?;
     Ok(report.exit())
+}
+
+/// Finds out whether the images of the restored swarm can be pulled, if images are checked or followed.
+async fn look_at_images(context: &Context, args: &RestoreArgs, report: &mut RestoreReport) {
+    let (lines, attention) = pullable(context, args).await;
+    report.attention.extend(attention);
+    report.pullable = lines;
+}
+
+/// Returns a line for each image, and what has to be looked after. Nothing where images are neither checked nor followed.
+async fn pullable(context: &Context, args: &RestoreArgs) -> (Option<Vec<Line>>, Vec<String>) {
+    let config = &context.config().images;
+    if args.dry_run || config.check == Check::Off && config.map.is_empty() && args.image_map.is_empty() {
+        return (None, Vec::new());
+    }
+    match images::after_restore(context, &args.unlock).await {
+        Ok(lines) => {
+            let troubles = lines.iter().filter_map(Line::trouble);
+            let attention = troubles.map(|trouble| format!("an image cannot be pulled: {trouble}")).collect();
+            (Some(lines), attention)
+        }
+        Err(error) => (None, vec![format!("it is not known whether the images can be pulled: {error:#}")]),
+    }
 }
 
 fn request(args: &RestoreArgs, now: Timestamp) -> Request {
@@ -132,10 +161,20 @@ async fn already_there(
     (id, unlocked): (BackupId, bool),
 ) -> Result<Exit> {
     let images = restore.follow_late(args.dry_run).await?;
-    let attention = images.as_ref().map(Followed::attention).unwrap_or_default();
+    let mut attention = images.as_ref().map(Followed::attention).unwrap_or_default();
+    let (pullable, missing) = pullable(context, args).await;
+    attention.extend(missing);
     let exit = if attention.is_empty() { Exit::Done } else { Exit::Attention };
     let is_ignored = images.is_none() && !args.image_map.is_empty();
-    context.output.print(&AlreadyThere { result: "already-there", id, unlocked, images, attention, is_ignored })?;
+    context.output.print(&AlreadyThere {
+        result: "already-there",
+        id,
+        unlocked,
+        images,
+        pullable,
+        attention,
+        is_ignored,
+    })?;
     Ok(exit)
 }
 
@@ -148,6 +187,9 @@ struct AlreadyThere {
     /// Services that followed their images now; absent if nothing was to be followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     images: Option<Followed>,
+    /// Each image, and whether nodes can pull it now; absent unless images are checked or followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pullable: Option<Vec<Line>>,
     /// What has to be looked after. Exit 6.
     attention: Vec<String>,
     /// Whether rules for images were given, and do not count: this host was not restored.

@@ -64,6 +64,7 @@ impl Change<'_> {
             peak_memory: peak_memory(),
             readdressed: confirmed.readdressed,
             images: None,
+            pullable: None,
             plan: record.plan.clone(),
         }
     }

@@ -6,7 +6,12 @@ use serde::Serialize;
 use swarm_state::inventory::Difference;
 use swarmdr_archive::{NodeId, manifest::Counts, untrusted::shown};
 
-use super::{images::followed::Followed, plan::RestorePlan, readdress::bound::Bound, strictness::Strictness};
+use super::{
+    images::{followed::Followed, line::Line},
+    plan::RestorePlan,
+    readdress::bound::Bound,
+    strictness::Strictness,
+};
 use crate::outcome::{count::human_counts, elapsed::human_ms, exit::Exit, phases::Phase};
 
 /// The stable JSON form of `restore --json`.
@@ -38,6 +43,9 @@ pub struct RestoreReport {
     /// Services that followed their images to other places, or got another login; absent if nothing was to be followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<Followed>,
+    /// Each image, and whether nodes can pull it now; absent unless images are checked or followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pullable: Option<Vec<Line>>,
 }
 
 /// A swarm that was proven to be back: the essential part of a restore is done.
@@ -131,6 +139,10 @@ impl RestoreReport {
         if let Some(images) = &self.images {
             write!(f, "{images}")?;
         }
+        if let Some(lines) = &self.pullable {
+            let there = lines.iter().filter(|line| line.is_there()).count();
+            writeln!(f, "  images    {there} of {} can be pulled", lines.len())?;
+        }
         for attention in &self.attention {
             writeln!(f, "! {}", shown(attention))?;
         }
@@ -203,6 +215,7 @@ mod tests {
             peak_memory: 0,
             readdressed: None,
             images: None,
+            pullable: None,
         }
     }
 

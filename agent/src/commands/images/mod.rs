@@ -26,6 +26,7 @@ use crate::{
     outcome::{exit::Exit, failure::Failure},
     restore::images::{
         check::{self as check_images, Options},
+        line::Line,
         logins::Logins,
         memory::ImagesChecked,
         need::{self, Need},
@@ -38,8 +39,11 @@ const A_DAY: SignedDuration = SignedDuration::from_hours(23);
 /// Time that a check may take after a backup.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Time for which a busy registry may ask to come back later, in all, after a backup.
-const AFTER_BACKUP: Duration = Duration::from_secs(60);
+/// Time that a check may take after a restore: the swarm is back, and somebody waits.
+const AFTER_RESTORE: Duration = Duration::from_secs(120);
+
+/// Time for which a busy registry may ask to come back later, in all, after a backup or a restore.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub async fn run(context: &Context, args: &ImagesArgs) -> Result<Exit> {
     match &args.command {
@@ -92,14 +96,29 @@ pub async fn after_backup(context: &Context, cluster: &ClusterId) -> Option<Imag
 
 async fn check_own(context: &Context) -> Result<ImagesChecked> {
     let config = context.config();
-    let unlock = context.unlock_key(&Unlock { key_file: None })?;
-    let inspector = Inspector { run: context.run(), keyring: Keyring::without_archives(unlock), specs: Specs::Skip };
-    let state = inspector.open_state(&Subject::Directory(own_state(context).await?)).await?;
+    let state = open_own(context, &Unlock { key_file: None }).await?;
     let options = Options::of(&config.images);
-    let lines = check_images::run(config, &needs(context, &state).await?, &options, AFTER_BACKUP).await;
+    let lines = check_images::run(config, &needs(context, &state).await?, &options, PATIENCE).await;
     let checked = ImagesChecked::new(context.now, state.own.cluster.clone(), &lines);
     checked.write(&config.state_dir);
     Ok(checked)
+}
+
+/// Returns a line for each image of the swarm that was restored on this host. The services have their new images already.
+pub async fn after_restore(context: &Context, unlock: &Unlock) -> Result<Vec<Line>> {
+    let check = async {
+        let state = open_own(context, unlock).await?;
+        let needs = needs(context, &state).await?;
+        Ok(check_images::run(context.config(), &needs, &Options::default(), PATIENCE).await)
+    };
+    let checked = tokio::time::timeout(AFTER_RESTORE, context.shutdown.or_interrupted(check)).await;
+    checked.unwrap_or_else(|_| Err(anyhow::anyhow!("it took more than {} s", AFTER_RESTORE.as_secs())))
+}
+
+async fn open_own(context: &Context, unlock: &Unlock) -> Result<OpenState> {
+    let keyring = Keyring::without_archives(context.unlock_key(unlock)?);
+    let inspector = Inspector { run: context.run(), keyring, specs: Specs::Skip };
+    inspector.open_state(&Subject::Directory(own_state(context).await?)).await
 }
 
 /// Returns the images that the services of a state need.

@@ -60,6 +60,11 @@ impl Line {
         self.unknown.extend(checked.unknown);
     }
 
+    /// Whether nothing was found that keeps its services from starting.
+    pub fn is_there(&self) -> bool {
+        self.problems.is_empty() && self.unknown.is_empty()
+    }
+
     /// Returns what keeps its services from starting, in words; `None` if nothing does.
     pub fn trouble(&self) -> Option<Trouble> {
         (!self.problems.is_empty()).then(|| Trouble {
