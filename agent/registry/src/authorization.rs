@@ -210,4 +210,13 @@ mod tests {
             assert!(!why.contains("planted"), "{why}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_challenge_and_no_answer_panics(text: String, bytes: Vec<u8>) {
+            let _ = Challenge::parse(std::iter::once(text.as_str()));
+            let _ = Challenge::parse(std::iter::once(format!("Bearer realm=\"{text}\"").as_str()));
+            let _ = Tokens::default().keep(&Scope { repository: text, push: false }, &bytes);
+        }
+    }
 }

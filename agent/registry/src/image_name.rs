@@ -195,4 +195,17 @@ mod tests {
             assert!(wrong.parse::<ImageName>().is_err(), "{wrong:?}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever is a name leads to a path that is no other one, and reads as itself.
+        #[test]
+        fn a_name_is_safe_in_a_url_and_reads_as_itself(text in "[a-zA-Z0-9._/:@%?#\\-\\[\\] ]{0,60}") {
+            if let Ok(name) = text.parse::<ImageName>() {
+                let safe = |part: &str| !part.split('/').any(|it| it.is_empty() || it == "." || it == "..");
+                proptest::prop_assert!(safe(name.repository()) && !name.to_string().contains(['?', '#', '%', ' ']));
+                let again = name.to_string().parse::<ImageName>();
+                proptest::prop_assert_eq!(again, Ok(name));
+            }
+        }
+    }
 }

@@ -180,4 +180,12 @@ mod tests {
         let login = Login::with_password("planted-user", "planted-password");
         assert!(!format!("{login:?}").contains("planted"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text: String, bytes: Vec<u8>) {
+            let _ = Login::of_engine(&text);
+            let _ = Login::of_engine(&BASE64URL.encode(&bytes));
+        }
+    }
 }

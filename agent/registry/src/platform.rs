@@ -118,4 +118,12 @@ mod tests {
         assert!(platform("linux/amd64").takes(&Platform::default()));
         assert!(Platform::new("unknown", "unknown", "").is_unknown() && !platform("linux/amd64").is_unknown());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_platform_reads_as_itself(os in "[a-z]{1,8}", architecture in "[a-z0-9_]{1,8}", variant in "(v[0-9])?") {
+            let made = Platform::new(&os, &architecture, &variant);
+            proptest::prop_assert_eq!(made.to_string().parse::<Platform>(), Ok(made));
+        }
+    }
 }
