@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::{
-    Digest, ImageName, ManifestCache, Platform, RegistryError,
+    Digest, ErrorKind, ImageName, ManifestCache, Platform, RegistryError,
     destination::tags,
     digest::Hashing,
     manifest::{Child, Descriptor, Manifest, for_platforms, missing_platforms},
@@ -62,11 +62,11 @@ impl Checked {
             self.unknown.push(error.to_string());
             return;
         }
-        self.problems.push(match (error, gone) {
-            (RegistryError::NotThere { .. }, Some(digest)) => Problem::PartGone { digest: digest.clone() },
-            (RegistryError::NotThere { why, .. }, None) => Problem::NotThere { why },
-            (RegistryError::Denied { why, .. }, _) => Problem::Denied { why },
-            (other, _) => Problem::Damaged { why: other.to_string() },
+        self.problems.push(match (error.kind, gone) {
+            (ErrorKind::NotThere, Some(digest)) => Problem::PartGone { digest: digest.clone() },
+            (ErrorKind::NotThere, None) => Problem::NotThere { why: error.why },
+            (ErrorKind::Denied, _) => Problem::Denied { why: error.why },
+            _ => Problem::Damaged { why: error.to_string() },
         });
     }
 }
@@ -121,7 +121,7 @@ impl Look<'_> {
     async fn behind(&self, tag: &str) -> Result<Option<Digest>, RegistryError> {
         match self.source.find(self.repository, tag).await {
             Ok(found) => Ok(Some(found.digest)),
-            Err(RegistryError::NotThere { .. }) => Ok(None),
+            Err(error) if error.kind == ErrorKind::NotThere => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -190,7 +190,7 @@ impl Look<'_> {
             }
         };
         let what = crate::registry::image(self.repository, &digest.to_string());
-        Manifest::parse(&bytes).map_err(|why| RegistryError::manifest(&what, "the registry", &why))
+        Manifest::parse(&bytes).map_err(|why| RegistryError::damaged(&what, "the registry", why))
     }
 
     /// Returns the platform that a configuration names.

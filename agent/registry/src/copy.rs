@@ -8,7 +8,7 @@ use swarmdr_http::Backoff;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::{
-    Digest, Platform, RegistryError,
+    Digest, ErrorKind, Platform, RegistryError,
     manifest::{Child, Descriptor, Manifest, for_platforms},
     place::{Fetched, PIECES, Source, Target},
 };
@@ -111,7 +111,7 @@ impl<'a> Copy<'a> {
         Box::pin(async move {
             let what = crate::registry::image(job.from, &manifest.digest.to_string());
             let parsed =
-                Manifest::parse(&manifest.bytes).map_err(|why| RegistryError::manifest(&what, "the source", &why))?;
+                Manifest::parse(&manifest.bytes).map_err(|why| RegistryError::damaged(&what, "the source", why))?;
             match &parsed {
                 Manifest::Index(_) if depth == DEEPEST => {
                     Err(RegistryError::damaged(&what, "the source", "its indexes lie in each other too deep"))
@@ -171,7 +171,7 @@ impl<'a> Copy<'a> {
         let mut failures = 0;
         loop {
             match self.send(source, job, blob).await {
-                Err(error @ RegistryError::Unreachable { .. }) if failures < ATTEMPTS - 1 => {
+                Err(error) if error.kind == ErrorKind::Unreachable && failures < ATTEMPTS - 1 => {
                     failures += 1;
                     tracing::debug!("{error}; sending it again");
                     BACKOFF.pause(failures).await;
@@ -197,16 +197,8 @@ impl<'a> Copy<'a> {
         let (read, (), stored) = tokio::join!(reads, count, self.target.put_blob(job.to, blob, pieces));
         // What the target says follows from the source if that has failed.
         match (read, stored) {
-            (
-                Err(
-                    error @ (RegistryError::NotThere { .. }
-                    | RegistryError::Denied { .. }
-                    | RegistryError::Damaged { .. }),
-                ),
-                _,
-            ) => Err(error),
-            (_, Err(error)) => Err(error),
-            (Err(error), Ok(())) => Err(error),
+            (Err(error), _) if error.is_missing() => Err(error),
+            (_, Err(error)) | (Err(error), Ok(())) => Err(error),
             (Ok(()), Ok(())) => Ok(()),
         }
     }

@@ -1,76 +1,81 @@
 //! Why a registry did not do what it was asked for.
 
-use thiserror::Error;
+use std::{error::Error, fmt, io};
 
-use crate::{login::NotALogin, manifest::NotAManifest};
+/// A failure of one operation on a registry or a layout. It holds no login and no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryError {
+    pub kind: ErrorKind,
+    /// What it was about: an image, a blob, or what was done with a file.
+    pub what: String,
+    /// The registry, or the directory.
+    pub place: String,
+    pub why: String,
+}
 
-/// A failure of one operation on a registry or a layout. None holds a login or a token.
-#[derive(Debug, Error)]
-pub enum RegistryError {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
     /// It answers that this does not exist.
-    #[error("{what} is not in {place}: {why}")]
-    NotThere { what: String, place: String, why: String },
+    NotThere,
     /// The login is refused, there is none, or it may not do this.
-    #[error("{place} refuses {what}: {why}")]
-    Denied { what: String, place: String, why: String },
+    Denied,
     /// It asks to come back later than the patience lasts.
-    #[error("{place} is too busy for {what}: {why}")]
-    Busy { what: String, place: String, why: String },
+    Busy,
     /// No answer, or one of a server that is broken.
-    #[error("{place} cannot be reached for {what}: {why}")]
-    Unreachable { what: String, place: String, why: String },
+    Unreachable,
     /// An answer that means something else.
-    #[error("{place} did not take {what}: {why}")]
-    Refused { what: String, place: String, why: String },
+    Refused,
     /// Bytes that are not those of the digest, or are no manifest.
-    #[error("{what} from {place} is damaged: {why}")]
-    Damaged { what: String, place: String, why: String },
-    /// Files of a layout.
-    #[error("failed to {what}")]
-    File { what: String, source: std::io::Error },
-    /// Settings of this registry that cannot be used.
-    #[error("{0}")]
-    Settings(String),
+    Damaged,
+    /// A file of a layout.
+    File,
+    /// Settings that cannot be used.
+    Settings,
 }
 
 impl RegistryError {
-    /// Whether it may be otherwise a little later, or from another place.
-    pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Unreachable { .. } | Self::File { .. } | Self::Settings(_))
-    }
-
-    /// Returns the same failure once more.
-    pub(crate) fn again(&self) -> Self {
-        let [what, place, why] = match self {
-            Self::Unreachable { what, place, why }
-            | Self::Busy { what, place, why }
-            | Self::Refused { what, place, why }
-            | Self::Denied { what, place, why }
-            | Self::NotThere { what, place, why }
-            | Self::Damaged { what, place, why } => [what, place, why].map(String::clone),
-            other => return Self::Settings(other.to_string()),
-        };
-        match self {
-            Self::Busy { .. } => Self::Busy { what, place, why },
-            Self::Refused { .. } => Self::Refused { what, place, why },
-            Self::Denied { .. } => Self::Denied { what, place, why },
-            Self::NotThere { .. } => Self::NotThere { what, place, why },
-            Self::Damaged { .. } => Self::Damaged { what, place, why },
-            _ => Self::Unreachable { what, place, why },
-        }
+    pub(crate) fn new(kind: ErrorKind, what: &str, place: &str, why: impl ToString) -> Self {
+        Self { kind, what: what.to_owned(), place: place.to_owned(), why: why.to_string() }
     }
 
     pub(crate) fn damaged(what: &str, place: &str, why: impl ToString) -> Self {
-        Self::Damaged { what: what.to_owned(), place: place.to_owned(), why: why.to_string() }
+        Self::new(ErrorKind::Damaged, what, place, why)
     }
 
-    pub(crate) fn manifest(what: &str, place: &str, why: &NotAManifest) -> Self {
-        Self::damaged(what, place, why)
+    /// A failure with a file; `what` follows "failed to".
+    pub(crate) fn file(what: &str, cause: &io::Error) -> Self {
+        Self::new(ErrorKind::File, what, "", cause)
+    }
+
+    pub(crate) fn settings(why: impl ToString) -> Self {
+        Self::new(ErrorKind::Settings, "", "", why)
+    }
+
+    /// Whether it may be otherwise a little later, or from another place.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.kind, ErrorKind::Busy | ErrorKind::Unreachable | ErrorKind::File | ErrorKind::Settings)
+    }
+
+    /// Whether the place says for sure that it does not give this.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.kind, ErrorKind::NotThere | ErrorKind::Denied | ErrorKind::Damaged)
     }
 }
 
-impl From<NotALogin> for RegistryError {
-    fn from(cause: NotALogin) -> Self {
-        Self::Settings(cause.to_string())
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, what, place, why } = self;
+        match kind {
+            ErrorKind::NotThere => write!(f, "{what} is not in {place}: {why}"),
+            ErrorKind::Denied => write!(f, "{place} refuses {what}: {why}"),
+            ErrorKind::Busy => write!(f, "{place} is too busy for {what}: {why}"),
+            ErrorKind::Unreachable => write!(f, "{place} cannot be reached for {what}: {why}"),
+            ErrorKind::Refused => write!(f, "{place} did not take {what}: {why}"),
+            ErrorKind::Damaged => write!(f, "{what} from {place} is damaged: {why}"),
+            ErrorKind::File => write!(f, "failed to {what}: {why}"),
+            ErrorKind::Settings => f.write_str(why),
+        }
     }
 }
+
+impl Error for RegistryError {}

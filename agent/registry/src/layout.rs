@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    Digest, ImageName, RegistryError,
+    Digest, ErrorKind, ImageName, RegistryError,
     digest::Hashing,
     manifest::Descriptor,
     place::{Fetched, Found, Pieces, Source, Target},
@@ -84,7 +84,7 @@ impl Layout {
             if let Some(other) = others.filter_map(Result::ok).find(|entry| !is_ours(entry)) {
                 let name = other.file_name().to_string_lossy().into_owned();
                 let directory = directory.display();
-                return Err(RegistryError::Settings(format!(
+                return Err(RegistryError::settings(format!(
                     "{directory} is no layout, and holds other files ({name})"
                 )));
             }
@@ -93,7 +93,7 @@ impl Layout {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(RegistryError::Settings(format!("another run writes into {}", directory.display())));
+                return Err(RegistryError::settings(format!("another run writes into {}", directory.display())));
             }
             Err(TryLockError::Error(cause)) => return Err(failed("lock the layout", directory)(cause)),
         }
@@ -146,11 +146,8 @@ impl Layout {
     }
 
     fn not_there(&self, repository: &str, reference: &str) -> RegistryError {
-        RegistryError::NotThere {
-            what: crate::registry::image(repository, reference),
-            place: self.place(),
-            why: "it has no such image".to_owned(),
-        }
+        let what = crate::registry::image(repository, reference);
+        RegistryError::new(ErrorKind::NotThere, &what, &self.place(), "it has no such image")
     }
 
     fn name_it(&self, name: String, manifest: &Fetched) -> io::Result<()> {
@@ -196,7 +193,7 @@ fn read_index(directory: &Path) -> Result<Index, RegistryError> {
 
 fn failed(what: &str, directory: &Path) -> impl Fn(io::Error) -> RegistryError {
     let what = format!("{what} {}", directory.display());
-    move |source| RegistryError::File { what: what.clone(), source }
+    move |cause| RegistryError::file(&what, &cause)
 }
 
 /// Removes what a killed run left. The lock must be held.
@@ -242,11 +239,8 @@ impl Source for Layout {
         let bytes = match fs::read(self.blob_path(&digest)) {
             Ok(bytes) => Bytes::from(bytes),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Err(self.not_there(repository, reference)),
-            Err(source) => {
-                return Err(RegistryError::File {
-                    what: format!("read {}", self.blob_path(&digest).display()),
-                    source,
-                });
+            Err(cause) => {
+                return Err(RegistryError::file(&format!("read {}", self.blob_path(&digest).display()), &cause));
             }
         };
         if Digest::of(&bytes) != digest {
@@ -266,7 +260,7 @@ impl Source for Layout {
 
     async fn blob(&self, repository: &str, blob: &Descriptor, sink: mpsc::Sender<Bytes>) -> Result<(), RegistryError> {
         let path = self.blob_path(&blob.digest);
-        let failed = |source| RegistryError::File { what: format!("read {}", path.display()), source };
+        let failed = |cause| RegistryError::file(&format!("read {}", path.display()), &cause);
         let mut file = match tokio::fs::File::open(&path).await {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
                 return Err(self.not_there(repository, &blob.digest.to_string()));
@@ -322,7 +316,7 @@ impl Target for Layout {
     async fn put_blob(&self, repository: &str, blob: &Descriptor, pieces: Pieces) -> Result<(), RegistryError> {
         let written = self.write_blob(blob, pieces).await;
         let what = format!("write {}", self.blob_path(&blob.digest).display());
-        match written.map_err(|source| RegistryError::File { what, source })? {
+        match written.map_err(|cause| RegistryError::file(&what, &cause))? {
             Some(_) => Ok(()),
             None => {
                 let what = crate::registry::image(repository, &blob.digest.to_string());
@@ -347,6 +341,6 @@ impl Target for Layout {
             }
         };
         let what = format!("write {} into {}", crate::registry::image(repository, reference), self.place());
-        put().map_err(|source| RegistryError::File { what, source })
+        put().map_err(|cause| RegistryError::file(&what, &cause))
     }
 }

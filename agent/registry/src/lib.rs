@@ -35,7 +35,7 @@ pub use check::{Checked, Problem, Wanted, check};
 pub use copy::{Copied, Copy, Job};
 pub use destination::{Destination, Mirror, NotADestination, tags};
 pub use digest::{Digest, NotADigest};
-pub use error::RegistryError;
+pub use error::{ErrorKind, RegistryError};
 pub use image_map::{ImageMap, NotARule, Rule};
 pub use image_name::{DEFAULT_REGISTRY, ImageName, NotAnImage, split_registry};
 pub use layout::Layout;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use crate::{
-    Digest, RegistryError,
+    Digest, ErrorKind, RegistryError,
     authorization::Scope,
     digest::Hashing,
     manifest::{ACCEPTED, Descriptor},
@@ -196,7 +196,7 @@ impl Source for Registry {
                         Some(why) => self.transport.unreachable(&what, why),
                     }
                 }
-                Err(error @ RegistryError::Unreachable { .. }) => error,
+                Err(error) if error.kind == ErrorKind::Unreachable => error,
                 Err(error) => return Err(error),
             };
             breaks = if at.done > from { 1 } else { breaks + 1 };
@@ -219,7 +219,7 @@ impl Target for Registry {
     async fn current(&self, repository: &str, reference: &str) -> Result<Option<Digest>, RegistryError> {
         match self.find(repository, reference).await {
             Ok(found) => Ok(Some(found.digest)),
-            Err(RegistryError::NotThere { .. }) => Ok(None),
+            Err(error) if error.kind == ErrorKind::NotThere => Ok(None),
             Err(error) => Err(error),
         }
     }

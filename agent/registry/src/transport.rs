@@ -21,7 +21,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    Login, RegistryError,
+    ErrorKind, Login, RegistryError,
     authorization::{Challenge, Scope, TokenRequest, Tokens, basic},
     busy::{Busy, later},
 };
@@ -87,7 +87,7 @@ pub struct Transport {
 impl Transport {
     pub fn new(access: Access) -> Result<Self, RegistryError> {
         let connector =
-            connectors(access.roots.as_deref(), &access.proxies, CONNECT).map_err(RegistryError::Settings)?;
+            connectors(access.roots.as_deref(), &access.proxies, CONNECT).map_err(RegistryError::settings)?;
         Ok(Self {
             access,
             connector,
@@ -197,7 +197,7 @@ impl Transport {
         let length = asked.unwrap_or_else(|| BUSY.length(refusals));
         if !self.busy.lock().await.until(Instant::now() + length, self.access.patience) {
             let why = format!("it asks to come back after {} s", length.as_secs());
-            return Err(RegistryError::Busy { what: what.to_owned(), place: self.registry().to_owned(), why });
+            return Err(RegistryError::new(ErrorKind::Busy, what, self.registry(), why));
         }
         tracing::info!(registry = self.registry(), "too many requests; waiting {} s, as it asks", length.as_secs());
         self.busy_over().await;
@@ -213,7 +213,7 @@ impl Transport {
     }
 
     async fn base(&self) -> Result<&Url, RegistryError> {
-        self.base.get_or_init(|| self.ping()).await.as_ref().map_err(RegistryError::again)
+        self.base.get_or_init(|| self.ping()).await.as_ref().map_err(Clone::clone)
     }
 
     /// Finds out how the registry is reached and what it wants to see.
@@ -341,19 +341,19 @@ impl Transport {
     }
 
     pub fn unreachable(&self, what: &str, why: impl ToString) -> RegistryError {
-        RegistryError::Unreachable { what: what.to_owned(), place: self.registry().to_owned(), why: why.to_string() }
+        RegistryError::new(ErrorKind::Unreachable, what, self.registry(), why)
     }
 
     pub fn refused(&self, what: &str, why: impl ToString) -> RegistryError {
-        RegistryError::Refused { what: what.to_owned(), place: self.registry().to_owned(), why: why.to_string() }
+        RegistryError::new(ErrorKind::Refused, what, self.registry(), why)
     }
 
     pub fn denied(&self, what: &str, why: impl ToString) -> RegistryError {
-        RegistryError::Denied { what: what.to_owned(), place: self.registry().to_owned(), why: why.to_string() }
+        RegistryError::new(ErrorKind::Denied, what, self.registry(), why)
     }
 
     pub fn not_there(&self, what: &str, why: impl ToString) -> RegistryError {
-        RegistryError::NotThere { what: what.to_owned(), place: self.registry().to_owned(), why: why.to_string() }
+        RegistryError::new(ErrorKind::NotThere, what, self.registry(), why)
     }
 }
 

@@ -57,14 +57,8 @@ impl Row {
 
     /// Notes an error. `source` is the place that it is copied from.
     pub fn fail(&mut self, error: anyhow::Error, source: &str) {
-        let is_missing = match error.downcast_ref() {
-            Some(
-                RegistryError::NotThere { place, .. }
-                | RegistryError::Denied { place, .. }
-                | RegistryError::Damaged { place, .. },
-            ) => place == source,
-            _ => false,
-        };
+        let cause: Option<&RegistryError> = error.downcast_ref();
+        let is_missing = cause.is_some_and(|it| it.is_missing() && it.place == source);
         let why = format!("{error:#}");
         self.outcome = if is_missing { Outcome::Missing { why } } else { Outcome::Failed { why } };
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
 use swarmdr_registry::{
-    Copied, Copy, Destination, Digest, ImageName, Job, Layout, Mirror, Platform, Registry, RegistryError, Rule, Source,
-    Target, tags,
+    Copied, Copy, Destination, Digest, ErrorKind, ImageName, Job, Layout, Mirror, Platform, Registry, RegistryError,
+    Rule, Source, Target, tags,
 };
 
 use super::{
@@ -67,7 +67,7 @@ impl Mirroring<'_> {
                     return row;
                 }
                 Err(error) => {
-                    let is_denied = matches!(error.downcast_ref(), Some(RegistryError::Denied { .. }));
+                    let is_denied = matches!(error.downcast_ref(), Some(RegistryError { kind: ErrorKind::Denied, .. }));
                     last = Some(error);
                     if !is_denied {
                         break;
