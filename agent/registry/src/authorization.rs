@@ -67,6 +67,14 @@ pub struct Scope {
 }
 
 impl Scope {
+    pub fn pull(repository: &str) -> Self {
+        Self { repository: repository.to_owned(), push: false }
+    }
+
+    pub fn push(repository: &str) -> Self {
+        Self { repository: repository.to_owned(), push: true }
+    }
+
     fn words(&self) -> String {
         let actions = if self.push { "pull,push" } else { "pull" };
         format!("repository:{}:{actions}", self.repository)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_smithy_runtime_api::http::Headers;
 
-use crate::transport::header;
+use crate::message::header;
 
 /// Until when a registry wants no request, and how long that was so far.
 #[derive(Debug, Default)]

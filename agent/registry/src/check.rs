@@ -189,7 +189,7 @@ impl Look<'_> {
                 fetched.bytes
             }
         };
-        let what = crate::registry::image(self.repository, &digest.to_string());
+        let what = crate::image_name::image(self.repository, &digest.to_string());
         Manifest::parse(&bytes).map_err(|why| RegistryError::damaged(&what, "the registry", why))
     }
 
@@ -218,7 +218,7 @@ impl Look<'_> {
 
 /// Reads a small blob into memory, and compares its digest.
 async fn read_blob(source: &dyn Source, repository: &str, blob: &Descriptor) -> Result<Bytes, RegistryError> {
-    let what = crate::registry::image(repository, &blob.digest.to_string());
+    let what = crate::image_name::image(repository, &blob.digest.to_string());
     if blob.size > LONGEST_CONFIG {
         return Err(RegistryError::damaged(
             &what,

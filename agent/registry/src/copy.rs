@@ -109,7 +109,7 @@ impl<'a> Copy<'a> {
         depth: u32,
     ) -> BoxFuture<'b, Result<Copied, RegistryError>> {
         Box::pin(async move {
-            let what = crate::registry::image(job.from, &manifest.digest.to_string());
+            let what = crate::image_name::image(job.from, &manifest.digest.to_string());
             let parsed =
                 Manifest::parse(&manifest.bytes).map_err(|why| RegistryError::damaged(&what, "the source", why))?;
             match &parsed {

@@ -73,6 +73,12 @@ pub fn split_registry(image: &str) -> (&str, &str) {
     }
 }
 
+/// Returns an image or a blob of a repository in the words of an error.
+pub(crate) fn image(repository: &str, reference: &str) -> String {
+    let separator = if reference.starts_with("sha256:") { '@' } else { ':' };
+    format!("{repository}{separator}{reference}")
+}
+
 impl FromStr for ImageName {
     type Err = NotAnImage;
 

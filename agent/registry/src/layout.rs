@@ -146,7 +146,7 @@ impl Layout {
     }
 
     fn not_there(&self, repository: &str, reference: &str) -> RegistryError {
-        let what = crate::registry::image(repository, reference);
+        let what = crate::image_name::image(repository, reference);
         RegistryError::new(ErrorKind::NotThere, &what, &self.place(), "it has no such image")
     }
 
@@ -245,7 +245,7 @@ impl Source for Layout {
         };
         if Digest::of(&bytes) != digest {
             return Err(RegistryError::damaged(
-                &crate::registry::image(repository, reference),
+                &crate::image_name::image(repository, reference),
                 &self.place(),
                 "its bytes have another digest",
             ));
@@ -319,7 +319,7 @@ impl Target for Layout {
         match written.map_err(|cause| RegistryError::file(&what, &cause))? {
             Some(_) => Ok(()),
             None => {
-                let what = crate::registry::image(repository, &blob.digest.to_string());
+                let what = crate::image_name::image(repository, &blob.digest.to_string());
                 Err(RegistryError::damaged(&what, "the source", "it ended early, or has another digest"))
             }
         }
@@ -340,7 +340,7 @@ impl Target for Layout {
                 Err(_) => self.name_it(format!("{repository}:{reference}"), manifest),
             }
         };
-        let what = format!("write {} into {}", crate::registry::image(repository, reference), self.place());
+        let what = format!("write {} into {}", crate::image_name::image(repository, reference), self.place());
         put().map_err(|cause| RegistryError::file(&what, &cause))
     }
 }

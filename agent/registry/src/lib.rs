@@ -24,6 +24,7 @@ mod layout;
 mod login;
 mod manifest;
 mod manifest_cache;
+mod message;
 mod place;
 mod platform;
 mod refusal;

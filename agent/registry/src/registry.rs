@@ -14,9 +14,11 @@ use crate::{
     Digest, ErrorKind, RegistryError,
     authorization::Scope,
     digest::Hashing,
+    image_name::image,
     manifest::{ACCEPTED, Descriptor},
+    message::{header, is_redirect},
     place::{Fetched, Found, Pieces, Source, Target},
-    transport::{ANSWER, Access, Ask, Transport, header, is_redirect},
+    transport::{ANSWER, Access, Ask, Transport},
     upload,
 };
 
@@ -62,7 +64,7 @@ impl Registry {
     ) -> Result<HttpResponse, RegistryError> {
         let what = image(repository, reference);
         let url = self.transport.url(&format!("{repository}/manifests/{reference}")).await?;
-        let (headers, scope) = (vec![("accept", ACCEPTED.to_owned())], pull(repository));
+        let (headers, scope) = (vec![("accept", ACCEPTED.to_owned())], Scope::pull(repository));
         let ask = Ask { method, url, scope: &scope, headers, body: Bytes::new(), what: &what };
         let answer = self.transport.ask(&ask).await?;
         let answer = self.transport.follow(answer, &ask).await?;
@@ -82,7 +84,7 @@ impl Registry {
     ) -> Result<(HttpResponse, bool), RegistryError> {
         let url = self.transport.url(&format!("{repository}/blobs/{}", blob.digest)).await?;
         let headers = if from > 0 { vec![("range", format!("bytes={from}-"))] } else { Vec::new() };
-        let scope = pull(repository);
+        let scope = Scope::pull(repository);
         let ask = Ask { method: "GET", url, scope: &scope, headers, body: Bytes::new(), what };
         let answer = self.transport.ask(&ask).await?;
         let answer = self.transport.follow(answer, &ask).await?;
@@ -171,7 +173,7 @@ impl Source for Registry {
     async fn has_blob(&self, repository: &str, blob: &Descriptor) -> Result<bool, RegistryError> {
         let what = image(repository, &blob.digest.to_string());
         let url = self.transport.url(&format!("{repository}/blobs/{}", blob.digest)).await?;
-        let answer = self.ask("HEAD", url, &pull(repository), Vec::new(), Bytes::new(), &what).await?;
+        let answer = self.ask("HEAD", url, &Scope::pull(repository), Vec::new(), Bytes::new(), &what).await?;
         match answer.status().as_u16() {
             200 => Ok(true),
             // The place that it leads to takes a GET only.
@@ -243,27 +245,13 @@ impl Target for Registry {
         let what = image(repository, reference);
         let url = self.transport.url(&format!("{repository}/manifests/{reference}")).await?;
         let headers = vec![("content-type", manifest.media_type.clone())];
-        let answer = self.ask("PUT", url, &push(repository), headers, manifest.bytes.clone(), &what).await?;
+        let answer = self.ask("PUT", url, &Scope::push(repository), headers, manifest.bytes.clone(), &what).await?;
         // No header of the answer is asked for: Amazon's registry leaves some away.
         match answer.status().as_u16() {
             200..=202 => Ok(()),
             _ => Err(self.transport.refusal(answer, &what).await),
         }
     }
-}
-
-pub fn pull(repository: &str) -> Scope {
-    Scope { repository: repository.to_owned(), push: false }
-}
-
-pub fn push(repository: &str) -> Scope {
-    Scope { repository: repository.to_owned(), push: true }
-}
-
-/// An image or a blob, in the words of an error.
-pub fn image(repository: &str, reference: &str) -> String {
-    let separator = if reference.starts_with("sha256:") { '@' } else { ':' };
-    format!("{repository}{separator}{reference}")
 }
 
 fn media_type(answer: &HttpResponse) -> String {

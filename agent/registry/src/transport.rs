@@ -1,16 +1,10 @@
 //! Requests to one registry: who asks, what a busy server wants, redirects, and connections that break.
 
-use std::{
-    error::Error,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use aws_smithy_runtime_api::{
-    client::{
-        http::{HttpConnector, SharedHttpConnector},
-        orchestrator::{HttpRequest, HttpResponse},
-    },
-    http::{Headers, Request},
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, SharedHttpConnector},
+    orchestrator::{HttpRequest, HttpResponse},
 };
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
@@ -24,6 +18,7 @@ use crate::{
     ErrorKind, Login, RegistryError,
     authorization::{Challenge, Scope, TokenRequest, Tokens, basic},
     busy::{Busy, later},
+    message::{chain, challenge, header, is_redirect, request, token_request},
 };
 
 /// Time to connect.
@@ -355,66 +350,6 @@ impl Transport {
     pub fn not_there(&self, what: &str, why: impl ToString) -> RegistryError {
         RegistryError::new(ErrorKind::NotThere, what, self.registry(), why)
     }
-}
-
-fn request(
-    method: &str,
-    url: &Url,
-    headers: &[(&'static str, String)],
-    body: SdkBody,
-    authorization: Option<Zeroizing<String>>,
-) -> Result<HttpRequest, String> {
-    let mut request = Request::new(body);
-    request.set_method(method).map_err(|cause| cause.to_string())?;
-    request.set_uri(url.as_str()).map_err(|cause| cause.to_string())?;
-    let headers_of = request.headers_mut();
-    headers_of.insert("user-agent", concat!("swarmdr-agent/", env!("CARGO_PKG_VERSION")));
-    for (name, value) in headers {
-        headers_of.try_insert(*name, value.clone()).map_err(|cause| cause.to_string())?;
-    }
-    if let Some(value) = authorization {
-        // The library's message could repeat the value.
-        headers_of.try_insert("authorization", value.to_string()).map_err(|_| "its login cannot be sent".to_owned())?;
-    }
-    Ok(request)
-}
-
-fn token_request(asked: TokenRequest) -> Result<HttpRequest, String> {
-    let TokenRequest { url, authorization, form } = asked;
-    match form {
-        None => request("GET", &url, &[], SdkBody::empty(), authorization),
-        Some(form) => {
-            let kind = [("content-type", "application/x-www-form-urlencoded".to_owned())];
-            request("POST", &url, &kind, SdkBody::from(form.as_str()), authorization)
-        }
-    }
-}
-
-fn challenge(headers: &Headers) -> Result<Challenge, String> {
-    Challenge::parse(headers.get_all_bytes("www-authenticate").filter_map(|value| std::str::from_utf8(value).ok()))
-}
-
-/// Returns the value of a header, if there is one and it is text.
-pub fn header(headers: &Headers, name: &str) -> Option<String> {
-    headers.get_bytes(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::to_owned)
-}
-
-pub fn is_redirect(answer: &HttpResponse) -> bool {
-    matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-/// Joins an error and its causes, from the outer to the inner, without those that say nothing new. None has the URL in it.
-fn chain(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !words.contains(&said) {
-            words = format!("{words}: {said}");
-        }
-        cause = inner.source();
-    }
-    words
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -17,10 +17,12 @@ use url::Url;
 
 use crate::{
     Digest, RegistryError,
+    authorization::Scope,
+    image_name::image,
     manifest::Descriptor,
+    message::header,
     place::Pieces,
-    registry::{image, push},
-    transport::{ANSWER, Ask, Transport, header},
+    transport::{ANSWER, Ask, Transport},
 };
 
 /// Takes a blob from another repository of the registry, without moving its bytes. Returns whether that was possible.
@@ -33,7 +35,7 @@ pub async fn mount(
     let what = image(repository, &digest.to_string());
     let mut url = transport.url(&format!("{repository}/blobs/uploads/")).await?;
     url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
-    let scope = push(repository);
+    let scope = Scope::push(repository);
     let ask = Ask { method: "POST", url, scope: &scope, headers: Vec::new(), body: Bytes::new(), what: &what };
     match transport.ask(&ask).await {
         Ok(answer) if answer.status().as_u16() == 201 => Ok(true),
@@ -51,7 +53,7 @@ pub async fn blob(
     pieces: Pieces,
 ) -> Result<(), RegistryError> {
     let what = image(repository, &blob.digest.to_string());
-    let scope = push(repository);
+    let scope = Scope::push(repository);
     let url = transport.url(&format!("{repository}/blobs/uploads/")).await?;
     let ask = Ask { method: "POST", url, scope: &scope, headers: Vec::new(), body: Bytes::new(), what: &what };
     let begun = transport.ask(&ask).await?;
