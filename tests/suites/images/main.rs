@@ -1,8 +1,11 @@
 //! Images: what a restored swarm could pull, copies that keep digests, and logins that are renewed.
 
+mod auth;
 mod check;
+mod follow;
 mod mirror;
 mod shelf;
+mod yard;
 
 use swarmdr_tests::{campaign::full, lab::Engine};
 

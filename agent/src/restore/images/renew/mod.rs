@@ -125,15 +125,16 @@ impl Renewal<'_> {
 
     async fn change(&self, planned: &Planned, asked: &mut Asked<'_>, known: &recorded::Known) -> ServiceOutcome {
         let told = |outcome| ServiceOutcome::of(planned, outcome);
-        if let Some(obstacle) = planned.service.obstacle() {
-            return told(Outcome::left(&obstacle));
-        }
         let login = match asked.login(planned.registry()).await {
             Ok(login) => login,
             Err(why) => return told(Outcome::NoLogin { why }),
         };
+        // Before anything else: an earlier run may have begun the update that is under way.
         if planned.new_image.is_none() && login.is_some() && known.of(&planned.service.id) == login.as_ref() {
             return told(Outcome::Same);
+        }
+        if let Some(obstacle) = planned.service.obstacle() {
+            return told(Outcome::left(&obstacle));
         }
         let done = || if planned.new_image.is_some() { Outcome::Renamed } else { Outcome::Renewed };
         if self.dry_run {
