@@ -10,4 +10,5 @@ pub mod packages;
 pub mod registry;
 pub mod s3;
 pub mod scenario;
+pub mod states;
 pub use swarmdr_trees as tree;

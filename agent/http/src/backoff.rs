@@ -15,7 +15,8 @@ impl Backoff {
         tokio::time::sleep(self.length(failures)).await;
     }
 
-    fn length(self, failures: u32) -> Duration {
+    /// The length of that pause.
+    pub fn length(self, failures: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         self.first.saturating_mul(doubled).min(self.max)
     }

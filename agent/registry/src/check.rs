@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Digest, ImageName, ManifestCache, Platform, RegistryError,
+    destination::tags,
     digest::Hashing,
     manifest::{Child, Descriptor, Manifest, for_platforms, missing_platforms},
     place::{PIECES, Source},
@@ -84,23 +85,10 @@ pub async fn check(source: &dyn Source, cache: &ManifestCache, wanted: Wanted<'_
         }
         Err(error) => checked.take(error, None),
     }
-    if let (true, Some(tag), Some(digest)) = (wanted.tag, wanted.image.tag(), &checked.digest)
-        && wanted.image.digest().is_some()
+    if let (true, Some(digest), Some(tag)) = (wanted.tag, wanted.image.digest(), wanted.image.tag())
+        && checked.digest.is_some()
     {
-        let now = match source.find(look.repository, tag).await {
-            Ok(found) => Some(Some(found.digest)),
-            Err(RegistryError::NotThere { .. }) => Some(None),
-            Err(error) => {
-                checked.unknown.push(error.to_string());
-                None
-            }
-        };
-        match now {
-            Some(now) if now.as_ref() != Some(digest) => {
-                checked.problems.push(Problem::TagMoved { tag: tag.to_owned(), now });
-            }
-            _ => {}
-        }
+        look.tag(tag, digest, &mut checked).await;
     }
     checked
 }
@@ -112,6 +100,32 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
+    /// Asks where a tag leads. A copy that has a tag of its own is safe, wherever the tag leads that people know.
+    async fn tag(&self, tag: &str, digest: &Digest, checked: &mut Checked) {
+        let mut found = self.behind(tag).await;
+        if matches!(&found, Ok(now) if now.as_ref() != Some(digest)) {
+            let own = tags(Some(tag), digest).remove(0);
+            if let Ok(Some(kept)) = self.behind(&own).await
+                && kept == *digest
+            {
+                found = Ok(Some(kept));
+            }
+        }
+        match found {
+            Ok(Some(now)) if now == *digest => {}
+            Ok(now) => checked.problems.push(Problem::TagMoved { tag: tag.to_owned(), now }),
+            Err(error) => checked.unknown.push(error.to_string()),
+        }
+    }
+
+    async fn behind(&self, tag: &str) -> Result<Option<Digest>, RegistryError> {
+        match self.source.find(self.repository, tag).await {
+            Ok(found) => Ok(Some(found.digest)),
+            Err(RegistryError::NotThere { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Looks into the image with this digest.
     async fn inside(&self, digest: &Digest, wanted: &Wanted<'_>, checked: &mut Checked) {
         match self.manifest(digest).await {

@@ -1,9 +1,10 @@
 //! Copies of images from one place to another, byte for byte, so that every digest stays.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use swarmdr_http::Backoff;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::{
@@ -17,6 +18,11 @@ const DEEPEST: u32 = 3;
 
 /// Number of blobs of one image that are looked at together.
 const TOGETHER: usize = 4;
+
+/// Number of attempts for one blob.
+const ATTEMPTS: u32 = 3;
+
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(8) };
 
 /// Copies images to one target. Order within an image: blobs, manifests of platforms, index, tags. So a name that is there
 /// is whole, whenever an earlier run was ended.
@@ -154,10 +160,25 @@ impl<'a> Copy<'a> {
         let from = self.known.lock().await.get(&blob.digest).cloned();
         let there = self.target.holds(job.to, blob, from.as_deref().filter(|other| *other != job.to)).await?;
         if !there {
-            self.send(source, job, blob).await?;
+            self.send_again(source, job, blob).await?;
         }
         self.known.lock().await.entry(blob.digest.clone()).or_insert_with(|| job.to.to_owned());
         Ok(if there { Copied::default() } else { Copied { was_there: false, blobs: 1, bytes: blob.size } })
+    }
+
+    /// Sends a blob, and again if a connection breaks: an upload cannot go on where it was.
+    async fn send_again(&self, source: &dyn Source, job: Job<'_>, blob: &Descriptor) -> Result<(), RegistryError> {
+        let mut failures = 0;
+        loop {
+            match self.send(source, job, blob).await {
+                Err(error @ RegistryError::Unreachable { .. }) if failures < ATTEMPTS - 1 => {
+                    failures += 1;
+                    tracing::debug!("{error}; sending it again");
+                    BACKOFF.pause(failures).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     async fn send(&self, source: &dyn Source, job: Job<'_>, blob: &Descriptor) -> Result<(), RegistryError> {

@@ -39,6 +39,18 @@ impl Rule {
         let rest = image.strip_prefix(&self.from)?;
         is_end_of_part(rest).then(|| format!("{}{rest}", self.to))
     }
+
+    /// Whether the image is where this rule leads.
+    fn leads_to(&self, image: &str) -> bool {
+        let begins = |image: &str| image.strip_prefix(&self.to).is_some_and(is_end_of_part);
+        begins(image) || begins(&whole(image))
+    }
+
+    /// Whether the rule fits the names that it gives.
+    fn leads_on(&self) -> bool {
+        let given = format!("{}/image", self.to);
+        self.apply(&given).is_some() || self.apply(&whole(&given)).is_some()
+    }
 }
 
 impl FromStr for Rule {
@@ -95,8 +107,21 @@ impl ImageMap {
     /// `registry:5000/shop`, which is another registry. Rules are tried with the name as it is written, then with the
     /// whole name: `docker.io` fits `busybox`, which is `docker.io/library/busybox`.
     pub fn apply(&self, image: &str) -> Option<String> {
-        let as_written = self.0.iter().find_map(|rule| rule.apply(image));
-        as_written.or_else(|| self.0.iter().find_map(|rule| rule.apply(&whole(image))))
+        self.rule(image).map(|(_, other)| other)
+    }
+
+    /// Returns the other name as [`apply`](Self::apply) does, but none to an image that may have got its name by this map:
+    /// with `registry=registry/mirror` an image at `registry/mirror` stays. So a map that is applied again to what it has
+    /// renamed renames nothing.
+    pub fn apply_once(&self, image: &str) -> Option<String> {
+        let (rule, other) = self.rule(image)?;
+        let came_by = |of: &&Rule| of.leads_to(image) && (*of != rule || rule.leads_on());
+        self.0.iter().find(came_by).is_none().then_some(other)
+    }
+
+    fn rule(&self, image: &str) -> Option<(&Rule, String)> {
+        let find = |image: &str| self.0.iter().find_map(|rule| Some((rule, rule.apply(image)?)));
+        find(image).or_else(|| find(&whole(image)))
     }
 }
 
@@ -166,6 +191,30 @@ mod tests {
         ] {
             assert_eq!(map(rule).apply(image).as_deref(), other, "{rule} {image}");
         }
+    }
+
+    #[test]
+    fn what_a_map_has_renamed_it_does_not_rename_again() {
+        for rules in [
+            &["old=new"][..],
+            &["reg=reg/mirror"],
+            &["docker.io=mirror/hub"],
+            &["reg/mirror=reg"],
+            &["a.b=b.c", "b.c=c.d"],
+            &["a.b=b.c", "b.c=a.b"],
+            &["a.b=b.c", "b.c/web=c.d/web"],
+        ] {
+            let map = ImageMap::new(rules.iter().map(|rule| rule.parse().expect("is a rule")).collect());
+            for image in ["old/web:1", "reg/web@sha256:00", "web", "own/web", "reg/mirror/web", "a.b/web", "b.c/web"] {
+                let once = map.apply_once(image);
+                assert!(once.is_none() || once == map.apply(image), "{rules:?} {image}");
+                if let Some(once) = once {
+                    assert_eq!(map.apply_once(&once), None, "{rules:?} {image}");
+                }
+            }
+        }
+        let map = ImageMap::new(vec!["reg/mirror=reg".parse().expect("is a rule")]);
+        assert_eq!(map.apply_once("reg/mirror/web").as_deref(), Some("reg/web"));
     }
 
     #[test]

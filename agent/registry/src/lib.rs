@@ -12,6 +12,7 @@
 //! Challenges are parsed by `http-auth`, requests are made by the HTTP client that the vaults use.
 
 mod authorization;
+mod busy;
 mod check;
 mod copy;
 mod destination;

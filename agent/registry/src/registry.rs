@@ -62,8 +62,10 @@ impl Registry {
     ) -> Result<HttpResponse, RegistryError> {
         let what = image(repository, reference);
         let url = self.transport.url(&format!("{repository}/manifests/{reference}")).await?;
-        let headers = vec![("accept", ACCEPTED.to_owned())];
-        let answer = self.ask(method, url, &pull(repository), headers, Bytes::new(), &what).await?;
+        let (headers, scope) = (vec![("accept", ACCEPTED.to_owned())], pull(repository));
+        let ask = Ask { method, url, scope: &scope, headers, body: Bytes::new(), what: &what };
+        let answer = self.transport.ask(&ask).await?;
+        let answer = self.transport.follow(answer, &ask).await?;
         match answer.status().as_u16() {
             200 => Ok(answer),
             _ => Err(self.transport.refusal(answer, &what).await),
@@ -138,10 +140,14 @@ impl Source for Registry {
         let answer = self.ask_manifest("HEAD", repository, reference).await?;
         let media_type = media_type(&answer);
         let told = header(answer.headers(), "docker-content-digest").and_then(|it| it.parse::<Digest>().ok());
-        match told.or_else(|| reference.parse().ok()) {
-            Some(digest) => Ok(Found { digest, media_type }),
+        match (reference.parse::<Digest>().ok(), told) {
+            (Some(wanted), Some(told)) if wanted != told => {
+                let what = image(repository, reference);
+                Err(RegistryError::damaged(&what, self.name(), format!("it gives the digest {told}")))
+            }
+            (Some(digest), _) | (None, Some(digest)) => Ok(Found { digest, media_type }),
             // The header is optional (distribution-spec, "Pulling manifests").
-            None => {
+            (None, None) => {
                 let Fetched { digest, media_type, .. } = self.manifest(repository, reference).await?;
                 Ok(Found { digest, media_type })
             }

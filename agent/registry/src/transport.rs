@@ -1,6 +1,9 @@
 //! Requests to one registry: who asks, what a busy server wants, redirects, and connections that break.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
 
 use aws_smithy_runtime_api::{
     client::{
@@ -9,7 +12,7 @@ use aws_smithy_runtime_api::{
     },
     http::{Headers, Request},
 };
-use aws_smithy_types::{body::SdkBody, error::display::DisplayErrorContext};
+use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use swarmdr_http::{Backoff, Proxies, connectors};
@@ -20,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::{
     Login, RegistryError,
     authorization::{Challenge, Scope, TokenRequest, Tokens, basic},
+    busy::{Busy, later},
 };
 
 /// Time to connect.
@@ -30,6 +34,9 @@ pub const ANSWER: Duration = Duration::from_secs(90);
 
 /// Number of attempts of a request whose answer does not come, or is that of a broken server.
 const ATTEMPTS: u32 = 4;
+
+/// Pauses for a busy server that does not say how long.
+const BUSY: Backoff = Backoff { first: Duration::from_secs(2), max: Duration::from_secs(60) };
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(8) };
 
@@ -71,20 +78,24 @@ pub struct Transport {
     access: Access,
     connector: SharedHttpConnector,
     /// Found out with the first request.
-    base: OnceCell<(Url, Challenge)>,
+    base: OnceCell<Url>,
+    challenge: Mutex<Challenge>,
     tokens: Mutex<Tokens>,
-    /// Time that busy servers have cost so far.
-    waited: Mutex<Duration>,
+    busy: Mutex<Busy>,
 }
-
-/// An answer that says to come back later.
-struct Later(Option<Duration>);
 
 impl Transport {
     pub fn new(access: Access) -> Result<Self, RegistryError> {
         let connector =
             connectors(access.roots.as_deref(), &access.proxies, CONNECT).map_err(RegistryError::Settings)?;
-        Ok(Self { access, connector, base: OnceCell::new(), tokens: Mutex::default(), waited: Mutex::default() })
+        Ok(Self {
+            access,
+            connector,
+            base: OnceCell::new(),
+            challenge: Mutex::new(Challenge::Open),
+            tokens: Mutex::default(),
+            busy: Mutex::default(),
+        })
     }
 
     pub fn registry(&self) -> &str {
@@ -93,16 +104,17 @@ impl Transport {
 
     /// Returns the URL of a path below `/v2/`.
     pub async fn url(&self, path: &str) -> Result<Url, RegistryError> {
-        let (base, _) = self.base().await?;
+        let base = self.base().await?;
         base.join(path).map_err(|cause| self.refused("a request", cause))
     }
 
     /// Returns the answer of the registry, whatever its status, unless that is 401, 429 or one of a broken server. Waits
     /// and tries again where that helps.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<HttpResponse, RegistryError> {
-        let mut failures = 0;
+        let (mut failures, mut refusals) = (0, 0);
         let mut renewed = false;
         loop {
+            self.busy_over().await;
             let authorization = self.authorization(&ask.url, ask.scope).await?;
             let request = request(ask.method, &ask.url, &ask.headers, SdkBody::from(ask.body.clone()), authorization);
             let request = request.map_err(|why| self.refused(ask.what, why))?;
@@ -111,10 +123,15 @@ impl Transport {
                     401 if !renewed => {
                         renewed = true;
                         self.tokens.lock().await.forget(ask.scope);
+                        // Some ask for a login only where something is wanted.
+                        if let Ok(challenge) = challenge(answer.headers()) {
+                            *self.challenge.lock().await = challenge;
+                        }
                         continue;
                     }
                     429 => {
-                        self.wait(ask.what, &later(answer.headers())).await?;
+                        refusals += 1;
+                        self.wait(ask.what, later(answer.headers()), refusals).await?;
                         continue;
                     }
                     status @ (500 | 502..=504) => format!("it answered {status}"),
@@ -144,7 +161,7 @@ impl Transport {
         let headers = [("content-type", "application/octet-stream".to_owned())];
         let request = request(method, url, &headers, body, authorization).map_err(|why| self.refused(what, why))?;
         let answer = self.connector.call(request).await;
-        answer.map_err(|error| self.unreachable(what, DisplayErrorContext(&error)))
+        answer.map_err(|error| self.unreachable(what, chain(&error)))
     }
 
     /// Follows the redirects of an answer to a GET. Other places get no login: they have their own in the URL.
@@ -170,32 +187,37 @@ impl Transport {
     async fn once(&self, request: HttpRequest) -> Result<HttpResponse, String> {
         match tokio::time::timeout(ANSWER, self.connector.call(request)).await {
             // The chain of causes does not contain the URL.
-            Ok(answer) => answer.map_err(|error| DisplayErrorContext(&error).to_string()),
+            Ok(answer) => answer.map_err(|error| chain(&error)),
             Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
         }
     }
 
-    /// Waits as long as a busy server asks, if the patience allows it.
-    async fn wait(&self, what: &str, later: &Later) -> Result<(), RegistryError> {
-        let mut waited = self.waited.lock().await;
-        let length = later.0.unwrap_or(Duration::from_secs(2));
-        if *waited + length > self.access.patience {
+    /// Notes that a busy server asks to come back later, if the patience allows it. All requests wait then.
+    async fn wait(&self, what: &str, asked: Option<Duration>, refusals: u32) -> Result<(), RegistryError> {
+        let length = asked.unwrap_or_else(|| BUSY.length(refusals));
+        if !self.busy.lock().await.until(Instant::now() + length, self.access.patience) {
             let why = format!("it asks to come back after {} s", length.as_secs());
             return Err(RegistryError::Busy { what: what.to_owned(), place: self.registry().to_owned(), why });
         }
         tracing::info!(registry = self.registry(), "too many requests; waiting {} s, as it asks", length.as_secs());
-        // All requests wait: the lock is kept.
-        tokio::time::sleep(length).await;
-        *waited += length;
+        self.busy_over().await;
         Ok(())
     }
 
-    async fn base(&self) -> Result<&(Url, Challenge), RegistryError> {
+    /// Waits until the registry has said to come back.
+    async fn busy_over(&self) {
+        let until = self.busy.lock().await.until;
+        if let Some(until) = until {
+            tokio::time::sleep_until(until.into()).await;
+        }
+    }
+
+    async fn base(&self) -> Result<&Url, RegistryError> {
         self.base.get_or_try_init(|| self.ping()).await
     }
 
     /// Finds out how the registry is reached and what it wants to see.
-    async fn ping(&self) -> Result<(Url, Challenge), RegistryError> {
+    async fn ping(&self) -> Result<Url, RegistryError> {
         let host = match self.registry() {
             "docker.io" => "registry-1.docker.io",
             host => host,
@@ -207,7 +229,10 @@ impl Transport {
             let base = Url::parse(&base).map_err(|cause| self.refused("a request", format!("{cause}: {base}")))?;
             // The first way counts: why TLS failed is what the user has to know.
             match self.ping_at(&base).await {
-                Ok(challenge) => return Ok((base, challenge)),
+                Ok(challenge) => {
+                    *self.challenge.lock().await = challenge;
+                    return Ok(base);
+                }
                 Err(error) => failure = Some(failure.unwrap_or(error)),
             }
         }
@@ -215,16 +240,18 @@ impl Transport {
     }
 
     async fn ping_at(&self, base: &Url) -> Result<Challenge, RegistryError> {
-        let mut failures = 0;
+        let (mut failures, mut refusals) = (0, 0);
         let what = "a first request";
         loop {
             let request = request("GET", base, &[], SdkBody::empty(), None).map_err(|why| self.refused(what, why))?;
             let failure = match self.once(request).await {
                 Ok(answer) => match answer.status().as_u16() {
-                    200..=299 => return Ok(Challenge::Open),
+                    // A redirect leads to a place that asks for itself.
+                    200..=399 => return Ok(Challenge::Open),
                     401 => return challenge(answer.headers()).map_err(|why| self.refused(what, why)),
                     429 => {
-                        self.wait(what, &later(answer.headers())).await?;
+                        refusals += 1;
+                        self.wait(what, later(answer.headers()), refusals).await?;
                         continue;
                     }
                     status @ (500 | 502..=504) => format!("it answered {status}"),
@@ -242,14 +269,14 @@ impl Transport {
 
     /// Returns the value of `Authorization` for a request. Other places than the registry get none.
     async fn authorization(&self, url: &Url, scope: &Scope) -> Result<Option<Zeroizing<String>>, RegistryError> {
-        let (base, challenge) = self.base().await?;
-        if url.origin() != base.origin() {
+        if url.origin() != self.base().await?.origin() {
             return Ok(None);
         }
+        let challenge = self.challenge.lock().await.clone();
         match challenge {
             Challenge::Open => Ok(None),
             Challenge::Basic => Ok(self.access.login.as_ref().and_then(basic)),
-            Challenge::Bearer { realm, service } => self.token(realm, service.as_deref(), scope).await.map(Some),
+            Challenge::Bearer { realm, service } => self.token(&realm, service.as_deref(), scope).await.map(Some),
         }
     }
 
@@ -264,11 +291,10 @@ impl Transport {
             return Ok(token);
         }
         let what = "a token";
-        let (base, _) = self.base().await?;
-        if base.scheme() == "https" && realm.scheme() != "https" {
+        if self.base().await?.scheme() == "https" && realm.scheme() != "https" {
             return Err(self.refused(what, "its token server has no TLS, and would see the login"));
         }
-        let mut failures = 0;
+        let (mut failures, mut refusals) = (0, 0);
         loop {
             let asked = TokenRequest::new(realm, service, scope, self.access.login.as_ref());
             let request = token_request(asked).map_err(|why| self.refused(what, why))?;
@@ -279,7 +305,8 @@ impl Transport {
                         return tokens.keep(scope, &body).map_err(|why| self.refused(what, why));
                     }
                     429 => {
-                        self.wait(what, &later(answer.headers())).await?;
+                        refusals += 1;
+                        self.wait(what, later(answer.headers()), refusals).await?;
                         continue;
                     }
                     status @ (400..=403) => {
@@ -376,16 +403,18 @@ pub fn is_redirect(answer: &HttpResponse) -> bool {
     matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Reads `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
-fn later(headers: &Headers) -> Later {
-    let value = header(headers, "retry-after");
-    Later(value.and_then(|value| match value.trim().parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => {
-            let at = httpdate::parse_http_date(value.trim()).ok()?;
-            Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+/// Joins an error and its causes, from the outer to the inner, without those that say nothing new. None has the URL in it.
+fn chain(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if !words.contains(&said) {
+            words = format!("{words}: {said}");
         }
-    }))
+        cause = inner.source();
+    }
+    words
 }
 
 fn is_loopback(host: &str) -> bool {

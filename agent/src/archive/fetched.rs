@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use swarm_state::Inventory;
 use swarmdr_archive::{Digest, HEAD_LIMIT, Limits, reader};
 
 use super::{
@@ -86,12 +87,14 @@ impl Fetched {
         tokio::task::spawn_blocking(verify).await.context("the verification ended unexpectedly")?
     }
 
-    /// Decrypts and checks every byte, but unpacks nothing.
-    pub async fn check(self, keyring: &Keyring) -> Result<()> {
+    /// Decrypts and checks every byte, but unpacks nothing. Returns the inventory that was recorded when the backup was
+    /// made; `None` if it cannot be read.
+    pub async fn check(self, keyring: &Keyring) -> Result<Option<Inventory>> {
         let keyring = keyring.clone();
         let check = move |archive: Bytes, _: &Shutdown| {
-            reader::unpack(archive, &keyring.trusted, &keyring.identities, &Limits::default(), &mut ())?;
-            Ok(())
+            let (trusted, identities) = (&keyring.trusted, &keyring.identities);
+            let unpacked = reader::unpack(archive, trusted, identities, &Limits::default(), &mut ())?;
+            Ok(proof::recorded(&unpacked.contents).ok())
         };
         self.work("check", check).await
     }

@@ -1,6 +1,6 @@
 //! A state that stays open: the objects of a swarm with their specs, and single values on demand.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -52,15 +52,25 @@ impl OpenState {
     /// Reads the values of these objects: contents of secrets and configs, registry credentials of services. The state is
     /// read again for them.
     pub async fn values(&self, wanted: Vec<(ObjectKind, String)>) -> Result<Values> {
-        let (dir, keyring, shutdown) = (self.dir.clone(), self.keyring.clone(), self.shutdown.clone());
-        let read = move || {
-            let is_between = |read: &Result<Values, Error>| matches!(read, Err(Error::Damaged(_)));
-            let read = || swarm_state::read_values(&dir, keyring.state_key(), wanted.iter().cloned());
-            read_live(&shutdown, is_between, read)
-        };
-        let read = tokio::task::spawn_blocking(read).await.context("the reading ended unexpectedly")?;
+        let read = read_values(&self.dir, &self.keyring, &self.shutdown, wanted).await;
         read.with_context(|| format!("failed to read values in {}", self.source))
     }
+}
+
+/// Reads values of objects in a state directory, in which an engine may be running.
+pub async fn read_values(
+    dir: &Path,
+    keyring: &Keyring,
+    shutdown: &Shutdown,
+    wanted: Vec<(ObjectKind, String)>,
+) -> Result<Values> {
+    let (dir, keyring, shutdown) = (dir.to_owned(), keyring.clone(), shutdown.clone());
+    let read = move || {
+        let is_between = |read: &Result<Values, Error>| matches!(read, Err(Error::Damaged(_)));
+        let read = || swarm_state::read_values(&dir, keyring.state_key(), wanted.iter().cloned());
+        read_live(&shutdown, is_between, read)
+    };
+    tokio::task::spawn_blocking(read).await.context("the reading ended unexpectedly")?
 }
 
 impl Inspector<'_> {

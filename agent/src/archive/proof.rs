@@ -120,7 +120,8 @@ pub(super) fn unpack(archive: impl Read, keyring: &Keyring, scratch: &Path, shut
     Ok(unpacked)
 }
 
-fn recorded(contents: &Contents) -> Result<Inventory> {
+/// Returns the inventory that was recorded when the backup was made.
+pub(super) fn recorded(contents: &Contents) -> Result<Inventory> {
     Inventory::deserialize(&contents.inventory).context("the recorded inventory cannot be read")
 }
 

@@ -16,6 +16,7 @@ use crate::{
     downtime::pause::Downtime,
     host::files::space::human_bytes,
     outcome::{count::human_counts, elapsed::human_ms, exit::Exit, memory::peak_memory, phases::Phase},
+    restore::images::memory::ImagesChecked,
     vaults::StoredBackup,
 };
 
@@ -47,6 +48,8 @@ pub struct BackupReport {
     /// What was removed from the swarm since this host's backup before; absent without `watch.removals`, and if there
     /// is none to compare with.
     pub removed: Option<Removed>,
+    /// Whether the images of the swarm can be pulled; absent without `images.check`, and if that could not be found out.
+    pub images: Option<ImagesChecked>,
 }
 
 /// The key that signed the archive, and its files.
@@ -102,6 +105,7 @@ impl BackupReport {
             phases,
             peak_memory: peak_memory(),
             removed: None,
+            images: None,
         }
     }
 
@@ -121,6 +125,18 @@ impl BackupReport {
     #[must_use]
     pub fn with_removed(self, removed: Option<Removed>) -> Self {
         Self { removed, ..self }
+    }
+
+    /// Adds what was found out about the images; one that cannot be pulled needs attention.
+    #[must_use]
+    pub fn with_images(mut self, images: Option<ImagesChecked>) -> Self {
+        if let Some(missing) = images.as_ref().and_then(ImagesChecked::words) {
+            self.attention.push(missing);
+            self.exit = Exit::Attention;
+            self.result = self.exit.word();
+        }
+        self.images = images;
+        self
     }
 
     /// True if only directories of this host (`file://`) have the backup.
@@ -155,6 +171,9 @@ impl fmt::Display for BackupReport {
         writeln!(f, "  spent     {}", spent.join(", "))?;
         write_sent(f, &self.sent)?;
         write_removed(f, self.removed.as_ref())?;
+        if let Some(images) = &self.images {
+            writeln!(f, "  images    {images}")?;
+        }
         for note in &plan.notes {
             writeln!(f, "  note: {}", shown(note))?;
         }
@@ -262,6 +281,7 @@ mod tests {
         archive::removals::removed::tests::removed,
         downtime::running_before::RunningBefore,
         outcome::terminal::tests::{assert_tame, forged},
+        restore::images::memory::tests::checked,
     };
 
     #[test]
@@ -281,6 +301,21 @@ mod tests {
             let text = report("m1").with_removed(quiet).to_string();
             assert!(!text.contains("removed"), "{text}");
         }
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_needs_attention() {
+        let told = report("m1").with_images(Some(checked(&["web"])));
+        assert_eq!(told.exit, Exit::Attention);
+        let text = told.to_string();
+        for line in [
+            "  images    3 checked: 1 missing",
+            "! an image cannot be pulled, or soon cannot: web (old:5000/web:1): not there: manifest unknown",
+        ] {
+            assert!(text.lines().any(|told| told == line), "`{line}` is not in:\n{text}");
+        }
+        let quiet = report("m1").with_images(Some(checked(&[])));
+        assert_eq!((quiet.exit, quiet.to_string().contains("  images    3 checked: all there")), (Exit::Done, true));
     }
 
     #[test]
@@ -357,6 +392,7 @@ mod tests {
             phases: Vec::new(),
             peak_memory: 0,
             attention: Vec::new(),
+            images: None,
             removed: Some(removed(text, text)),
         }
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Context, clean_leftovers};
+use super::{Context, clean_leftovers, images};
 use crate::{
     archive::removals::removed::Removed,
     backup::{Backup, BackupPlan, BackupReport, NotOurTurn, Request, SentReport, Step},
@@ -77,6 +77,8 @@ async fn make_one(
         Ok(report) => report,
         Err(why) => return Ok(Err(why)),
     };
+    let images = images::after_backup(context, &report.plan.cluster_id).await;
+    let report = report.with_images(images);
     context.output.print(&report)?;
     Ok(Ok(ended(&report)))
 }

@@ -47,6 +47,7 @@ async fn resume_or_recover(context: &Context, args: &RecoverArgs, watch: &Watch<
             // Nothing is fetched: the state is this host's own.
             keyring: Keyring::without_archives(context.unlock_key(&args.unlock)?),
             prune_dead: args.prune_dead,
+            follow: None,
         },
         backup: Backup { run },
         fenced: args.fenced,

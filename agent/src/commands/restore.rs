@@ -3,7 +3,7 @@
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
-use swarmdr_archive::BackupId;
+use swarmdr_archive::{BackupId, untrusted::shown};
 
 use super::{Context, bring_everything_back, clean_leftovers, require_stoppable_engine};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         watch::{Ended, Watch},
     },
     outcome::exit::Exit,
-    restore::{Decision, KEY_LIMIT, Overrides, Readdress, Request, Restore, Waits},
+    restore::{Decision, Follow, KEY_LIMIT, Overrides, Readdress, Request, Restore, Waits, images::followed::Followed},
 };
 
 /// Number of copies with a payload mismatch after which only one more is tried.
@@ -44,6 +44,7 @@ async fn resume_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<
         run: context.run(),
         keyring: context.keyring(&args.trust, &args.unlock)?,
         prune_dead: args.prune_dead,
+        follow: Some(Follow { rules: args.image_map.clone() }),
     };
     let mut request = request(args, context.now);
     // Must not be interrupted: the recovery action brings the host into one of two complete states.
@@ -75,19 +76,21 @@ async fn once(
     let (decision, prepared) = context.shutdown.or_interrupted(restore.prepare(request)).await?;
     let mut plan = match decision {
         Decision::Restore(plan) => plan,
-        Decision::AlreadyThere => return already_there(context, prepared.id(), prepared.was_unlocked()),
+        Decision::AlreadyThere => {
+            return already_there(context, args, restore, (prepared.id(), prepared.was_unlocked())).await;
+        }
         Decision::AlreadyThereLocked => {
             if !args.dry_run {
                 restore.unlock_present(KEY_LIMIT).await?;
             }
-            return already_there(context, prepared.id(), true);
+            return already_there(context, args, restore, (prepared.id(), true)).await;
         }
     };
     let control = require_stoppable_engine(&context.loaded.config).await?;
     plan.units = control.units().into_iter().map(str::to_owned).collect();
     plan.notes.extend(control.found().lines());
     if args.dry_run {
-        restore.rehearse(&prepared).await?;
+        plan.notes.extend(restore.rehearse(&prepared).await?);
         plan.notes.extend_from_slice(prepared.findings());
         context.output.print(plan.as_ref())?;
         return Ok(if prepared.findings().is_empty() { Exit::Done } else { Exit::Attention });
@@ -120,9 +123,20 @@ fn request(args: &RestoreArgs, now: Timestamp) -> Request {
     }
 }
 
-fn already_there(context: &Context, id: BackupId, unlocked: bool) -> Result<Exit> {
-    context.output.print(&AlreadyThere { result: "already-there", id, unlocked })?;
-    Ok(Exit::Done)
+/// Reports that there is nothing to restore. Services that are still to follow their images do so now; whether the engine
+/// was unlocked is told with the backup's id.
+async fn already_there(
+    context: &Context,
+    args: &RestoreArgs,
+    restore: &Restore<'_>,
+    (id, unlocked): (BackupId, bool),
+) -> Result<Exit> {
+    let images = restore.follow_late(args.dry_run).await?;
+    let attention = images.as_ref().map(Followed::attention).unwrap_or_default();
+    let exit = if attention.is_empty() { Exit::Done } else { Exit::Attention };
+    let is_ignored = images.is_none() && !args.image_map.is_empty();
+    context.output.print(&AlreadyThere { result: "already-there", id, unlocked, images, attention, is_ignored })?;
+    Ok(exit)
 }
 
 #[derive(Serialize)]
@@ -131,12 +145,39 @@ struct AlreadyThere {
     id: BackupId,
     /// Whether the engine waited for its unlock key and got it.
     unlocked: bool,
+    /// Services that followed their images now; absent if nothing was to be followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<Followed>,
+    /// What has to be looked after. Exit 6.
+    attention: Vec<String>,
+    /// Whether rules for images were given, and do not count: this host was not restored.
+    #[serde(skip)]
+    is_ignored: bool,
+}
+
+impl AlreadyThere {
+    fn done(&self) -> &'static str {
+        let is_changed = |it: &Followed| it.services.iter().any(|service| service.outcome.is_change());
+        match &self.images {
+            Some(images) if is_changed(images) => "its services follow their images",
+            _ if self.unlocked => "its engine was unlocked",
+            _ => "nothing was changed",
+        }
+    }
 }
 
 impl std::fmt::Display for AlreadyThere {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let done = if self.unlocked { "its engine was unlocked" } else { "nothing was changed" };
-        writeln!(f, "The swarm of backup {} works on this host already; {done}.", self.id)?;
+        writeln!(f, "The swarm of backup {} works on this host already; {}.", self.id, self.done())?;
+        if let Some(images) = &self.images {
+            write!(f, "{images}")?;
+        }
+        for attention in &self.attention {
+            writeln!(f, "! {}", shown(attention))?;
+        }
+        if self.is_ignored {
+            writeln!(f, "  note: this host was not restored, so --image-map does not count")?;
+        }
         write!(f, "  to go back to the backup anyway: --force")
     }
 }

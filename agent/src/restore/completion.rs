@@ -5,7 +5,10 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use anyhow::Result;
 use futures_util::FutureExt;
 
-use super::{RestoreReport, change::Change, dead_nodes, journal::Record, report::Confirmed, strictness::Strictness};
+use super::{
+    RestoreReport, change::Change, dead_nodes, images::followed::Followed, journal::Record, report::Confirmed,
+    strictness::Strictness,
+};
 use crate::{
     host::{files::key_file, network, wait},
     outcome::{failpoint, memory::peak_memory},
@@ -27,6 +30,7 @@ impl Change<'_> {
         let before = self.record().clone();
         failpoint::reach("done");
         let mut attention = confirmed.attention.clone();
+        self.restore.note_follow(&mut self.journal.record);
         if let Err(error) = self.journal.finish() {
             attention.push(format!("{error:#}; the next run looks at the swarm once more, and changes nothing"));
         }
@@ -59,16 +63,32 @@ impl Change<'_> {
             phases: Vec::new(),
             peak_memory: peak_memory(),
             readdressed: confirmed.readdressed,
+            images: None,
             plan: record.plan.clone(),
         }
     }
 
-    /// Waits for the steps that the new manager takes by itself, and removes old managers if that was asked for.
-    /// `before` is the record that the completed one has replaced.
-    async fn afterwards(&self, before: &Record, report: &mut RestoreReport, attention: &mut Vec<String>) -> Result<()> {
+    /// Waits for the steps that the new manager takes by itself, lets services follow their images, and removes old
+    /// managers if that was asked for. `before` is the record that the completed one has replaced.
+    async fn afterwards(
+        &mut self,
+        before: &Record,
+        report: &mut RestoreReport,
+        attention: &mut Vec<String>,
+    ) -> Result<()> {
         let old = before.plan.node_id.as_str();
         report.dead_nodes = before.recorded.as_ref().map(|it| dead_nodes::dead_nodes(it, old)).unwrap_or_default();
-        attention.extend(self.converge(before.locked_key.is_some()).await?);
+        let converged = self.converge(before.locked_key.is_some()).await;
+        match self.follow().await {
+            Ok(followed) => {
+                attention.extend(followed.iter().flat_map(Followed::attention));
+                report.images = followed;
+            }
+            Err(error) => attention.push(format!(
+                "services do not follow their images, and logins are not renewed: {error:#}; run the same command again"
+            )),
+        }
+        attention.extend(converged?);
         if let Some(target) = &before.plan.readdress {
             attention.extend(self.converge_elsewhere(target).await?);
         }

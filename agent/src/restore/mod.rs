@@ -9,7 +9,10 @@ mod completion;
 mod confirm;
 mod dead_nodes;
 pub mod drill;
+#[cfg(test)]
+mod fake_engine;
 pub(crate) mod fence;
+mod follow;
 mod formation;
 pub(crate) mod holding;
 pub mod images;
@@ -32,6 +35,7 @@ use anyhow::{Context, Result};
 use swarmdr_archive::manifest::Manifest;
 
 pub(crate) use change::Change;
+pub use follow::Follow;
 pub(crate) use formation::{compare_apart, form_apart};
 pub(crate) use holding::KEY_LIMIT;
 use journal::{Journal, Record};
@@ -70,14 +74,18 @@ pub struct Restore<'a> {
     pub keyring: Keyring,
     /// Remove old managers from the restored swarm once they have been down for the configured grace period.
     pub prune_dead: bool,
+    /// How services follow their images once the swarm is back; `None` if they stay as they are.
+    pub follow: Option<Follow>,
 }
 
 impl Restore<'_> {
-    /// Fetches the whole archive and checks every byte of it, without unpacking.
-    pub async fn rehearse(&self, prepared: &Prepared) -> Result<()> {
+    /// Fetches the whole archive and checks every byte of it, without unpacking. Returns notes about the services that
+    /// would follow their images.
+    pub async fn rehearse(&self, prepared: &Prepared) -> Result<Vec<String>> {
         let room = prepared.found.source.room(&prepared.found.head);
         let scratch = Scratch::make(self.run.config, room)?;
-        self.fetch(prepared, scratch.path()).await?.check(&self.keyring).await
+        let recorded = self.fetch(prepared, scratch.path()).await?.check(&self.keyring).await?;
+        Ok(recorded.map(|recorded| self.follow_notes(&recorded)).unwrap_or_default())
     }
 
     /// Carries the plan out; puts the old state back on failure.
@@ -158,6 +166,7 @@ impl Restore<'_> {
         let aside = placement.aside().map(Path::to_owned);
         let mut record = Record::new(self.run.now, plan, aside, manifest.counts, recorded);
         record.locked_key = key_file::locked_text(staging)?;
+        self.note_follow(&mut record);
         Ok(record)
     }
 }

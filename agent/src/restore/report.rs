@@ -6,7 +6,7 @@ use serde::Serialize;
 use swarm_state::inventory::Difference;
 use swarmdr_archive::{NodeId, manifest::Counts, untrusted::shown};
 
-use super::{plan::RestorePlan, readdress::bound::Bound, strictness::Strictness};
+use super::{images::followed::Followed, plan::RestorePlan, readdress::bound::Bound, strictness::Strictness};
 use crate::outcome::{count::human_counts, elapsed::human_ms, exit::Exit, phases::Phase};
 
 /// The stable JSON form of `restore --json`.
@@ -35,6 +35,9 @@ pub struct RestoreReport {
     /// Set by `--readdress`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readdressed: Option<Readdressed>,
+    /// Services that followed their images to other places, or got another login; absent if nothing was to be followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<Followed>,
 }
 
 /// A swarm that was proven to be back: the essential part of a restore is done.
@@ -125,6 +128,9 @@ impl RestoreReport {
         let spent: Vec<String> =
             self.phases.iter().map(|phase| format!("{} {}", phase.name, human_ms(phase.ms))).collect();
         writeln!(f, "  spent     {}", spent.join(", "))?;
+        if let Some(images) = &self.images {
+            write!(f, "{images}")?;
+        }
         for attention in &self.attention {
             writeln!(f, "! {}", shown(attention))?;
         }
@@ -196,6 +202,7 @@ mod tests {
             phases: Vec::new(),
             peak_memory: 0,
             readdressed: None,
+            images: None,
         }
     }
 

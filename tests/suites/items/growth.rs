@@ -1,10 +1,8 @@
 //! The cost of an export of many services.
 
-use std::{io::Write, path::Path, process::Command};
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
-use swarmdr_tests::{campaign::full, measure::on_one_processor, scenario::agent_binary};
+use swarmdr_tests::{campaign::full, measure::on_one_processor, scenario::agent_binary, states::MadeState};
 
 use crate::engine;
 
@@ -18,8 +16,8 @@ fn a_thousand_services_are_exported_at_once() -> Result<()> {
     let mut memory = Vec::new();
     for count in counts {
         let made = state_of(*count)?;
-        let out = made.path().join("out");
-        let paths = [made.path().join("random/state"), out.clone()];
+        let out = made.directory().join("out");
+        let paths = [made.state(), out.clone()];
         let [state, to] = paths.each_ref().map(|path| path.to_str().unwrap_or_default());
         let cost = on_one_processor(&agent_binary()?.path, &["export", "--dir", state, "--to", to], &[0])?;
         println!(
@@ -37,28 +35,16 @@ fn a_thousand_services_are_exported_at_once() -> Result<()> {
 }
 
 /// Makes a state with this many services, as an engine writes it.
-fn state_of(count: usize) -> Result<tempfile::TempDir> {
-    let mut bodies = tempfile::NamedTempFile::new()?;
-    for number in 0..count {
+fn state_of(count: usize) -> Result<MadeState> {
+    let service = |number: usize| {
         let env: Vec<String> = (0..10).map(|at| format!("VARIABLE_{at}=value of {number}")).collect();
         let container = json!({ "Image": "registry.example/shop:1", "Env": env, "Labels": { "traefik.enable": "true" }, "Init": false });
         let placement = json!({ "Constraints": ["node.labels.never==true"] });
         // Without tasks, so that the engine has nothing else to do.
-        let spec = json!({
+        json!({
             "Name": format!("service-{number}"), "Mode": { "Replicated": { "Replicas": 0 } },
             "TaskTemplate": { "ContainerSpec": container, "Placement": placement },
-        });
-        writeln!(bodies, "{spec}")?;
-    }
-    let made = tempfile::tempdir_in("/var/tmp")?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/swarm/make");
-    let done = Command::new(script)
-        .arg(engine().tree()?)
-        .arg(made.path())
-        .arg("random")
-        .env("BODIES", bodies.path())
-        .status()
-        .context("the state cannot be made")?;
-    ensure!(done.success(), "the state cannot be made");
-    Ok(made)
+        })
+    };
+    MadeState::with_services(engine(), &(0..count).map(service).collect::<Vec<_>>())
 }

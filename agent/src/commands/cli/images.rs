@@ -23,6 +23,8 @@ pub enum ImagesCommand {
     Mirror(ImagesMirrorArgs),
     /// Copy the images of a directory into a registry
     Push(ImagesPushArgs),
+    /// Renew the registry logins in the services of the living swarm; no task is restarted
+    Auth(ImagesAuthArgs),
 }
 
 impl ImagesCommand {
@@ -32,6 +34,7 @@ impl ImagesCommand {
             Self::Check(args) => args.json,
             Self::Mirror(args) => args.json,
             Self::Push(args) => args.json,
+            Self::Auth(args) => args.json,
         }
     }
 }
@@ -176,6 +179,46 @@ pub struct ImagesPushArgs {
     pub platforms: Vec<Platform>,
 
     /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent images auth --dry-run
+  swarmdr-agent images auth
+  swarmdr-agent images auth --for '*.dkr.ecr.*.amazonaws.com'
+
+The login that is configured for the registry of a service's image
+(images.registry: auth_command or login_file) is recorded with the service, as
+`docker service update --with-registry-auth` does it, and nothing else of it is
+changed. Tasks that run are not restarted; those that could not be pulled are
+tried with the new login. Services of other registries stay as they are.
+
+Run it from a timer on each manager where logins expire, as Amazon ECR's do after
+12 hours: the leader does it, the others exit 3.
+
+Left alone are services in the middle of an update or a rollback (exit 6), which
+would go on or be forgotten, and jobs, which every update begins again. An update
+keeps one spec before it: after a new login `docker service rollback` leads to the
+same service with the old login. A login that is recorded already is not sent.
+
+Exits 6 if a service was left that needs its login, 1 if no login was to be had,
+2 if none is configured.")]
+pub struct ImagesAuthArgs {
+    /// Only for registries that fit this host; `*` stands for any number of characters
+    #[arg(long = "for", value_name = "HOST")]
+    pub only: Option<String>,
+
+    /// Ask for the logins, print what would be renewed, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub unlock: Unlock,
+
+    /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
 }

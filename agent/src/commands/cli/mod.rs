@@ -41,7 +41,8 @@ pub use drill::DrillArgs;
 pub use export::{ExportArgs, Form};
 pub use hidden::{BringBackArgs, ManualArgs, SecondEngineArgs};
 pub use images::{
-    ImagesArgs, ImagesCheckArgs, ImagesCommand, ImagesListArgs, ImagesMirrorArgs, ImagesPushArgs, OfState,
+    ImagesArgs, ImagesAuthArgs, ImagesCheckArgs, ImagesCommand, ImagesListArgs, ImagesMirrorArgs, ImagesPushArgs,
+    OfState,
 };
 pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;

@@ -4,6 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use clap::Args;
 
+use swarmdr_registry::Rule;
+
 use super::{Choice, Trust, Unlock};
 use crate::config::length;
 
@@ -18,11 +20,18 @@ Examples:
   swarmdr-agent restore --file /mnt/usb/backup.swarmdr --trust RWQ…
   swarmdr-agent restore --latest --readdress --copy-labels  to another address
   swarmdr-agent restore --latest --wait 10m                 while the host boots
+  swarmdr-agent restore --latest --image-map old:5000=new:5000/mirror
 
 Where no host can have the swarm's address, --readdress gives the swarm this
 host's: a second engine in a network of its own forms it at the old address,
 this host's engine joins it as a manager, and the old node is removed. Same
 swarm, CA and tokens; workers join again, and volumes stay where they are.
+
+Once the swarm is back, services whose image --image-map or images.map gives
+another name are updated to it, tag and digest kept, with the login that is
+configured for the new registry (images.registry), and never with the old one's.
+The others get the login that is configured for theirs. What fails is reported
+(exit 6) and undoes nothing; the same command tries it again.
 
 Nothing on the host changes before the archive is whole, its signature verifies
 against a trusted key, and the swarm's address is found on an interface of this
@@ -56,6 +65,10 @@ pub struct RestoreArgs {
     /// Remove old managers from the restored swarm once they have been away for restore.prune_grace
     #[arg(long)]
     pub prune_dead: bool,
+
+    /// Give images another place once the swarm is back: `registry.old:5000/shop=registry.new/shop` (repeatable)
+    #[arg(long, value_name = "FROM=TO")]
+    pub image_map: Vec<Rule>,
 
     /// The swarm's address is translated to this host (NAT): do not check the interfaces for it
     #[arg(long)]

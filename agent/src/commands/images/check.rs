@@ -23,7 +23,7 @@ pub async fn run(context: &Context, args: &ImagesCheckArgs) -> Result<Exit> {
         map: config.images.map_with(&args.image_map),
         platforms: args.platforms.clone(),
         deep: args.deep,
-        moved_tags: config.images.moved_tags,
+        ..Options::of(&config.images)
     };
     let checked = async { Ok(check::run(config, &needs, &options, PATIENCE).await) };
     let lines = context.shutdown.or_interrupted(checked).await?;

@@ -88,6 +88,12 @@ impl Objects {
         Ok(all)
     }
 
+    /// Lists the services with the number of their tasks (`ServiceStatus`, from 20.10 on), without those of plugins.
+    pub async fn services(&self) -> Result<Vec<Value>> {
+        let list = get(&self.socket, &format!("{}/services?status=true", self.version)).await;
+        objects(list.context("failed to list the swarm's services")?)
+    }
+
     /// Returns one object as the engine describes it: a config with its content, and a network also if it is one of
     /// swarm's copies of the engine's own networks, which are not listed.
     pub async fn one(&self, kind: ObjectKind, id: &str) -> Result<Value> {

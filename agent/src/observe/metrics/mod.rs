@@ -64,6 +64,14 @@ fn of_agent(status: &Status, page: &mut Page) {
     page.one("swarmdr_spool_bytes", "Bytes of the archives that wait for a vault.", spool.bytes);
     page.one("swarmdr_spool_full", "1 if no further backup is made because too much waits.", u8::from(spool.full));
     page.one("swarmdr_spool_damaged", "Archives that were set aside because they are damaged.", spool.damaged);
+    if let Some(images) = &status.images {
+        page.one("swarmdr_images", "Images that the services of the swarm need.", images.images);
+        let missing = "Images that cannot be pulled, or soon cannot, at the last check of this host.";
+        page.one("swarmdr_images_missing", missing, images.missing.len());
+        let unknown = "Images of which the last check of this host could not find out whether they can be pulled.";
+        page.one("swarmdr_images_unknown", unknown, images.unknown.len());
+        page.one("swarmdr_images_checked_timestamp_seconds", "When the images were checked.", seconds(images.at));
+    }
     if let Some(removed) = &status.removed {
         page.one(
             "swarmdr_removed_objects",

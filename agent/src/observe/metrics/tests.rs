@@ -18,6 +18,7 @@ use crate::{
         verb::Verb,
     },
     outcome::exit::Exit,
+    restore::images::memory::tests::checked,
 };
 
 const ALERTS: &str = include_str!("../../../../packaging/monitoring/swarmdr-alerts.yml");
@@ -42,6 +43,7 @@ fn full() -> Status {
         problem: None,
     };
     status.removed = Some(removed("shop_web", "tls_key"));
+    status.images = Some(checked(&["web"]));
     status.drills.last = Some(drill.clone());
     status.drills.proven = Some(drill);
     status.last_backup = Some(Made {
@@ -88,6 +90,9 @@ fn a_scraper_reads_every_figure() {
         ("swarmdr_last_run_exit_code", &[("verb", "backup")], 4.0),
         ("swarmdr_hook_failures_total", &[], 2.0),
         ("swarmdr_removed_objects", &[], 2.0),
+        ("swarmdr_images", &[], 3.0),
+        ("swarmdr_images_missing", &[], 1.0),
+        ("swarmdr_images_unknown", &[], 0.0),
     ] {
         assert_eq!(figure(&scraped, name, labels), value, "{name}");
     }

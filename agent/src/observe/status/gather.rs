@@ -20,6 +20,7 @@ use crate::{
     observe::{history::History, verb::Verb},
     restore::{
         drill::{Receipt, receipts},
+        images::memory::ImagesChecked,
         interrupted::unfinished,
     },
     vaults::{self, Connected},
@@ -62,6 +63,7 @@ pub async fn gather(
         drills: Drilled::new(&config.drill, &receipts.concat()),
         unfinished_restore: unfinished::on_this_host(config),
         removed: None,
+        images: images(config, filter.cluster.as_ref(), now),
         history,
     };
     status.removed = memory.and_then(|memory| removed_since(&memory, status.newest(), &living.flatten()?));
@@ -71,6 +73,12 @@ pub async fn gather(
     }
     status.judge();
     Ok(status)
+}
+
+/// Returns what this host found out last about the images of the cluster, if that is not long ago.
+fn images(config: &Config, cluster: Option<&ClusterId>, now: Timestamp) -> Option<ImagesChecked> {
+    let checked = ImagesChecked::read(&config.state_dir)?;
+    (checked.is_recent(now) && cluster.is_none_or(|cluster| *cluster == checked.cluster)).then_some(checked)
 }
 
 /// Returns what this host remembers of the backup that it made last; `None` unless removals are watched, or if another

@@ -25,6 +25,7 @@ use crate::{
         runs::{Run, StoredExit},
     },
     outcome::{count::count, exit::Exit},
+    restore::images::memory::ImagesChecked,
 };
 
 pub use drilled::{Drill, Drilled};
@@ -53,6 +54,8 @@ pub struct Status {
     pub unfinished_restore: Option<String>,
     /// What was removed from the swarm since the last backup; absent without `watch.removals`, and if it is not known.
     pub removed: Option<Removed>,
+    /// What this host found out last about the images of the swarm; absent if that is long ago.
+    pub images: Option<ImagesChecked>,
     #[serde(skip)]
     pub history: History,
 }
@@ -226,6 +229,9 @@ impl Status {
         if let Some(removed) = self.removed.as_ref().filter(|removed| !removed.is_empty()) {
             let told = format!("removed since the last backup {}: {}", removed.since, removed.words());
             say(Level::Warning, told);
+        }
+        if let Some(missing) = self.images.as_ref().and_then(ImagesChecked::words) {
+            say(Level::Warning, missing);
         }
         match &self.last_run {
             Some(run) if matches!(run.exit, StoredExit::Known(Exit::Done | Exit::NotOurTurn)) => {}

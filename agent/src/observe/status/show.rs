@@ -95,6 +95,9 @@ impl Status {
         if let Some(undelete) = self.removed.as_ref().and_then(|removed| removed.undelete.as_ref()) {
             writeln!(f, "  undelete {undelete}")?;
         }
+        if let Some(images) = &self.images {
+            writeln!(f, "  images   {images}, {}", ago(self.at, images.at))?;
+        }
         if self.spool.archives > 0 {
             writeln!(f, "  spool    {}, {}", count(self.spool.archives, "archive"), human_bytes(self.spool.bytes))?;
         }

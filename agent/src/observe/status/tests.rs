@@ -8,6 +8,7 @@ use crate::{
     archive::removals::removed::tests::removed,
     config::schedule::{Schedule, ScheduleConfig},
     downtime::stop_history::StopHistory,
+    restore::images::memory::tests::checked,
 };
 
 fn time(text: &str) -> Timestamp {
@@ -61,6 +62,7 @@ pub(crate) fn fine() -> Status {
         drills: Drilled::default(),
         unfinished_restore: None,
         removed: None,
+        images: None,
         history: History::default(),
     };
     status.judge();
@@ -158,6 +160,19 @@ fn what_was_removed_is_shown_with_the_command_that_brings_it_back() {
     status.removed = Some(Removed { objects: Vec::new(), undelete: None, ..removed("", "") });
     status.judge();
     assert_eq!((status.level, status.to_string().contains("undelete")), (Level::Ok, false));
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_a_warning_that_names_its_service() {
+    let mut status = fine();
+    status.images = Some(checked(&["web"]));
+    status.judge();
+    assert_eq!(status.exit(), Exit::Attention);
+    assert!(status.reasons[0].text.contains("web (old:5000/web:1): not there"), "{:?}", status.reasons);
+    assert!(status.to_string().contains("  images   3 checked: 1 missing, 8 h ago"), "{status}");
+    status.images = Some(checked(&[]));
+    status.judge();
+    assert_eq!(status.level, Level::Ok);
 }
 
 #[test]

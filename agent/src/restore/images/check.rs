@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use swarmdr_registry::{Checked, ImageMap, ImageName, ManifestCache, Platform, Problem, Wanted, split_registry};
 
 use super::{line::Line, logins::Logins, need::Need, registries::Registries};
-use crate::config::Config;
+use crate::config::{Config, images::ImagesConfig};
 
 /// Number of images that are asked for at a time.
 const TOGETHER: usize = 8;
@@ -25,6 +25,13 @@ pub struct Options {
     pub deep: bool,
     /// Whether tags that lead elsewhere now are reported.
     pub moved_tags: bool,
+}
+
+impl Options {
+    /// What the configuration asks.
+    pub fn of(images: &ImagesConfig) -> Self {
+        Self { map: images.map_with(&[]), moved_tags: images.moved_tags, ..Self::default() }
+    }
 }
 
 /// Checks images as a restored swarm would pull them. Returns a line for each, in their order.

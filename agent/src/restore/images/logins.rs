@@ -71,6 +71,11 @@ impl<'a> Logins<'a> {
         }
     }
 
+    /// Whether a login is configured for a registry.
+    pub fn is_configured(&self, registry: &str) -> bool {
+        matches!(self.origin(registry, false), Origin::Helper | Origin::File)
+    }
+
     /// Returns the login that is configured for a registry; `None` if none is.
     pub async fn configured(&self, registry: &str) -> Result<Option<Login>> {
         let Some(settings) = self.settings(registry) else { return Ok(None) };

@@ -1,13 +1,16 @@
 //! What this host found out last about the images of its swarm.
 
-use std::{fs, io, path::Path};
+use std::{fmt, fs, io, path::Path};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use swarmdr_archive::ClusterId;
 
 use super::line::{Line, Trouble};
 use crate::{host::files::whole_file, outcome::count::count};
+
+/// Age from which a check counts for nothing: another manager may make the backups by now.
+const RECENT: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 const FILE: &str = "images.json";
 
@@ -58,6 +61,11 @@ impl ImagesChecked {
         }
     }
 
+    /// Whether it says something about the swarm of today.
+    pub fn is_recent(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) < RECENT
+    }
+
     /// Returns in one line what is missing; `None` if nothing is.
     pub fn words(&self) -> Option<String> {
         let first = self.missing.first()?;
@@ -66,6 +74,17 @@ impl ImagesChecked {
             others => format!(", and {} more", count(others as u64, "image")),
         };
         Some(format!("an image cannot be pulled, or soon cannot: {first}{more}"))
+    }
+}
+
+impl fmt::Display for ImagesChecked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} checked: ", self.images)?;
+        match (self.missing.len(), self.unknown.len()) {
+            (0, 0) => f.write_str("all there"),
+            (missing, 0) => write!(f, "{missing} missing"),
+            (missing, unknown) => write!(f, "{missing} missing, {unknown} not found out"),
+        }
     }
 }
 

@@ -3,8 +3,10 @@
 //! May import `items` (the image in a spec), `archive` (where specs come from), `host` (the engine), `config` and
 //! `outcome`.
 
+pub mod auth;
 pub mod check;
 pub mod copied;
+pub mod followed;
 mod helper;
 pub mod line;
 pub mod logins;
@@ -13,4 +15,5 @@ pub mod mirror;
 pub mod need;
 mod platforms;
 mod registries;
+pub mod renew;
 pub mod report;

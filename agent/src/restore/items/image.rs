@@ -15,6 +15,13 @@ pub fn registry_of(spec: &Value) -> &str {
     split_registry(of_spec(spec).unwrap_or_default()).0
 }
 
+/// Gives the image another name; does nothing to a spec without one.
+pub fn set(spec: &mut Value, name: &str) {
+    if let Some(image) = spec.pointer_mut(AT) {
+        *image = name.into();
+    }
+}
+
 /// Gives the image its other name. Returns whether it has one.
 pub fn rename(spec: &mut Value, map: &ImageMap) -> bool {
     let Some(other) = of_spec(spec).and_then(|image| map.apply(image)) else { return false };

@@ -84,6 +84,12 @@ impl Journal {
         written
     }
 
+    /// Notes in a completed journal that the services have followed their images.
+    pub fn followed(&mut self) -> Result<()> {
+        self.record.follow = None;
+        self.write()
+    }
+
     /// Drops a restore that did not take place: the completed record of the one before is valid again.
     pub fn forget(mut self) -> Result<()> {
         release_all(self.dir());

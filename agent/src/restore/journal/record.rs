@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use swarm_state::Inventory;
 use swarmdr_archive::{BackupId, NodeId, manifest::Counts};
+use swarmdr_registry::Rule;
 
 use super::Phase;
 use crate::restore::plan::RestorePlan;
@@ -31,6 +32,9 @@ pub struct Record {
     pub joined: Option<NodeId>,
     /// `swarm-node.key` of an autolocked state as it was backed up, encrypted: it replaces the decrypted one.
     pub locked_key: Option<String>,
+    /// Set until the services have followed their images to other places: the rules of the command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<Vec<Rule>>,
     /// The completed record of an earlier restore: valid again if this one is undone.
     pub previous: Option<Box<Record>>,
 }
@@ -53,6 +57,7 @@ impl Record {
             recorded: Some(recorded),
             joined: None,
             locked_key: None,
+            follow: None,
             previous: None,
         }
     }

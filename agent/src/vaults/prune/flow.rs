@@ -72,9 +72,9 @@ mod tests {
         host::shutdown::Shutdown,
         outcome::{exit::Exit, progress::Progress},
     };
+    use swarmdr_http::Proxies;
     use swarmdr_vault::{
         VaultSettings,
-        http::Proxies,
         testkit::archives::{CLUSTER, archive, key, minute, put},
     };
 

@@ -6,13 +6,11 @@
 //! out (`earlier`).
 
 mod change;
-mod checks;
+pub(in crate::restore) mod checks;
 mod confirm;
 mod conflict;
 mod contents;
 mod earlier;
-#[cfg(test)]
-mod fake_engine;
 mod hints;
 mod journal;
 mod living;

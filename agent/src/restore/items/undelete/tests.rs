@@ -6,11 +6,11 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use swarm_state::specs::ValueDigest;
 
-use super::{contents::Content, fake_engine::FakeEngine, journal::Outcome, plan::Action, *};
+use super::{contents::Content, journal::Outcome, plan::Action, *};
 use crate::{
     host::{engine::objects::LivingSecret, shutdown::Shutdown},
     outcome::failure::Rendered,
-    restore::items::selection::Selection,
+    restore::{fake_engine::FakeEngine, items::selection::Selection},
 };
 
 /// Values of the backup by id.

@@ -35,6 +35,8 @@ pub struct State {
     pub leaving: Vec<String>,
     /// Whether the swarm has no leader: then only networks are answered for, as if there were none.
     pub has_no_leader: bool,
+    /// Number of updates before which somebody else changes the object.
+    pub conflicts: u32,
     /// Method and path of each request that may change something.
     pub requests: Vec<String>,
     next: u64,
@@ -99,6 +101,13 @@ impl FakeEngine {
     /// Adds an object that somebody else made.
     pub fn add(&self, kind: ObjectKind, spec: Value, value: &str) -> String {
         self.state.lock().expect("no panic").add(&format!("{kind}s"), spec, value)
+    }
+
+    /// Returns the content or the credentials of an object.
+    pub fn value(&self, id: &str) -> String {
+        let state = self.state.lock().expect("no panic");
+        let found = state.values.iter().find(|(own, _)| own == id);
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
     /// Returns the requests that could change something since the last call.
@@ -231,6 +240,10 @@ impl State {
         }
         self.next += 1;
         let object = &mut self.objects[at].1;
+        if self.conflicts > 0 {
+            self.conflicts -= 1;
+            object["Version"]["Index"] = self.next.into();
+        }
         if !query.split('&').any(|part| part == format!("version={}", object["Version"]["Index"])) {
             return (500, json!({ "message": "rpc error: code = Unknown desc = update out of sequence" }));
         }
@@ -241,6 +254,11 @@ impl State {
         object["PreviousSpec"] = object["Spec"].take();
         object["Spec"] = spec;
         object["Version"]["Index"] = self.next.into();
+        object["UpdateStatus"] = Value::Null;
+        if let Some(auth) = &asked.auth {
+            self.values.retain(|(own, _)| own != id);
+            self.values.push((id.to_owned(), auth.clone()));
+        }
         (200, json!({}))
     }
 

@@ -1,0 +1,120 @@
+//! Services of a restored swarm follow their images to other places, and get the logins that are configured.
+//!
+//! This comes after the restore is complete: what cannot be done here is reported, and nothing is undone. The journal says
+//! that it is still to be done until it is, so a later run on this host does it, and one that finds it done changes
+//! nothing.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use swarm_state::Inventory;
+use swarmdr_registry::Rule;
+
+use super::{
+    Restore,
+    change::Change,
+    images::{
+        followed::Followed,
+        logins::Logins,
+        renew::{Recorded, Renewal},
+    },
+    journal::{Journal, Record},
+};
+use crate::{
+    config::Config,
+    host::engine::{Engine, EngineFacts},
+    outcome::failpoint,
+};
+
+/// How the services of a restored swarm follow their images.
+#[derive(Debug, Clone, Default)]
+pub struct Follow {
+    /// Rules of the command line.
+    pub rules: Vec<Rule>,
+}
+
+impl Follow {
+    /// Whether there is anything that services might follow.
+    fn has_work(&self, config: &Config) -> bool {
+        let images = &config.images;
+        let has_login = images.registry.iter().any(|it| !it.auth_command.is_empty() || it.login_file.is_some());
+        !self.rules.is_empty() || !images.map.is_empty() || has_login
+    }
+
+    /// Returns the rules of this run and those of earlier ones that were not followed to their end.
+    fn with(&self, earlier: Option<&Vec<Rule>>) -> Vec<Rule> {
+        let earlier = earlier.into_iter().flatten().filter(|rule| !self.rules.contains(rule));
+        self.rules.iter().chain(earlier).cloned().collect()
+    }
+}
+
+impl Restore<'_> {
+    /// Notes in the record what the services are to follow.
+    pub(super) fn note_follow(&self, record: &mut Record) {
+        if let Some(follow) = self.follow.as_ref().filter(|follow| follow.has_work(self.run.config)) {
+            record.follow = Some(follow.with(record.follow.as_ref()));
+        }
+    }
+
+    /// Lets the services of the swarm that works on this host follow, if this host was restored to it, and rules are given
+    /// or an earlier run did not come to its end. Returns `None` otherwise.
+    pub async fn follow_late(&self, dry_run: bool) -> Result<Option<Followed>> {
+        let engine = Engine::at(&self.run.config.engine.socket);
+        let facts = engine.facts().await?;
+        let Some(mut journal) = Journal::read(&facts.data_root)? else { return Ok(None) };
+        let is_here = facts.swarm.cluster_id.as_ref() == Some(&journal.record.plan.cluster_id);
+        let is_told = self.follow.as_ref().is_some_and(|follow| !follow.rules.is_empty());
+        if journal.record.restored().is_none() || !is_here || !(is_told || journal.record.follow.is_some()) {
+            return Ok(None);
+        }
+        self.note_follow(&mut journal.record);
+        let followed = self.followed(&engine, &facts, &journal.record, dry_run).await?;
+        if !dry_run && followed.is_complete() {
+            journal.followed()?;
+        }
+        Ok(Some(followed))
+    }
+
+    /// Returns a note for each service of a backup whose image would get another name.
+    pub(super) fn follow_notes(&self, recorded: &Inventory) -> Vec<String> {
+        let Some(follow) = &self.follow else { return Vec::new() };
+        let map = self.run.config.images.map_with(&follow.rules);
+        let renamed = recorded.services.iter().filter_map(|service| {
+            let other = map.apply_once(&service.image)?;
+            Some(format!(
+                "once the swarm is back, the service {} gets {other} in place of {}",
+                service.name, service.image
+            ))
+        });
+        renamed.collect()
+    }
+
+    async fn followed(&self, engine: &Engine, facts: &EngineFacts, record: &Record, dry_run: bool) -> Result<Followed> {
+        let (config, shutdown) = (self.run.config, self.run.shutdown);
+        let map = config.images.map_with(record.follow.as_deref().unwrap_or_default());
+        let logins = Logins::new(config, Duration::ZERO);
+        let objects = engine.objects().await?;
+        let renewal = Renewal { objects: &objects, logins: &logins, map: &map, only: None, shutdown, dry_run };
+        let plan = shutdown.or_interrupted(renewal.plan()).await?;
+        let recorded = Recorded { own: facts.swarm.swarm_node()?, keyring: &self.keyring, shutdown };
+        let known = plan.recorded(&recorded, &facts.data_root.join("swarm")).await;
+        Ok(Followed::of(shutdown.or_interrupted(renewal.carry_out(&plan, &known)).await?, dry_run))
+    }
+}
+
+impl Change<'_> {
+    /// Lets the services follow. The journal is complete, and says whether that is still to be done.
+    pub(super) async fn follow(&mut self) -> Result<Option<Followed>> {
+        if self.record().follow.is_none() {
+            return Ok(None);
+        }
+        failpoint::reach("follow");
+        let facts = self.engine.facts().await?;
+        let followed = self.restore.followed(&self.engine, &facts, self.record(), false).await?;
+        failpoint::reach("followed");
+        if followed.is_complete() {
+            self.journal.followed()?;
+        }
+        Ok(Some(followed))
+    }
+}

@@ -1,0 +1,163 @@
+//! Services that live get the logins that are configured for their registries, and their images other names.
+//!
+//! An update sends the service's own spec back as raw JSON, so nothing of it is lost, with another `X-Registry-Auth`. An
+//! orchestrator that compares tasks with the spec ignores the login of tasks that have their image (swarmkit
+//! `manager/orchestrator/task.go`, `IsTaskDirty`): no task that runs is restarted for it, and one that could not be pulled
+//! is tried with the new login (seen on 20.10, 26.1 and 28.5). A task that is being pulled begins anew.
+//!
+//! What an update does besides (swarmkit `manager/controlapi/service.go`, `UpdateService`) decides what is left alone:
+//!
+//! - It forgets the state of an update, so one that is paused would go on. A service in the middle of an update or a
+//!   rollback is left.
+//! - It begins the next run of a job, whatever changed. Jobs are left.
+//! - The previous spec, which `docker service rollback` returns to, becomes the one that was replaced: after a new login a
+//!   rollback leads to the same service with the old login. There is no call that keeps it. So a service whose recorded
+//!   login is the new one already is not updated, and what is lost is reported.
+
+mod asked;
+mod living;
+mod outcome;
+mod recorded;
+pub mod report;
+mod update;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use anyhow::Result;
+use swarmdr_registry::{ImageMap, Login, split_registry};
+use wildmatch::WildMatch;
+
+use super::logins::Logins;
+use crate::{
+    host::{engine::objects::Objects, shutdown::Shutdown},
+    outcome::failpoint,
+};
+use asked::Asked;
+use living::LivingService;
+pub use outcome::{Outcome, ServiceOutcome};
+pub use recorded::Recorded;
+use update::{Ended, Wanted};
+
+/// A renewal, and what it is about.
+#[derive(Debug)]
+pub struct Renewal<'a> {
+    pub objects: &'a Objects,
+    pub logins: &'a Logins<'a>,
+    /// Other places of images; empty if no image gets another name.
+    pub map: &'a ImageMap,
+    /// Registries that are meant; all without it.
+    pub only: Option<WildMatch>,
+    pub shutdown: &'a Shutdown,
+    pub dry_run: bool,
+}
+
+/// Services that are to be changed, and those that are not.
+#[derive(Debug)]
+pub struct Plan {
+    services: Vec<Planned>,
+    /// Number of services with images of registries that are meant, for which no login is configured and no other name is
+    /// given.
+    pub without_login: u64,
+    /// Number of services with images of registries that are not meant.
+    pub elsewhere: u64,
+}
+
+/// A service that is to be changed.
+#[derive(Debug)]
+struct Planned {
+    service: LivingService,
+    /// Other name of its image, if it gets one.
+    new_image: Option<String>,
+}
+
+impl Planned {
+    /// The registry from which its image is pulled afterwards.
+    fn registry(&self) -> &str {
+        split_registry(self.new_image.as_deref().unwrap_or(&self.service.image)).0
+    }
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    /// Reads the logins that are recorded with these services from the state directory of the manager.
+    pub async fn recorded(&self, in_state: &Recorded<'_>, dir: &Path) -> recorded::Known {
+        in_state.read(dir, self.services.iter().map(|planned| planned.service.id.clone()).collect()).await
+    }
+}
+
+impl Renewal<'_> {
+    /// Lists the services, and finds those that are to be changed.
+    pub async fn plan(&self) -> Result<Plan> {
+        let mut plan = Plan { services: Vec::new(), without_login: 0, elsewhere: 0 };
+        for object in self.objects.services().await? {
+            let Some(service) = LivingService::of(&object)? else { continue };
+            let new_image = self.map.apply_once(&service.image);
+            let planned = Planned { service, new_image };
+            if self.only.as_ref().is_some_and(|only| !only.matches(planned.registry())) {
+                plan.elsewhere += 1;
+            } else if planned.new_image.is_none() && !self.logins.is_configured(planned.registry()) {
+                plan.without_login += 1;
+            } else {
+                plan.services.push(planned);
+            }
+        }
+        plan.services.sort_by(|a, b| a.service.name.cmp(&b.service.name));
+        Ok(plan)
+    }
+
+    /// Changes the services of a plan, one after the other. What cannot be done with one of them is in its outcome, and the
+    /// next one follows.
+    pub async fn carry_out(&self, plan: &Plan, known: &recorded::Known) -> Result<Vec<ServiceOutcome>> {
+        let mut asked = Asked::of(self.logins);
+        let mut outcomes = Vec::new();
+        for planned in &plan.services {
+            self.shutdown.check()?;
+            outcomes.push(self.change(planned, &mut asked, known).await);
+        }
+        Ok(outcomes)
+    }
+
+    async fn change(&self, planned: &Planned, asked: &mut Asked<'_>, known: &recorded::Known) -> ServiceOutcome {
+        let told = |outcome| ServiceOutcome::of(planned, outcome);
+        if let Some(obstacle) = planned.service.obstacle() {
+            return told(Outcome::left(&obstacle));
+        }
+        let login = match asked.login(planned.registry()).await {
+            Ok(login) => login,
+            Err(why) => return told(Outcome::NoLogin { why }),
+        };
+        if planned.new_image.is_none() && login.is_some() && known.of(&planned.service.id) == login.as_ref() {
+            return told(Outcome::Same);
+        }
+        let done = || if planned.new_image.is_some() { Outcome::Renamed } else { Outcome::Renewed };
+        if self.dry_run {
+            return told(done());
+        }
+        let header = header(planned, login.as_ref());
+        let wanted = Wanted { planned, header: header.as_ref().map(|header| header.as_str()) };
+        let outcome = match update::update(self.objects, self.shutdown, &wanted).await {
+            Ok(Ended::Updated) => done(),
+            Ok(Ended::Left(obstacle)) => Outcome::left(&obstacle),
+            Err(error) => Outcome::Failed { why: format!("{error:#}") },
+        };
+        failpoint::reach("service-updated");
+        told(outcome)
+    }
+}
+
+/// Returns the credentials that are sent; without any the engine keeps those that are recorded, which are for the old
+/// registry only.
+fn header(planned: &Planned, login: Option<&Login>) -> Option<zeroize::Zeroizing<String>> {
+    let registry = planned.registry();
+    match login {
+        Some(login) => Some(login.for_engine(registry)),
+        None if registry == split_registry(&planned.service.image).0 => None,
+        None => Some(Login::none_for_engine()),
+    }
+}

@@ -1,0 +1,12 @@
+//! Images: what a restored swarm could pull, copies that keep digests, and logins that are renewed.
+
+mod check;
+mod mirror;
+mod shelf;
+
+use swarmdr_tests::{campaign::full, lab::Engine};
+
+/// The engines that a campaign runs on: one in the plain run.
+pub fn engines() -> &'static [Engine] {
+    if full() { &[Engine::E20_10, Engine::E26_1, Engine::E28_5] } else { &[Engine::E26_1] }
+}
