@@ -62,6 +62,7 @@ async fn from_apt_install_to_a_locked_backup_and_to_purge() -> Result<()> {
         // due at once.
         host.write_file("/etc/systemd/system/swarmdr-backup.timer.d/soon.conf", SOON)?;
         images_are_mirrored(&host)?;
+        logins_are_renewed(&host)?;
         host.sh(&format!("systemctl daemon-reload; systemctl enable --now {}", TIMERS.join(" ")))?;
         let id = wait_locked_backup(&host)?;
         host.sh("systemctl stop swarmdr-backup.timer")?;
@@ -194,6 +195,24 @@ fn images_are_mirrored(host: &Host) -> Result<()> {
     ensure!(output.status.success(), "{}{}", output.stderr, host.journal(UNIT, 20)?);
     assert_eq!(unit(host, UNIT, "ExecMainStatus")?, "0");
     ensure!(host.journal(UNIT, 20)?.contains("images at oci:/srv/images"), "{}", host.journal(UNIT, 20)?);
+    Ok(())
+}
+
+/// Renews logins in the hardened unit, of which this swarm has none.
+fn logins_are_renewed(host: &Host) -> Result<()> {
+    const UNIT: &str = "swarmdr-images-auth.service";
+    let run = || host.run(&["systemctl", "start", UNIT]);
+    ensure!(!run()?.status.success(), "no login is configured");
+    let journal = host.journal(UNIT, 20)?;
+    ensure!(journal.contains("images.registry"), "it does not say what to write: {journal}");
+    host.write_file("/etc/swarmdr/registry-login", "user:password\n")?;
+    let settings = "[[images.registry]]\nhost = \"registry.example\"\nlogin_file = \"/etc/swarmdr/registry-login\"\n";
+    host.write_file("/etc/swarmdr/agent.d/30-logins.toml", settings)?;
+    host.sh("systemctl reset-failed")?;
+    let output = run()?;
+    ensure!(output.status.success(), "{}{}", output.stderr, host.journal(UNIT, 20)?);
+    assert_eq!(unit(host, UNIT, "ExecMainStatus")?, "0");
+    ensure!(host.journal(UNIT, 20)?.contains("Logins in the services"), "{}", host.journal(UNIT, 20)?);
     Ok(())
 }
 
