@@ -5,6 +5,7 @@ client.py ENDPOINT user-data LAUNCH_TEMPLATE                   as an instance wo
 client.py ENDPOINT network                                     ids of a VPC and a subnet that are there
 client.py ENDPOINT create-secret NAME FILE                     its ARN
 client.py ENDPOINT parameter NAME                              its value
+client.py ENDPOINT policy ARN                                  the document of a managed policy
 client.py ENDPOINT metric-sum NAMESPACE NAME DIMENSION=VALUE      of the last day
 client.py ENDPOINT put-user-policy USER FILE                   with the keys of the environment
 """
@@ -71,6 +72,12 @@ def parameter(endpoint, name):
     return client("ssm", endpoint).get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
 
 
+def policy(endpoint, arn):
+    iam = client("iam", endpoint)
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+
+
 def metric_sum(endpoint, namespace, name, dimension):
     key, value = dimension.split("=", 1)
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -93,7 +100,7 @@ def put_user_policy(endpoint, user, path):
 
 def main():
     endpoint, verb, *arguments = sys.argv[1:]
-    verbs = [create_stack, user_data, network, create_secret, parameter, metric_sum, put_user_policy]
+    verbs = [create_stack, user_data, network, create_secret, parameter, policy, metric_sum, put_user_policy]
     answer = {verb.__name__.replace("_", "-"): verb for verb in verbs}[verb](endpoint, *arguments)
     print(answer if isinstance(answer, str) else json.dumps(answer))
 

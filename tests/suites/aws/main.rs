@@ -8,11 +8,15 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use swarmdr_tests::{
     aws::{Moto, put_user_policy, tool},
-    lab::{Engine, Host, HostSpec, addr},
+    lab::{Engine, Host, HostSpec, Lab, addr},
     packages::{self, checkout},
     s3::{Bucket, Lock, Mode, Refusal, Release, Retention, Rgw, RgwOptions},
     scenario::{Site, agent_json, describe_swarm, populate, text, wait_populated},
 };
+
+const TEMPLATES: [&str; 3] = ["vault.yaml", "recovery.yaml", "images.yaml"];
+/// Where the images of the restored swarm are; it has none of these.
+const IMAGE_MAP: &str = "registry.old:5000=registry.new/mirror/registry.old-5000,docker.io/acme=registry.new/acme";
 
 fn shipped(name: &str) -> PathBuf {
     checkout().join("packaging/aws").join(name)
@@ -39,12 +43,18 @@ fn no_pipe_of_the_user_data_ends_at_a_first_match() -> Result<()> {
 
 #[test]
 fn the_templates_are_clean_and_say_what_the_policies_say() -> Result<()> {
-    let output = Command::new(tool("cfn-lint")?).arg(shipped("vault.yaml")).arg(shipped("recovery.yaml")).output()?;
+    let output = Command::new(tool("cfn-lint")?).args(TEMPLATES.map(shipped)).output()?;
     ensure!(output.status.success(), "cfn-lint: {}", String::from_utf8_lossy(&output.stdout));
     // Every action of the plain policies is in the template, so that neither lags behind.
-    let template = fs::read_to_string(shipped("vault.yaml"))?;
     let mut actions = 0;
-    for name in ["policy-backup.json", "policy-restore.json", "policy-bucket.json"] {
+    for (name, template) in [
+        ("policy-backup.json", "vault.yaml"),
+        ("policy-restore.json", "vault.yaml"),
+        ("policy-bucket.json", "vault.yaml"),
+        ("policy-mirror.json", "images.yaml"),
+        ("policy-pull.json", "images.yaml"),
+    ] {
+        let template = fs::read_to_string(shipped(template))?;
         let document: Value = serde_json::from_str(&policy(name, "vault")?)?;
         for statement in document["Statement"].as_array().context("no statements")? {
             let sid = statement["Sid"].as_str().context("a statement has no Sid")?;
@@ -55,7 +65,52 @@ fn the_templates_are_clean_and_say_what_the_policies_say() -> Result<()> {
             }
         }
     }
-    ensure!(actions > 25, "{actions} actions were looked for");
+    ensure!(actions > 40, "{actions} actions were looked for");
+    Ok(())
+}
+
+/// Statements of a policy by their Sid, with what they allow or deny, and on what.
+fn statements(document: &Value) -> Result<BTreeMap<String, Value>> {
+    let statements = document["Statement"].as_array().context("no statements")?;
+    statements.iter().map(|it| Ok((text(it, "/Sid")?.to_owned(), it.clone()))).collect()
+}
+
+/// The emulator knows neither templates of repositories nor replication; of these, cfn-lint checks the form.
+#[test]
+fn the_policies_of_the_images_stack_are_the_plain_ones_and_delete_nothing() -> Result<()> {
+    const ACCOUNT: &str = "123456789012";
+    let lab = Lab::new()?;
+    let moto = Moto::start(&lab)?;
+    let alone = create_stack(&moto, "images", "images.yaml", &[])?;
+    let parameters = [("Prefix", "shop/images"), ("TagMutability", "IMMUTABLE"), ("ReplicaRegion", "eu-west-1")];
+    let replicated = create_stack(&moto, "replicated", "images.yaml", &parameters)?;
+    for (stack, prefix) in [(&alone, "swarm"), (&replicated, "shop/images")] {
+        assert_eq!(stack["status"], "CREATE_COMPLETE", "{stack:#}");
+        let mirror = format!("{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/{prefix}");
+        assert_eq!(text(stack, "/outputs/Mirror")?, mirror);
+        for (output, file) in [("MirrorPolicyArn", "policy-mirror.json"), ("PullPolicyArn", "policy-pull.json")] {
+            let made = moto.ask(&["policy", text(stack, &format!("/outputs/{output}"))?])?;
+            let plain = fs::read_to_string(shipped(file))?.replace("ACCOUNT", ACCOUNT).replace("PREFIX", prefix);
+            let (made, plain): (Value, Value) = (serde_json::from_str(&made)?, serde_json::from_str(&plain)?);
+            assert_eq!(statements(&made)?, statements(&plain)?, "{file}");
+        }
+    }
+    assert!(alone["outputs"].get("ReplicaMirror").is_none(), "{alone:#}");
+    assert_eq!(
+        text(&replicated, "/outputs/ReplicaMirror")?,
+        format!("{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/shop/images")
+    );
+    // Nothing but the owner of the account removes a copy, by itself or through a rule.
+    let template = fs::read_to_string(shipped("images.yaml"))?;
+    assert!(!template.contains("LifecyclePolicy:") && !template.contains("DeleteReplication:"), "{template}");
+    let mirror: Value = serde_json::from_str(&fs::read_to_string(shipped("policy-mirror.json"))?)?;
+    let denied = statements(&mirror)?;
+    for action in ["ecr:BatchDeleteImage", "ecr:DeleteRepository", "ecr:PutLifecyclePolicy"] {
+        for (sid, statement) in &denied {
+            let named = statement["Action"].as_array().is_some_and(|all| all.contains(&action.into()));
+            assert_eq!(named, statement["Effect"] == "Deny", "{sid}: {action}");
+        }
+    }
     Ok(())
 }
 
@@ -144,8 +199,12 @@ async fn the_user_data_of_the_recovery_stack_brings_the_swarm_back() -> Result<(
     fs::write(&secret, site.identity())?;
     let secret = moto.ask(&["create-secret", "swarmdr-identity", &secret.to_string_lossy()])?;
     let vault = create_stack(&moto, "vault", "vault.yaml", &[("BucketName", "swarmdr-vault")])?;
-    let recovery = create_recovery(&moto, &site, &secret, text(&vault, "/outputs/RestorePolicyArn")?)?;
-    for (stack, resources) in [(&vault, 8), (&recovery, 10)] {
+    let images = create_stack(&moto, "images", "images.yaml", &[])?;
+    let policies = ["RestorePolicyArn", "PullPolicyArn"]
+        .map(|name| [&vault, &images].into_iter().find_map(|stack| stack["outputs"][name].as_str()));
+    let [Some(restores), Some(pulls)] = policies else { anyhow::bail!("a policy is missing: {policies:?}") };
+    let recovery = create_recovery(&moto, &site, &secret, [restores, pulls])?;
+    for (stack, resources) in [(&vault, 8), (&recovery, 10), (&images, 2)] {
         assert_eq!(stack["status"], "CREATE_COMPLETE");
         let made = stack["resources"].as_object().map_or(0, serde_json::Map::len);
         println!("{made} resources: {}", stack["resources"]);
@@ -162,6 +221,10 @@ async fn the_user_data_of_the_recovery_stack_brings_the_swarm_back() -> Result<(
     let said = run_user_data(&manager, &script)?;
     assert!(said.contains("is back from backup"), "{said}");
     assert_eq!(describe_swarm(&manager)?, before);
+    let map = manager.sh("swarmdr-agent config | grep 'images.map'")?;
+    for rule in IMAGE_MAP.split(',') {
+        assert!(map.contains(&format!("\"{rule}\"")), "{rule} is not in force: {map}");
+    }
     wait_populated(&manager)?;
     let left = manager.sh("ls /run/swarmdr-identity.* 2>/dev/null | wc -l; grep -rl AGE-SECRET-KEY /etc /root /var/lib/swarmdr /run 2>/dev/null | wc -l")?;
     assert_eq!(left, "0\n0", "the identity is still there");
@@ -209,7 +272,7 @@ fn sign_of_life(moto: &Moto, host: &Host) -> Result<()> {
     host.sh("rm /usr/local/bin/aws").map(drop)
 }
 
-fn create_recovery(moto: &Moto, site: &Site, secret: &str, restore_policy: &str) -> Result<Value> {
+fn create_recovery(moto: &Moto, site: &Site, secret: &str, [restores, pulls]: [&str; 2]) -> Result<Value> {
     let network: Value = serde_json::from_str(&moto.ask(&["network"])?)?;
     let digest = Sha256::digest(fs::read(packages::deb()?)?);
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -223,7 +286,9 @@ fn create_recovery(moto: &Moto, site: &Site, secret: &str, restore_policy: &str)
         ("VaultRegion", "us-east-1"),
         ("VaultEndpoint", &endpoint),
         ("AwsEndpoint", &aws),
-        ("RestorePolicyArn", restore_policy),
+        ("RestorePolicyArn", restores),
+        ("ImagesPolicyArn", pulls),
+        ("ImageMap", IMAGE_MAP),
         ("TrustedKey", &site.public_key),
         ("Recipient", &site.recipient),
         ("IdentitySecret", secret),

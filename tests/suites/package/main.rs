@@ -6,7 +6,7 @@ mod drop_ins;
 mod papers;
 mod rpm;
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -18,8 +18,20 @@ use swarmdr_tests::{
     scenario::{Site, agent_json, describe_swarm},
 };
 
-const TIMERS: [&str; 3] = ["swarmdr-backup.timer", "swarmdr-verify.timer", "swarmdr-drill.timer"];
-const SERVICES: [&str; 3] = ["swarmdr-backup.service", "swarmdr-verify.service", "swarmdr-drill.service"];
+const TIMERS: [&str; 5] = [
+    "swarmdr-backup.timer",
+    "swarmdr-verify.timer",
+    "swarmdr-drill.timer",
+    "swarmdr-images.timer",
+    "swarmdr-images-auth.timer",
+];
+const SERVICES: [&str; 5] = [
+    "swarmdr-backup.service",
+    "swarmdr-verify.service",
+    "swarmdr-drill.service",
+    "swarmdr-images.service",
+    "swarmdr-images-auth.service",
+];
 /// Drop-in that shortens the wait for the next run, as with `systemctl edit`.
 const SOON: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nAccuracySec=1s\nRandomizedDelaySec=0\n";
 /// Directory of node_exporter, and the drop-in that the guide gives for it.
@@ -49,7 +61,9 @@ async fn from_apt_install_to_a_locked_backup_and_to_purge() -> Result<()> {
         // The timer's quarter of an hour is shortened here. The schedule is the default, by which the first backup is
         // due at once.
         host.write_file("/etc/systemd/system/swarmdr-backup.timer.d/soon.conf", SOON)?;
-        host.sh("systemctl daemon-reload; systemctl enable --now swarmdr-backup.timer swarmdr-verify.timer swarmdr-drill.timer")?;
+        images_are_mirrored(&host)?;
+        logins_are_renewed(&host)?;
+        host.sh(&format!("systemctl daemon-reload; systemctl enable --now {}", TIMERS.join(" ")))?;
         let id = wait_locked_backup(&host)?;
         host.sh("systemctl stop swarmdr-backup.timer")?;
         host.wait_for("the last backup to end", Duration::from_secs(120), || {
@@ -97,7 +111,7 @@ fn units_are_tight(host: &Host) -> Result<()> {
 }
 
 fn skipped_while_not_configured(host: &Host) -> Result<()> {
-    host.sh("mv /etc/swarmdr/agent.toml /root/; systemctl start swarmdr-backup.service swarmdr-verify.service swarmdr-drill.service")?;
+    host.sh(&format!("mv /etc/swarmdr/agent.toml /root/; systemctl start {}", SERVICES.join(" ")))?;
     for service in SERVICES {
         assert_eq!(unit(host, service, "ConditionResult")?, "no");
         assert_eq!(unit(host, service, "ActiveState")?, "inactive");
@@ -158,6 +172,47 @@ fn whoever_watches_sees_green(host: &Host, id: &str) -> Result<()> {
     let explained = host.sh(&format!("journalctl --catalog --no-pager -u swarmdr-backup.service {stored}"))?;
     assert!(explained.contains("A backup of the swarm is stored") && explained.contains(id), "{explained}");
     println!("{lines} metrics, and the journal explains {id}");
+    Ok(())
+}
+
+/// Copies the images of the swarm in the hardened unit: into a directory, with the drop-in of the guide. The copies
+/// themselves are tried elsewhere; here the unit has to read the state of the engine, and to write.
+fn images_are_mirrored(host: &Host) -> Result<()> {
+    const UNIT: &str = "swarmdr-images.service";
+    let run = || host.run(&["systemctl", "start", UNIT]);
+    ensure!(!run()?.status.success(), "without images.mirror, somebody could believe in copies");
+    assert_eq!(unit(host, UNIT, "ExecMainStatus")?, "2");
+    let journal = host.journal(UNIT, 20)?;
+    ensure!(journal.contains("images.mirror"), "it does not say what to write: {journal}");
+
+    host.write_file("/etc/swarmdr/agent.d/20-images.toml", "[images]\nmirror = \"oci:/srv/images\"\n")?;
+    let guide = fs::read_to_string(packages::checkout().join("packaging/docs/images.md"))?;
+    let drop_in = "[Service]\nReadWritePaths=/srv/images\n";
+    ensure!(drop_in.lines().all(|line| guide.contains(line)), "the guide has another drop-in");
+    host.write_file(&format!("/etc/systemd/system/{UNIT}.d/place.conf"), drop_in)?;
+    host.sh("install -d -m 700 /srv/images; systemctl daemon-reload; systemctl reset-failed")?;
+    let output = run()?;
+    ensure!(output.status.success(), "{}{}", output.stderr, host.journal(UNIT, 20)?);
+    assert_eq!(unit(host, UNIT, "ExecMainStatus")?, "0");
+    ensure!(host.journal(UNIT, 20)?.contains("images at oci:/srv/images"), "{}", host.journal(UNIT, 20)?);
+    Ok(())
+}
+
+/// Renews logins in the hardened unit, of which this swarm has none.
+fn logins_are_renewed(host: &Host) -> Result<()> {
+    const UNIT: &str = "swarmdr-images-auth.service";
+    let run = || host.run(&["systemctl", "start", UNIT]);
+    ensure!(!run()?.status.success(), "no login is configured");
+    let journal = host.journal(UNIT, 20)?;
+    ensure!(journal.contains("images.registry"), "it does not say what to write: {journal}");
+    host.write_file("/etc/swarmdr/registry-login", "user:password\n")?;
+    let settings = "[[images.registry]]\nhost = \"registry.example\"\nlogin_file = \"/etc/swarmdr/registry-login\"\n";
+    host.write_file("/etc/swarmdr/agent.d/30-logins.toml", settings)?;
+    host.sh("systemctl reset-failed")?;
+    let output = run()?;
+    ensure!(output.status.success(), "{}{}", output.stderr, host.journal(UNIT, 20)?);
+    assert_eq!(unit(host, UNIT, "ExecMainStatus")?, "0");
+    ensure!(host.journal(UNIT, 20)?.contains("Logins in the services"), "{}", host.journal(UNIT, 20)?);
     Ok(())
 }
 
