@@ -5,6 +5,7 @@ mod check;
 mod follow;
 mod mirror;
 mod shelf;
+mod site;
 mod yard;
 
 use swarmdr_tests::{campaign::full, lab::Engine};
