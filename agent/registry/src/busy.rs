@@ -14,10 +14,14 @@ pub struct Busy {
 }
 
 impl Busy {
-    /// Notes that it wants no request before this moment. False if all such times together are longer than the patience.
+    /// Notes that it wants no request for this time. False if all such times together are longer than the patience.
     /// Requests that are refused side by side wait side by side.
-    pub fn until(&mut self, moment: Instant, patience: Duration) -> bool {
-        let begins = self.until.map_or_else(Instant::now, |until| until.max(Instant::now()));
+    pub fn until(&mut self, length: Duration, patience: Duration) -> bool {
+        if length > patience {
+            return false;
+        }
+        let (now, begins) = (Instant::now(), self.until.map_or_else(Instant::now, |until| until.max(Instant::now())));
+        let moment = now + length;
         let more = moment.saturating_duration_since(begins);
         if self.waited + more > patience {
             return false;
@@ -46,13 +50,13 @@ mod tests {
 
     #[test]
     fn requests_that_are_refused_together_wait_together() {
-        let (mut busy, now) = (Busy::default(), Instant::now());
-        let patience = Duration::from_secs(100);
-        let hour = Duration::from_secs(60);
-        assert!(busy.until(now + hour, patience) && busy.until(now + hour, patience));
-        assert!(busy.until(now + hour + Duration::from_secs(1), patience), "{busy:?}");
-        assert!(!busy.until(now + 2 * hour, patience), "{busy:?}");
-        assert!(busy.until(now, patience), "what is over costs nothing");
+        let mut busy = Busy::default();
+        let [patience, minute] = [100, 60].map(Duration::from_secs);
+        assert!(busy.until(minute, patience) && busy.until(minute, patience));
+        assert!(busy.until(minute + Duration::from_secs(1), patience), "{busy:?}");
+        assert!(busy.waited < patience, "{busy:?}");
+        assert!(!busy.until(2 * minute, patience) && !busy.until(Duration::MAX, Duration::from_secs(600)), "{busy:?}");
+        assert!(busy.until(Duration::ZERO, patience), "what is over costs nothing");
     }
 
     #[test]
@@ -64,6 +68,7 @@ mod tests {
         };
         assert_eq!(with("7"), Some(Duration::from_secs(7)));
         assert_eq!(with("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(with("18446744073709551615"), Some(Duration::from_secs(u64::MAX)));
         assert!(with("Wed, 21 Oct 2065 07:28:00 GMT") > Some(Duration::from_secs(3600)));
         assert_eq!((with("soon"), with("-1"), later(&Headers::new())), (None, None, None));
     }

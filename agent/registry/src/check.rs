@@ -104,7 +104,7 @@ impl Look<'_> {
     async fn tag(&self, tag: &str, digest: &Digest, checked: &mut Checked) {
         let mut found = self.behind(tag).await;
         if matches!(&found, Ok(now) if now.as_ref() != Some(digest)) {
-            let own = tags(Some(tag), digest).remove(0);
+            let own = tags(Some(tag), digest, &[]).remove(0);
             if let Ok(Some(kept)) = self.behind(&own).await
                 && kept == *digest
             {

@@ -43,7 +43,8 @@ pub struct Job<'a> {
     pub from: &'a str,
     pub to: &'a str,
     pub digest: &'a Digest,
-    /// Tags that it gets. The first tells whether it is there already, so it is one that belongs to the digest alone.
+    /// Tags that it gets. The first tells whether it is there already, so it is one that belongs to the digest, and to the
+    /// platforms that are copied, alone.
     pub tags: &'a [String],
 }
 
@@ -83,12 +84,11 @@ impl<'a> Copy<'a> {
     pub async fn image(&self, source: &dyn Source, job: Job<'_>) -> Result<Copied, RegistryError> {
         let first = job.tags.first().cloned().unwrap_or_else(|| job.digest.to_string());
         let current = self.target.current(job.to, &first).await?;
-        if current.as_ref() == Some(job.digest) && self.platforms.is_empty() {
+        if current.as_ref() == Some(job.digest) {
             return Ok(Copied { was_there: true, ..Copied::default() });
         }
         let manifest = source.manifest(job.from, &job.digest.to_string()).await?;
-        let mut copied = self.contents(source, job, &manifest, 0).await?;
-        copied.was_there = current.as_ref() == Some(job.digest) && copied.blobs == 0;
+        let copied = self.contents(source, job, &manifest, 0).await?;
         for tag in job.tags {
             let put = self.target.put_manifest(job.to, tag, &manifest).await;
             match put {

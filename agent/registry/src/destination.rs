@@ -8,7 +8,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{Digest, ImageName, Rule, split_registry};
+use crate::{Digest, ImageName, Platform, Rule, split_registry};
 
 /// Longest tag (distribution-spec, "Pulling manifests").
 const LONGEST_TAG: usize = 128;
@@ -130,11 +130,13 @@ fn directory(registry: &str) -> String {
 }
 
 /// Returns the tags of a copy. The first belongs to this digest for ever, so that no registry takes it for garbage when the
-/// other one, which people know, moves on.
-pub fn tags(tag: Option<&str>, digest: &Digest) -> Vec<String> {
+/// other one, which people know, moves on. It also tells which platforms were copied, if not all were.
+pub fn tags(tag: Option<&str>, digest: &Digest, platforms: &[Platform]) -> Vec<String> {
+    let of: Vec<String> = platforms.iter().map(|platform| format!("-{platform}").replace('/', "-")).collect();
+    let end = format!("-{}{}", digest.short(), of.concat());
     let mut start: String = tag.unwrap_or("digest").to_owned();
-    start.truncate(LONGEST_TAG - digest.short().len() - 1);
-    std::iter::once(format!("{start}-{}", digest.short())).chain(tag.map(str::to_owned)).collect()
+    start.truncate(LONGEST_TAG.saturating_sub(end.len()).max(1));
+    std::iter::once(start + &end).chain(tag.map(str::to_owned)).collect()
 }
 
 #[cfg(test)]
@@ -181,8 +183,10 @@ mod tests {
     #[test]
     fn the_first_tag_belongs_to_the_digest() {
         let digest = Digest::of(b"x");
-        assert_eq!(tags(Some("1.2"), &digest), [format!("1.2-{}", digest.short()), "1.2".to_owned()]);
-        assert_eq!(tags(None, &digest), [format!("digest-{}", digest.short())]);
-        assert_eq!(tags(Some(&"x".repeat(128)), &digest)[0].len(), 128);
+        let arm: Platform = "linux/arm/v7".parse().expect("is one");
+        assert_eq!(tags(Some("1.2"), &digest, &[arm])[0], format!("1.2-{}-linux-arm-v7", digest.short()));
+        assert_eq!(tags(Some("1.2"), &digest, &[]), [format!("1.2-{}", digest.short()), "1.2".to_owned()]);
+        assert_eq!(tags(None, &digest, &[]), [format!("digest-{}", digest.short())]);
+        assert_eq!(tags(Some(&"x".repeat(128)), &digest, &[])[0].len(), 128);
     }
 }

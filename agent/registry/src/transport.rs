@@ -1,6 +1,6 @@
 //! Requests to one registry: who asks, what a busy server wants, redirects, and connections that break.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, SharedHttpConnector},
@@ -190,7 +190,7 @@ impl Transport {
     /// Notes that a busy server asks to come back later, if the patience allows it. All requests wait then.
     async fn wait(&self, what: &str, asked: Option<Duration>, refusals: u32) -> Result<(), RegistryError> {
         let length = asked.unwrap_or_else(|| BUSY.length(refusals));
-        if !self.busy.lock().await.until(Instant::now() + length, self.access.patience) {
+        if !self.busy.lock().await.until(length, self.access.patience) {
             let why = format!("it asks to come back after {} s", length.as_secs());
             return Err(RegistryError::new(ErrorKind::Busy, what, self.registry(), why));
         }

@@ -256,6 +256,30 @@ fn a_directory_fills_a_registry_that_has_nothing() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_copy_of_one_platform_is_not_taken_for_the_whole() -> Result<()> {
+    let (shelf, to) = with_mirror(Login::Basic, Login::Basic)?;
+    let index = shelf.layout.add("index", &Image::index("index"))?;
+    shelf.registry.push(&index, "team/index", "1")?;
+    let state = shelf.state(&[("index", format!("{}/team/index:1@{}", shelf.registry.host(), index.digest))])?;
+    let dir = state.state().display().to_string();
+    let (layout, place) = (format!("oci:{}", shelf.file("oci").display()), format!("{}/mirror", to.host()));
+    let amd = ["--platform", "linux/amd64"];
+    let mirror = ["images", "mirror", "--dir", &dir, "--to", &layout, "--json"];
+    let part = shelf.agent(0, &[&mirror[..], &amd].concat())?;
+    assert_eq!(mirrored(&part, "copied").len(), 1);
+    assert_eq!(mirrored(&shelf.agent(0, &[&mirror[..], &amd].concat())?, "there").len(), 1);
+    // Without the platforms that it was written with, a part is missing; a registry may refuse the rest.
+    let push = ["images", "push", "--from", &layout, "--to", &place, "--json"];
+    let missing = shelf.agent(6, &push)?;
+    assert_eq!(mirrored(&missing, "missing").len(), 1, "{missing:#}");
+    let refused = shelf.agent(1, &[&push[..], &amd].concat())?;
+    ensure!(refused["images"][0]["why"].to_string().contains("did not take"), "{refused:#}");
+    let whole = shelf.agent(0, &mirror)?;
+    assert_eq!(mirrored(&whole, "copied").len(), 1, "{whole:#}");
+    shelf.agent(0, &push).map(drop)
+}
+
 /// Largest memory of a copy, in bytes, however large the layer is.
 const MOST_MEMORY: u64 = 128 << 20;
 

@@ -162,7 +162,8 @@ pub struct ImagesMirrorArgs {
 Examples:
   swarmdr-agent images push --from oci:/srv/images --to registry.new:5000/mirror
 
-The names are those that `images mirror --to` that registry would have given.
+The names are those that `images mirror --to` that registry would have given. Name
+the platforms with which the directory was written, if not all are in it.
 
 Exits 6 if the directory lacks a part of an image, 1 if a copy failed.")]
 pub struct ImagesPushArgs {

@@ -96,7 +96,7 @@ impl Mirroring<'_> {
                 row.digest = Some(digest.clone());
                 let (place, repository) = (name.place(), to.repository(&name));
                 row.to = Some(format!("{}/{repository}@{digest}", to.registry()));
-                let tags = own_first(tags, &digest);
+                let tags = own_first(tags, &digest, copy.platforms);
                 let job = Job { from: &place, to: &repository, digest: &digest, tags: &tags };
                 match copy.image(layout, job).await {
                     Ok(copied) => row.take(copied),
@@ -111,14 +111,14 @@ impl Mirroring<'_> {
     }
 }
 
-/// Puts the tag first that belongs to the digest.
-fn own_first(mut all: Vec<String>, digest: &Digest) -> Vec<String> {
-    let own = format!("-{}", digest.short());
-    all.sort_by_key(|tag| !tag.ends_with(&own));
-    match all.first() {
-        Some(first) if first.ends_with(&own) => all,
-        first => tags(first.map(String::as_str), digest).into_iter().take(1).chain(all.clone()).collect(),
-    }
+/// Puts a tag first that belongs to the digest and to what is copied of it, before those that people know.
+fn own_first(all: Vec<String>, digest: &Digest, platforms: &[Platform]) -> Vec<String> {
+    let is_own = |tag: &&String| tag.contains(&format!("-{}", digest.short()));
+    let known: Vec<String> = all.iter().filter(|tag| !is_own(tag)).cloned().collect();
+    let made = tags(known.first().map(String::as_str), digest, platforms).remove(0);
+    let end = made.find(&format!("-{}", digest.short())).map_or("", |at| &made[at..]);
+    let own = all.iter().find(|tag| tag.ends_with(end)).cloned().unwrap_or(made);
+    std::iter::once(own).chain(known).collect()
 }
 
 async fn copy_with(
@@ -144,7 +144,7 @@ async fn copy_with(
         Destination::Layout(_) => format!("{repository}@{digest}"),
     });
     let tag = name.tag().or(name.digest().is_none().then_some("latest"));
-    let tags = tags(tag, &digest);
+    let tags = tags(tag, &digest, copy.platforms);
     let job = Job { from: name.repository(), to: &repository, digest: &digest, tags: &tags };
     Ok(copy.image(source.as_ref(), job).await?)
 }
@@ -201,5 +201,25 @@ impl Place {
             Self::Registry(registry) => registry.as_ref(),
             Self::Layout(layout) => layout,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_of_the_digest_is_kept_and_comes_first() {
+        let digest = Digest::of(b"x");
+        let own = format!("1-{}", digest.short());
+        let amd: Platform = "linux/amd64".parse().expect("is one");
+        let all = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+        assert_eq!(own_first(all(&["1", &own]), &digest, &[]), all(&[&own, "1"]));
+        assert_eq!(own_first(all(&[&own]), &digest, &[]), all(&[&own]));
+        assert_eq!(own_first(all(&["1"]), &digest, &[]), all(&[&own, "1"]));
+        // A part of it has a tag of its own.
+        let part = format!("{own}-linux-amd64");
+        assert_eq!(own_first(all(&["1", &own]), &digest, std::slice::from_ref(&amd)), all(&[&part, "1"]));
+        assert_eq!(own_first(all(&[&part]), &digest, &[amd]), all(&[&part]));
     }
 }
