@@ -26,7 +26,7 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration:
 
 /// Copies images to one target. Order within an image: blobs, manifests of platforms, index, tags. So a name that is there
 /// is whole, whenever an earlier run was ended.
-pub struct Copy<'a> {
+pub struct Copying<'a> {
     pub target: &'a dyn Target,
     /// Platforms that are copied; all, and what has no platform, if none is named.
     pub platforms: &'a [Platform],
@@ -64,13 +64,13 @@ impl std::ops::AddAssign for Copied {
     }
 }
 
-impl std::fmt::Debug for Copy<'_> {
+impl std::fmt::Debug for Copying<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Copy").field("platforms", &self.platforms).finish_non_exhaustive()
+        f.debug_struct("Copying").field("platforms", &self.platforms).finish_non_exhaustive()
     }
 }
 
-impl<'a> Copy<'a> {
+impl<'a> Copying<'a> {
     pub fn new(
         target: &'a dyn Target,
         platforms: &'a [Platform],

@@ -2,7 +2,7 @@
 //! that keeps its digest.
 //!
 //! [`ImageName`] and [`ImageMap`] are about names; [`Registry`] speaks to a server and [`Layout`] reads and writes a
-//! directory, both behind the traits [`Source`] and [`Target`]; [`check`](check()) and [`Copy`] are written once,
+//! directory, both behind the traits [`Source`] and [`Target`]; [`check`](check()) and [`Copying`] are written once,
 //! on top of these. Nothing here knows of swarms.
 //!
 //! Why no registry library: `oci-client` 0.18 can be had with rustls and ring only (`rustls-tls-no-provider`), and was
@@ -33,7 +33,7 @@ mod transport;
 mod upload;
 
 pub use check::{Checked, Problem, Wanted, check};
-pub use copy::{Copied, Copy, Job};
+pub use copy::{Copied, Copying, Job};
 pub use destination::{Destination, Mirror, NotADestination, tags};
 pub use digest::{Digest, NotADigest};
 pub use error::{ErrorKind, RegistryError};

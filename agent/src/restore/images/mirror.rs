@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
 use swarmdr_registry::{
-    Copied, Copy, Destination, Digest, ErrorKind, ImageName, Job, Layout, Mirror, Platform, Registry, RegistryError,
+    Copied, Copying, Destination, Digest, ErrorKind, ImageName, Job, Layout, Mirror, Platform, Registry, RegistryError,
     Rule, Source, Target, tags,
 };
 
@@ -45,14 +45,14 @@ impl Mirroring<'_> {
         let target = Place::open(&registries, to).await?;
         let bar = self.progress.bytes("copy", 0);
         let advance = |bytes: u64| bar.advance_over(bytes);
-        let copy = Copy::new(target.as_target(), self.platforms, TOGETHER, &advance);
+        let copy = Copying::new(target.as_target(), self.platforms, TOGETHER, &advance);
         let (wanted, mut rows) = wanted(needs);
         let one = |wanted: Wanted| self.one(&registries, &copy, to, wanted);
         rows.extend(stream::iter(wanted).map(one).buffer_unordered(TOGETHER).collect::<Vec<Row>>().await);
         Ok(Report::new(to, rules(to, &rows), rows))
     }
 
-    async fn one(&self, registries: &Registries<'_>, copy: &Copy<'_>, to: &Destination, wanted: Wanted) -> Row {
+    async fn one(&self, registries: &Registries<'_>, copy: &Copying<'_>, to: &Destination, wanted: Wanted) -> Row {
         let Wanted { name, services, recorded } = wanted;
         let mut row = Row::new(name.to_string(), services);
         if matches!(to, Destination::Registry(mirror) if mirror.holds(&name)) {
@@ -88,7 +88,7 @@ impl Mirroring<'_> {
         let registry = registries.get(to.registry(), None).await?;
         let bar = self.progress.bytes("copy", 0);
         let advance = |bytes: u64| bar.advance_over(bytes);
-        let copy = Copy::new(registry.as_ref(), self.platforms, TOGETHER, &advance);
+        let copy = Copying::new(registry.as_ref(), self.platforms, TOGETHER, &advance);
         let one = |(name, digest, tags): (ImageName, Digest, Vec<String>)| {
             let (copy, layout) = (&copy, &layout);
             async move {
@@ -123,7 +123,7 @@ fn own_first(all: Vec<String>, digest: &Digest, platforms: &[Platform]) -> Vec<S
 
 async fn copy_with(
     registries: &Registries<'_>,
-    copy: &Copy<'_>,
+    copy: &Copying<'_>,
     to: &Destination,
     name: &ImageName,
     login: Option<&swarmdr_registry::Login>,
