@@ -16,9 +16,9 @@ use std::{
 };
 
 use jiff::Timestamp;
+use swarmdr_http::Proxies;
 use swarmdr_vault::{
     LockMode, NO_PROGRESS, Upload, VaultSettings,
-    http::Proxies,
     settings::{LockSettings, Sse},
 };
 
