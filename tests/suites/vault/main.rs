@@ -8,11 +8,11 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use swarmdr_archive::TrustedKeys;
+use swarmdr_http::Proxies;
 use swarmdr_tests::s3::{Bucket, Fault, Identity, Lock, LossyProxy, Release, Rgw, RgwOptions};
 use swarmdr_vault::{
     LockMode, LockPolicy, NO_PROGRESS, Target, Upload, Vault, VaultError, VaultSettings, VerifiedBy,
     catalog::{Filter, Skipped, Verdict, Visibility, Walk, clusters_of},
-    http::Proxies,
     object_name::REHEARSAL,
     settings::LockSettings,
     store,

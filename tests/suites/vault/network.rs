@@ -2,13 +2,9 @@
 
 use std::fs;
 
+use swarmdr_http::{Proxies, Proxy};
 use swarmdr_tests::s3::{ForwardProxy, Lock, PROXY_PASSWORD, Release, RgwOptions};
-use swarmdr_vault::{
-    NO_PROGRESS, VaultError, VaultSettings,
-    http::{Proxies, Proxy},
-    store,
-    testkit::conformance,
-};
+use swarmdr_vault::{NO_PROGRESS, VaultError, VaultSettings, store, testkit::conformance};
 
 use super::{Site, abilities};
 
