@@ -41,6 +41,10 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    pub fn is_job(&self) -> bool {
+        matches!(self, Self::Job | Self::FinishedJob)
+    }
+
     /// Whether somebody has to look after the service.
     pub fn needs_attention(&self) -> bool {
         !matches!(self, Self::FinishedJob | Self::Removed)
@@ -51,7 +55,11 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnderWay(state) if state.ends_with("paused") => {
-                write!(f, "its update is `{state}`, and would go on: end it with `docker service update` or `rollback`")
+                write!(
+                    f,
+                    "its update is `{state}`, and would go on: end it with \
+                                                            `docker service update --with-registry-auth` or `rollback`"
+                )
             }
             Self::UnderWay(state) => write!(f, "its update is `{state}`: run this again when that has ended"),
             Self::Job => f.write_str(
@@ -82,6 +90,11 @@ impl LivingService {
             can_roll_back: previous.is_object() && normal::service(previous) != normal::service(spec),
             obstacle: obstacle(object),
         }))
+    }
+
+    /// Whether an update starts a new task before it ends the old one.
+    pub fn starts_first(&self) -> bool {
+        self.spec["UpdateConfig"]["Order"] == "start-first"
     }
 
     pub fn obstacle(&self) -> Option<Obstacle> {

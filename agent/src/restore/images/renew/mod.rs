@@ -19,6 +19,7 @@ mod living;
 mod outcome;
 mod recorded;
 pub mod report;
+mod surplus;
 mod update;
 
 #[cfg(test)]
@@ -36,7 +37,7 @@ use crate::{
     outcome::failpoint,
 };
 use asked::Asked;
-use living::LivingService;
+use living::{LivingService, Obstacle};
 pub use outcome::{Outcome, ServiceOutcome};
 pub use recorded::Recorded;
 use update::{Ended, Wanted};
@@ -120,11 +121,26 @@ impl Renewal<'_> {
             self.shutdown.check()?;
             outcomes.push(self.change(planned, &mut asked, known).await);
         }
+        self.end_surplus(plan, &outcomes).await;
         Ok(outcomes)
+    }
+
+    /// Looks after services whose update starts new tasks first; also those that an earlier run has updated.
+    async fn end_surplus(&self, plan: &Plan, outcomes: &[ServiceOutcome]) {
+        let was_updated = |it: &Outcome| !self.dry_run && (it.is_change() || *it == Outcome::Same);
+        let updated = plan.services.iter().zip(outcomes).filter(|(_, it)| was_updated(&it.outcome));
+        let starts_first = updated.filter(|(planned, _)| planned.service.starts_first());
+        let starts_first: Vec<String> = starts_first.map(|(_, it)| it.id.clone()).collect();
+        if let Err(error) = surplus::end(self.objects, &starts_first).await {
+            tracing::warn!("it is not known whether services have too many tasks: {error:#}");
+        }
     }
 
     async fn change(&self, planned: &Planned, asked: &mut Asked<'_>, known: &recorded::Known) -> ServiceOutcome {
         let told = |outcome| ServiceOutcome::of(planned, outcome);
+        if let Some(job) = planned.service.obstacle().filter(Obstacle::is_job) {
+            return told(Outcome::left(&job));
+        }
         let login = match asked.login(planned.registry()).await {
             Ok(login) => login,
             Err(why) => return told(Outcome::NoLogin { why }),
