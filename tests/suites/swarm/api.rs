@@ -81,6 +81,11 @@ fn node(node: &Value) -> Node {
         addr: Some(text(&node["Status"]["Addr"])),
         state: Some(text(&node["Status"]["State"])),
         engine_version: Some(text(&node["Description"]["Engine"]["EngineVersion"])),
+        platform: Some(format!(
+            "{}/{}",
+            text(&node["Description"]["Platform"]["OS"]),
+            text(&node["Description"]["Platform"]["Architecture"])
+        )),
         raft_id: None,
         manager_addr: addr.as_str().map(str::to_owned),
         labels: labels(&node["Spec"]["Labels"]),
