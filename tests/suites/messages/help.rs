@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::desk::Desk;
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "backup",
     "restore",
     "undelete",
@@ -13,6 +13,7 @@ const VERBS: [&str; 15] = [
     "inspect",
     "diff",
     "export",
+    "images",
     "verify",
     "drill",
     "status",

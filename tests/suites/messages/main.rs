@@ -10,6 +10,7 @@ mod bucket;
 mod damaged;
 mod desk;
 mod help;
+mod images;
 mod json;
 mod majority;
 mod nothing;
@@ -37,6 +38,7 @@ async fn all(desk: &mut Desk) -> Result<()> {
     help::cases(desk)?;
     broken::cases(desk)?;
     nothing::cases(desk)?;
+    images::cases(desk)?;
     swarm::cases(desk)?;
     stored::cases(desk)?;
     damaged::cases(desk)?;
