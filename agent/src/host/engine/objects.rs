@@ -94,11 +94,10 @@ impl Objects {
         objects(list.context("failed to list the swarm's services")?)
     }
 
-    /// Lists the tasks of a service that are to run.
-    pub async fn tasks_to_run(&self, service: &str) -> Result<Vec<Value>> {
-        let filters = "%7B%22desired-state%22%3A%5B%22running%22%5D%2C%22service%22%3A%5B%22";
-        let path = format!("{}/tasks?filters={filters}{}%22%5D%7D", self.version, id_in_path(service)?);
-        let list = get(&self.socket, &path).await;
+    /// Lists the tasks of a service, those that are over too.
+    pub async fn tasks(&self, service: &str) -> Result<Vec<Value>> {
+        let filters = format!("%7B%22service%22%3A%5B%22{}%22%5D%7D", id_in_path(service)?);
+        let list = get(&self.socket, &format!("{}/tasks?filters={filters}", self.version)).await;
         objects(list.with_context(|| format!("failed to list the tasks of the service {service}"))?)
     }
 

@@ -45,6 +45,11 @@ impl Obstacle {
         matches!(self, Self::Job | Self::FinishedJob)
     }
 
+    /// Whether it does not end by itself.
+    pub fn stays(&self) -> bool {
+        matches!(self, Self::UnderWay(state) if state.ends_with("paused"))
+    }
+
     /// Whether somebody has to look after the service.
     pub fn needs_attention(&self) -> bool {
         !matches!(self, Self::FinishedJob | Self::Removed)
@@ -54,13 +59,11 @@ impl Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnderWay(state) if state.ends_with("paused") => {
-                write!(
-                    f,
-                    "its update is `{state}`, and would go on: end it with \
-                                                            `docker service update --with-registry-auth` or `rollback`"
-                )
-            }
+            Self::UnderWay(state) if self.stays() => write!(
+                f,
+                "its update is `{state}`, and would go on: end it with `docker service update --with-registry-auth` or \
+                 `docker service rollback`"
+            ),
             Self::UnderWay(state) => write!(f, "its update is `{state}`: run this again when that has ended"),
             Self::Job => f.write_str(
                 "it is a job that has not ended, and every update begins it again: \

@@ -40,6 +40,7 @@ use asked::Asked;
 use living::{LivingService, Obstacle};
 pub use outcome::{Outcome, ServiceOutcome};
 pub use recorded::Recorded;
+use surplus::Suspects;
 use update::{Ended, Wanted};
 
 /// A renewal, and what it is about.
@@ -121,17 +122,23 @@ impl Renewal<'_> {
             self.shutdown.check()?;
             outcomes.push(self.change(planned, &mut asked, known).await);
         }
-        self.end_surplus(plan, &outcomes).await;
+        if !self.dry_run {
+            self.end_surplus(plan, &outcomes).await;
+        }
         Ok(outcomes)
     }
 
-    /// Looks after services whose update starts new tasks first; also those that an earlier run has updated.
+    /// Looks after services whose update starts new tasks first, also those that an earlier run has updated.
     async fn end_surplus(&self, plan: &Plan, outcomes: &[ServiceOutcome]) {
-        let was_updated = |it: &Outcome| !self.dry_run && (it.is_change() || *it == Outcome::Same);
-        let updated = plan.services.iter().zip(outcomes).filter(|(_, it)| was_updated(&it.outcome));
-        let starts_first = updated.filter(|(planned, _)| planned.service.starts_first());
-        let starts_first: Vec<String> = starts_first.map(|(_, it)| it.id.clone()).collect();
-        if let Err(error) = surplus::end(self.objects, &starts_first).await {
+        let mut suspects = Suspects::default();
+        for (planned, it) in plan.services.iter().zip(outcomes).filter(|(it, _)| it.service.starts_first()) {
+            match &it.outcome {
+                outcome if outcome.is_change() => suspects.updated.insert(it.id.clone()),
+                Outcome::Same => suspects.others.insert(planned.service.id.clone()),
+                _ => false,
+            };
+        }
+        if let Err(error) = suspects.end_surplus(self.objects).await {
             tracing::warn!("it is not known whether services have too many tasks: {error:#}");
         }
     }
