@@ -16,7 +16,7 @@ use swarmdr_tests::{
 
 const TEMPLATES: [&str; 3] = ["vault.yaml", "recovery.yaml", "images.yaml"];
 /// Where the images of the restored swarm are; it has none of these.
-const IMAGE_MAP: &str = "registry.old:5000=registry.new/mirror/registry.old-5000,docker.io/acme=registry.new/acme";
+const IMAGE_MAP: &str = "registry.old:5000=registry.new/mirror/registry.old_5000,docker.io/acme=registry.new/acme";
 
 fn shipped(name: &str) -> PathBuf {
     checkout().join("packaging/aws").join(name)

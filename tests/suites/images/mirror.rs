@@ -24,7 +24,7 @@ fn with_mirror(source: Login, mirror: Login) -> Result<(Shelf, Registry)> {
 }
 
 fn directory(host: &str) -> String {
-    host.replace(':', "-")
+    host.replace(':', "_")
 }
 
 fn mirrored<'a>(report: &'a Value, result: &str) -> Vec<&'a Value> {
