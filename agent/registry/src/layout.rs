@@ -451,3 +451,67 @@ impl Target for Layout {
         put().map_err(|cause| RegistryError::file(&what, &cause))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_made_in_a_directory_of_others() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let at = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).expect("is made");
+            path
+        };
+        let foreign = at("foreign");
+        fs::write(foreign.join("notes"), "x").expect("writes");
+        let open = at("open");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("is set");
+        let linked = at("linked");
+        fs::write(dir.path().join("victim"), "kept").expect("writes");
+        symlink(dir.path().join("victim"), linked.join(".lock")).expect("links");
+        for path in [&foreign, &open, &linked] {
+            Layout::to_write(path).expect_err("is refused");
+            assert!(!path.join("blobs").exists() && !path.join("oci-layout").exists(), "{}", path.display());
+        }
+        assert_eq!(fs::read_to_string(dir.path().join("victim")).expect("reads"), "kept");
+        let own = Layout::to_write(&dir.path().join("own")).expect("is made");
+        Layout::to_write(&dir.path().join("own")).expect_err("another run has it");
+        drop(own);
+        Layout::to_write(&dir.path().join("own")).expect("is opened again");
+    }
+
+    #[test]
+    fn an_index_of_others_is_read() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        for (index, names) in [
+            (r#"{"schemaVersion":2,"manifests":null}"#, &[][..]),
+            (
+                r#"{"schemaVersion":2,"manifests":[
+                    {"mediaType":"m","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1,
+                     "annotations":{"org.opencontainers.image.ref.name":"latest"},"platform":{"os":"linux"}},
+                    {"mediaType":"m","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1}]}"#,
+                &["latest", "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+            ),
+        ] {
+            fs::write(dir.path().join("index.json"), index).expect("writes");
+            let layout = Layout::to_read(dir.path()).expect("reads");
+            assert_eq!(
+                (layout.images().len(), layout.unnamed()),
+                (0, names.iter().map(|it| (*it).to_owned()).collect())
+            );
+        }
+        for wrong in [
+            "",
+            "[]",
+            r#"{"manifests":1}"#,
+            r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:../x","size":1,"mediaType":"m"}]}"#,
+        ] {
+            fs::write(dir.path().join("index.json"), wrong).expect("writes");
+            Layout::to_read(dir.path()).expect_err("is refused");
+        }
+    }
+}
