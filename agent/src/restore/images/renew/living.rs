@@ -34,6 +34,10 @@ pub enum Obstacle {
     Job,
     /// It is a job that has come to its end.
     FinishedJob,
+    /// Its tasks have come to their end, and an update would begin them again.
+    Ended,
+    /// As `Ended`, but some of its tasks run.
+    PartlyEnded,
     /// It has another image than when the plan was made.
     OtherImage,
     /// Somebody removed it meanwhile.
@@ -52,7 +56,7 @@ impl Obstacle {
 
     /// Whether somebody has to look after the service.
     pub fn needs_attention(&self) -> bool {
-        !matches!(self, Self::FinishedJob | Self::Removed)
+        !matches!(self, Self::FinishedJob | Self::Ended | Self::Removed)
     }
 }
 
@@ -70,6 +74,11 @@ impl fmt::Display for Obstacle {
                  `docker service update --with-registry-auth` does that if you want it",
             ),
             Self::FinishedJob => f.write_str("it is a job that has ended, and every update begins it again"),
+            Self::Ended => f.write_str("its tasks have ended for good, and every update begins them again"),
+            Self::PartlyEnded => f.write_str(
+                "some of its tasks have ended for good, and every update begins them again: \
+                 `docker service update --with-registry-auth` does that if you want it",
+            ),
             Self::OtherImage => f.write_str("somebody gave it another image while this ran: run this again"),
             Self::Removed => f.write_str("somebody removed it while this ran"),
         }

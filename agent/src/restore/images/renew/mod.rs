@@ -9,7 +9,8 @@
 //!
 //! - It forgets the state of an update, so one that is paused would go on. A service in the middle of an update or a
 //!   rollback is left.
-//! - It begins the next run of a job, whatever changed. Jobs are left.
+//! - It begins the next run of a job, whatever changed, and starts tasks again that have ended for good by their restart
+//!   policy. Both are left.
 //! - The previous spec, which `docker service rollback` returns to, becomes the one that was replaced: after a new login a
 //!   rollback leads to the same service with the old login. There is no call that keeps it. So a service whose recorded
 //!   login is the new one already is not updated, and what is lost is reported.
@@ -19,6 +20,7 @@ mod living;
 mod outcome;
 mod recorded;
 pub mod report;
+mod slots;
 mod surplus;
 mod update;
 
@@ -156,8 +158,10 @@ impl Renewal<'_> {
         if planned.new_image.is_none() && login.is_some() && known.of(&planned.service.id) == login.as_ref() {
             return told(Outcome::Same);
         }
-        if let Some(obstacle) = planned.service.obstacle() {
-            return told(Outcome::left(&obstacle));
+        match update::obstacle(self.objects, &planned.service).await {
+            Ok(None) => {}
+            Ok(Some(obstacle)) => return told(Outcome::left(&obstacle)),
+            Err(error) => return told(Outcome::Failed { why: format!("{error:#}") }),
         }
         let done = || if planned.new_image.is_some() { Outcome::Renamed } else { Outcome::Renewed };
         if self.dry_run {

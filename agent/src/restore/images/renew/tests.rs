@@ -124,6 +124,35 @@ async fn what_is_under_way_and_jobs_are_left() {
 }
 
 #[tokio::test]
+async fn tasks_that_have_ended_for_good_are_not_begun_again() {
+    let engine = FakeEngine::start();
+    for (name, condition, state) in [
+        ("migrate", "none", "complete"),
+        ("failed", "none", "failed"),
+        ("init", "on-failure", "complete"),
+        ("rejected", "none", "rejected"),
+        ("any", "any", "complete"),
+    ] {
+        let mut spec = spec(name, "new:5000/web:1");
+        spec["TaskTemplate"]["RestartPolicy"] = json!({ "Condition": condition });
+        let id = engine.add(ObjectKind::Service, spec, "old");
+        let task = json!({ "ServiceID": id, "DesiredState": "shutdown", "Status": { "State": state } });
+        engine.state.lock().expect("no panic").objects.push(("tasks".to_owned(), task));
+    }
+    let tried = try_it(&engine, &[], |it| it.dry_run = true, Known::default()).await;
+    for it in [tried, renew(&engine).await] {
+        for (name, is_left) in
+            [("migrate", true), ("failed", true), ("init", true), ("rejected", false), ("any", false)]
+        {
+            let left = matches!(it.outcome(name), Outcome::Left { needs_attention: false, .. });
+            assert_eq!(left, is_left, "{name}: {:?}", it.outcome(name));
+        }
+        assert_eq!(it.report().exit(), Exit::Done);
+    }
+    assert_eq!(engine.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn a_helper_that_fails_is_told_once_for_each_service() {
     let engine = FakeEngine::start();
     engine.add(ObjectKind::Service, spec("a", "dead:5000/a:1"), "old");
