@@ -94,7 +94,7 @@ impl Restore<'_> {
         let map = config.images.map_with(record.follow.as_deref().unwrap_or_default());
         let logins = Logins::new(config, Duration::ZERO);
         let objects = engine.objects().await?;
-        let renewal = Renewal { objects: &objects, logins: &logins, map: &map, only: None, shutdown, dry_run };
+        let renewal = Renewal { config, objects: &objects, logins: &logins, map: &map, only: None, shutdown, dry_run };
         let plan = shutdown.or_interrupted(renewal.plan()).await?;
         let recorded = Recorded { own: facts.swarm.swarm_node()?, keyring: &self.keyring, shutdown };
         let known = plan.recorded(&recorded, &facts.data_root.join("swarm")).await;

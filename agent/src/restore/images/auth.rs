@@ -44,7 +44,8 @@ impl Auth<'_> {
         let logins = Logins::new(config, Duration::ZERO);
         let map = ImageMap::default();
         let only = self.only.map(WildMatch::new);
-        let renewal = Renewal { objects: &objects, logins: &logins, map: &map, only, shutdown, dry_run: self.dry_run };
+        let renewal =
+            Renewal { config, objects: &objects, logins: &logins, map: &map, only, shutdown, dry_run: self.dry_run };
         let plan = shutdown.or_interrupted(renewal.plan()).await?;
         if let Some(only) = self.only.filter(|_| plan.is_empty() && plan.without_login == 0) {
             return Err(nothing_of(only));

@@ -38,6 +38,10 @@ pub enum Obstacle {
     Ended,
     /// As `Ended`, but some of its tasks run.
     PartlyEnded,
+    /// Its image cannot be pulled from the new place.
+    NotInPlace(String),
+    /// It is not known whether its image can be pulled from the new place.
+    PlaceUnknown(String),
     /// It has another image than when the plan was made.
     OtherImage,
     /// Somebody removed it meanwhile.
@@ -78,6 +82,11 @@ impl fmt::Display for Obstacle {
             Self::PartlyEnded => f.write_str(
                 "some of its tasks have ended for good, and every update begins them again: \
                  `docker service update --with-registry-auth` does that if you want it",
+            ),
+            Self::NotInPlace(why) => f.write_str(why),
+            Self::PlaceUnknown(why) => write!(
+                f,
+                "it is not known whether it can be pulled: {why}; if nodes can, `docker service update --image` changes it"
             ),
             Self::OtherImage => f.write_str("somebody gave it another image while this ran: run this again"),
             Self::Removed => f.write_str("somebody removed it while this ran"),

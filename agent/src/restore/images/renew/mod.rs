@@ -5,6 +5,9 @@
 //! `manager/orchestrator/task.go`, `IsTaskDirty`): no task that runs is restarted for it, and one that could not be pulled
 //! is tried with the new login (seen on 20.10, 26.1 and 28.5). A task that is being pulled begins anew.
 //!
+//! An image that gets another name is asked for at its new place first: a service stays as it is if nodes could not pull
+//! from there.
+//!
 //! What an update does besides (swarmkit `manager/controlapi/service.go`, `UpdateService`) decides what is left alone:
 //!
 //! - It forgets the state of an update, so one that is paused would go on. A service in the middle of an update or a
@@ -18,6 +21,7 @@
 mod asked;
 mod living;
 mod outcome;
+mod places;
 mod recorded;
 pub mod report;
 mod slots;
@@ -33,14 +37,16 @@ use anyhow::Result;
 use swarmdr_registry::{ImageMap, Login, split_registry};
 use wildmatch::WildMatch;
 
-use super::logins::Logins;
+use super::{logins::Logins, platforms};
 use crate::{
+    config::Config,
     host::{engine::objects::Objects, shutdown::Shutdown},
     outcome::failpoint,
 };
 use asked::Asked;
 use living::{LivingService, Obstacle};
 pub use outcome::{Outcome, ServiceOutcome};
+use places::Places;
 pub use recorded::Recorded;
 use surplus::Suspects;
 use update::{Ended, Wanted};
@@ -48,6 +54,7 @@ use update::{Ended, Wanted};
 /// A renewal, and what it is about.
 #[derive(Debug)]
 pub struct Renewal<'a> {
+    pub config: &'a Config,
     pub objects: &'a Objects,
     pub logins: &'a Logins<'a>,
     /// Other places of images; empty if no image gets another name.
@@ -118,16 +125,26 @@ impl Renewal<'_> {
     /// Changes the services of a plan, one after the other. What cannot be done with one of them is in its outcome, and the
     /// next one follows.
     pub async fn carry_out(&self, plan: &Plan, known: &recorded::Known) -> Result<Vec<ServiceOutcome>> {
+        let places = self.places(plan, known).await?;
         let mut asked = Asked::of(self.logins);
         let mut outcomes = Vec::new();
         for planned in &plan.services {
             self.shutdown.check()?;
-            outcomes.push(self.change(planned, &mut asked, known).await);
+            outcomes.push(self.change(planned, &mut asked, known, &places).await);
         }
         if !self.dry_run {
             self.end_surplus(plan, &outcomes).await;
         }
         Ok(outcomes)
+    }
+
+    /// Finds out which images cannot be pulled from their new places.
+    async fn places(&self, plan: &Plan, known: &recorded::Known) -> Result<Places> {
+        if plan.services.iter().all(|planned| planned.new_image.is_none()) {
+            return Ok(Places::default());
+        }
+        let nodes = platforms::of_ready(&self.objects.nodes().await?);
+        Ok(Places::ask(self.config, plan, &nodes, known).await)
     }
 
     /// Looks after services whose update starts new tasks first, also those that an earlier run has updated.
@@ -145,7 +162,13 @@ impl Renewal<'_> {
         }
     }
 
-    async fn change(&self, planned: &Planned, asked: &mut Asked<'_>, known: &recorded::Known) -> ServiceOutcome {
+    async fn change(
+        &self,
+        planned: &Planned,
+        asked: &mut Asked<'_>,
+        known: &recorded::Known,
+        places: &Places,
+    ) -> ServiceOutcome {
         let told = |outcome| ServiceOutcome::of(planned, outcome);
         if let Some(job) = planned.service.obstacle().filter(Obstacle::is_job) {
             return told(Outcome::left(&job));
@@ -162,6 +185,9 @@ impl Renewal<'_> {
             Ok(None) => {}
             Ok(Some(obstacle)) => return told(Outcome::left(&obstacle)),
             Err(error) => return told(Outcome::Failed { why: format!("{error:#}") }),
+        }
+        if let Some(obstacle) = places.obstacle(&planned.service.id) {
+            return told(Outcome::left(obstacle));
         }
         let done = || if planned.new_image.is_some() { Outcome::Renamed } else { Outcome::Renewed };
         if self.dry_run {
