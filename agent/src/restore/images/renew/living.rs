@@ -58,6 +58,11 @@ impl Obstacle {
         matches!(self, Self::UnderWay(state) if state.ends_with("paused"))
     }
 
+    /// Whether a later run is to try again what this one has not done.
+    pub fn is_owed(&self) -> bool {
+        matches!(self, Self::UnderWay(_) | Self::NotInPlace(_) | Self::PlaceUnknown(_))
+    }
+
     /// Whether somebody has to look after the service.
     pub fn needs_attention(&self) -> bool {
         !matches!(self, Self::FinishedJob | Self::Ended | Self::Removed)

@@ -24,6 +24,7 @@ mod outcome;
 mod places;
 mod recorded;
 pub mod report;
+mod scope;
 mod slots;
 mod surplus;
 mod update;
@@ -34,7 +35,7 @@ mod tests;
 use std::path::Path;
 
 use anyhow::Result;
-use swarmdr_registry::{ImageMap, Login, split_registry};
+use swarmdr_registry::{Login, split_registry};
 use wildmatch::WildMatch;
 
 use super::{logins::Logins, platforms};
@@ -48,6 +49,7 @@ use living::{LivingService, Obstacle};
 pub use outcome::{Outcome, ServiceOutcome};
 use places::Places;
 pub use recorded::Recorded;
+pub use scope::{Owed, OwedService, Scope};
 use surplus::Suspects;
 use update::{Ended, Wanted};
 
@@ -57,8 +59,8 @@ pub struct Renewal<'a> {
     pub config: &'a Config,
     pub objects: &'a Objects,
     pub logins: &'a Logins<'a>,
-    /// Other places of images; empty if no image gets another name.
-    pub map: &'a ImageMap,
+    /// Services that this is about, and other places of their images.
+    pub scope: &'a Scope,
     /// Registries that are meant; all without it.
     pub only: Option<WildMatch>,
     pub shutdown: &'a Shutdown,
@@ -108,7 +110,8 @@ impl Renewal<'_> {
         let mut plan = Plan { services: Vec::new(), without_login: 0, elsewhere: 0 };
         for object in self.objects.services().await? {
             let Some(service) = LivingService::of(&object)? else { continue };
-            let new_image = self.map.apply_once(&service.image);
+            let Some(map) = self.scope.map_of(&service) else { continue };
+            let new_image = map.apply_once(&service.image);
             let planned = Planned { service, new_image };
             if self.only.as_ref().is_some_and(|only| !only.matches(planned.registry())) {
                 plan.elsewhere += 1;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use swarm_state::inventory::ObjectKind;
+use swarmdr_registry::ImageMap;
 
 use super::{recorded::Known, report::Report, *};
 use crate::{
@@ -43,6 +44,10 @@ fn login() -> Login {
     Login::with_password("planted-user", "planted-secret")
 }
 
+fn map(rules: &[&str]) -> ImageMap {
+    ImageMap::new(rules.iter().map(|rule| rule.parse().expect("is a rule")).collect())
+}
+
 struct Tried {
     plan: Plan,
     services: Vec<ServiceOutcome>,
@@ -59,18 +64,15 @@ impl Tried {
 }
 
 async fn try_it(engine: &FakeEngine, rules: &[&str], change: impl Fn(&mut Renewal<'_>), known: Known) -> Tried {
+    try_on(engine, &Scope::all(map(rules)), change, known).await
+}
+
+async fn try_on(engine: &FakeEngine, scope: &Scope, change: impl Fn(&mut Renewal<'_>), known: Known) -> Tried {
     let (config, objects, shutdown) = (config(), engine.objects().await, Shutdown::default());
     let logins = Logins::new(&config, Duration::ZERO);
-    let map = ImageMap::new(rules.iter().map(|rule| rule.parse().expect("is a rule")).collect());
-    let mut renewal = Renewal {
-        config: &config,
-        objects: &objects,
-        logins: &logins,
-        map: &map,
-        only: None,
-        shutdown: &shutdown,
-        dry_run: false,
-    };
+    let (shutdown, dry_run) = (&shutdown, false);
+    let mut renewal =
+        Renewal { config: &config, objects: &objects, logins: &logins, scope, only: None, shutdown, dry_run };
     change(&mut renewal);
     let plan = renewal.plan().await.expect("lists");
     let services = renewal.carry_out(&plan, &known).await.expect("goes on");
@@ -242,17 +244,45 @@ async fn a_service_stays_where_its_image_is_not_in_the_new_place() {
 }
 
 #[tokio::test]
+async fn only_what_is_owed_is_looked_at_again() {
+    let engine = FakeEngine::start();
+    let new = FakeRegistry::at("127.0.0.2", &["there"]);
+    let add = |name: &str, repository: &str| {
+        engine.add(ObjectKind::Service, spec(name, &format!("old:5000/{repository}:1")), "old")
+    };
+    let [web, gone, dead, job] = [("web", "there"), ("gone", "gone"), ("dead", "gone"), ("job", "there")]
+        .map(|(name, repository)| add(name, repository));
+    set(&engine, &job, "JobStatus", json!({}));
+    let rule = format!("old:5000={}", new.host);
+    let first = try_it(&engine, &[&rule], |_| {}, Known::default()).await;
+    let owed: Vec<OwedService> = first.services.iter().filter_map(ServiceOutcome::owed).collect();
+    let ids: Vec<&String> = owed.iter().map(|owed| &owed.id).collect();
+    assert_eq!((ids, first.outcome("web")), (vec![&dead, &gone], &Outcome::Renamed));
+    assert!(matches!(first.outcome("job"), Outcome::Left { needs_attention: true, .. }));
+    // Somebody moves one back, and gives another one an image of its own.
+    set(&engine, &web, "Spec", spec("web", "old:5000/there:1"));
+    set(&engine, &dead, "Spec", spec("dead", "old:5000/there:1"));
+    new.add("gone");
+    engine.requests();
+    let scope = Scope::new(None, map(&[&rule]), owed);
+    let again = try_on(&engine, &scope, |_| {}, Known::default()).await;
+    let requests = engine.requests();
+    assert!(requests.len() == 1 && requests[0].contains(&gone), "{requests:?}");
+    assert_eq!((again.services.len(), again.outcome("gone")), (1, &Outcome::Renamed));
+}
+
+#[tokio::test]
 async fn a_service_that_changes_meanwhile_is_left() {
     let engine = FakeEngine::start();
     let web = engine.add(ObjectKind::Service, spec("web", "new:5000/web:1"), "old");
     let gone = engine.add(ObjectKind::Service, spec("gone", "new:5000/web:1"), "old");
     let (config, objects, shutdown) = (config(), engine.objects().await, Shutdown::default());
-    let (logins, map) = (Logins::new(&config, Duration::ZERO), ImageMap::default());
+    let (logins, scope) = (Logins::new(&config, Duration::ZERO), Scope::all(ImageMap::default()));
     let renewal = Renewal {
         config: &config,
         objects: &objects,
         logins: &logins,
-        map: &map,
+        scope: &scope,
         only: None,
         shutdown: &shutdown,
         dry_run: false,
@@ -285,7 +315,7 @@ fn names_of_others_do_not_steer_the_terminal() {
             outcome(Outcome::Renamed),
             outcome(Outcome::Renewed),
             outcome(Outcome::Same),
-            outcome(Outcome::Left { why: why.clone(), needs_attention: false }),
+            outcome(Outcome::Left { why: why.clone(), needs_attention: false, is_owed: false }),
             outcome(Outcome::Failed { why }),
         ];
         let plan = Plan { services: Vec::new(), without_login: 1, elsewhere: 1 };
