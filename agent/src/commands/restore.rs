@@ -123,12 +123,21 @@ async fn pullable(context: &Context, args: &RestoreArgs) -> (Option<Vec<Line>>, 
     }
     match images::after_restore(context, &args.unlock).await {
         Ok(lines) => {
-            let troubles = lines.iter().filter_map(Line::trouble);
-            let attention = troubles.map(|trouble| format!("an image cannot be pulled: {trouble}")).collect();
+            let attention = lines.iter().filter_map(not_pullable).collect();
             (Some(lines), attention)
         }
         Err(error) => (None, vec![format!("it is not known whether the images can be pulled: {error:#}")]),
     }
+}
+
+/// Describes an image that cannot be pulled, or may not be there; `None` if it can.
+fn not_pullable(line: &Line) -> Option<String> {
+    if let Some(trouble) = line.trouble() {
+        return Some(format!("an image cannot be pulled: {trouble}"));
+    }
+    let (image, services) = (line.mapped.as_ref().unwrap_or(&line.image), line.services.join(", "));
+    let why = line.unknown.join("; ");
+    (!why.is_empty()).then(|| format!("it is not known whether {image} can be pulled, for {services}: {why}"))
 }
 
 fn request(args: &RestoreArgs, now: Timestamp) -> Request {
@@ -221,5 +230,26 @@ impl std::fmt::Display for AlreadyThere {
             writeln!(f, "  note: this host was not restored, so --image-map does not count")?;
         }
         write!(f, "  to go back to the backup anyway: --force")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarmdr_registry::Problem;
+
+    use super::*;
+    use crate::restore::images::{logins::Origin, need::Need};
+
+    #[test]
+    fn an_image_that_may_not_be_there_needs_attention_too() {
+        let mut need = Need::new("new:5000/web:1", Origin::Anonymous, None);
+        need.services.push("web".to_owned());
+        let mut line = Line::of(&need);
+        assert_eq!(not_pullable(&line), None);
+        line.unknown.push("no answer".to_owned());
+        let told = not_pullable(&line).expect("is told");
+        assert_eq!(told, "it is not known whether new:5000/web:1 can be pulled, for web: no answer");
+        line.problems.push(Problem::NotThere { why: "manifest unknown".to_owned() });
+        assert!(not_pullable(&line).expect("is told").contains("cannot be pulled"));
     }
 }

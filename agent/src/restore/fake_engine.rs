@@ -156,6 +156,7 @@ impl State {
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         match (asked.method.as_str(), path.split('/').collect::<Vec<_>>().as_slice()) {
             ("GET", ["services"]) if query.contains("plugin") => (200, json!([])),
+            ("GET", ["tasks"]) => (200, self.tasks(query)),
             ("GET", [kind]) => (200, self.list(kind)),
             ("GET", [kind, id]) => self.one(kind, id),
             ("POST", [kind, "create"]) => self.create(kind, asked),
@@ -173,6 +174,15 @@ impl State {
         let left = left.map(|name| json!({ "Id": "gone", "Name": name, "Scope": "swarm", "Containers": {} }));
         let own = self.objects.iter().filter(|(own, _)| own == kind).map(|(_, object)| object.clone());
         own.chain(left).collect()
+    }
+
+    /// Lists the tasks of the service that the filter names.
+    fn tasks(&self, filter: &str) -> Value {
+        let is_of = |task: &Value| {
+            task["ServiceID"].as_str().is_some_and(|service| filter.contains(&format!("%22{service}%22")))
+        };
+        let tasks = self.objects.iter().filter(|(kind, task)| kind == "tasks" && is_of(task));
+        tasks.map(|(_, task)| task.clone()).collect()
     }
 
     fn one(&self, kind: &str, id: &str) -> Answer {

@@ -1,12 +1,13 @@
 //! Services of a restored swarm follow their images to other places, and get the logins that are configured.
 //!
 //! This comes after the restore is complete: what cannot be done here is reported, and nothing is undone. The journal says
-//! that it is still to be done until it is, so a later run on this host does it, and one that finds it done changes
-//! nothing.
+//! what is still to be done before anything is: that all services are to follow, and after the first pass which ones could
+//! not. A later run on this host does that, and leaves the others to those who work with them.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use futures_util::FutureExt;
 use swarm_state::Inventory;
 use swarmdr_registry::Rule;
 
@@ -16,7 +17,7 @@ use super::{
     images::{
         followed::Followed,
         logins::Logins,
-        renew::{Recorded, Renewal},
+        renew::{Recorded, Renewal, Scope},
     },
     journal::{Journal, Record},
 };
@@ -43,9 +44,14 @@ impl Follow {
 
     /// Returns the rules of this run and those of earlier ones that were not followed to their end.
     fn with(&self, earlier: Option<&Vec<Rule>>) -> Vec<Rule> {
-        let earlier = earlier.into_iter().flatten().filter(|rule| !self.rules.contains(rule));
-        self.rules.iter().chain(earlier).cloned().collect()
+        joined(&self.rules, earlier.map(Vec::as_slice).unwrap_or_default())
     }
+}
+
+/// Joins rules; those that come first count.
+pub(super) fn joined(first: &[Rule], second: &[Rule]) -> Vec<Rule> {
+    let second = second.iter().filter(|rule| !first.contains(rule));
+    first.iter().chain(second).cloned().collect()
 }
 
 impl Restore<'_> {
@@ -56,21 +62,31 @@ impl Restore<'_> {
         }
     }
 
-    /// Lets the services of the swarm that works on this host follow, if this host was restored to it, and rules are given
-    /// or an earlier run did not come to its end. Returns `None` otherwise.
+    /// Lets the services of the swarm that works on this host follow, if this host was restored to it: all of them if rules
+    /// are given or an earlier run did not come to its end, else those that it could not change. Returns `None` if there is
+    /// nothing to do.
     pub async fn follow_late(&self, dry_run: bool) -> Result<Option<Followed>> {
         let engine = Engine::at(&self.run.config.engine.socket);
         let facts = engine.facts().await?;
         let Some(mut journal) = Journal::read(&facts.data_root)? else { return Ok(None) };
         let is_here = facts.swarm.cluster_id.as_ref() == Some(&journal.record.plan.cluster_id);
-        let is_told = self.follow.as_ref().is_some_and(|follow| !follow.rules.is_empty());
-        if journal.record.restored().is_none() || !is_here || !(is_told || journal.record.follow.is_some()) {
+        if journal.record.restored().is_none() || !is_here {
             return Ok(None);
         }
-        self.note_follow(&mut journal.record);
-        let followed = self.followed(&engine, &facts, &journal.record, dry_run).await?;
-        if !dry_run && followed.is_complete() {
-            journal.followed()?;
+        if self.follow.as_ref().is_some_and(|follow| !follow.rules.is_empty()) {
+            self.note_follow(&mut journal.record);
+            if !dry_run {
+                journal.note()?;
+            }
+        }
+        if journal.record.follow.is_none() && journal.record.owed.is_none() {
+            return Ok(None);
+        }
+        // Other things come after this in a run.
+        let follow = AssertUnwindSafe(self.followed(&engine, &facts, &journal.record, dry_run)).catch_unwind().await;
+        let followed = follow.unwrap_or_else(|_| Err(anyhow!("services do not follow their images: a panic")))?;
+        if !dry_run {
+            journal.followed(followed.owed())?;
         }
         Ok(Some(followed))
     }
@@ -91,14 +107,23 @@ impl Restore<'_> {
 
     async fn followed(&self, engine: &Engine, facts: &EngineFacts, record: &Record, dry_run: bool) -> Result<Followed> {
         let (config, shutdown) = (self.run.config, self.run.shutdown);
-        let map = config.images.map_with(record.follow.as_deref().unwrap_or_default());
-        let logins = Logins::new(config, Duration::ZERO);
+        let (scope, logins) = (self.scope(record), Logins::new(config, Duration::ZERO));
         let objects = engine.objects().await?;
-        let renewal = Renewal { objects: &objects, logins: &logins, map: &map, only: None, shutdown, dry_run };
+        let renewal =
+            Renewal { config, objects: &objects, logins: &logins, scope: &scope, only: None, shutdown, dry_run };
         let plan = shutdown.or_interrupted(renewal.plan()).await?;
         let recorded = Recorded { own: facts.swarm.swarm_node()?, keyring: &self.keyring, shutdown };
         let known = plan.recorded(&recorded, &facts.data_root.join("swarm")).await;
         Ok(Followed::of(shutdown.or_interrupted(renewal.carry_out(&plan, &known)).await?, dry_run))
+    }
+
+    /// Returns the services that are to follow, by the journal.
+    fn scope(&self, record: &Record) -> Scope {
+        let images = &self.run.config.images;
+        let all = record.follow.as_deref();
+        let owed = record.owed.clone().unwrap_or_default();
+        let rules = joined(all.unwrap_or_default(), &owed.rules);
+        Scope::new(all.map(|rules| images.map_with(rules)), images.map_with(&rules), owed.services)
     }
 }
 
@@ -112,9 +137,7 @@ impl Change<'_> {
         let facts = self.engine.facts().await?;
         let followed = self.restore.followed(&self.engine, &facts, self.record(), false).await?;
         failpoint::reach("followed");
-        if followed.is_complete() {
-            self.journal.followed()?;
-        }
+        self.journal.followed(followed.owed())?;
         Ok(Some(followed))
     }
 }

@@ -11,6 +11,8 @@ mod dead_nodes;
 pub mod drill;
 #[cfg(test)]
 mod fake_engine;
+#[cfg(test)]
+mod fake_registry;
 pub(crate) mod fence;
 mod follow;
 mod formation;

@@ -201,9 +201,10 @@ Run it from a timer on each manager where logins expire, as Amazon ECR's do afte
 12 hours: the leader does it, the others exit 3.
 
 Left alone are services in the middle of an update or a rollback (exit 6), which
-would go on or be forgotten, and jobs, which every update begins again. An update
-keeps one spec before it: after a new login `docker service rollback` leads to the
-same service with the old login. A login that is recorded already is not sent.
+would go on or be forgotten, jobs, and services whose tasks have ended for good by
+their restart policy, as those of a migration: every update begins them again. An
+update one spec before it: after a new login `docker service rollback` leads to the same
+service with the old login. A login that is recorded already is not sent.
 
 Exits 6 if a service was left that needs its login, 1 if no login was to be had,
 2 if none is configured.")]

@@ -101,6 +101,13 @@ impl Objects {
         objects(list.with_context(|| format!("failed to list the tasks of the service {service}"))?)
     }
 
+    /// Lists the nodes of the swarm.
+    pub async fn nodes(&self) -> Result<Vec<Value>> {
+        objects(
+            get(&self.socket, &format!("{}/nodes", self.version)).await.context("failed to list the swarm's nodes")?,
+        )
+    }
+
     /// Returns one object as the engine describes it: a config with its content, and a network also if it is one of
     /// swarm's copies of the engine's own networks, which are not listed.
     pub async fn one(&self, kind: ObjectKind, id: &str) -> Result<Value> {

@@ -8,7 +8,7 @@ use wildmatch::WildMatch;
 
 use super::{
     logins::Logins,
-    renew::{Recorded, Renewal, report::Report},
+    renew::{Recorded, Renewal, Scope, report::Report},
 };
 use crate::{
     config::{Config, images::RegistryConfig},
@@ -42,9 +42,17 @@ impl Auth<'_> {
         shutdown.or_interrupted(require_leader(&engine, &facts)).await?;
         let objects = engine.objects().await?;
         let logins = Logins::new(config, Duration::ZERO);
-        let map = ImageMap::default();
+        let scope = Scope::all(ImageMap::default());
         let only = self.only.map(WildMatch::new);
-        let renewal = Renewal { objects: &objects, logins: &logins, map: &map, only, shutdown, dry_run: self.dry_run };
+        let renewal = Renewal {
+            config,
+            objects: &objects,
+            logins: &logins,
+            scope: &scope,
+            only,
+            shutdown,
+            dry_run: self.dry_run,
+        };
         let plan = shutdown.or_interrupted(renewal.plan()).await?;
         if let Some(only) = self.only.filter(|_| plan.is_empty() && plan.without_login == 0) {
             return Err(nothing_of(only));

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use swarmdr_archive::untrusted::shown;
 
-use super::renew::{Outcome, ServiceOutcome};
+use super::renew::{Outcome, OwedService, ServiceOutcome};
 
 /// The part of a restore's report about images; a stable JSON form.
 #[derive(Debug, Clone, Serialize)]
@@ -24,15 +24,15 @@ impl Followed {
         Self { services, same: same.len() as u64, dry_run }
     }
 
-    /// Whether nothing is left for a later run.
-    pub fn is_complete(&self) -> bool {
-        self.services.iter().all(|service| service.attention().is_none())
+    /// Returns the services that are left for a later run.
+    pub fn owed(&self) -> Vec<OwedService> {
+        self.services.iter().filter_map(ServiceOutcome::owed).collect()
     }
 
     /// Describes what has to be looked after, and how it is tried again.
     pub fn attention(&self) -> Vec<String> {
         let mut attention: Vec<String> = self.services.iter().filter_map(ServiceOutcome::attention).collect();
-        if !attention.is_empty() {
+        if !self.owed().is_empty() {
             attention
                 .push("the restore is complete: to try only the images again, run the same command again".to_owned());
         }

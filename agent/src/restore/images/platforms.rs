@@ -12,6 +12,17 @@ pub fn of_nodes(inventory: &Inventory) -> BTreeSet<Platform> {
     nodes.filter_map(|platform| platform.parse().ok()).collect()
 }
 
+/// Returns the platforms of the nodes that are ready, as the engine lists them.
+pub fn of_ready(nodes: &[Value]) -> BTreeSet<Platform> {
+    let platform = |node: &Value| {
+        let platform = &node["Description"]["Platform"];
+        let part = |name: &str| platform[name].as_str().unwrap_or_default();
+        Platform::new(part("OS"), part("Architecture"), "")
+    };
+    let ready = nodes.iter().filter(|node| node["Status"]["State"] == "ready");
+    ready.map(platform).filter(|platform| !platform.is_unknown()).collect()
+}
+
 /// Returns what a service wants: the platforms of its placement, since Docker's client writes all there that the image has
 /// (`docker/cli`, `service create`), as far as the swarm has such nodes; else those of the nodes that its constraints admit.
 pub fn of_service(spec: &Value, nodes: &BTreeSet<Platform>) -> BTreeSet<Platform> {
@@ -60,6 +71,16 @@ mod tests {
 
     fn platforms(of: &[&str]) -> BTreeSet<Platform> {
         of.iter().map(|text| text.parse().expect("is one")).collect()
+    }
+
+    #[test]
+    fn nodes_that_are_gone_want_nothing() {
+        let node = |state: &str, architecture: &str| {
+            let platform = json!({ "OS": "linux", "Architecture": architecture });
+            json!({ "Status": { "State": state }, "Description": { "Platform": platform } })
+        };
+        let nodes = [node("ready", "x86_64"), node("down", "aarch64"), json!({ "Status": { "State": "ready" } })];
+        assert_eq!(of_ready(&nodes), platforms(&["linux/amd64"]));
     }
 
     #[test]

@@ -24,6 +24,10 @@ use record::VERSION;
 pub(super) use reserve::Reserve;
 pub(crate) use reserve::START;
 
+use super::{
+    follow::joined,
+    images::renew::{Owed, OwedService},
+};
 use crate::{
     host::files::{placement, whole_file},
     outcome::{failpoint, failure::Failure},
@@ -84,9 +88,17 @@ impl Journal {
         written
     }
 
-    /// Notes in a completed journal that the services have followed their images.
-    pub fn followed(&mut self) -> Result<()> {
-        self.record.follow = None;
+    /// Writes what was noted in the record of a completed journal.
+    pub fn note(&self) -> Result<()> {
+        self.write()
+    }
+
+    /// Notes in a completed journal that the services have followed their images, but for these.
+    pub fn followed(&mut self, services: Vec<OwedService>) -> Result<()> {
+        let follow = self.record.follow.take().unwrap_or_default();
+        let earlier = self.record.owed.take().unwrap_or_default();
+        let rules = joined(&follow, &earlier.rules);
+        self.record.owed = (!services.is_empty()).then_some(Owed { rules, services });
         self.write()
     }
 
@@ -207,6 +219,29 @@ mod tests {
         assert_eq!(Journal::read(dir.path()).expect("reads").expect("is there").record.phase, Phase::Ready);
         second.forget().expect("goes back");
         assert_eq!(Journal::read(dir.path()).expect("reads").expect("is there").record, completed);
+    }
+
+    #[test]
+    fn what_is_owed_keeps_its_rules() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let rules = |text: &[&str]| text.iter().map(|rule| rule.parse().expect("is a rule")).collect::<Vec<_>>();
+        let mut journal = Journal::begin(dir.path(), record(dir.path())).expect("writes");
+        journal.finish().expect("writes");
+        let web = OwedService { id: "w1".to_owned(), image: "old/web".to_owned() };
+        for (follow, services, expected) in [
+            (Some(rules(&["old=new"])), vec![web.clone()], Some(rules(&["old=new"]))),
+            (Some(rules(&["a=b"])), vec![web.clone()], Some(rules(&["a=b", "old=new"]))),
+            (None, vec![web.clone()], Some(rules(&["a=b", "old=new"]))),
+            (None, Vec::new(), None),
+        ] {
+            journal.record.follow = follow;
+            journal.followed(services.clone()).expect("writes");
+            journal = Journal::read(dir.path()).expect("reads").expect("is there");
+            assert_eq!(
+                (&journal.record.follow, &journal.record.owed),
+                (&None, &expected.map(|rules| Owed { rules, services }))
+            );
+        }
     }
 
     #[test]

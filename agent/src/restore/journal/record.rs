@@ -9,7 +9,7 @@ use swarmdr_archive::{BackupId, NodeId, manifest::Counts};
 use swarmdr_registry::Rule;
 
 use super::Phase;
-use crate::restore::plan::RestorePlan;
+use crate::restore::{images::renew::Owed, plan::RestorePlan};
 
 /// Version of the file. Raised when an older agent could misread it.
 pub(super) const VERSION: u32 = 1;
@@ -32,9 +32,13 @@ pub struct Record {
     pub joined: Option<NodeId>,
     /// `swarm-node.key` of an autolocked state as it was backed up, encrypted: it replaces the decrypted one.
     pub locked_key: Option<String>,
-    /// Set until the services have followed their images to other places: the rules of the command line.
+    /// Set until all services were looked at that are to follow their images to other places: the rules of the command
+    /// line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow: Option<Vec<Rule>>,
+    /// Services that were left then, for later runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owed: Option<Owed>,
     /// The completed record of an earlier restore: valid again if this one is undone.
     pub previous: Option<Box<Record>>,
 }
@@ -58,6 +62,7 @@ impl Record {
             joined: None,
             locked_key: None,
             follow: None,
+            owed: None,
             previous: None,
         }
     }

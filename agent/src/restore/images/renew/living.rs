@@ -34,6 +34,14 @@ pub enum Obstacle {
     Job,
     /// It is a job that has come to its end.
     FinishedJob,
+    /// Its tasks have come to their end, and an update would begin them again.
+    Ended,
+    /// As `Ended`, but some of its tasks run.
+    PartlyEnded,
+    /// Its image cannot be pulled from the new place.
+    NotInPlace(String),
+    /// It is not known whether its image can be pulled from the new place.
+    PlaceUnknown(String),
     /// It has another image than when the plan was made.
     OtherImage,
     /// Somebody removed it meanwhile.
@@ -50,9 +58,14 @@ impl Obstacle {
         matches!(self, Self::UnderWay(state) if state.ends_with("paused"))
     }
 
+    /// Whether a later run is to try again what this one has not done.
+    pub fn is_owed(&self) -> bool {
+        matches!(self, Self::UnderWay(_) | Self::NotInPlace(_) | Self::PlaceUnknown(_))
+    }
+
     /// Whether somebody has to look after the service.
     pub fn needs_attention(&self) -> bool {
-        !matches!(self, Self::FinishedJob | Self::Removed)
+        !matches!(self, Self::FinishedJob | Self::Ended | Self::Removed)
     }
 }
 
@@ -70,6 +83,16 @@ impl fmt::Display for Obstacle {
                  `docker service update --with-registry-auth` does that if you want it",
             ),
             Self::FinishedJob => f.write_str("it is a job that has ended, and every update begins it again"),
+            Self::Ended => f.write_str("its tasks have ended for good, and every update begins them again"),
+            Self::PartlyEnded => f.write_str(
+                "some of its tasks have ended for good, and every update begins them again: \
+                 `docker service update --with-registry-auth` does that if you want it",
+            ),
+            Self::NotInPlace(why) => f.write_str(why),
+            Self::PlaceUnknown(why) => write!(
+                f,
+                "it is not known whether it can be pulled: {why}; if nodes can, `docker service update --image` changes it"
+            ),
             Self::OtherImage => f.write_str("somebody gave it another image while this ran: run this again"),
             Self::Removed => f.write_str("somebody removed it while this ran"),
         }

@@ -5,11 +5,15 @@
 //! `manager/orchestrator/task.go`, `IsTaskDirty`): no task that runs is restarted for it, and one that could not be pulled
 //! is tried with the new login (seen on 20.10, 26.1 and 28.5). A task that is being pulled begins anew.
 //!
+//! An image that gets another name is asked for at its new place first: a service stays as it is if nodes could not pull
+//! from there.
+//!
 //! What an update does besides (swarmkit `manager/controlapi/service.go`, `UpdateService`) decides what is left alone:
 //!
 //! - It forgets the state of an update, so one that is paused would go on. A service in the middle of an update or a
 //!   rollback is left.
-//! - It begins the next run of a job, whatever changed. Jobs are left.
+//! - It begins the next run of a job, whatever changed, and starts tasks again that have ended for good by their restart
+//!   policy. Both are left.
 //! - The previous spec, which `docker service rollback` returns to, becomes the one that was replaced: after a new login a
 //!   rollback leads to the same service with the old login. There is no call that keeps it. So a service whose recorded
 //!   login is the new one already is not updated, and what is lost is reported.
@@ -17,8 +21,11 @@
 mod asked;
 mod living;
 mod outcome;
+mod places;
 mod recorded;
 pub mod report;
+mod scope;
+mod slots;
 mod surplus;
 mod update;
 
@@ -28,28 +35,32 @@ mod tests;
 use std::path::Path;
 
 use anyhow::Result;
-use swarmdr_registry::{ImageMap, Login, split_registry};
+use swarmdr_registry::{Login, split_registry};
 use wildmatch::WildMatch;
 
-use super::logins::Logins;
+use super::{logins::Logins, platforms};
 use crate::{
+    config::Config,
     host::{engine::objects::Objects, shutdown::Shutdown},
     outcome::failpoint,
 };
 use asked::Asked;
 use living::{LivingService, Obstacle};
 pub use outcome::{Outcome, ServiceOutcome};
+use places::Places;
 pub use recorded::Recorded;
+pub use scope::{Owed, OwedService, Scope};
 use surplus::Suspects;
 use update::{Ended, Wanted};
 
 /// A renewal, and what it is about.
 #[derive(Debug)]
 pub struct Renewal<'a> {
+    pub config: &'a Config,
     pub objects: &'a Objects,
     pub logins: &'a Logins<'a>,
-    /// Other places of images; empty if no image gets another name.
-    pub map: &'a ImageMap,
+    /// Services that this is about, and other places of their images.
+    pub scope: &'a Scope,
     /// Registries that are meant; all without it.
     pub only: Option<WildMatch>,
     pub shutdown: &'a Shutdown,
@@ -99,7 +110,8 @@ impl Renewal<'_> {
         let mut plan = Plan { services: Vec::new(), without_login: 0, elsewhere: 0 };
         for object in self.objects.services().await? {
             let Some(service) = LivingService::of(&object)? else { continue };
-            let new_image = self.map.apply_once(&service.image);
+            let Some(map) = self.scope.map_of(&service) else { continue };
+            let new_image = map.apply_once(&service.image);
             let planned = Planned { service, new_image };
             if self.only.as_ref().is_some_and(|only| !only.matches(planned.registry())) {
                 plan.elsewhere += 1;
@@ -116,16 +128,26 @@ impl Renewal<'_> {
     /// Changes the services of a plan, one after the other. What cannot be done with one of them is in its outcome, and the
     /// next one follows.
     pub async fn carry_out(&self, plan: &Plan, known: &recorded::Known) -> Result<Vec<ServiceOutcome>> {
+        let places = self.places(plan, known).await?;
         let mut asked = Asked::of(self.logins);
         let mut outcomes = Vec::new();
         for planned in &plan.services {
             self.shutdown.check()?;
-            outcomes.push(self.change(planned, &mut asked, known).await);
+            outcomes.push(self.change(planned, &mut asked, known, &places).await);
         }
         if !self.dry_run {
             self.end_surplus(plan, &outcomes).await;
         }
         Ok(outcomes)
+    }
+
+    /// Finds out which images cannot be pulled from their new places.
+    async fn places(&self, plan: &Plan, known: &recorded::Known) -> Result<Places> {
+        if plan.services.iter().all(|planned| planned.new_image.is_none()) {
+            return Ok(Places::default());
+        }
+        let nodes = platforms::of_ready(&self.objects.nodes().await?);
+        Ok(Places::ask(self.config, plan, &nodes, known).await)
     }
 
     /// Looks after services whose update starts new tasks first, also those that an earlier run has updated.
@@ -143,7 +165,13 @@ impl Renewal<'_> {
         }
     }
 
-    async fn change(&self, planned: &Planned, asked: &mut Asked<'_>, known: &recorded::Known) -> ServiceOutcome {
+    async fn change(
+        &self,
+        planned: &Planned,
+        asked: &mut Asked<'_>,
+        known: &recorded::Known,
+        places: &Places,
+    ) -> ServiceOutcome {
         let told = |outcome| ServiceOutcome::of(planned, outcome);
         if let Some(job) = planned.service.obstacle().filter(Obstacle::is_job) {
             return told(Outcome::left(&job));
@@ -156,8 +184,13 @@ impl Renewal<'_> {
         if planned.new_image.is_none() && login.is_some() && known.of(&planned.service.id) == login.as_ref() {
             return told(Outcome::Same);
         }
-        if let Some(obstacle) = planned.service.obstacle() {
-            return told(Outcome::left(&obstacle));
+        match update::obstacle(self.objects, &planned.service).await {
+            Ok(None) => {}
+            Ok(Some(obstacle)) => return told(Outcome::left(&obstacle)),
+            Err(error) => return told(Outcome::Failed { why: format!("{error:#}") }),
+        }
+        if let Some(obstacle) = places.obstacle(&planned.service.id) {
+            return told(Outcome::left(obstacle));
         }
         let done = || if planned.new_image.is_some() { Outcome::Renamed } else { Outcome::Renewed };
         if self.dry_run {

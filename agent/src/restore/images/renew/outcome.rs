@@ -3,7 +3,7 @@
 use serde::Serialize;
 use swarmdr_archive::untrusted::shown;
 
-use super::{Planned, living::Obstacle};
+use super::{OwedService, Planned, living::Obstacle};
 
 /// A service, and what became of it. Part of a stable JSON form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,7 +33,12 @@ pub enum Outcome {
     /// The login is recorded already.
     Same,
     /// It was left alone.
-    Left { why: String, needs_attention: bool },
+    Left {
+        why: String,
+        needs_attention: bool,
+        #[serde(skip)]
+        is_owed: bool,
+    },
     /// The configured helper or file gave no login.
     NoLogin { why: String },
     /// The swarm did not take the update.
@@ -42,7 +47,8 @@ pub enum Outcome {
 
 impl Outcome {
     pub fn left(obstacle: &Obstacle) -> Self {
-        Self::Left { why: obstacle.to_string(), needs_attention: obstacle.needs_attention() }
+        let (needs_attention, is_owed) = (obstacle.needs_attention(), obstacle.is_owed());
+        Self::Left { why: obstacle.to_string(), needs_attention, is_owed }
     }
 
     pub fn is_change(&self) -> bool {
@@ -64,11 +70,21 @@ impl ServiceOutcome {
         }
     }
 
+    /// Returns the service if a later run is to try again.
+    pub fn owed(&self) -> Option<OwedService> {
+        let is_owed = match &self.outcome {
+            Outcome::Left { is_owed, .. } => *is_owed,
+            Outcome::NoLogin { .. } | Outcome::Failed { .. } => true,
+            Outcome::Renamed | Outcome::Renewed | Outcome::Same => false,
+        };
+        is_owed.then(|| OwedService { id: self.id.clone(), image: self.image.clone() })
+    }
+
     /// Describes what somebody has to look after; `None` if there is nothing.
     pub fn attention(&self) -> Option<String> {
         let (name, what) = (&self.service, self.aim());
         match &self.outcome {
-            Outcome::Left { why, needs_attention: true } => Some(format!("the service {name} {what}: {why}")),
+            Outcome::Left { why, needs_attention: true, .. } => Some(format!("the service {name} {what}: {why}")),
             Outcome::NoLogin { why } | Outcome::Failed { why } => Some(format!("the service {name} {what}: {why}")),
             _ => None,
         }
@@ -92,7 +108,7 @@ impl ServiceOutcome {
             }
             Outcome::Renewed => Some(format!("{would}renewed   {service}, for {}", shown(&self.registry))),
             Outcome::Same => Some(format!("same      {service}, for {}", shown(&self.registry))),
-            Outcome::Left { why, needs_attention: false } => Some(format!("left      {service}: {}", shown(why))),
+            Outcome::Left { why, needs_attention: false, .. } => Some(format!("left      {service}: {}", shown(why))),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use swarm_state::inventory::ObjectKind;
+use swarmdr_registry::ImageMap;
 
 use super::{recorded::Known, report::Report, *};
 use crate::{
@@ -12,10 +13,13 @@ use crate::{
         images::{ImagesConfig, RegistryConfig},
     },
     outcome::{exit::Exit, terminal::tests::assert_tame},
-    restore::fake_engine::FakeEngine,
+    restore::{
+        fake_engine::FakeEngine,
+        fake_registry::{DIGEST, FakeRegistry},
+    },
 };
 
-/// A registry with a helper, one with a helper that fails, and none for any other.
+/// Registries with a helper, one with a helper that fails, and none for any other.
 fn config() -> Config {
     let registry = |host: &str, script: &str| RegistryConfig {
         host: host.to_owned(),
@@ -23,7 +27,11 @@ fn config() -> Config {
         ..RegistryConfig::default()
     };
     let gives = r#"echo '{"Username":"planted-user","Secret":"planted-secret"}'"#;
-    let registry = vec![registry("new:5000", gives), registry("dead:5000", "echo no such key >&2; exit 1")];
+    let registry = vec![
+        registry("new:5000", gives),
+        registry("127.0.0.2:*", gives),
+        registry("dead:5000", "echo no such key >&2; exit 1"),
+    ];
     Config { images: ImagesConfig { registry, ..ImagesConfig::default() }, ..Config::default() }
 }
 
@@ -34,6 +42,10 @@ fn spec(name: &str, image: &str) -> Value {
 
 fn login() -> Login {
     Login::with_password("planted-user", "planted-secret")
+}
+
+fn map(rules: &[&str]) -> ImageMap {
+    ImageMap::new(rules.iter().map(|rule| rule.parse().expect("is a rule")).collect())
 }
 
 struct Tried {
@@ -52,11 +64,15 @@ impl Tried {
 }
 
 async fn try_it(engine: &FakeEngine, rules: &[&str], change: impl Fn(&mut Renewal<'_>), known: Known) -> Tried {
+    try_on(engine, &Scope::all(map(rules)), change, known).await
+}
+
+async fn try_on(engine: &FakeEngine, scope: &Scope, change: impl Fn(&mut Renewal<'_>), known: Known) -> Tried {
     let (config, objects, shutdown) = (config(), engine.objects().await, Shutdown::default());
     let logins = Logins::new(&config, Duration::ZERO);
-    let map = ImageMap::new(rules.iter().map(|rule| rule.parse().expect("is a rule")).collect());
+    let (shutdown, dry_run) = (&shutdown, false);
     let mut renewal =
-        Renewal { objects: &objects, logins: &logins, map: &map, only: None, shutdown: &shutdown, dry_run: false };
+        Renewal { config: &config, objects: &objects, logins: &logins, scope, only: None, shutdown, dry_run };
     change(&mut renewal);
     let plan = renewal.plan().await.expect("lists");
     let services = renewal.carry_out(&plan, &known).await.expect("goes on");
@@ -124,6 +140,35 @@ async fn what_is_under_way_and_jobs_are_left() {
 }
 
 #[tokio::test]
+async fn tasks_that_have_ended_for_good_are_not_begun_again() {
+    let engine = FakeEngine::start();
+    for (name, condition, state) in [
+        ("migrate", "none", "complete"),
+        ("failed", "none", "failed"),
+        ("init", "on-failure", "complete"),
+        ("rejected", "none", "rejected"),
+        ("any", "any", "complete"),
+    ] {
+        let mut spec = spec(name, "new:5000/web:1");
+        spec["TaskTemplate"]["RestartPolicy"] = json!({ "Condition": condition });
+        let id = engine.add(ObjectKind::Service, spec, "old");
+        let task = json!({ "ServiceID": id, "DesiredState": "shutdown", "Status": { "State": state } });
+        engine.state.lock().expect("no panic").objects.push(("tasks".to_owned(), task));
+    }
+    let tried = try_it(&engine, &[], |it| it.dry_run = true, Known::default()).await;
+    for it in [tried, renew(&engine).await] {
+        for (name, is_left) in
+            [("migrate", true), ("failed", true), ("init", true), ("rejected", false), ("any", false)]
+        {
+            let left = matches!(it.outcome(name), Outcome::Left { needs_attention: false, .. });
+            assert_eq!(left, is_left, "{name}: {:?}", it.outcome(name));
+        }
+        assert_eq!(it.report().exit(), Exit::Done);
+    }
+    assert_eq!(engine.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn a_helper_that_fails_is_told_once_for_each_service() {
     let engine = FakeEngine::start();
     engine.add(ObjectKind::Service, spec("a", "dead:5000/a:1"), "old");
@@ -143,23 +188,27 @@ async fn a_helper_that_fails_is_told_once_for_each_service() {
 #[tokio::test]
 async fn the_password_of_a_registry_goes_to_no_other() {
     let engine = FakeEngine::start();
-    let add = |name: &str, image: &str| engine.add(ObjectKind::Service, spec(name, image), "b2xk");
-    let with_login = add("with-login", "old:5000/web:1@sha256:00");
-    let without = add("without", "old:5000/bare/web:1");
-    let within = add("within", "own:5000/web:1");
-    let kept = add("kept", "own:5000/new/web:1");
-    let rules = ["old:5000=new:5000/mirror", "old:5000/bare=bare:5000", "own:5000=own:5000/new"];
+    let new = FakeRegistry::at("127.0.0.2", &["mirror/web"]).host;
+    let bare = FakeRegistry::at("127.0.0.3", &["web"]).host;
+    let own = FakeRegistry::at("127.0.0.4", &["new/web"]).host;
+    let add = |name: &str, image: String| engine.add(ObjectKind::Service, spec(name, &image), "b2xk");
+    let with_login = add("with-login", format!("old:5000/web:1@{DIGEST}"));
+    let without = add("without", "old:5000/bare/web:1".to_owned());
+    let within = add("within", format!("{own}/web:1"));
+    let kept = add("kept", format!("{own}/new/web:1"));
+    let rules = [format!("old:5000={new}/mirror"), format!("old:5000/bare={bare}"), format!("{own}={own}/new")];
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
     let tried = try_it(&engine, &rules, |_| {}, Known::default()).await;
     for (name, id, image, auth) in [
-        ("with-login", with_login, "new:5000/mirror/web:1@sha256:00", login().for_engine("new:5000").to_string()),
-        ("without", without, "bare:5000/web:1", Login::none_for_engine().to_string()),
-        ("within", within, "own:5000/new/web:1", "b2xk".to_owned()),
-        ("kept", kept, "own:5000/new/web:1", "b2xk".to_owned()),
+        ("with-login", with_login, format!("{new}/mirror/web:1@{DIGEST}"), login().for_engine(&new).to_string()),
+        ("without", without, format!("{bare}/web:1"), Login::none_for_engine().to_string()),
+        ("within", within, format!("{own}/new/web:1"), "b2xk".to_owned()),
+        ("kept", kept, format!("{own}/new/web:1"), "b2xk".to_owned()),
     ] {
         let service = engine.one("services", name);
-        assert_eq!(service["Spec"], spec(name, image), "{name}");
+        assert_eq!(service["Spec"], spec(name, &image), "{name}");
         assert_eq!(engine.value(&id), auth, "{name}");
-        assert!(name == "kept" || *tried.outcome(name) == Outcome::Renamed);
+        assert!(name == "kept" || *tried.outcome(name) == Outcome::Renamed, "{:?}", tried.services);
     }
     engine.requests();
     let known = Known::one(&tried.services.iter().find(|it| it.service == "with-login").expect("is there").id, login());
@@ -168,14 +217,76 @@ async fn the_password_of_a_registry_goes_to_no_other() {
 }
 
 #[tokio::test]
+async fn a_service_stays_where_its_image_is_not_in_the_new_place() {
+    let engine = FakeEngine::start();
+    let (new, dead) = (FakeRegistry::at("127.0.0.2", &["there"]), "127.0.0.3:1");
+    for name in ["a", "b", "gone", "away"] {
+        let repository = if name.len() == 1 { "there" } else { name };
+        engine.add(ObjectKind::Service, spec(name, &format!("old:5000/{repository}:1@{DIGEST}")), "old");
+    }
+    let rules = [format!("old:5000={}", new.host), format!("old:5000/away={dead}/away")];
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let rehearsed = try_it(&engine, &rules, |it| it.dry_run = true, Known::default()).await;
+    assert_eq!((engine.requests().len(), new.asked().len()), (0, 2), "each image is asked for once");
+    let tried = try_it(&engine, &rules, |_| {}, Known::default()).await;
+    assert_eq!((engine.requests().len(), new.asked().len()), (2, 2));
+    for tried in [rehearsed, tried] {
+        assert!(["a", "b"].iter().all(|name| *tried.outcome(name) == Outcome::Renamed), "{:?}", tried.services);
+        let report = tried.report();
+        assert_eq!(report.exit(), Exit::Attention);
+        let [away, gone] = report.attention.as_slice() else { panic!("{report}") };
+        assert!(gone.contains(&format!("gone keeps its image old:5000/gone:1@{DIGEST}")), "{gone}");
+        assert!(gone.contains("not there") && away.contains("not known") && away.contains(dead), "{gone} {away}");
+    }
+    new.add("gone");
+    let again = try_it(&engine, &rules, |_| {}, Known::default()).await;
+    assert_eq!((again.outcome("gone"), engine.requests().len()), (&Outcome::Renamed, 3), "{:?}", again.services);
+}
+
+#[tokio::test]
+async fn only_what_is_owed_is_looked_at_again() {
+    let engine = FakeEngine::start();
+    let new = FakeRegistry::at("127.0.0.2", &["there"]);
+    let add = |name: &str, repository: &str| {
+        engine.add(ObjectKind::Service, spec(name, &format!("old:5000/{repository}:1")), "old")
+    };
+    let [web, gone, dead, job] = [("web", "there"), ("gone", "gone"), ("dead", "gone"), ("job", "there")]
+        .map(|(name, repository)| add(name, repository));
+    set(&engine, &job, "JobStatus", json!({}));
+    let rule = format!("old:5000={}", new.host);
+    let first = try_it(&engine, &[&rule], |_| {}, Known::default()).await;
+    let owed: Vec<OwedService> = first.services.iter().filter_map(ServiceOutcome::owed).collect();
+    let ids: Vec<&String> = owed.iter().map(|owed| &owed.id).collect();
+    assert_eq!((ids, first.outcome("web")), (vec![&dead, &gone], &Outcome::Renamed));
+    assert!(matches!(first.outcome("job"), Outcome::Left { needs_attention: true, .. }));
+    // Somebody moves one back, and gives another one an image of its own.
+    set(&engine, &web, "Spec", spec("web", "old:5000/there:1"));
+    set(&engine, &dead, "Spec", spec("dead", "old:5000/there:1"));
+    new.add("gone");
+    engine.requests();
+    let scope = Scope::new(None, map(&[&rule]), owed);
+    let again = try_on(&engine, &scope, |_| {}, Known::default()).await;
+    let requests = engine.requests();
+    assert!(requests.len() == 1 && requests[0].contains(&gone), "{requests:?}");
+    assert_eq!((again.services.len(), again.outcome("gone")), (1, &Outcome::Renamed));
+}
+
+#[tokio::test]
 async fn a_service_that_changes_meanwhile_is_left() {
     let engine = FakeEngine::start();
     let web = engine.add(ObjectKind::Service, spec("web", "new:5000/web:1"), "old");
     let gone = engine.add(ObjectKind::Service, spec("gone", "new:5000/web:1"), "old");
     let (config, objects, shutdown) = (config(), engine.objects().await, Shutdown::default());
-    let (logins, map) = (Logins::new(&config, Duration::ZERO), ImageMap::default());
-    let renewal =
-        Renewal { objects: &objects, logins: &logins, map: &map, only: None, shutdown: &shutdown, dry_run: false };
+    let (logins, scope) = (Logins::new(&config, Duration::ZERO), Scope::all(ImageMap::default()));
+    let renewal = Renewal {
+        config: &config,
+        objects: &objects,
+        logins: &logins,
+        scope: &scope,
+        only: None,
+        shutdown: &shutdown,
+        dry_run: false,
+    };
     let plan = renewal.plan().await.expect("lists");
     set(&engine, &web, "Spec", spec("web", "other:5000/web:1"));
     engine.state.lock().expect("no panic").objects.retain(|(_, object)| object["ID"] != gone);
@@ -204,7 +315,7 @@ fn names_of_others_do_not_steer_the_terminal() {
             outcome(Outcome::Renamed),
             outcome(Outcome::Renewed),
             outcome(Outcome::Same),
-            outcome(Outcome::Left { why: why.clone(), needs_attention: false }),
+            outcome(Outcome::Left { why: why.clone(), needs_attention: false, is_owed: false }),
             outcome(Outcome::Failed { why }),
         ];
         let plan = Plan { services: Vec::new(), without_login: 1, elsewhere: 1 };

@@ -8,6 +8,7 @@ use swarm_state::inventory::ObjectKind;
 use super::{
     Planned,
     living::{LivingService, Obstacle},
+    slots,
 };
 use crate::{
     host::{
@@ -50,7 +51,7 @@ pub async fn update(objects: &Objects, shutdown: &Shutdown, wanted: &Wanted<'_>)
         let Some(service) = service.filter(|service| service.image == wanted.planned.service.image) else {
             return Ok(Probe::Done(Ended::Left(Obstacle::OtherImage)));
         };
-        if let Some(obstacle) = service.obstacle() {
+        if let Some(obstacle) = obstacle(objects, &service).await? {
             return Ok(Probe::Done(Ended::Left(obstacle)));
         }
         match send(objects, &service, wanted).await {
@@ -59,6 +60,14 @@ pub async fn update(objects: &Objects, shutdown: &Shutdown, wanted: &Wanted<'_>)
         }
     };
     wait::until(LIMIT, POLL, "the swarm to leave the service alone", attempt).await
+}
+
+/// Returns the reason to leave a service alone at this moment.
+pub async fn obstacle(objects: &Objects, service: &LivingService) -> Result<Option<Obstacle>> {
+    match service.obstacle() {
+        None if slots::may_end(&service.spec) => Ok(slots::obstacle(&objects.tasks(&service.id).await?)),
+        known => Ok(known),
+    }
 }
 
 async fn send(objects: &Objects, service: &LivingService, wanted: &Wanted<'_>) -> Result<()> {
