@@ -152,6 +152,12 @@ impl Tokens {
         self.0.get(scope).filter(|(_, until)| Instant::now() < *until).map(|(header, _)| header.clone())
     }
 
+    /// The tokens themselves, to take them out of texts.
+    pub fn secrets(&self) -> impl Iterator<Item = Zeroizing<String>> {
+        let header = |value: &Zeroizing<String>| value.trim_start_matches("Bearer ").to_owned();
+        self.0.values().map(move |(value, _)| Zeroizing::new(header(value)))
+    }
+
     pub fn forget(&mut self, scope: &Scope) {
         self.0.remove(scope);
     }

@@ -8,7 +8,7 @@ use crate::{
     Digest, ErrorKind, ImageName, ManifestCache, Platform, RegistryError,
     destination::tags,
     digest::Hashing,
-    manifest::{Child, Descriptor, Manifest, for_platforms, missing_platforms},
+    manifest::{Child, Descriptor, Manifest, chosen, missing_platforms},
     place::{PIECES, Source},
 };
 
@@ -139,9 +139,7 @@ impl Look<'_> {
         for platform in missing_platforms(children, wanted.platforms) {
             checked.problems.push(Problem::NoPlatform { platform });
         }
-        let all: Vec<&Child> = children.iter().filter(|child| child.platform.is_some()).collect();
-        let looked = if wanted.platforms.is_empty() { all } else { for_platforms(children, wanted.platforms) };
-        for child in looked {
+        for child in chosen(children, wanted.platforms).into_iter().filter(|child| child.platform.is_some()) {
             let digest = &child.at.digest;
             match self.source.find(self.repository, &digest.to_string()).await {
                 Err(error) => checked.take(error, Some(digest)),

@@ -9,12 +9,9 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::{
     Digest, ErrorKind, Platform, RegistryError,
-    manifest::{Child, Descriptor, Manifest, for_platforms},
+    manifest::{Child, DEEPEST, Descriptor, Manifest, chosen},
     place::{Fetched, PIECES, Source, Target},
 };
-
-/// Levels of indexes within indexes that are followed.
-const DEEPEST: u32 = 3;
 
 /// Number of blobs of one image that are looked at together.
 const TOGETHER: usize = 4;
@@ -43,9 +40,11 @@ pub struct Job<'a> {
     pub from: &'a str,
     pub to: &'a str,
     pub digest: &'a Digest,
-    /// Tags that it gets. The first tells whether it is there already, so it is one that belongs to the digest, and to the
-    /// platforms that are copied, alone.
+    /// Tags that it gets, in this order.
     pub tags: &'a [String],
+    /// The one of them that tells whether it is there already: for an image that is named by its digest one that belongs to
+    /// the digest and to the platforms that are copied alone, for one that is named by a tag that tag.
+    pub proof: &'a str,
 }
 
 /// What was done for one image.
@@ -82,22 +81,25 @@ impl<'a> Copying<'a> {
 
     /// Copies one image, as far as it is not there. One request finds out that it is.
     pub async fn image(&self, source: &dyn Source, job: Job<'_>) -> Result<Copied, RegistryError> {
-        let first = job.tags.first().cloned().unwrap_or_else(|| job.digest.to_string());
-        let current = self.target.current(job.to, &first).await?;
-        if current.as_ref() == Some(job.digest) {
+        if self.is_there(job, job.proof).await? {
             return Ok(Copied { was_there: true, ..Copied::default() });
         }
         let manifest = source.manifest(job.from, &job.digest.to_string()).await?;
         let copied = self.contents(source, job, &manifest, 0).await?;
-        for tag in job.tags {
-            let put = self.target.put_manifest(job.to, tag, &manifest).await;
-            match put {
+        for (number, tag) in job.tags.iter().enumerate() {
+            match self.target.put_manifest(job.to, tag, &manifest).await {
                 // A registry may keep its tags from being moved; the first one belongs to this image alone.
-                Err(error) if *tag != first => tracing::warn!("{error}; it keeps the tag {first}"),
+                Err(error) if number > 0 && tag != job.proof => tracing::warn!("{error}; it has another tag"),
                 put => put?,
             }
         }
         Ok(copied)
+    }
+
+    /// Whether a tag or a digest leads to this image, and everything of it is there.
+    async fn is_there(&self, job: Job<'_>, reference: &str) -> Result<bool, RegistryError> {
+        Ok(self.target.current(job.to, reference).await?.as_ref() == Some(job.digest)
+            && self.target.is_whole(job.to, job.digest, self.platforms).await?)
     }
 
     /// Copies everything that a manifest names.
@@ -129,12 +131,16 @@ impl<'a> Copying<'a> {
         children: &[Child],
         depth: u32,
     ) -> Result<Copied, RegistryError> {
-        let all = children.iter().collect();
-        let chosen: Vec<&Child> = if self.platforms.is_empty() { all } else { for_platforms(children, self.platforms) };
+        let chosen = chosen(children, self.platforms);
+        if chosen.is_empty() && !children.is_empty() {
+            let wanted: Vec<String> = self.platforms.iter().map(ToString::to_string).collect();
+            let why = format!("it has nothing for {}", wanted.join(" or "));
+            return Err(RegistryError::new(ErrorKind::NotThere, job.from, source.name(), why));
+        }
         let mut copied = Copied::default();
         for child in chosen {
             let digest = &child.at.digest;
-            if self.target.current(job.to, &digest.to_string()).await?.is_some() {
+            if self.is_there(Job { digest, ..job }, &digest.to_string()).await? {
                 continue;
             }
             let manifest = source.manifest(job.from, &digest.to_string()).await?;

@@ -123,10 +123,18 @@ impl Destination {
     }
 }
 
-/// Returns a registry as a part of a path: `registry.old:5000` is `registry.old-5000`.
+/// Returns a registry as a part of a path: `registry.old:5000` is `registry.old_5000`. No host has an underscore, so no two
+/// registries get the same name.
 fn directory(registry: &str) -> String {
-    let part: String = registry.to_lowercase().chars().map(|it| if it == ':' { '-' } else { it }).collect();
-    part.trim_matches(['[', ']', '-']).replace(['[', ']'], "")
+    let (host, port) = match registry.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, format!("_{port}")),
+        _ => (registry, String::new()),
+    };
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => format!("v6-{}", address.replace("::", "-x-").replace(':', "-").trim_matches('-')),
+        None => host.to_owned(),
+    };
+    format!("{host}{port}").to_lowercase()
 }
 
 /// Returns the tags of a copy. The first belongs to this digest for ever, so that no registry takes it for garbage when the

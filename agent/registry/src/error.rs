@@ -53,7 +53,7 @@ impl RegistryError {
 
     /// Whether it may be otherwise a little later, or from another place.
     pub fn is_unknown(&self) -> bool {
-        matches!(self.kind, ErrorKind::Busy | ErrorKind::Unreachable | ErrorKind::File | ErrorKind::Settings)
+        !self.is_missing()
     }
 
     /// Whether the place says for sure that it does not give this.

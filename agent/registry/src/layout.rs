@@ -5,12 +5,14 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
     io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use tokio::{
@@ -19,9 +21,10 @@ use tokio::{
 };
 
 use crate::{
-    Digest, ErrorKind, ImageName, RegistryError,
+    Digest, ErrorKind, ImageName, Platform, RegistryError,
     digest::Hashing,
-    manifest::Descriptor,
+    image_name::split_registry,
+    manifest::{DEEPEST, Descriptor, Manifest, chosen},
     place::{Fetched, Found, Pieces, Source, Target},
 };
 
@@ -30,6 +33,9 @@ const NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Start of the names of files that are being written.
 const UNFINISHED: &str = ".unfinished-";
+
+/// Room that stays free on the file system of a layout.
+const RESERVE: u64 = 1 << 30;
 
 const CHUNK: usize = 256 << 10;
 
@@ -48,6 +54,7 @@ struct Index {
     schema_version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     media_type: Option<String>,
+    #[serde(default, deserialize_with = "none_is_empty")]
     manifests: Vec<Entry>,
     /// What others have written.
     #[serde(flatten)]
@@ -66,6 +73,11 @@ struct Entry {
     rest: BTreeMap<String, serde_json::Value>,
 }
 
+/// `umoci` and others write `null` for an empty list.
+fn none_is_empty<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Entry>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
 impl Entry {
     fn name(&self) -> Option<&str> {
         self.annotations.get(NAME).map(String::as_str)
@@ -76,8 +88,9 @@ impl Layout {
     /// Opens a layout to write into it; makes it if the directory is empty or absent. Refuses a directory with other
     /// contents, and one that another run writes into.
     pub fn to_write(directory: &Path) -> Result<Self, RegistryError> {
-        fs::create_dir_all(directory.join("blobs/sha256")).map_err(failed("make the layout", directory))?;
         let marker = directory.join("oci-layout");
+        fs::create_dir_all(directory).map_err(failed("make the layout", directory))?;
+        require_own(directory)?;
         if !marker.exists() {
             let is_ours = |entry: &fs::DirEntry| ["blobs", ".lock"].iter().any(|name| entry.file_name() == *name);
             let others = fs::read_dir(directory).map_err(failed("read the layout", directory))?;
@@ -89,7 +102,8 @@ impl Layout {
                 )));
             }
         }
-        let lock = File::create(directory.join(".lock")).map_err(failed("lock the layout", directory))?;
+        let lock = open_lock(directory).map_err(failed("lock the layout", directory))?;
+        fs::create_dir_all(directory.join("blobs/sha256")).map_err(failed("make the layout", directory))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -121,7 +135,8 @@ impl Layout {
         let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: BTreeMap<(String, Digest), Vec<String>> = BTreeMap::new();
         for entry in &index.manifests {
-            let name = entry.name().and_then(|name| name.parse::<ImageName>().ok());
+            let name = entry.name().filter(|name| split_registry(name).1 != *name);
+            let name = name.and_then(|name| name.parse::<ImageName>().ok());
             let Some((name, tag)) = name.and_then(|name| Some((name.place(), name.tag()?.to_owned()))) else {
                 continue;
             };
@@ -129,6 +144,18 @@ impl Layout {
         }
         let named = found.into_iter().filter_map(|((place, digest), tags)| Some((place.parse().ok()?, digest, tags)));
         named.collect()
+    }
+
+    /// Returns the entries that no registry and repository are known of, as other programs write them: their names, or
+    /// their digests.
+    pub fn unnamed(&self) -> Vec<String> {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_named = |entry: &&Entry| {
+            let name = entry.name().filter(|name| split_registry(name).1 != *name);
+            name.and_then(|name| name.parse::<ImageName>().ok()).is_some_and(|name| name.tag().is_some())
+        };
+        let others = index.manifests.iter().filter(|entry| !is_named(entry));
+        others.map(|entry| entry.name().map_or_else(|| entry.digest.to_string(), str::to_owned)).collect()
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -141,6 +168,36 @@ impl Layout {
         index.manifests.iter().find(|entry| entry.name() == Some(&name)).cloned()
     }
 
+    /// Whether everything that a manifest names is there, for these platforms.
+    fn holds_all(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        platforms: &[Platform],
+        depth: u32,
+    ) -> Result<bool, RegistryError> {
+        let Ok(bytes) = fs::read(self.blob_path(digest)) else { return Ok(false) };
+        let manifest = match Manifest::parse(&bytes) {
+            Ok(manifest) if Digest::of(&bytes) == *digest => manifest,
+            // It is fetched again.
+            _ => return Ok(false),
+        };
+        let is_there =
+            |blob: &Descriptor| fs::metadata(self.blob_path(&blob.digest)).is_ok_and(|it| it.len() == blob.size);
+        match &manifest {
+            Manifest::Index(_) if depth == DEEPEST => Ok(false),
+            Manifest::Index(children) => {
+                for child in chosen(children, platforms) {
+                    if !self.holds_all(repository, &child.at.digest, platforms, depth + 1)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            image @ Manifest::Image { .. } => Ok(image.blobs().into_iter().all(is_there)),
+        }
+    }
+
     fn place(&self) -> String {
         self.directory.display().to_string()
     }
@@ -148,6 +205,22 @@ impl Layout {
     fn not_there(&self, repository: &str, reference: &str) -> RegistryError {
         let what = crate::image_name::image(repository, reference);
         RegistryError::new(ErrorKind::NotThere, &what, &self.place(), "it has no such image")
+    }
+
+    /// Refuses a blob for which there is no room, with something left for what else is on this file system: it may be that
+    /// of the engine.
+    fn require_room(&self, blob: &Descriptor) -> Result<(), RegistryError> {
+        let what = format!("write {}", crate::image_name::image("a blob", &blob.digest.to_string()));
+        let of = rustix::fs::statvfs(&self.directory).map_err(|cause| RegistryError::file(&what, &cause.into()))?;
+        let free = of.f_bavail.saturating_mul(of.f_frsize);
+        if free >= blob.size.saturating_add(RESERVE) {
+            return Ok(());
+        }
+        let (size, place) = (blob.size >> 20, self.place());
+        Err(RegistryError::settings(format!(
+            "failed to {what}: it has {size} MiB, and of the {} MiB that are free in {place} 1 GiB has to stay free",
+            free >> 20
+        )))
     }
 
     fn name_it(&self, name: String, manifest: &Fetched) -> io::Result<()> {
@@ -196,6 +269,29 @@ fn failed(what: &str, directory: &Path) -> impl Fn(io::Error) -> RegistryError {
     move |cause| RegistryError::file(&what, &cause)
 }
 
+/// Refuses a directory into which others may write: what they put there would be followed.
+fn require_own(directory: &Path) -> Result<(), RegistryError> {
+    let of = fs::symlink_metadata(directory).map_err(failed("read the layout", directory))?;
+    match of.is_dir() && of.mode() & 0o022 == 0 && of.uid() == rustix::process::geteuid().as_raw() {
+        true => Ok(()),
+        false => {
+            let why = "it must be a directory of the user who runs this, and nobody else may write into it";
+            Err(RegistryError::settings(format!("{} cannot hold images: {why}", directory.display())))
+        }
+    }
+}
+
+/// Opens the file that is locked. It keeps what it holds, and is no link.
+fn open_lock(directory: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits();
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .custom_flags(flags.cast_signed())
+        .open(directory.join(".lock"))
+}
+
 /// Removes what a killed run left. The lock must be held.
 fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
@@ -224,6 +320,10 @@ fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
 
 #[async_trait]
 impl Source for Layout {
+    fn name(&self) -> &str {
+        self.directory.to_str().unwrap_or("the directory")
+    }
+
     async fn find(&self, repository: &str, reference: &str) -> Result<Found, RegistryError> {
         let Fetched { digest, media_type, .. } = self.manifest(repository, reference).await?;
         Ok(Found { digest, media_type })
@@ -309,11 +409,16 @@ impl Target for Layout {
         Ok(digest.filter(|digest| self.blob_path(digest).exists()))
     }
 
+    async fn is_whole(&self, repository: &str, digest: &Digest, platforms: &[Platform]) -> Result<bool, RegistryError> {
+        self.holds_all(repository, digest, platforms, 0)
+    }
+
     async fn holds(&self, repository: &str, blob: &Descriptor, _: Option<&str>) -> Result<bool, RegistryError> {
         self.has_blob(repository, blob).await
     }
 
     async fn put_blob(&self, repository: &str, blob: &Descriptor, pieces: Pieces) -> Result<(), RegistryError> {
+        self.require_room(blob)?;
         let written = self.write_blob(blob, pieces).await;
         let what = format!("write {}", self.blob_path(&blob.digest).display());
         match written.map_err(|cause| RegistryError::file(&what, &cause))? {
@@ -328,7 +433,9 @@ impl Target for Layout {
     async fn put_manifest(&self, repository: &str, reference: &str, manifest: &Fetched) -> Result<(), RegistryError> {
         let put = || -> io::Result<()> {
             let path = self.blob_path(&manifest.digest);
-            if !path.exists() {
+            if fs::read(&path).is_ok_and(|bytes| Digest::of(&bytes) == manifest.digest) {
+                // It is there.
+            } else {
                 let mut file =
                     tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(self.directory.join("blobs/sha256"))?;
                 file.write_all(&manifest.bytes)?;
@@ -342,5 +449,69 @@ impl Target for Layout {
         };
         let what = format!("write {} into {}", crate::image_name::image(repository, reference), self.place());
         put().map_err(|cause| RegistryError::file(&what, &cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_made_in_a_directory_of_others() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let at = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).expect("is made");
+            path
+        };
+        let foreign = at("foreign");
+        fs::write(foreign.join("notes"), "x").expect("writes");
+        let open = at("open");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("is set");
+        let linked = at("linked");
+        fs::write(dir.path().join("victim"), "kept").expect("writes");
+        symlink(dir.path().join("victim"), linked.join(".lock")).expect("links");
+        for path in [&foreign, &open, &linked] {
+            Layout::to_write(path).expect_err("is refused");
+            assert!(!path.join("blobs").exists() && !path.join("oci-layout").exists(), "{}", path.display());
+        }
+        assert_eq!(fs::read_to_string(dir.path().join("victim")).expect("reads"), "kept");
+        let own = Layout::to_write(&dir.path().join("own")).expect("is made");
+        Layout::to_write(&dir.path().join("own")).expect_err("another run has it");
+        drop(own);
+        Layout::to_write(&dir.path().join("own")).expect("is opened again");
+    }
+
+    #[test]
+    fn an_index_of_others_is_read() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        for (index, names) in [
+            (r#"{"schemaVersion":2,"manifests":null}"#, &[][..]),
+            (
+                r#"{"schemaVersion":2,"manifests":[
+                    {"mediaType":"m","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1,
+                     "annotations":{"org.opencontainers.image.ref.name":"latest"},"platform":{"os":"linux"}},
+                    {"mediaType":"m","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1}]}"#,
+                &["latest", "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+            ),
+        ] {
+            fs::write(dir.path().join("index.json"), index).expect("writes");
+            let layout = Layout::to_read(dir.path()).expect("reads");
+            assert_eq!(
+                (layout.images().len(), layout.unnamed()),
+                (0, names.iter().map(|it| (*it).to_owned()).collect())
+            );
+        }
+        for wrong in [
+            "",
+            "[]",
+            r#"{"manifests":1}"#,
+            r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:../x","size":1,"mediaType":"m"}]}"#,
+        ] {
+            fs::write(dir.path().join("index.json"), wrong).expect("writes");
+            Layout::to_read(dir.path()).expect_err("is refused");
+        }
     }
 }

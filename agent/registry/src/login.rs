@@ -120,6 +120,17 @@ impl Login {
         encode(&AuthConfig::default())
     }
 
+    /// Returns the texts that must not be shown: the secret, and what a header has of it.
+    pub(crate) fn secrets(&self) -> Vec<Zeroizing<String>> {
+        match self.sent() {
+            Sent::Password { username, password } => {
+                let pair = Zeroizing::new(format!("{username}:{password}"));
+                vec![Zeroizing::new(BASE64.encode(pair.as_bytes())), Zeroizing::new(password.to_owned())]
+            }
+            Sent::Identity(token) | Sent::Bearer(token) => vec![Zeroizing::new(token.to_owned())],
+        }
+    }
+
     /// Returns what goes over the wire. Must not be logged.
     pub fn sent(&self) -> Sent<'_> {
         match &self.secret {

@@ -1,5 +1,7 @@
 //! Manifests: what an image consists of, read from the bytes that its digest is of.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -116,6 +118,16 @@ impl Child {
         let platform = listed.platform.map(|it| Platform::new(&it.os, &it.architecture, &it.variant));
         Self { at: listed.at, platform: platform.filter(|it| !it.is_unknown()) }
     }
+}
+
+/// Levels of indexes within indexes that are followed.
+pub const DEEPEST: u32 = 3;
+
+/// Returns the children of an index that are copied: those for these platforms, or all if none is named. Each digest once.
+pub fn chosen<'a>(children: &'a [Child], platforms: &[Platform]) -> Vec<&'a Child> {
+    let all = if platforms.is_empty() { children.iter().collect() } else { for_platforms(children, platforms) };
+    let mut seen = BTreeSet::new();
+    all.into_iter().filter(|child| seen.insert(&child.at.digest)).collect()
 }
 
 /// Returns the children of an index that are for one of these platforms.

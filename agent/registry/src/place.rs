@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::{Digest, RegistryError, manifest::Descriptor};
+use crate::{Digest, Platform, RegistryError, manifest::Descriptor};
 
 /// Number of pieces of a blob that are on their way at a time.
 pub const PIECES: usize = 16;
@@ -30,6 +30,9 @@ pub type Pieces = mpsc::Receiver<Bytes>;
 /// Where images are copied from.
 #[async_trait]
 pub trait Source: Sync {
+    /// The place in the words of an error.
+    fn name(&self) -> &str;
+
     /// Asks for the digest behind a tag or a digest, without fetching anything.
     async fn find(&self, repository: &str, reference: &str) -> Result<Found, RegistryError>;
 
@@ -48,6 +51,12 @@ pub trait Source: Sync {
 pub trait Target: Sync {
     /// Returns the digest behind a tag or a digest; `None` if there is none.
     async fn current(&self, repository: &str, reference: &str) -> Result<Option<Digest>, RegistryError>;
+
+    /// Whether a manifest that is there has everything that it names, for these platforms (all if none is named). A
+    /// registry has refused it otherwise; a directory may have lost a file.
+    async fn is_whole(&self, _: &str, _: &Digest, _: &[Platform]) -> Result<bool, RegistryError> {
+        Ok(true)
+    }
 
     /// Whether a blob is there already. `from` is another repository of the place which has it; it may be taken from
     /// there.

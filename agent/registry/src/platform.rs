@@ -34,12 +34,32 @@ impl Platform {
         Self { os: os.to_lowercase(), architecture: architecture.to_lowercase(), variant: variant.to_lowercase() }
     }
 
-    /// Whether what is offered runs where this is wanted.
+    /// Whether what is offered runs where this is wanted. An engine takes what its processor also runs, as 386 on amd64 and
+    /// older variants of arm (containerd `platforms/compare.go`, `platformVector`).
     pub fn takes(&self, offered: &Self) -> bool {
         let fits = |wanted: &str, offered: &str| wanted.is_empty() || offered.is_empty() || wanted == offered;
-        fits(&self.os, &offered.os)
-            && fits(&self.architecture, &offered.architecture)
-            && fits(&self.variant, &offered.variant)
+        fits(&self.os, &offered.os) && (self.takes_processor(offered) || self.architecture.is_empty())
+    }
+
+    fn takes_processor(&self, offered: &Self) -> bool {
+        // `v8` is what arm64 is, and `v7` what arm is if nothing is said.
+        let level = |of: &Self| of.variant.trim_start_matches('v').parse::<u32>().ok();
+        match (self.architecture.as_str(), offered.architecture.as_str()) {
+            (_, "") | ("amd64", "386") => true,
+            ("arm64", "arm") => true,
+            (wanted, offered) if wanted != offered => false,
+            ("arm" | "amd64", _) => match (level(self), level(offered)) {
+                (Some(wanted), Some(offered)) => offered <= wanted,
+                _ => true,
+            },
+            _ => self.variant.is_empty() || offered.variant.is_empty() || self.variant == offered.variant,
+        }
+    }
+
+    /// Whether it is of this operating system and this architecture; an empty part of `other` admits any.
+    pub fn is_of(&self, other: &Self) -> bool {
+        (other.os.is_empty() || self.os == other.os)
+            && (other.architecture.is_empty() || self.architecture == other.architecture)
     }
 
     /// Whether nothing is known of it, as of the attestations that builders put into an index.
@@ -114,6 +134,19 @@ mod tests {
         assert!(platform("linux/arm64").takes(&platform("linux/arm64/v8")));
         assert!(platform("linux/arm").takes(&platform("linux/arm/v7")));
         assert!(!platform("linux/arm/v6").takes(&platform("linux/arm/v7")));
+        assert!(platform("linux/arm/v7").takes(&platform("linux/arm/v6")));
+        assert!(
+            platform("linux/amd64").takes(&platform("linux/386"))
+                && !platform("linux/386").takes(&platform("linux/amd64"))
+        );
+        assert!(
+            platform("linux/arm64").takes(&platform("linux/arm/v7"))
+                && !platform("linux/arm").takes(&platform("linux/arm64"))
+        );
+        assert!(
+            platform("linux/amd64/v3").takes(&platform("linux/amd64/v2"))
+                && !platform("windows/amd64").takes(&platform("linux/amd64"))
+        );
         assert!(!platform("linux/amd64").takes(&platform("linux/arm64")));
         assert!(platform("linux/amd64").takes(&Platform::default()));
         assert!(Platform::new("unknown", "unknown", "").is_unknown() && !platform("linux/amd64").is_unknown());

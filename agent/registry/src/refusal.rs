@@ -24,7 +24,10 @@ impl Transport {
     pub async fn refusal(&self, answer: HttpResponse, what: &str) -> RegistryError {
         let status = answer.status().as_u16();
         let said = self.read(answer, what).await.unwrap_or_default();
-        let said = said_of(&said);
+        let said = match said_of(&said) {
+            Some(said) => Some(one_line(&self.without_secrets(&said).await)).filter(|said| !said.is_empty()),
+            None => None,
+        };
         match status {
             404 => self.not_there(what, said.unwrap_or_else(|| "it answered 404".to_owned())),
             401 | 403 => {
@@ -39,21 +42,43 @@ impl Transport {
     }
 }
 
-/// Returns what a registry says of an error, in one short line.
+/// Returns what a registry says of an error.
 fn said_of(body: &[u8]) -> Option<String> {
     let errors: Errors = serde_json::from_slice(body).ok()?;
     let first = errors.errors.into_iter().next()?;
-    let said = match first.message.is_empty() {
-        true => first.code,
-        false => first.message,
-    };
+    Some(if first.message.is_empty() { first.code } else { first.message })
+}
+
+fn one_line(said: &str) -> String {
     let line: String = said.chars().map(|it| if it.is_control() { ' ' } else { it }).take(200).collect();
-    (!line.trim().is_empty()).then(|| line.trim().to_owned())
+    line.trim().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use swarmdr_http::Proxies;
+
     use super::*;
+    use crate::{Login, transport::Access};
+
+    #[tokio::test]
+    async fn a_server_that_repeats_the_login_is_not_quoted() {
+        let access = Access {
+            registry: "r".to_owned(),
+            login: Some(Login::with_password("user", "planted")),
+            roots: None,
+            proxies: Proxies::none(),
+            insecure: false,
+            patience: Duration::ZERO,
+        };
+        let transport = Transport::new(access).expect("is valid");
+        for said in ["rejected header Authorization: Basic dXNlcjpwbGFudGVk", "no user with the password planted"] {
+            let told = transport.without_secrets(said).await;
+            assert!(!told.contains("planted") && !told.contains("dXNlcjpwbGFudGVk") && told.contains('…'), "{told}");
+        }
+    }
 
     #[test]
     fn what_a_registry_says_is_one_short_line() {
@@ -67,7 +92,8 @@ mod tests {
             (r#"{"errors":[]}"#, None),
             ("<html>", None),
         ] {
-            assert_eq!(said_of(body.as_bytes()).as_deref(), said, "{body}");
+            let line = said_of(body.as_bytes()).map(|said| one_line(&said));
+            assert_eq!(line.as_deref(), said, "{body}");
         }
     }
 }

@@ -39,11 +39,6 @@ impl Registry {
         Ok(Self { transport: Transport::new(access)? })
     }
 
-    /// Host with its port, as in names of images.
-    pub fn name(&self) -> &str {
-        self.transport.registry()
-    }
-
     async fn ask(
         &self,
         method: &'static str,
@@ -96,6 +91,19 @@ impl Registry {
         }
     }
 
+    async fn has_first_byte(&self, repository: &str, blob: &Descriptor, what: &str) -> Result<bool, RegistryError> {
+        let url = self.transport.url(&format!("{repository}/blobs/{}", blob.digest)).await?;
+        let (scope, headers) = (Scope::pull(repository), vec![("range", "bytes=0-0".to_owned())]);
+        let ask = Ask { method: "GET", url, scope: &scope, headers, body: Bytes::new(), what };
+        let answer = self.transport.ask(&ask).await?;
+        let answer = self.transport.follow(answer, &ask).await?;
+        match answer.status().as_u16() {
+            200 | 206 => Ok(true),
+            404 => Ok(false),
+            _ => Err(self.transport.refusal(answer, what).await),
+        }
+    }
+
     /// Sends what arrives of a blob into the channel until it is whole; returns early, with a reason, at a break.
     async fn stream(
         &self,
@@ -117,7 +125,7 @@ impl Registry {
             let piece = piece.slice(skipped..);
             at.done += piece.len() as u64;
             if at.done > at.size {
-                return Err(RegistryError::damaged(at.what, self.name(), "it is longer than its manifest says"));
+                return Err(RegistryError::damaged(at.what, Source::name(self), "it is longer than its manifest says"));
             }
             at.hashing.update(&piece);
             // The other side is gone: it has failed, and says why.
@@ -138,6 +146,10 @@ struct Progress<'a> {
 
 #[async_trait]
 impl Source for Registry {
+    fn name(&self) -> &str {
+        self.transport.registry()
+    }
+
     async fn find(&self, repository: &str, reference: &str) -> Result<Found, RegistryError> {
         let answer = self.ask_manifest("HEAD", repository, reference).await?;
         let media_type = media_type(&answer);
@@ -145,11 +157,13 @@ impl Source for Registry {
         match (reference.parse::<Digest>().ok(), told) {
             (Some(wanted), Some(told)) if wanted != told => {
                 let what = image(repository, reference);
-                Err(RegistryError::damaged(&what, self.name(), format!("it gives the digest {told}")))
+                Err(RegistryError::damaged(&what, Source::name(self), format!("it gives the digest {told}")))
             }
-            (Some(digest), _) | (None, Some(digest)) => Ok(Found { digest, media_type }),
+            (_, Some(digest)) => Ok(Found { digest, media_type }),
+            // A page that answers everything has no such type.
+            (Some(digest), None) if ACCEPTED.split(", ").any(|it| it == media_type) => Ok(Found { digest, media_type }),
             // The header is optional (distribution-spec, "Pulling manifests").
-            (None, None) => {
+            (_, None) => {
                 let Fetched { digest, media_type, .. } = self.manifest(repository, reference).await?;
                 Ok(Found { digest, media_type })
             }
@@ -164,7 +178,7 @@ impl Source for Registry {
         let digest = Digest::of(&bytes);
         match reference.parse::<Digest>() {
             Ok(wanted) if wanted != digest => {
-                Err(RegistryError::damaged(&what, self.name(), format!("its digest is {digest}")))
+                Err(RegistryError::damaged(&what, Source::name(self), format!("its digest is {digest}")))
             }
             _ => Ok(Fetched { digest, media_type, bytes }),
         }
@@ -176,8 +190,8 @@ impl Source for Registry {
         let answer = self.ask("HEAD", url, &Scope::pull(repository), Vec::new(), Bytes::new(), &what).await?;
         match answer.status().as_u16() {
             200 => Ok(true),
-            // The place that it leads to takes a GET only.
-            _ if is_redirect(&answer) => Ok(true),
+            // The place that it leads to takes a GET only, as its address says.
+            _ if is_redirect(&answer) => self.has_first_byte(repository, blob, &what).await,
             404 => Ok(false),
             _ => Err(self.transport.refusal(answer, &what).await),
         }
@@ -211,7 +225,7 @@ impl Source for Registry {
         let digest = at.hashing.finish();
         match digest == blob.digest {
             true => Ok(()),
-            false => Err(RegistryError::damaged(&what, self.name(), format!("its digest is {digest}"))),
+            false => Err(RegistryError::damaged(&what, Source::name(self), format!("its digest is {digest}"))),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     ErrorKind, Login, RegistryError,
     authorization::{Challenge, Scope, TokenRequest, Tokens, basic},
     busy::{Busy, later},
+    login::Sent,
     message::{chain, challenge, header, is_redirect, request, token_request},
 };
 
@@ -271,6 +272,8 @@ impl Transport {
         match challenge {
             Challenge::Open => Ok(None),
             Challenge::Basic => Ok(self.access.login.as_ref().and_then(basic)),
+            // A bearer token is for the registry itself, and for nobody else.
+            Challenge::Bearer { .. } if self.login_is_bearer() => Ok(self.access.login.as_ref().and_then(basic)),
             Challenge::Bearer { realm, service } => self.token(&realm, service.as_deref(), scope).await.map(Some),
         }
     }
@@ -318,6 +321,18 @@ impl Transport {
             }
             BACKOFF.pause(failures).await;
         }
+    }
+
+    fn login_is_bearer(&self) -> bool {
+        self.access.login.as_ref().is_some_and(|login| matches!(login.sent(), Sent::Bearer(_)))
+    }
+
+    /// Returns a text of the server without the secrets that it was sent, which it may repeat.
+    pub async fn without_secrets(&self, text: &str) -> String {
+        let tokens = self.tokens.lock().await;
+        let login = self.access.login.iter().flat_map(Login::secrets);
+        let secrets = login.chain(tokens.secrets()).filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "…"))
     }
 
     /// In the words of a refusal: whether there was a login at all.

@@ -30,7 +30,16 @@ pub fn init(verbose: u8, quiet: bool) {
     let filter = match env::var("SWARMDR_LOG") {
         Ok(directives) => format!("warn,{directives}"),
         Err(_) => {
-            format!("{libraries},swarmdr_agent={own},swarmdr_vault={own},swarmdr_archive={own},swarm_state={own}")
+            const OWN: [&str; 6] = [
+                "swarmdr_agent",
+                "swarmdr_vault",
+                "swarmdr_archive",
+                "swarm_state",
+                "swarmdr_registry",
+                "swarmdr_http",
+            ];
+            let own: Vec<String> = OWN.iter().map(|name| format!("{name}={own}")).collect();
+            format!("{libraries},{}", own.join(","))
         }
     };
     let filter = EnvFilter::builder().parse_lossy(filter);

@@ -16,7 +16,7 @@ use swarmdr_tests::{
 
 const TEMPLATES: [&str; 3] = ["vault.yaml", "recovery.yaml", "images.yaml"];
 /// Where the images of the restored swarm are; it has none of these.
-const IMAGE_MAP: &str = "registry.old:5000=registry.new/mirror/registry.old-5000,docker.io/acme=registry.new/acme";
+const IMAGE_MAP: &str = "registry.old:5000=registry.new/mirror/registry.old_5000,docker.io/acme=registry.new/acme";
 
 fn shipped(name: &str) -> PathBuf {
     checkout().join("packaging/aws").join(name)
@@ -217,6 +217,9 @@ async fn the_user_data_of_the_recovery_stack_brings_the_swarm_back() -> Result<(
     manager.load_image()?;
     instance_role(&site, &manager)?;
     manager.write_file("/root/package.deb", fs::read(packages::deb()?)?)?;
+    // Stands in for the package of Debian: no image of this swarm is in ECR, so it is never asked.
+    manager.write_file("/usr/local/bin/docker-credential-ecr-login", "#!/bin/sh\nexit 1\n")?;
+    manager.sh("chmod 755 /usr/local/bin/docker-credential-ecr-login")?;
     let script = moto.ask(&["user-data", text(&recovery, "/resources/ManagerTemplate")?])?;
     let said = run_user_data(&manager, &script)?;
     assert!(said.contains("is back from backup"), "{said}");

@@ -54,12 +54,6 @@ fn what_keeps_a_service_from_starting_is_named_before_the_day() -> Result<()> {
         }
         assert_eq!(line(&checked, "tag")?["digest"], json!(good.digest));
 
-        // The host remembers it for status.
-        let status = shelf.agent(5, &["status", "--json"])?;
-        let reasons = status["reasons"].to_string();
-        ensure!(reasons.contains("an image cannot be pulled, or soon cannot: "), "{status:#}");
-        assert_eq!(status["images"]["missing"].as_array().map(Vec::len), Some(5));
-
         // For another platform, the good one is good and the half one too.
         let arm = shelf.agent(6, &["images", "check", "--dir", &dir, "--platform", "linux/arm64", "--json"])?;
         assert_eq!(problems(line(&arm, "other")?), [""; 0]);
@@ -145,5 +139,37 @@ fn a_busy_registry_is_waited_for_and_asked_without_pulls() -> Result<()> {
     assert_eq!(gets(&second), 0, "what is immutable is remembered: {second:#?}");
     let heads = second.iter().filter(|it| it.method == "HEAD").count();
     assert_eq!(heads, 3, "the index, the manifest of the platform, and the tag: {second:#?}");
+    Ok(())
+}
+
+#[test]
+fn what_a_broken_server_says_is_no_finding_and_no_success() -> Result<()> {
+    let mut shelf = Shelf::new(Login::Basic)?;
+    let front = Front::start(&shelf.registry)?;
+    let owner = shelf.registry.owner().clone();
+    shelf.know(&front.host(), front.authority().unwrap_or_default(), Some(&owner))?;
+    let made = shelf.layout.add("web", &Image::index("web"))?;
+    shelf.registry.push(&made, "team/web", "1")?;
+    let state = shelf.state(&[("web", format!("{}/team/web:1@{}", front.host(), made.digest))])?;
+    let dir = state.state().display().to_string();
+    let check = ["images", "check", "--dir", &dir, "--json"];
+    shelf.agent(0, &check)?;
+    for (fault, words) in [
+        (Fault::TooMany { retry_after: u64::MAX }, "too busy"),
+        (Fault::TooMany { retry_after: 100_000 }, "too busy"),
+        (Fault::Refuse { status: 522, code: "ORIGIN" }, "it answered 522"),
+        (Fault::Refuse { status: 503, code: "AWAY" }, "it answered 503"),
+        (Fault::Refuse { status: 408, code: "SLOW" }, "it answered 408"),
+    ] {
+        front.spoil("*", "/manifests/", 1000, fault);
+        let told = shelf.agent(1, &check)?;
+        let line = line(&told, "web")?;
+        ensure!(problems(line).is_empty() && line["unknown"].to_string().contains(words), "{words}: {told:#}");
+        front.heal();
+    }
+    // A page that answers everything has not the bytes of the digest.
+    front.spoil("*", "/manifests/", 1000, Fault::Refuse { status: 200, code: "WELCOME" });
+    let told = shelf.agent(6, &check)?;
+    assert_eq!(problems(line(&told, "web")?), ["damaged"], "{told:#}");
     Ok(())
 }

@@ -8,7 +8,7 @@ use swarmdr_tests::{
     campaign::full,
     lab::wait_for,
     measure,
-    registry::{BlobHost, Endpoint, Fault, Front, Image, Layout, Login, Made, Media, Registry, Seen},
+    registry::{BlobHost, Endpoint, Fault, Front, Image, Layout, Login, Made, Media, Platform, Registry, Seen},
     states::MadeState,
 };
 
@@ -24,7 +24,7 @@ fn with_mirror(source: Login, mirror: Login) -> Result<(Shelf, Registry)> {
 }
 
 fn directory(host: &str) -> String {
-    host.replace(':', "-")
+    host.replace(':', "_")
 }
 
 fn mirrored<'a>(report: &'a Value, result: &str) -> Vec<&'a Value> {
@@ -278,6 +278,53 @@ fn a_copy_of_one_platform_is_not_taken_for_the_whole() -> Result<()> {
     let whole = shelf.agent(0, &mirror)?;
     assert_eq!(mirrored(&whole, "copied").len(), 1, "{whole:#}");
     shelf.agent(0, &push).map(drop)
+}
+
+#[test]
+fn what_a_directory_lost_is_copied_again() -> Result<()> {
+    let shelf = Shelf::new(Login::Basic)?;
+    let index = shelf.layout.add("index", &Image::index("index"))?;
+    shelf.registry.push(&index, "team/index", "1")?;
+    let state = shelf.state(&[("index", format!("{}/team/index:1@{}", shelf.registry.host(), index.digest))])?;
+    let (dir, layout) = (state.state().display().to_string(), shelf.file("oci"));
+    let to = format!("oci:{}", layout.display());
+    let mirror = ["images", "mirror", "--dir", &dir, "--to", &to, "--json"];
+    let none = shelf.agent(6, &[&mirror[..], &["--platform", "linux/amd46"]].concat())?;
+    ensure!(none["images"][0]["why"].to_string().contains("it has nothing for linux/amd46"), "{none:#}");
+    shelf.agent(0, &mirror)?;
+    for lost in [&index.blobs[0], &index.digest, index.child(Platform::Arm64).unwrap_or_default()] {
+        let path = layout.join("blobs/sha256").join(&lost[7..]);
+        fs::remove_file(&path).with_context(|| lost.to_string())?;
+        let again = shelf.agent(0, &mirror)?;
+        ensure!(path.exists() && mirrored(&again, "copied").len() == 1, "{again:#}");
+        assert_eq!(mirrored(&shelf.agent(0, &mirror)?, "there").len(), 1);
+    }
+    // What skopeo has put there has no registry in its name.
+    let source = format!("oci:{}", layout.display());
+    let name = format!("{source}:{}/team/index:1", shelf.registry.host());
+    let other = format!("oci:{}:web:1", shelf.file("skopeo").display());
+    swarmdr_tests::tree::capture(std::process::Command::new("skopeo").args(["copy", "--all", &name, &other]))?;
+    let from = format!("oci:{}", shelf.file("skopeo").display());
+    let nameless = shelf.agent(6, &["images", "push", "--from", &from, "--to", "127.0.0.1:9/x", "--json"])?;
+    ensure!(nameless["images"][0]["why"].to_string().contains("leads to no registry"), "{nameless:#}");
+    Ok(())
+}
+
+#[test]
+fn a_tag_that_moves_back_is_followed() -> Result<()> {
+    let (shelf, to) = with_mirror(Login::Basic, Login::Basic)?;
+    let (a, b) = (shelf.layout.add("a", &Image::single("a"))?, shelf.layout.add("b", &Image::single("b"))?);
+    let state = shelf.state(&[("tag", format!("{}/team/tag:1", shelf.registry.host()))])?;
+    let (dir, place) = (state.state().display().to_string(), format!("{}/mirror", to.host()));
+    let at = format!("mirror/{}/team/tag", directory(&shelf.registry.host()));
+    for made in [&a, &b, &a] {
+        shelf.registry.push(made, "team/tag", "1")?;
+        shelf.agent(0, &["images", "mirror", "--dir", &dir, "--to", &place, "--json"])?;
+        assert_eq!(to.digest(&at, "1")?, made.digest);
+    }
+    let again = shelf.agent(0, &["images", "mirror", "--dir", &dir, "--to", &place, "--json"])?;
+    assert_eq!(mirrored(&again, "there").len(), 1);
+    Ok(())
 }
 
 /// Largest memory of a copy, in bytes, however large the layer is.

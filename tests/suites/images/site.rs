@@ -88,7 +88,7 @@ async fn from_mirror(engine: Engine) -> Result<()> {
     let restored = agent_json(&host, 0, &[&RESTORE[..], &["--image-map", &rule]].concat())?;
     println!("{engine:?}: {:#}", restored["images"]);
     assert_eq!(pullable(&restored).len(), 3, "{restored:#}");
-    let at = format!("{}/mirror/{}/shop/", mirror.host(), stock.host().replace(':', "-"));
+    let at = format!("{}/mirror/{}/shop/", mirror.host(), stock.host().replace(':', "_"));
     all_run(&host, &stock, &at)
 }
 

@@ -82,7 +82,7 @@ pub struct ImagesListArgs {
 Examples:
   swarmdr-agent images check                 of the swarm of this manager
   swarmdr-agent images check --latest --identity identity.txt
-  swarmdr-agent images check --latest --image-map old:5000=new/mirror/old-5000
+  swarmdr-agent images check --latest --image-map old:5000=new/mirror/old_5000
   swarmdr-agent images check --platform linux/arm64 --deep
 
 Each image is asked for by its digest, and for each platform, with the login that
@@ -128,7 +128,7 @@ Manifests and indexes are copied byte for byte, so every digest stays. What is
 there already is not copied again: one request for each image finds out. A run
 that was ended goes on with the next one.
 
-An image of registry.old:5000/shop/web becomes MIRROR/registry.old-5000/shop/web,
+An image of registry.old:5000/shop/web becomes MIRROR/registry.old_5000/shop/web,
 with its tag, and with a tag of its own that no later image takes away. The rules
 that lead there are printed, for --image-map and images.map.
 

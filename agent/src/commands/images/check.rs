@@ -28,9 +28,11 @@ pub async fn run(context: &Context, args: &ImagesCheckArgs) -> Result<Exit> {
     let checked = async { Ok(check::run(config, &needs, &options, PATIENCE).await) };
     let lines = context.shutdown.or_interrupted(checked).await?;
     let asks_as_restored = args.image_map.is_empty() && args.platforms.is_empty();
-    let is_newest = args.of.choice.id.is_none() && args.of.choice.file.is_none() && args.of.choice.among.is_open();
+    let of = &args.of;
+    let is_newest = of.dir.is_none() && of.choice.id.is_none() && of.choice.file.is_none() && of.choice.among.is_open();
     if asks_as_restored && is_newest {
-        ImagesChecked::new(context.now, state.own.cluster.clone(), &lines).write(&config.state_dir);
+        let before = ImagesChecked::read(&config.state_dir);
+        ImagesChecked::new(context.now, state.own.cluster.clone(), &lines, before.as_ref()).write(&config.state_dir);
     }
     let report = Report::checked(&state, lines);
     context.output.print(&report)?;

@@ -6,9 +6,10 @@ mod list;
 mod mirror;
 mod push;
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use anyhow::{Context as _, Result};
+use futures_util::FutureExt;
 use jiff::SignedDuration;
 use swarmdr_archive::ClusterId;
 
@@ -36,8 +37,8 @@ use crate::{
 /// A day, less the time by which a backup may come earlier than the one before.
 const A_DAY: SignedDuration = SignedDuration::from_hours(23);
 
-/// Time that a check may take after a backup.
-const LIMIT: Duration = Duration::from_secs(300);
+/// Time that a check may take after a backup: hooks wait for its end.
+const AFTER_BACKUP: Duration = Duration::from_secs(120);
 
 /// Time that a check may take after a restore: the swarm is back, and somebody waits.
 const AFTER_RESTORE: Duration = Duration::from_secs(120);
@@ -80,28 +81,38 @@ async fn own_state(context: &Context) -> Result<std::path::PathBuf> {
 /// `status`. A failure is only logged: the backup is stored.
 pub async fn after_backup(context: &Context, cluster: &ClusterId) -> Option<ImagesChecked> {
     let config = context.config();
-    let last = || ImagesChecked::read(&config.state_dir).filter(|last| last.cluster == *cluster);
+    let last = ImagesChecked::read(&config.state_dir).filter(|last| last.cluster == *cluster);
     let due = match config.images.check {
         Check::Off => false,
         Check::WithBackup => true,
-        Check::Daily => last().is_none_or(|last| context.now.duration_since(last.at) >= A_DAY),
+        Check::Daily => last.as_ref().is_none_or(|last| last.is_due(context.now, A_DAY)),
     };
     if !due {
         return None;
     }
-    let checked = tokio::time::timeout(LIMIT, check_own(context)).await;
-    let checked = checked.unwrap_or_else(|_| Err(anyhow::anyhow!("it took more than {} s", LIMIT.as_secs())));
+    let checked = within(context, AFTER_BACKUP, check_own(context, last.as_ref())).await;
     checked.inspect_err(|error| tracing::warn!("the images of the swarm were not checked: {error:#}")).ok()
 }
 
-async fn check_own(context: &Context) -> Result<ImagesChecked> {
+async fn check_own(context: &Context, before: Option<&ImagesChecked>) -> Result<ImagesChecked> {
     let config = context.config();
     let state = open_own(context, &Unlock { key_file: None }).await?;
     let options = Options::of(&config.images);
     let lines = check_images::run(config, &needs(context, &state).await?, &options, PATIENCE).await;
-    let checked = ImagesChecked::new(context.now, state.own.cluster.clone(), &lines);
+    let checked = ImagesChecked::new(context.now, state.own.cluster.clone(), &lines, before);
     checked.write(&config.state_dir);
     Ok(checked)
+}
+
+/// Runs a check that comes after what matters: it ends with a stop request, with its time, and with a panic, and what comes
+/// after it is done.
+async fn within<T>(context: &Context, limit: Duration, check: impl Future<Output = Result<T>>) -> Result<T> {
+    let guarded = AssertUnwindSafe(context.shutdown.or_interrupted(check)).catch_unwind();
+    match tokio::time::timeout(limit, guarded).await {
+        Ok(Ok(checked)) => checked,
+        Ok(Err(_)) => Err(anyhow::anyhow!("the check ended with a panic, whose message was printed")),
+        Err(_) => Err(anyhow::anyhow!("it took more than {} s", limit.as_secs())),
+    }
 }
 
 /// Returns a line for each image of the swarm that was restored on this host. The services have their new images already.
@@ -111,8 +122,7 @@ pub async fn after_restore(context: &Context, unlock: &Unlock) -> Result<Vec<Lin
         let needs = needs(context, &state).await?;
         Ok(check_images::run(context.config(), &needs, &Options::default(), PATIENCE).await)
     };
-    let checked = tokio::time::timeout(AFTER_RESTORE, context.shutdown.or_interrupted(check)).await;
-    checked.unwrap_or_else(|_| Err(anyhow::anyhow!("it took more than {} s", AFTER_RESTORE.as_secs())))
+    within(context, AFTER_RESTORE, check).await
 }
 
 async fn open_own(context: &Context, unlock: &Unlock) -> Result<OpenState> {

@@ -15,7 +15,7 @@ use super::{Drilled, Due, Level, Newest, SpoolStatus, Status, VaultStatus, livin
 use crate::{
     archive::removals::{memory::Memory, object::Object, removed::Removed},
     backup::spool::{self, Spool},
-    config::{Config, schedule::Schedule},
+    config::{Config, images::Check, schedule::Schedule},
     downtime::stop_history::StopHistory,
     observe::{history::History, verb::Verb},
     restore::{
@@ -78,7 +78,10 @@ pub async fn gather(
 /// Returns what this host found out last about the images of the cluster, if that is not long ago.
 fn images(config: &Config, cluster: Option<&ClusterId>, now: Timestamp) -> Option<ImagesChecked> {
     let checked = ImagesChecked::read(&config.state_dir)?;
-    (checked.is_recent(now) && cluster.is_none_or(|cluster| *cluster == checked.cluster)).then_some(checked)
+    // Without `images.check` somebody looked once, and nobody looks again.
+    let is_of_today = config.images.check != Check::Off || !checked.is_due(now, SignedDuration::from_hours(48));
+    (checked.is_recent(now) && is_of_today && cluster.is_none_or(|cluster| *cluster == checked.cluster))
+        .then_some(checked)
 }
 
 /// Returns what this host remembers of the backup that it made last; `None` unless removals are watched, or if another

@@ -5,11 +5,20 @@ use std::{process::Stdio, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use swarmdr_registry::Login;
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::Command,
+};
 use zeroize::Zeroizing;
 
 /// Time that a helper may take; Amazon's asks a server.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Longest output that is read.
+const MOST: u64 = 64 << 10;
+
+/// Time for the last of the output, once the program has ended.
+const LAST: Duration = Duration::from_secs(1);
 
 /// User name of a helper that gives an identity token in place of a password (`docker/cli`,
 /// `cli/config/credentials/native_store.go`).
@@ -45,10 +54,27 @@ async fn run(
         // A helper that knows its registry need not read this.
         let _ = stdin.write_all(format!("{}\n", server(registry)).as_bytes()).await;
     }
-    let output = child.wait_with_output().await.context("failed to read from it")?;
-    let stdout = Zeroizing::new(output.stdout);
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "it ended with {}: {}", output.status, said.trim());
+    let (mut stdout, mut said) = (Zeroizing::new(Vec::new()), Vec::new());
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let reads = async {
+        tokio::join!(read(out, &mut stdout), read(err, &mut said));
+    };
+    let status = {
+        tokio::pin!(reads);
+        let mut ended = false;
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => break status,
+                () = &mut reads, if !ended => ended = true,
+            }
+        };
+        // A child of it may keep its outputs open, and has nothing to add.
+        if !ended {
+            let _ = tokio::time::timeout(LAST, &mut reads).await;
+        }
+        status.context("failed to wait for it")?
+    };
+    ensure!(status.success(), "it ended with {status}: {}", String::from_utf8_lossy(&said).trim());
     // The parser's message could repeat the secret.
     let given: Given = serde_json::from_slice(&stdout).map_err(|_| anyhow::anyhow!("what it prints is no login"))?;
     ensure!(!given.secret.is_empty(), "it prints a login without a secret");
@@ -56,6 +82,14 @@ async fn run(
         TOKEN_USER => Login::with_identity_token(given.secret),
         _ => Login::with_password(given.username, given.secret),
     })
+}
+
+/// Reads what a login may take. More is not read, so that a program which goes on writing ends.
+async fn read(output: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
+    if let Some(output) = output {
+        // What was read until then counts.
+        let _ = output.take(MOST).read_to_end(into).await;
+    }
 }
 
 /// Returns the name under which helpers know a registry.
@@ -95,6 +129,10 @@ mod tests {
             let error = format!("{:#}", ask(&script(text), "r", &[]).await.expect_err("gives none"));
             assert!(!error.contains("planted") && error.contains("sh gives no login for r"), "{error}");
         }
+        let endless = ask(&script("yes planted"), "r", &[]).await.expect_err("is no login");
+        assert!(!format!("{endless:#}").contains("planted"), "{endless:#}");
+        let kept = r#"sleep 60 & printf '{"Username":"u","Secret":"s"}'"#;
+        assert!(ask(&script(kept), "r", &[]).await.expect("gives one") == Login::with_password("u", "s"));
         let missing = ask(&["/no/such/helper".to_owned()], "r", &[]).await.expect_err("is not there");
         assert!(format!("{missing:#}").contains("/no/such/helper"));
     }

@@ -60,6 +60,11 @@ impl Line {
         self.unknown.extend(checked.unknown);
     }
 
+    /// The name that nodes pull it by.
+    pub fn name(&self) -> &str {
+        self.mapped.as_deref().unwrap_or(&self.image)
+    }
+
     /// Whether nothing was found that keeps its services from starting.
     pub fn is_there(&self) -> bool {
         self.problems.is_empty() && self.unknown.is_empty()
@@ -68,7 +73,7 @@ impl Line {
     /// Returns what keeps its services from starting, in words; `None` if nothing does.
     pub fn trouble(&self) -> Option<Trouble> {
         (!self.problems.is_empty()).then(|| Trouble {
-            image: self.mapped.clone().unwrap_or_else(|| self.image.clone()),
+            image: self.name().to_owned(),
             services: self.services.clone(),
             problems: self.problems.iter().map(words).collect(),
         })
@@ -103,12 +108,14 @@ fn words(problem: &Problem) -> String {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_moved = |problem: &Problem| matches!(problem, Problem::TagMoved { .. });
         let state = match (self.problems.is_empty(), self.unknown.is_empty()) {
+            (false, _) if self.problems.iter().all(is_moved) => "moved",
             (false, _) => "missing",
             (true, false) => "unknown",
             (true, true) => "there",
         };
-        writeln!(f, "  {state:8} {}", shown(self.mapped.as_ref().unwrap_or(&self.image)))?;
+        writeln!(f, "  {state:8} {}", shown(self.name()))?;
         if self.mapped.is_some() {
             writeln!(f, "           in place of {}", shown(&self.image))?;
         }

@@ -1,6 +1,6 @@
 //! Ways into registries: logins, certificates and proxies, by the host in an image's name.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -43,13 +43,13 @@ impl Origin {
     }
 }
 
-/// Ways into registries, by the configuration. Each helper is asked once for a registry.
+/// Ways into registries, by the configuration. Each helper is asked once for a registry, whether it gives a login or not.
 #[derive(Debug)]
 pub struct Logins<'a> {
     config: &'a Config,
     /// Time for which a busy registry may ask to come back later, in all.
     patience: Duration,
-    asked: Mutex<BTreeMap<String, Login>>,
+    asked: Mutex<BTreeMap<String, Result<Login, String>>>,
 }
 
 impl<'a> Logins<'a> {
@@ -86,12 +86,16 @@ impl<'a> Logins<'a> {
             return Ok(None);
         }
         let mut asked = self.asked.lock().await;
-        if let Some(login) = asked.get(registry) {
-            return Ok(Some(login.clone()));
+        if !asked.contains_key(registry) {
+            let environment = self.config.proxies_for_children()?;
+            let answer = helper::ask(&settings.auth_command, registry, &environment).await;
+            asked.insert(registry.to_owned(), answer.map_err(|error| format!("{error:#}")));
         }
-        let login = helper::ask(&settings.auth_command, registry, &self.config.proxies_for_children()?).await?;
-        asked.insert(registry.to_owned(), login.clone());
-        Ok(Some(login))
+        match asked.get(registry) {
+            Some(Ok(login)) => Ok(Some(login.clone())),
+            Some(Err(why)) => Err(anyhow::anyhow!("{why}")),
+            None => Ok(None),
+        }
     }
 
     /// Returns the way into a registry with this login.
@@ -119,6 +123,9 @@ fn own_proxy(text: &str) -> Result<Proxies> {
 }
 
 fn from_file(file: &Path) -> Result<Login> {
+    if fs::metadata(file).is_ok_and(|of| of.mode() & 0o077 != 0) {
+        tracing::warn!("other users may read the login in {}: `chmod 600` it", file.display());
+    }
     let read = || -> Result<Login> {
         let text = Zeroizing::new(fs::read_to_string(file)?);
         let (username, password) = text.trim_end().split_once(':').context("it has no colon")?;
@@ -177,6 +184,13 @@ mod tests {
             assert_eq!(login.is_some(), registry != "other");
         }
         assert_eq!(fs::read_to_string(&seen).expect("was asked"), "a.example\nb.example\n");
+        let auth_command = ["sh", "-c", &format!("cat >>{}; exit 1", seen.display())].map(str::to_owned).to_vec();
+        let failing = with(RegistryConfig { host: "*".to_owned(), auth_command, ..RegistryConfig::default() });
+        let failing = Logins::new(&failing, Duration::ZERO);
+        for _ in 0..2 {
+            failing.configured("c.example").await.expect_err("fails");
+        }
+        assert_eq!(fs::read_to_string(&seen).expect("was asked"), "a.example\nb.example\nc.example\n");
         assert_eq!(logins.origin("a.example", true), Origin::Helper);
         assert_eq!(logins.origin("other", true), Origin::Recorded);
         assert_eq!(logins.origin("other", false), Origin::Anonymous);

@@ -15,7 +15,10 @@ use super::{
     need::Need,
     registries::Registries,
 };
-use crate::{config::Config, outcome::progress::Progress};
+use crate::{
+    config::Config,
+    outcome::{exit::Exit, failure::Failure, progress::Progress},
+};
 
 /// Number of images, and of blobs, that are copied at a time.
 const TOGETHER: usize = 4;
@@ -67,9 +70,13 @@ impl Mirroring<'_> {
                     return row;
                 }
                 Err(error) => {
-                    let is_denied = matches!(error.downcast_ref(), Some(RegistryError { kind: ErrorKind::Denied, .. }));
+                    // A registry may hide from one login what it gives to another.
+                    let may_differ = |it: &RegistryError| {
+                        matches!(it.kind, ErrorKind::Denied | ErrorKind::NotThere) && it.place == name.registry()
+                    };
+                    let goes_on = error.downcast_ref().is_some_and(may_differ);
                     last = Some(error);
-                    if !is_denied {
+                    if !goes_on {
                         break;
                     }
                 }
@@ -97,7 +104,7 @@ impl Mirroring<'_> {
                 let (place, repository) = (name.place(), to.repository(&name));
                 row.to = Some(format!("{}/{repository}@{digest}", to.registry()));
                 let tags = own_first(tags, &digest, copy.platforms);
-                let job = Job { from: &place, to: &repository, digest: &digest, tags: &tags };
+                let job = Job { from: &place, to: &repository, digest: &digest, tags: &tags, proof: &tags[0] };
                 match copy.image(layout, job).await {
                     Ok(copied) => row.take(copied),
                     Err(error) => row.fail(error.into(), &from.display().to_string()),
@@ -105,7 +112,17 @@ impl Mirroring<'_> {
                 row
             }
         };
-        let rows: Vec<Row> = stream::iter(layout.images()).map(one).buffer_unordered(TOGETHER).collect().await;
+        let mut rows: Vec<Row> = stream::iter(layout.images()).map(one).buffer_unordered(TOGETHER).collect().await;
+        rows.extend(layout.unnamed().into_iter().map(|name| {
+            let mut row = Row::new(name, Vec::new());
+            let why = "its name leads to no registry: give it one, as `registry.old:5000/shop/web:1`".to_owned();
+            row.outcome = Outcome::Missing { why };
+            row
+        }));
+        if rows.is_empty() {
+            let what = format!("{} holds no image", from.display());
+            return Err(Failure::new(Exit::NothingUsable, what).advice("`images mirror --to oci:…` fills it").into());
+        }
         let to = Destination::Registry(to.clone());
         Ok(Report::new(&to, rules(&to, &rows), rows))
     }
@@ -145,7 +162,10 @@ async fn copy_with(
     });
     let tag = name.tag().or(name.digest().is_none().then_some("latest"));
     let tags = tags(tag, &digest, copy.platforms);
-    let job = Job { from: name.repository(), to: &repository, digest: &digest, tags: &tags };
+    // Where services name a tag, the tag has to lead to what they would pull.
+    let proof = if name.digest().is_some() { tags.first() } else { tags.last() };
+    let proof = proof.map_or("latest", String::as_str);
+    let job = Job { from: name.repository(), to: &repository, digest: &digest, tags: &tags, proof };
     Ok(copy.image(source.as_ref(), job).await?)
 }
 

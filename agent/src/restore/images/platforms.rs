@@ -13,8 +13,14 @@ pub fn of_nodes(inventory: &Inventory) -> BTreeSet<Platform> {
 }
 
 /// Returns what a service wants: the platforms of its placement, since Docker's client writes all there that the image has
-/// (`docker/cli`, `service create`), as far as the swarm has such nodes; else those of the nodes.
+/// (`docker/cli`, `service create`), as far as the swarm has such nodes; else those of the nodes that its constraints admit.
 pub fn of_service(spec: &Value, nodes: &BTreeSet<Platform>) -> BTreeSet<Platform> {
+    let constraints = spec.pointer("/TaskTemplate/Placement/Constraints").and_then(Value::as_array);
+    let constraints: Vec<&str> = constraints.into_iter().flatten().filter_map(Value::as_str).collect();
+    let admitted: BTreeSet<Platform> =
+        nodes.iter().filter(|node| constraints.iter().all(|it| admits(it, node))).cloned().collect();
+    // If none is admitted, the service waits for nodes that are not known.
+    let nodes = if admitted.is_empty() { nodes } else { &admitted };
     let placed = spec.pointer("/TaskTemplate/Placement/Platforms").and_then(Value::as_array);
     let part = |platform: &Value, name: &str| platform[name].as_str().unwrap_or_default().to_owned();
     let placed: BTreeSet<Platform> = placed
@@ -31,6 +37,21 @@ pub fn of_service(spec: &Value, nodes: &BTreeSet<Platform>) -> BTreeSet<Platform
     if usable.is_empty() { placed } else { usable }
 }
 
+/// Whether a constraint admits a node, as far as it is about its platform (swarmkit `manager/constraint/constraint.go`).
+fn admits(constraint: &str, node: &Platform) -> bool {
+    let (key, value, is_equal) = match (constraint.split_once("!="), constraint.split_once("==")) {
+        (Some((key, value)), _) => (key.trim(), value.trim(), false),
+        (None, Some((key, value))) => (key.trim(), value.trim(), true),
+        (None, None) => return true,
+    };
+    let wanted = match key.to_lowercase().as_str() {
+        "node.platform.arch" => Platform::new("", value, ""),
+        "node.platform.os" => Platform::new(value, "", ""),
+        _ => return true,
+    };
+    node.is_of(&wanted) == is_equal
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -44,6 +65,7 @@ mod tests {
     #[test]
     fn placement_counts_as_far_as_there_are_such_nodes() {
         let placed = |platforms: Value| json!({ "TaskTemplate": { "Placement": { "Platforms": platforms } } });
+        let constrained = |all: &[&str]| json!({ "TaskTemplate": { "Placement": { "Constraints": all } } });
         let both = json!([{"OS": "linux", "Architecture": "amd64"}, {"OS": "linux", "Architecture": "arm64"}]);
         for (spec, nodes, expected) in [
             (json!({}), &["linux/x86_64"][..], &["linux/amd64"][..]),
@@ -53,6 +75,10 @@ mod tests {
             (placed(json!([{"OS": "linux", "Architecture": "s390x"}])), &["linux/x86_64"], &["linux/s390x"]),
             (placed(json!([{}])), &["linux/x86_64"], &["linux/amd64"]),
             (json!({}), &[], &[]),
+            (constrained(&["node.platform.arch==x86_64"]), &["linux/x86_64", "linux/aarch64"], &["linux/amd64"]),
+            (constrained(&["node.platform.arch != aarch64"]), &["linux/x86_64", "linux/aarch64"], &["linux/amd64"]),
+            (constrained(&["node.platform.os==windows"]), &["linux/x86_64"], &["linux/amd64"]),
+            (constrained(&["node.role==manager", "?"]), &["linux/x86_64"], &["linux/amd64"]),
         ] {
             assert_eq!(of_service(&spec, &platforms(nodes)), platforms(expected), "{spec} {nodes:?}");
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use swarmdr_registry::{Login, Registry};
+use swarmdr_registry::{Login, Registry, Source};
 use tokio::sync::Mutex;
 
 use super::logins::Logins;
