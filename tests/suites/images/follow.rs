@@ -95,11 +95,15 @@ async fn without_a_login_for_the_new_place_the_old_one_is_dropped() -> Result<()
     let moved = moved(Engine::E26_1).await?;
     let host = moved.host(Engine::E26_1)?;
     configure(&moved.site, &host, "nobody.example", "planted-new")?;
-    let done = agent_json(&host, 0, &moved.restore())?;
+    let done = agent_json(&host, 6, &moved.restore())?;
+    ensure!(done["attention"].to_string().contains("there is no login for it"), "{done:#}");
     ensure!(outcomes(&done["images"]["services"])["web"] == "renamed", "{done:#}");
     ensure!(recorded(&host, "web")? == "{}" && recorded(&host, "db")? == "{}", "a login is recorded");
     ensure!(!done.to_string().contains("planted"), "a password was printed");
-    moved.stays(&host)
+    let before = versions(&host)?;
+    agent_json(&host, 6, &moved.restore())?;
+    ensure!(versions(&host)? == before, "a second run changed something");
+    Ok(())
 }
 
 /// A helper that fails keeps services where they are; the next run is the one that moves them.
@@ -153,7 +157,7 @@ async fn a_manager_that_was_not_restored_is_left_alone() -> Result<()> {
     let host = deployed(&site, Engine::E26_1, &stock, "planted-old")?;
     agent_json(&host, 0, &["backup"])?;
     site.write_identity(&host)?;
-    configure(&site, &host, &stock.host(), "planted-new")?;
+    configure(&site, &host, &stock.host(), "planted-old")?;
     let before = versions(&host)?;
     let rule = format!("{}=nobody.example", stock.host());
     let there = agent(&host, &[&RESTORE[..], &["--image-map", &rule]].concat())?;
