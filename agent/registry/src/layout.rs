@@ -169,13 +169,7 @@ impl Layout {
     }
 
     /// Whether everything that a manifest names is there, for these platforms.
-    fn holds_all(
-        &self,
-        repository: &str,
-        digest: &Digest,
-        platforms: &[Platform],
-        depth: u32,
-    ) -> Result<bool, RegistryError> {
+    fn holds_all(&self, digest: &Digest, platforms: &[Platform], depth: u32) -> Result<bool, RegistryError> {
         let Ok(bytes) = fs::read(self.blob_path(digest)) else { return Ok(false) };
         let manifest = match Manifest::parse(&bytes) {
             Ok(manifest) if Digest::of(&bytes) == *digest => manifest,
@@ -188,7 +182,7 @@ impl Layout {
             Manifest::Index(_) if depth == DEEPEST => Ok(false),
             Manifest::Index(children) => {
                 for child in chosen(children, platforms) {
-                    if !self.holds_all(repository, &child.at.digest, platforms, depth + 1)? {
+                    if !self.holds_all(&child.at.digest, platforms, depth + 1)? {
                         return Ok(false);
                     }
                 }
@@ -409,8 +403,8 @@ impl Target for Layout {
         Ok(digest.filter(|digest| self.blob_path(digest).exists()))
     }
 
-    async fn is_whole(&self, repository: &str, digest: &Digest, platforms: &[Platform]) -> Result<bool, RegistryError> {
-        self.holds_all(repository, digest, platforms, 0)
+    async fn is_whole(&self, _: &str, digest: &Digest, platforms: &[Platform]) -> Result<bool, RegistryError> {
+        self.holds_all(digest, platforms, 0)
     }
 
     async fn holds(&self, repository: &str, blob: &Descriptor, _: Option<&str>) -> Result<bool, RegistryError> {
