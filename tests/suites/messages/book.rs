@@ -23,7 +23,7 @@ Ids, times, lengths of time, sizes, digests and keys are stand-ins.
 ";
 
 /// Sections in the order of the file, whatever the order of the runs.
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 18] = [
     "the command line",
     "config",
     "keygen",
@@ -33,6 +33,7 @@ const SECTIONS: [&str; 17] = [
     "inspect",
     "diff",
     "export",
+    "images",
     "verify",
     "status",
     "prune",
