@@ -110,34 +110,41 @@ async fn once(
 
 /// Finds out whether the images of the restored swarm can be pulled, if images are checked or followed.
 async fn look_at_images(context: &Context, args: &RestoreArgs, report: &mut RestoreReport) {
-    let (lines, attention) = pullable(context, args).await;
+    let (lines, attention) = pullable(context, args, report.images.as_ref()).await;
     report.attention.extend(attention);
     report.pullable = lines;
 }
 
 /// Returns a line for each image, and what has to be looked after. Nothing where images are neither checked nor followed.
-async fn pullable(context: &Context, args: &RestoreArgs) -> (Option<Vec<Line>>, Vec<String>) {
+async fn pullable(
+    context: &Context,
+    args: &RestoreArgs,
+    followed: Option<&Followed>,
+) -> (Option<Vec<Line>>, Vec<String>) {
     let config = &context.config().images;
     if args.dry_run || config.check == Check::Off && config.map.is_empty() && args.image_map.is_empty() {
         return (None, Vec::new());
     }
     match images::after_restore(context, &args.unlock).await {
         Ok(lines) => {
-            let attention = lines.iter().filter_map(not_pullable).collect();
+            let attention = lines.iter().filter_map(|line| not_pullable(line, followed)).collect();
             (Some(lines), attention)
         }
         Err(error) => (None, vec![format!("it is not known whether the images can be pulled: {error:#}")]),
     }
 }
 
-/// Describes an image that cannot be pulled, or may not be there; `None` if it can.
-fn not_pullable(line: &Line) -> Option<String> {
+/// Describes an image that cannot be pulled, or may not be there; `None` if it can. A registry that is gone does not matter
+/// to services whose tasks have ended for good.
+fn not_pullable(line: &Line, followed: Option<&Followed>) -> Option<String> {
     if let Some(trouble) = line.trouble() {
         return Some(format!("an image cannot be pulled: {trouble}"));
     }
     let (image, services) = (line.mapped.as_ref().unwrap_or(&line.image), line.services.join(", "));
     let why = line.unknown.join("; ");
-    (!why.is_empty()).then(|| format!("it is not known whether {image} can be pulled, for {services}: {why}"))
+    let is_at_rest = followed.is_some_and(|it| line.services.iter().all(|service| it.is_at_rest(service)));
+    (!why.is_empty() && !is_at_rest)
+        .then(|| format!("it is not known whether {image} can be pulled, for {services}: {why}"))
 }
 
 fn request(args: &RestoreArgs, now: Timestamp) -> Request {
@@ -171,7 +178,7 @@ async fn already_there(
 ) -> Result<Exit> {
     let images = restore.follow_late(args.dry_run).await?;
     let mut attention = images.as_ref().map(Followed::attention).unwrap_or_default();
-    let (pullable, missing) = pullable(context, args).await;
+    let (pullable, missing) = pullable(context, args, images.as_ref()).await;
     attention.extend(missing);
     let exit = if attention.is_empty() { Exit::Done } else { Exit::Attention };
     let is_ignored = images.is_none() && !args.image_map.is_empty();
@@ -238,18 +245,31 @@ mod tests {
     use swarmdr_registry::Problem;
 
     use super::*;
-    use crate::restore::images::{logins::Origin, need::Need};
+    use crate::restore::images::{
+        logins::Origin,
+        need::Need,
+        renew::{Outcome, ServiceOutcome},
+    };
 
     #[test]
     fn an_image_that_may_not_be_there_needs_attention_too() {
         let mut need = Need::new("new:5000/web:1", Origin::Anonymous, None);
         need.services.push("web".to_owned());
         let mut line = Line::of(&need);
-        assert_eq!(not_pullable(&line), None);
+        assert_eq!(not_pullable(&line, None), None);
         line.unknown.push("no answer".to_owned());
-        let told = not_pullable(&line).expect("is told");
+        let told = not_pullable(&line, None).expect("is told");
         assert_eq!(told, "it is not known whether new:5000/web:1 can be pulled, for web: no answer");
+        let outcome = |needs_attention| {
+            let outcome = Outcome::Left { why: "it has ended".to_owned(), needs_attention, is_owed: false };
+            let text = || "web".to_owned();
+            let (service, id, image, registry) = (text(), text(), text(), text());
+            ServiceOutcome { service, id, image, new_image: None, registry, outcome, rollback_lost: false }
+        };
+        let at_rest = Followed::of(vec![outcome(false)], false);
+        assert_eq!(not_pullable(&line, Some(&at_rest)), None);
+        assert!(not_pullable(&line, Some(&Followed::of(vec![outcome(true)], false))).is_some());
         line.problems.push(Problem::NotThere { why: "manifest unknown".to_owned() });
-        assert!(not_pullable(&line).expect("is told").contains("cannot be pulled"));
+        assert!(not_pullable(&line, Some(&at_rest)).expect("is told").contains("cannot be pulled"));
     }
 }

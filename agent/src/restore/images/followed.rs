@@ -29,6 +29,12 @@ impl Followed {
         self.services.iter().filter_map(ServiceOutcome::owed).collect()
     }
 
+    /// Whether a service was left because it has come to its end.
+    pub fn is_at_rest(&self, service: &str) -> bool {
+        let is_quiet = |it: &ServiceOutcome| matches!(it.outcome, Outcome::Left { needs_attention: false, .. });
+        self.services.iter().any(|it| it.service == service && is_quiet(it))
+    }
+
     /// Describes what has to be looked after, and how it is tried again.
     pub fn attention(&self) -> Vec<String> {
         let mut attention: Vec<String> = self.services.iter().filter_map(ServiceOutcome::attention).collect();
