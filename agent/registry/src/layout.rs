@@ -94,12 +94,9 @@ impl Layout {
         if !marker.exists() {
             let is_ours = |entry: &fs::DirEntry| ["blobs", ".lock"].iter().any(|name| entry.file_name() == *name);
             let others = fs::read_dir(directory).map_err(failed("read the layout", directory))?;
-            if let Some(other) = others.filter_map(Result::ok).find(|entry| !is_ours(entry)) {
-                let name = other.file_name().to_string_lossy().into_owned();
-                let directory = directory.display();
-                return Err(RegistryError::settings(format!(
-                    "{directory} is no layout, and holds other files ({name})"
-                )));
+            if others.filter_map(Result::ok).any(|entry| !is_ours(&entry)) {
+                let why = "it is no layout of images, and holds other files";
+                return Err(RegistryError::settings(format!("{} is left alone: {why}", directory.display())));
             }
         }
         let lock = open_lock(directory).map_err(failed("lock the layout", directory))?;

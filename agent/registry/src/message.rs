@@ -61,14 +61,16 @@ pub fn is_redirect(answer: &HttpResponse) -> bool {
 
 /// Joins an error and its causes, from the outer to the inner, without those that say nothing new. None has the URL in it.
 pub fn chain(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !words.contains(&said) {
-            words = format!("{words}: {said}");
+    /// What the layers of the client say of themselves.
+    const EMPTY: [&str; 4] = ["io error", "client error (Connect)", "client error (SendRequest)", "other"];
+    let mut words: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !EMPTY.contains(&said.as_str()) && !words.iter().any(|it| it.contains(&said)) {
+            words.push(said);
         }
-        cause = inner.source();
+        next = cause.source();
     }
-    words
+    if words.is_empty() { error.to_string() } else { words.join(": ") }
 }

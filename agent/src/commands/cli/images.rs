@@ -64,10 +64,10 @@ Examples:
   swarmdr-agent images list --latest --identity identity.txt
   swarmdr-agent images list 20261121T031500Z-1a2b3c4d --json
 
-No registry is asked. The platforms are those of a service's placement, as far as
-the swarm has such nodes, else those of its nodes. The login is the one that is
-configured for the registry (images.registry), else the one that is recorded with
-the service. Logins are never shown.")]
+No registry is asked. The platforms are those of a service's placement, as far
+as the swarm has such nodes, else those of its nodes. The login is the one that
+is configured for the registry (images.registry), else the one that is recorded
+with the service. Logins are never shown.")]
 pub struct ImagesListArgs {
     #[command(flatten)]
     pub of: OfState,
@@ -85,10 +85,10 @@ Examples:
   swarmdr-agent images check --latest --image-map old:5000=new/mirror/old_5000
   swarmdr-agent images check --platform linux/arm64 --deep
 
-Each image is asked for by its digest, and for each platform, with the login that
-a restored swarm would have: the one that is configured for the registry
-(images.registry), else the recorded one. Nothing is pulled: what counts as a pull
-is asked for once, and remembered.
+Each image is asked for by its digest, and for each platform, with the login
+that a restored swarm would have: the one that is configured for the registry
+(images.registry), else the recorded one. Nothing is pulled: what counts as a
+pull is asked for once, and remembered.
 
 A tag that leads to another image by now is reported too, since a registry may
 remove what has no tag (images.moved_tags = false keeps it quiet).
@@ -128,12 +128,13 @@ Manifests and indexes are copied byte for byte, so every digest stays. What is
 there already is not copied again: one request for each image finds out. A run
 that was ended goes on with the next one.
 
-An image of registry.old:5000/shop/web becomes MIRROR/registry.old_5000/shop/web,
-with its tag, and with a tag of its own that no later image takes away. The rules
-that lead there are printed, for --image-map and images.map.
+An image of registry.old:5000/shop/web becomes
+MIRROR/registry.old_5000/shop/web, with its tag, and with a tag of its own that
+no later image takes away. The rules that lead there are printed, for
+--image-map and images.map.
 
-With --platform, other platforms of an index are left out; many registries refuse
-such an index.
+With --platform, other platforms of an index are left out; many registries
+refuse such an index.
 
 Exits 6 if an image is missing at its source, 1 if a copy failed.")]
 pub struct ImagesMirrorArgs {
@@ -162,8 +163,8 @@ pub struct ImagesMirrorArgs {
 Examples:
   swarmdr-agent images push --from oci:/srv/images --to registry.new:5000/mirror
 
-The names are those that `images mirror --to` that registry would have given. Name
-the platforms with which the directory was written, if not all are in it.
+The names are those that `images mirror --to` that registry would have given.
+Name the platforms with which the directory was written, if not all are in it.
 
 Exits 6 if the directory lacks a part of an image, 1 if a copy failed.")]
 pub struct ImagesPushArgs {
@@ -197,17 +198,18 @@ The login that is configured for the registry of a service's image
 changed. Tasks that run are not restarted; those that could not be pulled are
 tried with the new login. Services of other registries stay as they are.
 
-Run it from a timer on each manager where logins expire, as Amazon ECR's do after
-12 hours: the leader does it, the others exit 3.
+Run it from a timer on each manager where logins expire, as Amazon ECR's do
+after 12 hours: the leader does it, the others exit 3.
 
-Left alone are services in the middle of an update or a rollback (exit 6), which
-would go on or be forgotten, jobs, and services whose tasks have ended for good by
-their restart policy, as those of a migration: every update begins them again. An
-update one spec before it: after a new login `docker service rollback` leads to the same
-service with the old login. A login that is recorded already is not sent.
+Left alone are services in the middle of an update or a rollback (exit 6),
+which would go on or be forgotten, jobs, and services whose tasks have ended
+for good by their restart policy, as those of a migration: every update begins
+them again. The engine keeps one spec before the present one: after a new login
+`docker service rollback` leads to the same service with the old login. A login
+that is recorded already is not sent.
 
-Exits 6 if a service was left that needs its login, 1 if no login was to be had,
-2 if none is configured.")]
+Exits 6 if a service was left that needs its login, 1 if no login was to be
+had, 2 if none is configured.")]
 pub struct ImagesAuthArgs {
     /// Only for registries that fit this host; `*` stands for any number of characters
     #[arg(long = "for", value_name = "HOST")]

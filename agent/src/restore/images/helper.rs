@@ -74,7 +74,9 @@ async fn run(
         }
         status.context("failed to wait for it")?
     };
-    ensure!(status.success(), "it ended with {status}: {}", String::from_utf8_lossy(&said).trim());
+    let said = String::from_utf8_lossy(&said);
+    let said = if said.trim().is_empty() { "it says nothing" } else { said.trim() };
+    ensure!(status.success(), "it ended with {status}: {said}");
     // The parser's message could repeat the secret.
     let given: Given = serde_json::from_slice(&stdout).map_err(|_| anyhow::anyhow!("what it prints is no login"))?;
     ensure!(!given.secret.is_empty(), "it prints a login without a secret");
