@@ -110,21 +110,27 @@ async fn once(
 
 /// Finds out whether the images of the restored swarm can be pulled, if images are checked or followed.
 async fn look_at_images(context: &Context, args: &RestoreArgs, report: &mut RestoreReport) {
+    if !are_images_looked_at(context, args, true) {
+        return;
+    }
     let (lines, attention) = pullable(context, args, report.images.as_ref()).await;
     report.attention.extend(attention);
     report.pullable = lines;
 }
 
-/// Returns a line for each image, and what has to be looked after. Nothing where images are neither checked nor followed.
+/// Whether images are looked at: where they are checked, or where services follow them.
+fn are_images_looked_at(context: &Context, args: &RestoreArgs, do_rules_count: bool) -> bool {
+    let config = &context.config().images;
+    let is_followed = !config.map.is_empty() || do_rules_count && !args.image_map.is_empty();
+    !args.dry_run && (config.check != Check::Off || is_followed)
+}
+
+/// Returns a line for each image, and what has to be looked after.
 async fn pullable(
     context: &Context,
     args: &RestoreArgs,
     followed: Option<&Followed>,
 ) -> (Option<Vec<Line>>, Vec<String>) {
-    let config = &context.config().images;
-    if args.dry_run || config.check == Check::Off && config.map.is_empty() && args.image_map.is_empty() {
-        return (None, Vec::new());
-    }
     match images::after_restore(context, &args.unlock).await {
         Ok(lines) => {
             let attention = lines.iter().filter_map(|line| not_pullable(line, followed)).collect();
@@ -178,7 +184,10 @@ async fn already_there(
 ) -> Result<Exit> {
     let images = restore.follow_late(args.dry_run).await?;
     let mut attention = images.as_ref().map(Followed::attention).unwrap_or_default();
-    let (pullable, missing) = pullable(context, args, images.as_ref()).await;
+    let (pullable, missing) = match are_images_looked_at(context, args, images.is_some()) {
+        true => pullable(context, args, images.as_ref()).await,
+        false => (None, Vec::new()),
+    };
     attention.extend(missing);
     let exit = if attention.is_empty() { Exit::Done } else { Exit::Attention };
     let is_ignored = images.is_none() && !args.image_map.is_empty();

@@ -116,6 +116,65 @@ fn a_paused_update_stays_paused(host: &Host, site: &Site, stock: &Stock) -> Resu
     Ok(())
 }
 
+/// Migrations of a stack are services as others, and their restart policy lets their tasks end.
+#[tokio::test]
+async fn tasks_that_have_ended_for_good_are_not_begun_again() -> Result<()> {
+    for engine in engines() {
+        one_shots(*engine).await.with_context(|| format!("on {engine:?}"))?;
+    }
+    Ok(())
+}
+
+async fn one_shots(engine: Engine) -> Result<()> {
+    let site = site().await?;
+    let stock = Stock::new(&site.lab, "", "planted-1")?;
+    let host = deployed(&site, engine, &stock, "planted-1")?;
+    let ended = [("migrate", "none", "true"), ("init", "on-failure", "true"), ("failed", "none", "false")];
+    for (name, condition, command) in ended {
+        one_shot(&host, &format!("{}/shop/web:1", stock.host()), (name, condition, command))?;
+        wait_ended(&host, name)?;
+    }
+    // The engine has no image of this name, and its login is dead.
+    stock.registry.push(&stock.web, "shop/late", "1")?;
+    stock.new_password("planted-2")?;
+    one_shot(&host, &format!("{}/shop/late:1", stock.host()), ("late", "none", "true"))?;
+    println!("{engine:?}: {}", wait_rejected(&host, "late")?);
+
+    settled(&host)?;
+    let before = tasks(&host)?;
+    configure(&site, &host, &stock.host(), "planted-2")?;
+    let done = quiet_json(&host, 0, &AUTH)?;
+    let outcomes = outcomes(&done["services"]);
+    ensure!(ended.iter().all(|(name, ..)| outcomes[name] == "left"), "{done:#}");
+    ensure!(outcomes["late"] == "renewed" && outcomes["web"] == "renewed", "{done:#}");
+    wait_ended(&host, "late")?;
+    // An orchestrator acts within a second.
+    thread::sleep(Duration::from_secs(8));
+    ensure!(tasks(&host)? == before, "a task began again: {before} {}", tasks(&host)?);
+    Ok(())
+}
+
+fn one_shot(host: &Host, image: &str, (name, condition, command): (&str, &str, &str)) -> Result<()> {
+    let (name, condition) = (format!("--name={name}"), format!("--restart-condition={condition}"));
+    let create = ["service", "create", "--detach", "--with-registry-auth", "--network=host"];
+    host.docker(&[&create[..], &[&name, &condition, image, command]].concat()).map(drop)
+}
+
+/// Waits until a task of a service has run to its end, and the swarm has taken it for over.
+fn wait_ended(host: &Host, service: &str) -> Result<()> {
+    host.wait_for("a task to end", Duration::from_secs(60), || {
+        let format = "--format={{.DesiredState}} {{.CurrentState}}";
+        let tasks = host.docker(&["service", "ps", format, service])?;
+        let is_over = |line: &str| line.starts_with("Shutdown Complete") || line.starts_with("Shutdown Failed");
+        Ok(tasks.lines().any(is_over).then_some(()))
+    })
+}
+
+/// Ids of all tasks of services that came to their end before, and of those that run.
+fn tasks(host: &Host) -> Result<String> {
+    host.sh("for s in migrate init failed once web db; do docker service ps --quiet $s | sort; done")
+}
+
 /// The leader does it, and no other manager; a worker and a host without a swarm cannot.
 #[tokio::test]
 async fn one_manager_renews() -> Result<()> {

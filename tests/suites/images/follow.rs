@@ -3,15 +3,15 @@
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
     lab::{Engine, Host, HostSpec, addr},
-    registry::Endpoint,
+    registry::{Account, Endpoint, Login},
     scenario::{Site, agent, agent_json, agent_with_faults},
 };
 
 use crate::{
     engines,
     yard::{
-        RESTORE, Stock, configure, deployed, fresh, inspect, outcomes, recorded, runs, site, tasks_of_job, told,
-        versions,
+        RESTORE, Stock, USER, configure, deployed, fresh, inspect, outcomes, recorded, runs, settled, site,
+        tasks_of_job, told, versions,
     },
 };
 
@@ -24,9 +24,13 @@ struct Moved {
 }
 
 async fn moved(engine: Engine) -> Result<Moved> {
+    moved_to(engine, Login::Basic).await
+}
+
+async fn moved_to(engine: Engine, login: Login) -> Result<Moved> {
     let site = site().await?;
     let old = Stock::new(&site.lab, "", "planted-old")?;
-    let new = Stock::new(&site.lab, "mirror/", "planted-new")?;
+    let new = Stock::with(&site.lab, "mirror/", "planted-new", login)?;
     let host = deployed(&site, engine, &old, "planted-old")?;
     agent_json(&host, 0, &["backup"])?;
     host.destroy()?;
@@ -89,10 +93,10 @@ async fn services_run_from_the_new_registry_after_the_old_one_died() -> Result<(
     Ok(())
 }
 
-/// Without a login for the new registry services are renamed, and the old login is taken away.
+/// Services are renamed to a registry that wants no login, and the old login is taken away.
 #[tokio::test]
 async fn without_a_login_for_the_new_place_the_old_one_is_dropped() -> Result<()> {
-    let moved = moved(Engine::E26_1).await?;
+    let moved = moved_to(Engine::E26_1, Login::Open).await?;
     let host = moved.host(Engine::E26_1)?;
     configure(&moved.site, &host, "nobody.example", "planted-new")?;
     let done = agent_json(&host, 6, &moved.restore())?;
@@ -147,6 +151,93 @@ async fn a_run_that_is_killed_is_finished_by_the_next() -> Result<()> {
         host.destroy()?;
     }
     Ok(())
+}
+
+/// A wrong place stops nothing that runs, and costs nothing but the attention.
+#[tokio::test]
+async fn services_stay_where_their_images_are_if_the_new_place_has_none() -> Result<()> {
+    for engine in engines() {
+        stay(*engine).await.with_context(|| format!("on {engine:?}"))?;
+    }
+    Ok(())
+}
+
+async fn stay(engine: Engine) -> Result<()> {
+    let site = site().await?;
+    let old = Stock::new(&site.lab, "", "planted-old")?;
+    let new = Stock::new(&site.lab, "mirror/", "planted-new")?;
+    let host = deployed(&site, engine, &old, "planted-old")?;
+    agent_json(&host, 0, &["backup"])?;
+    host.destroy()?;
+    let at = old.host();
+    let rule = |to: &str| format!("{at}={to}");
+    let moved = Moved { rule: rule(&format!("{}/mirror", new.host())), site, old, new };
+    let host = moved.host(engine)?;
+    let nobody = rule("10.77.0.1:9");
+    let done = agent_json(&host, 6, &[&RESTORE[..], &["--image-map", &nobody]].concat())?;
+    println!("{engine:?}: {:#}", done["attention"]);
+    ensure!(outcomes(&done["images"]["services"])["web"] == "left", "{done:#}");
+    runs(&host)?;
+    let before = versions(&host)?;
+    let nowhere = rule(&format!("{}/nowhere", moved.new.host()));
+    for (map, expected) in [(Some(&nobody), "not known"), (Some(&nowhere), "not there"), (None, "not there")] {
+        let map = map.map(|rule| vec!["--image-map", rule]).unwrap_or_default();
+        let again = agent_json(&host, 6, &[&RESTORE[..], &map].concat())?;
+        println!("{engine:?}: {map:?}: {:#}", again["attention"]);
+        ensure!(again["attention"].to_string().contains(expected), "{again:#}");
+        ensure!(versions(&host)? == before, "it changed something: {again:#}");
+    }
+    runs(&host)?;
+    agent_json(&host, 0, &moved.restore())?;
+    moved.follows(&host)?;
+    settled(&host)?;
+    moved.stays(&host)
+}
+
+/// A job that does not end keeps its image; it does not keep the rules alive.
+#[tokio::test]
+async fn what_somebody_moved_back_stays() -> Result<()> {
+    let site = site().await?;
+    let old = Stock::new(&site.lab, "", "planted-old")?;
+    let new = Stock::new(&site.lab, "mirror/", "planted-old")?;
+    let host = deployed(&site, Engine::E26_1, &old, "planted-old")?;
+    let image = format!("{}/shop/web:1", old.host());
+    let create = ["service", "create", "--detach", "--with-registry-auth", "--network=host", "--mode=replicated-job"];
+    host.docker(&[&create[..], &["--name=endless", &image, "sleep", "100000"]].concat())?;
+    agent_json(&host, 0, &["backup"])?;
+    host.destroy()?;
+
+    let host = fresh(&site, Engine::E26_1, &[&old.registry, &new.registry])?;
+    configure(&site, &host, "*", "planted-old")?;
+    let rule = format!("{}={}/mirror", old.host(), new.host());
+    let done = agent_json(&host, 6, &[&RESTORE[..], &["--image-map", &rule]].concat())?;
+    println!("{:#}", done["attention"]);
+    ensure!(done["attention"].as_array().is_some_and(|all| all.len() == 1), "only the job: {done:#}");
+    runs(&host)?;
+    old.registry.log_in(&host, &Account::new(USER, "planted-old"))?;
+    host.docker(&["service", "update", "--detach", "--with-registry-auth", "--image", &image, "web"])?;
+    settled(&host)?;
+    let before = versions(&host)?;
+    // As user data does it at each boot.
+    let again = agent_json(&host, 0, &RESTORE)?;
+    ensure!(versions(&host)? == before && again["images"].is_null(), "it changed something: {again:#}");
+    Ok(())
+}
+
+/// Rules that are given to a swarm that is back already are written down before the first service is changed.
+#[tokio::test]
+async fn a_later_run_that_is_killed_is_finished_by_the_next() -> Result<()> {
+    let moved = moved(Engine::E26_1).await?;
+    let host = moved.host(Engine::E26_1)?;
+    agent_json(&host, 0, &RESTORE)?;
+    host.install(&agent_with_faults()?)?;
+    let fault = "SWARMDRTEST_FAULT=kill@service-updated";
+    let killed = host.run(&[&["env", fault, "swarmdr-agent"][..], &moved.restore()].concat())?;
+    ensure!(killed.stderr.contains("fault: kill"), "{killed:?}");
+    let again = agent_json(&host, 0, &RESTORE)?;
+    println!("{:#}", again["images"]);
+    moved.follows(&host)?;
+    moved.stays(&host)
 }
 
 /// A host that was never restored keeps its images, whatever the configuration or the command line say.

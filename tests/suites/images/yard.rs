@@ -26,7 +26,12 @@ pub struct Stock {
 impl Stock {
     /// Makes a registry in the lab, with the images below `prefix`.
     pub fn new(lab: &Lab, prefix: &str, password: &str) -> Result<Self> {
-        let options = RegistryOptions { login: Login::Basic, tls: true, ..RegistryOptions::default() };
+        Self::with(lab, prefix, password, Login::Basic)
+    }
+
+    /// As `new`, with another way to log in.
+    pub fn with(lab: &Lab, prefix: &str, password: &str, login: Login) -> Result<Self> {
+        let options = RegistryOptions { login, tls: true, ..RegistryOptions::default() };
         let registry = Registry::in_lab(lab, options)?;
         registry.set_account(&Account::new(USER, password))?;
         let layout = Layout::create(&registry.directory().join("layout"))?;
