@@ -323,6 +323,8 @@ fn run_user_data(host: &Host, script: &str) -> Result<String> {
     host.write_file("/root/user-data", script)?;
     host.sh("chmod 700 /root/user-data")?;
     let output = host.run(&["/root/user-data"])?;
-    ensure!(output.status.success(), "user-data ended with {}: {}{}", output.status, output.stdout, output.stderr);
+    // 6: the swarm is back, and something needs attention, as images that nobody can ask for from here.
+    let is_back = matches!(output.status.code(), Some(0 | 6));
+    ensure!(is_back, "user-data ended with {}: {}{}", output.status, output.stdout, output.stderr);
     Ok(output.stdout + &output.stderr)
 }
