@@ -1,6 +1,6 @@
 //! Registries on the loopback, a swarm whose services need what they hold, and the agent beside them.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -41,6 +41,7 @@ impl Shelf {
         let mut section = format!("[[images.registry]]\nhost = \"{host}\"\nca_file = \"{}\"\n", ca.display());
         if let Some(account) = account {
             fs::write(&login, format!("{}\n", account.pair()))?;
+            fs::set_permissions(&login, fs::Permissions::from_mode(0o600))?;
             section += &format!("login_file = \"{}\"\n", login.display());
         }
         self.registries.push(section);
