@@ -146,7 +146,7 @@ fn not_pullable(line: &Line, followed: Option<&Followed>) -> Option<String> {
     if let Some(trouble) = line.trouble() {
         return Some(format!("an image cannot be pulled: {trouble}"));
     }
-    let (image, services) = (line.mapped.as_ref().unwrap_or(&line.image), line.services.join(", "));
+    let (image, services) = (line.name(), line.services.join(", "));
     let why = line.unknown.join("; ");
     let is_at_rest = followed.is_some_and(|it| line.services.iter().all(|service| it.is_at_rest(service)));
     (!why.is_empty() && !is_at_rest)

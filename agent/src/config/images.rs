@@ -67,6 +67,11 @@ impl ImagesConfig {
         self.registry.iter().find(|registry| WildMatch::new(&registry.host).matches(host))
     }
 
+    /// Whether a login is configured for any registry.
+    pub fn has_login(&self) -> bool {
+        self.registry.iter().any(RegistryConfig::has_login)
+    }
+
     /// Returns the rules of the command line, and those of the configuration after them.
     pub fn map_with(&self, flags: &[Rule]) -> ImageMap {
         ImageMap::new(flags.iter().chain(&self.map).cloned().collect())
@@ -83,6 +88,10 @@ impl Config {
 }
 
 impl RegistryConfig {
+    fn has_login(&self) -> bool {
+        !self.auth_command.is_empty() || self.login_file.is_some()
+    }
+
     fn validate(&self) -> Result<()> {
         if self.host.is_empty() || self.host.contains('/') {
             return Err(Failure::usage("images.registry needs a host")

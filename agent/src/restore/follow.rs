@@ -38,8 +38,7 @@ impl Follow {
     /// Whether there is anything that services might follow.
     fn has_work(&self, config: &Config) -> bool {
         let images = &config.images;
-        let has_login = images.registry.iter().any(|it| !it.auth_command.is_empty() || it.login_file.is_some());
-        !self.rules.is_empty() || !images.map.is_empty() || has_login
+        !self.rules.is_empty() || !images.map.is_empty() || images.has_login()
     }
 
     /// Returns the rules of this run and those of earlier ones that were not followed to their end.

@@ -2,7 +2,10 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use swarmdr_tests::registry::{Account, Endpoint, Fault, Front, Image, Login, Platform};
+use swarmdr_tests::{
+    registry::{Account, Endpoint, Fault, Front, Image, Login, Platform},
+    states::MadeState,
+};
 
 use crate::shelf::{Shelf, line, problems};
 
@@ -114,8 +117,8 @@ fn a_refused_login_is_missing_and_a_silent_registry_is_unknown() -> Result<()> {
     shelf.agent(0, &check).map(drop)
 }
 
-#[test]
-fn a_busy_registry_is_waited_for_and_asked_without_pulls() -> Result<()> {
+/// An image of which the agent asks a front, and the state of a swarm that needs it.
+fn behind_a_front() -> Result<(Shelf, Front, MadeState)> {
     let mut shelf = Shelf::new(Login::Basic)?;
     let front = Front::start(&shelf.registry)?;
     let owner = shelf.registry.owner().clone();
@@ -123,6 +126,12 @@ fn a_busy_registry_is_waited_for_and_asked_without_pulls() -> Result<()> {
     let made = shelf.layout.add("web", &Image::index("web"))?;
     shelf.registry.push(&made, "team/web", "1")?;
     let state = shelf.state(&[("web", format!("{}/team/web:1@{}", front.host(), made.digest))])?;
+    Ok((shelf, front, state))
+}
+
+#[test]
+fn a_busy_registry_is_waited_for_and_asked_without_pulls() -> Result<()> {
+    let (shelf, front, state) = behind_a_front()?;
     let dir = state.state().display().to_string();
     let check = ["images", "check", "--dir", &dir, "--json"];
     front.spoil("HEAD", "/manifests/", 1, Fault::TooMany { retry_after: 2 });
@@ -144,13 +153,7 @@ fn a_busy_registry_is_waited_for_and_asked_without_pulls() -> Result<()> {
 
 #[test]
 fn what_a_broken_server_says_is_no_finding_and_no_success() -> Result<()> {
-    let mut shelf = Shelf::new(Login::Basic)?;
-    let front = Front::start(&shelf.registry)?;
-    let owner = shelf.registry.owner().clone();
-    shelf.know(&front.host(), front.authority().unwrap_or_default(), Some(&owner))?;
-    let made = shelf.layout.add("web", &Image::index("web"))?;
-    shelf.registry.push(&made, "team/web", "1")?;
-    let state = shelf.state(&[("web", format!("{}/team/web:1@{}", front.host(), made.digest))])?;
+    let (shelf, front, state) = behind_a_front()?;
     let dir = state.state().display().to_string();
     let check = ["images", "check", "--dir", &dir, "--json"];
     shelf.agent(0, &check)?;

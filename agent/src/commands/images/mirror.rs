@@ -8,7 +8,7 @@ use crate::{
     commands::cli::ImagesMirrorArgs,
     host::engine::Engine,
     outcome::{exit::Exit, failure::Failure},
-    restore::images::mirror::Mirroring,
+    restore::images::{leader, mirror::Mirroring},
 };
 
 /// Exits 3 if another manager is to do it, 6 if an image is missing at its source, 1 if a copy failed.
@@ -24,7 +24,9 @@ pub async fn run(context: &Context, args: &ImagesMirrorArgs) -> Result<Exit> {
         }
     };
     if args.if_leader {
-        require_leader(context).await?;
+        let engine = Engine::at(&config.engine.socket);
+        let facts = context.shutdown.or_interrupted(engine.facts()).await?;
+        context.shutdown.or_interrupted(leader::require(&engine, &facts, "copies the images")).await?;
     }
     let state = open(context, &args.of).await?;
     let needs = needs(context, &state).await?;
@@ -32,17 +34,4 @@ pub async fn run(context: &Context, args: &ImagesMirrorArgs) -> Result<Exit> {
     let report = context.shutdown.or_interrupted(mirroring.needs(&needs, &to)).await?;
     context.output.print(&report)?;
     Ok(report.exit())
-}
-
-/// Refuses (exit 3) on all managers but the leader, so that one of them does it.
-async fn require_leader(context: &Context) -> Result<()> {
-    let engine = Engine::at(&context.config().engine.socket);
-    let facts = context.shutdown.or_interrupted(engine.facts()).await?;
-    let own = facts.swarm.swarm_node()?;
-    let view = context.shutdown.or_interrupted(engine.manager_view()).await?;
-    let is_leader = view.node(own.node.as_str()).and_then(|node| node.manager.as_ref()).is_some_and(|it| it.leader);
-    match is_leader {
-        true => Ok(()),
-        false => Err(Failure::new(Exit::NotOurTurn, "another manager leads the swarm, and copies the images").into()),
-    }
 }

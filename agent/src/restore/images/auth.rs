@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use swarmdr_registry::ImageMap;
 use wildmatch::WildMatch;
 
 use super::{
+    leader,
     logins::Logins,
     renew::{Recorded, Renewal, Scope, report::Report},
 };
 use crate::{
-    config::{Config, images::RegistryConfig},
-    host::engine::{Engine, EngineFacts},
+    config::Config,
+    host::engine::Engine,
     keys::Keyring,
     outcome::{exit::Exit, failure::Failure},
     restore::items::undelete,
@@ -39,7 +40,7 @@ impl Auth<'_> {
         let engine = Engine::at(&config.engine.socket);
         let facts = shutdown.or_interrupted(engine.facts()).await?;
         let cluster = undelete::checks::cluster(&facts)?;
-        shutdown.or_interrupted(require_leader(&engine, &facts)).await?;
+        shutdown.or_interrupted(leader::require(&engine, &facts, "renews the logins")).await?;
         let objects = engine.objects().await?;
         let logins = Logins::new(config, Duration::ZERO);
         let scope = Scope::all(ImageMap::default());
@@ -65,8 +66,7 @@ impl Auth<'_> {
 }
 
 fn require_configured(config: &Config) -> Result<()> {
-    let has_login = |it: &RegistryConfig| !it.auth_command.is_empty() || it.login_file.is_some();
-    if config.images.registry.iter().any(has_login) {
+    if config.images.has_login() {
         return Ok(());
     }
     Err(Failure::usage("no login for a registry is configured, so there is none to renew")
@@ -78,20 +78,4 @@ fn nothing_of(only: &str) -> anyhow::Error {
     Failure::new(Exit::NothingUsable, format!("no service of the swarm has an image of a registry `{only}`"))
         .advice("give the host as in names of images, with its port; `*` stands for any number of characters")
         .into()
-}
-
-/// Refuses all managers but the leader: a timer on each of them would renew everything several times, and the log of
-/// another may lag behind what the leader lists.
-async fn require_leader(engine: &Engine, facts: &EngineFacts) -> Result<()> {
-    let own = facts.swarm.node_id.as_ref().context("the engine does not say which node it is")?;
-    let nodes = engine.nodes().await?;
-    let leader = nodes.iter().find(|node| node.manager.as_ref().is_some_and(|manager| manager.leader));
-    match leader {
-        Some(leader) if leader.id == own.as_str() => Ok(()),
-        leader => {
-            let name = leader.map_or("another manager", |leader| leader.hostname.as_str());
-            let what = format!("{name} leads the swarm, and renews the logins; this manager does nothing");
-            Err(Failure::new(Exit::NotOurTurn, what).into())
-        }
-    }
 }

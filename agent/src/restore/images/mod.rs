@@ -8,6 +8,7 @@ pub mod check;
 pub mod copied;
 pub mod followed;
 mod helper;
+pub mod leader;
 pub mod line;
 pub mod logins;
 pub mod memory;
