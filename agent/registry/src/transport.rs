@@ -80,6 +80,21 @@ pub struct Transport {
     busy: Mutex<Busy>,
 }
 
+/// Attempts of one request so far.
+#[derive(Debug)]
+struct Tries {
+    most: u32,
+    failures: u32,
+    /// Answers that it is asked too often.
+    refusals: u32,
+}
+
+impl Tries {
+    fn most(most: u32) -> Self {
+        Self { most, failures: 0, refusals: 0 }
+    }
+}
+
 impl Transport {
     pub fn new(access: Access) -> Result<Self, RegistryError> {
         let connector =
@@ -107,41 +122,52 @@ impl Transport {
     /// Returns the answer of the registry, whatever its status, unless that is 401, 429 or one of a broken server. Waits
     /// and tries again where that helps.
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<HttpResponse, RegistryError> {
-        let (mut failures, mut refusals) = (0, 0);
-        let mut renewed = false;
+        let (mut tries, mut renewed) = (Tries::most(ATTEMPTS), false);
         loop {
             self.busy_over().await;
             let authorization = self.authorization(&ask.url, ask.scope).await?;
             let request = request(ask.method, &ask.url, &ask.headers, SdkBody::from(ask.body.clone()), authorization);
             let request = request.map_err(|why| self.refused(ask.what, why))?;
-            let failure = match self.once(request).await {
-                Ok(answer) => match answer.status().as_u16() {
-                    401 if !renewed => {
-                        renewed = true;
-                        self.tokens.lock().await.forget(ask.scope);
-                        // Some ask for a login only where something is wanted.
-                        if let Ok(challenge) = challenge(answer.headers()) {
-                            *self.challenge.lock().await = challenge;
-                        }
-                        continue;
-                    }
-                    429 => {
-                        refusals += 1;
-                        self.wait(ask.what, later(answer.headers()), refusals).await?;
-                        continue;
-                    }
-                    status @ (500 | 502..=504) => format!("it answered {status}"),
-                    _ => return Ok(answer),
-                },
-                Err(why) => why,
-            };
-            failures += 1;
-            if failures >= ATTEMPTS {
-                return Err(self.unreachable(ask.what, failure));
+            let outcome = self.once(request).await;
+            let Some(answer) = self.settled(&mut tries, ask.what, outcome).await? else { continue };
+            if answer.status().as_u16() != 401 || renewed {
+                return Ok(answer);
             }
-            tracing::debug!(registry = self.registry(), "{failure}; asking for {} again", ask.what);
-            BACKOFF.pause(failures).await;
+            renewed = true;
+            self.tokens.lock().await.forget(ask.scope);
+            // Some ask for a login only where something is wanted.
+            if let Ok(challenge) = challenge(answer.headers()) {
+                *self.challenge.lock().await = challenge;
+            }
         }
+    }
+
+    /// Returns the answer that an attempt has brought; `None` after a pause, if it is to be made again.
+    async fn settled(
+        &self,
+        tries: &mut Tries,
+        what: &str,
+        outcome: Result<HttpResponse, String>,
+    ) -> Result<Option<HttpResponse>, RegistryError> {
+        let failure = match outcome {
+            Ok(answer) => match answer.status().as_u16() {
+                429 => {
+                    tries.refusals += 1;
+                    self.wait(what, later(answer.headers()), tries.refusals).await?;
+                    return Ok(None);
+                }
+                status @ (500 | 502..=504) => format!("it answered {status}"),
+                _ => return Ok(Some(answer)),
+            },
+            Err(why) => why,
+        };
+        tries.failures += 1;
+        if tries.failures >= tries.most {
+            return Err(self.unreachable(what, failure));
+        }
+        tracing::debug!(registry = self.registry(), "{failure}; asking for {what} again");
+        BACKOFF.pause(tries.failures).await;
+        Ok(None)
     }
 
     /// Sends a body once, without a limit of time: the caller watches it.
@@ -236,30 +262,18 @@ impl Transport {
     }
 
     async fn ping_at(&self, base: &Url) -> Result<Challenge, RegistryError> {
-        let (mut failures, mut refusals) = (0, 0);
+        let mut tries = Tries::most(if is_loopback(self.registry()) { 1 } else { ATTEMPTS });
         let what = "a first request";
         loop {
             let request = request("GET", base, &[], SdkBody::empty(), None).map_err(|why| self.refused(what, why))?;
-            let failure = match self.once(request).await {
-                Ok(answer) => match answer.status().as_u16() {
-                    // A redirect leads to a place that asks for itself.
-                    200..=399 => return Ok(Challenge::Open),
-                    401 => return challenge(answer.headers()).map_err(|why| self.refused(what, why)),
-                    429 => {
-                        refusals += 1;
-                        self.wait(what, later(answer.headers()), refusals).await?;
-                        continue;
-                    }
-                    status @ (500 | 502..=504) => format!("it answered {status}"),
-                    status => return Err(self.refused(what, format!("it answered {status}, and is no registry"))),
-                },
-                Err(why) => why,
+            let outcome = self.once(request).await;
+            let Some(answer) = self.settled(&mut tries, what, outcome).await? else { continue };
+            return match answer.status().as_u16() {
+                // A redirect leads to a place that asks for itself.
+                200..=399 => Ok(Challenge::Open),
+                401 => challenge(answer.headers()).map_err(|why| self.refused(what, why)),
+                status => Err(self.refused(what, format!("it answered {status}, and is no registry"))),
             };
-            failures += 1;
-            if failures >= if is_loopback(self.registry()) { 1 } else { ATTEMPTS } {
-                return Err(self.unreachable(what, failure));
-            }
-            BACKOFF.pause(failures).await;
         }
     }
 
@@ -292,34 +306,25 @@ impl Transport {
         if self.base().await?.scheme() == "https" && realm.scheme() != "https" {
             return Err(self.refused(what, "its token server has no TLS, and would see the login"));
         }
-        let (mut failures, mut refusals) = (0, 0);
+        let mut tries = Tries::most(ATTEMPTS);
         loop {
             let asked = TokenRequest::new(realm, service, scope, self.access.login.as_ref());
             let request = token_request(asked).map_err(|why| self.refused(what, why))?;
-            let failure = match self.once(request).await {
+            let outcome = match self.once(request).await {
                 Ok(answer) => match answer.status().as_u16() {
-                    200..=299 => {
-                        let body = self.read(answer, what).await?;
-                        return tokens.keep(scope, &body).map_err(|why| self.refused(what, why));
-                    }
-                    429 => {
-                        refusals += 1;
-                        self.wait(what, later(answer.headers()), refusals).await?;
-                        continue;
-                    }
-                    status @ (400..=403) => {
-                        let why = format!("its token server answered {status}{}", self.logged_in());
-                        return Err(self.denied(&scope.repository, why));
-                    }
-                    status => format!("its token server answered {status}"),
+                    200..=299 | 400..=403 | 429 => Ok(answer),
+                    status => Err(format!("its token server answered {status}")),
                 },
-                Err(why) => format!("its token server does not answer: {why}"),
+                Err(why) => Err(format!("its token server does not answer: {why}")),
             };
-            failures += 1;
-            if failures >= ATTEMPTS {
-                return Err(self.unreachable(what, failure));
+            let Some(answer) = self.settled(&mut tries, what, outcome).await? else { continue };
+            let status = answer.status().as_u16();
+            if status >= 400 {
+                let why = format!("its token server answered {status}{}", self.logged_in());
+                return Err(self.denied(&scope.repository, why));
             }
-            BACKOFF.pause(failures).await;
+            let body = self.read(answer, what).await?;
+            return tokens.keep(scope, &body).map_err(|why| self.refused(what, why));
         }
     }
 
