@@ -17,7 +17,7 @@ use super::{
     images::{
         followed::Followed,
         logins::Logins,
-        renew::{Recorded, Renewal, Scope},
+        renew::{Recorded, Renewal, Scope, joined},
     },
     journal::{Journal, Record},
 };
@@ -45,12 +45,6 @@ impl Follow {
     fn with(&self, earlier: Option<&Vec<Rule>>) -> Vec<Rule> {
         joined(&self.rules, earlier.map(Vec::as_slice).unwrap_or_default())
     }
-}
-
-/// Joins rules; those that come first count.
-pub(super) fn joined(first: &[Rule], second: &[Rule]) -> Vec<Rule> {
-    let second = second.iter().filter(|rule| !first.contains(rule));
-    first.iter().chain(second).cloned().collect()
 }
 
 impl Restore<'_> {

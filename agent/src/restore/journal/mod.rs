@@ -24,10 +24,7 @@ use record::VERSION;
 pub(super) use reserve::Reserve;
 pub(crate) use reserve::START;
 
-use super::{
-    follow::joined,
-    images::renew::{Owed, OwedService},
-};
+use super::images::renew::{Owed, OwedService, joined};
 use crate::{
     host::files::{placement, whole_file},
     outcome::{failpoint, failure::Failure},

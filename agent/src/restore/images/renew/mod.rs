@@ -49,7 +49,7 @@ use living::{LivingService, Obstacle};
 pub use outcome::{Outcome, ServiceOutcome};
 use places::Places;
 pub use recorded::Recorded;
-pub use scope::{Owed, OwedService, Scope};
+pub use scope::{Owed, OwedService, Scope, joined};
 use surplus::Suspects;
 use update::{Ended, Wanted};
 

@@ -21,6 +21,12 @@ pub struct OwedService {
     pub image: String,
 }
 
+/// Joins rules; those that come first count.
+pub fn joined(first: &[Rule], second: &[Rule]) -> Vec<Rule> {
+    let second = second.iter().filter(|rule| !first.contains(rule));
+    first.iter().chain(second).cloned().collect()
+}
+
 /// All services, or only those that something is owed to.
 #[derive(Debug, Default)]
 pub struct Scope {
