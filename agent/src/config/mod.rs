@@ -6,11 +6,13 @@
 //! manager: a directory vault below the state directory and a key made on first use.
 
 pub mod images;
+pub mod join;
 mod layers;
 mod network;
 mod ping_url;
 pub mod retention;
 pub mod schedule;
+pub mod standby;
 mod trusted_key;
 mod validation;
 mod watch;
@@ -24,7 +26,9 @@ use swarmdr_vault::{
     settings::unit_length::{Days, Milliseconds, Seconds},
 };
 
-use crate::config::{images::ImagesConfig, retention::Policy, schedule::ScheduleConfig};
+use crate::config::{
+    images::ImagesConfig, join::JoinConfig, retention::Policy, schedule::ScheduleConfig, standby::StandbyConfig,
+};
 
 pub(crate) use layers::CREDENTIALS;
 pub use layers::{Loaded, Origin, Sources};
@@ -64,6 +68,10 @@ pub struct Config {
     pub watch: WatchConfig,
     pub network: NetworkConfig,
     pub images: ImagesConfig,
+    /// How nodes find the swarm and join it.
+    pub join: JoinConfig,
+    /// Who may take the swarm over, and how sites tell that they are alive.
+    pub standby: StandbyConfig,
     /// Proxies that the environment's own variables name. Not a setting, but read from the same environment as the
     /// settings.
     #[serde(skip)]
@@ -180,6 +188,8 @@ impl Default for Config {
             watch: WatchConfig::default(),
             network: NetworkConfig::default(),
             images: ImagesConfig::default(),
+            join: JoinConfig::default(),
+            standby: StandbyConfig::default(),
             inherited_proxies: Proxies::none(),
             vault: Vec::new(),
         }
