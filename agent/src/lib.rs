@@ -19,6 +19,7 @@ mod outcome;
 mod recover;
 mod restore;
 mod run;
+mod standby;
 mod vaults;
 
 use std::{ffi::OsString, panic, process::ExitCode};

@@ -5,8 +5,9 @@
 //! the same signer and size.
 
 use std::{
-    fs::File,
-    io::{BufReader, Chain, Cursor, Read, Seek},
+    fs::{File, OpenOptions},
+    io::{self, BufReader, Chain, Cursor, Read, Seek},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -108,6 +109,29 @@ impl Fetched {
             stage::make_ready(unpacked, &staging, keyring.state_key(), specs)
         };
         self.work("unpacking", stage).await
+    }
+
+    /// Unpacks a state that was formed beforehand into the existing, empty directory `staging`: with what an engine starts
+    /// with, since it is to start as the member that it is.
+    pub async fn stage_formed(self, staging: PathBuf, keyring: &Keyring) -> Result<Staged> {
+        let keyring = keyring.clone();
+        let bar = self.progress.bytes("unpack", self.unpacked_size);
+        let stage = move |archive: Bytes, shutdown: &Shutdown| {
+            let unpacked = stage::unpack(archive, &keyring.trusted, &keyring.identities, &staging, bar, shutdown)?;
+            stage::examine(unpacked, &staging, keyring.state_key(), Specs::Skip)
+        };
+        self.work("unpacking", stage).await
+    }
+
+    /// Copies the archive to the new file `path`, which only its owner can read, and flushes it.
+    pub async fn copy_to(mut self, path: PathBuf) -> Result<()> {
+        let copy = move || -> Result<()> {
+            self.file.rewind()?;
+            let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            io::copy(&mut BufReader::new(self.file), &mut copy)?;
+            Ok(copy.sync_all()?)
+        };
+        tokio::task::spawn_blocking(copy).await.context("the copying ended unexpectedly")?
     }
 
     /// Unpacks the state into the existing, empty directory `dir`, with every byte checked.

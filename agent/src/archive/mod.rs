@@ -5,6 +5,7 @@
 pub mod blame;
 pub mod fetched;
 pub mod inspection;
+pub mod kept;
 pub mod open_state;
 pub mod operand;
 pub mod owner;

@@ -67,6 +67,14 @@ impl Staged {
 /// Reads the unpacked state as an engine would (an autolocked one with the unlock key), and removes the files that must
 /// not be put in place. The caller decides whether the state may be put in place. Blocking.
 pub fn make_ready(unpacked: Unpacked, staging: &Path, unlock_key: Option<&UnlockKey>, specs: Specs) -> Result<Staged> {
+    let staged = examine(unpacked, staging, unlock_key, specs)?;
+    take_out_engine_state(staging)?;
+    Ok(staged)
+}
+
+/// Reads the unpacked state as [`make_ready`] does, and removes nothing: an engine starts with it as the member that it is.
+/// Blocking.
+pub fn examine(unpacked: Unpacked, staging: &Path, unlock_key: Option<&UnlockKey>, specs: Specs) -> Result<Staged> {
     let (examined, items) = specs.examine(staging, unlock_key).map_err(|error| match error {
         swarm_state::Error::WrongUnlockKey { .. } => Failure::refused("the unlock key that was given does not open this backup")
             .advice("find the key that was valid when the backup was made: `docker swarm unlock-key --rotate` made it another one")
@@ -74,7 +82,6 @@ pub fn make_ready(unpacked: Unpacked, staging: &Path, unlock_key: Option<&Unlock
             .into(),
         error => anyhow::Error::new(error).context("the backup holds no usable manager state"),
     })?;
-    take_out_engine_state(staging)?;
     Ok(Staged { contents: unpacked.contents, examined, items })
 }
 

@@ -18,7 +18,7 @@ mod lag;
 mod made;
 pub mod managers;
 mod manifest;
-mod pack;
+pub(crate) mod pack;
 pub mod plan;
 mod precopy;
 mod prepare;

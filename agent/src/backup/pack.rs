@@ -19,7 +19,10 @@ use swarmdr_archive::{
 use super::{fitness, snapshot::Snapshot};
 use crate::{
     host::{
-        files::{copy::data_extents, mirror::CopiedEntry},
+        files::{
+            copy::data_extents,
+            mirror::{self, Copied, CopiedEntry},
+        },
         shutdown::Shutdown,
     },
     outcome::progress::Progress as Bars,
@@ -38,12 +41,25 @@ pub struct Parts {
 /// Seals the snapshot into the new file `out`, and reads that back. Blocks; a stop request ends it with an error and
 /// leaves a useless file.
 pub fn pack(snapshot: &Snapshot, parts: Parts, out: &Path, bars: Bars, shutdown: &Shutdown) -> Result<Sealed> {
-    let entries = snapshot.copied.entries.iter().map(source_entry).collect::<Result<Vec<_>, _>>()?;
-    let left_out = snapshot
-        .copied
-        .left_out
-        .iter()
-        .map(|left| LeftOut { path: fitness::shown(&left.path), why: left.why.to_owned() });
+    pack_copied((snapshot.dir(), &snapshot.copied), parts, out, bars, shutdown)
+}
+
+/// Seals a state directory that no engine writes to, as [`pack`] does with a snapshot of one.
+pub fn pack_still(state_dir: &Path, parts: Parts, out: &Path, bars: Bars, shutdown: &Shutdown) -> Result<Sealed> {
+    let listed = mirror::list_still(state_dir, &fitness::handling)?;
+    pack_copied((state_dir, &listed), parts, out, bars, shutdown)
+}
+
+fn pack_copied(
+    (dir, copied): (&Path, &Copied),
+    parts: Parts,
+    out: &Path,
+    bars: Bars,
+    shutdown: &Shutdown,
+) -> Result<Sealed> {
+    let entries = copied.entries.iter().map(source_entry).collect::<Result<Vec<_>, _>>()?;
+    let left_out =
+        copied.left_out.iter().map(|left| LeftOut { path: fitness::shown(&left.path), why: left.why.to_owned() });
     let packing = Packing {
         manifest: parts.manifest,
         entries,
@@ -71,8 +87,8 @@ pub fn pack(snapshot: &Snapshot, parts: Parts, out: &Path, bars: Bars, shutdown:
         }
         if shutdown.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    writer::seal(packing, |entry| open(snapshot.dir(), entry), progress, &mut file)
-        .with_context(|| format!("failed to pack the snapshot into {}", out.display()))
+    writer::seal(packing, |entry| open(dir, entry), progress, &mut file)
+        .with_context(|| format!("failed to pack the state into {}", out.display()))
 }
 
 fn word(phase: Phase) -> &'static str {

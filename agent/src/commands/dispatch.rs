@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{
     Context, backup, bring_back, completions, config, diff, doctor, drill, export, images, inspect, keygen, list,
-    manual, prune, recover_quorum, restore, second_engine, status, undelete, verify,
+    manual, prune, recover_quorum, restore, second_engine, standby, status, undelete, verify,
 };
 use crate::{commands::cli::Command, outcome::exit::Exit};
 
@@ -45,6 +45,7 @@ pub fn job(command: &Command) -> Job<'_> {
         Command::Images(args) => on_states(args.command.json(), |context| images::run(context, args)),
         Command::Verify(args) => on_states(args.json, |context| verify::run(context, args)),
         Command::Drill(args) => on_states(args.json, |context| drill::run(context, args)),
+        Command::Standby(args) => on_states(args.json, |context| standby::run(context, args)),
         Command::Status(args) => {
             configured(args.json || args.nagios || args.prometheus, |context| status::run(context, args))
         }

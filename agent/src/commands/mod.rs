@@ -19,6 +19,7 @@ mod prune;
 mod recover_quorum;
 mod restore;
 mod second_engine;
+mod standby;
 mod status;
 mod undelete;
 mod verify;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use swarmdr_archive::ClusterId;
 use swarmdr_vault::settings::unit_length::Seconds;
 
 use super::{Config, TrustedKey, validation::require_absolute};
@@ -29,6 +30,8 @@ pub struct StandbyConfig {
     pub sign_of_life: Option<Seconds>,
     /// What a manager does that finds its swarm taken over by another site.
     pub on_superseded: OnSuperseded,
+    /// Swarm whose newest backup a standby keeps; default: the only one in the vaults.
+    pub cluster: Option<ClusterId>,
     /// Whether a standby boots each backup that it keeps, as `drill` does.
     pub drill: bool,
     /// Seconds by which the newest backup may be late for `promote`; absent for no limit.
@@ -54,6 +57,7 @@ impl Default for StandbyConfig {
             claim_settle: Seconds::new(10),
             sign_of_life: None,
             on_superseded: OnSuperseded::Report,
+            cluster: None,
             drill: false,
             max_lag: None,
         }

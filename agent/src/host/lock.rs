@@ -45,6 +45,11 @@ impl HostLock {
         "/run/swarmdr/second-engine.lock".into()
     }
 
+    /// The path of the lock of what a standby keeps: one run keeps at a time, and no other run waits for it.
+    pub fn standby_path() -> PathBuf {
+        "/run/swarmdr/standby.lock".into()
+    }
+
     /// Takes the lock without waiting. A second run names the holder and exits 3, or fails if the lock is held for
     /// long.
     pub fn acquire(path: &Path) -> Result<Self> {

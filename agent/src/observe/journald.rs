@@ -19,6 +19,12 @@ pub const DRILL_PROVEN: &str = "0dcec0ae01ed4efcb52a52c0bb415cf0";
 pub const DRILL_FAILED: &str = "a043009c609a4f79a79d20d16725ba21";
 pub const QUORUM_RECOVERED: &str = "4ed9af910f644e57b0df20d1accd2f7e";
 pub const QUORUM_NOT_RECOVERED: &str = "db18dc6ac17945c0a98000689ba70320";
+pub const PROMOTED: &str = "5e1f3c0b9d7a4e6f8a2b4c6d8e0f1a3b";
+pub const NOT_PROMOTED: &str = "c3b7a9d1e5f24068b1d3f5a7c9e0b2d4";
+pub const STANDBY_KEPT: &str = "7a4d2e9c61b84f3fa0c5d8e2b6f91c37";
+pub const STANDBY_FAILED: &str = "f08b6d3e92c74a15b7e4a1d9c5832f6e";
+pub const STEPPED_DOWN: &str = "2d9f7b1ac4e84e50963b8f0d5a7c1e42";
+pub const NOT_STEPPED_DOWN: &str = "91c5e3f7a0d24b8cb6a2d4f8e1093b75";
 
 /// Returns the MESSAGE_ID for a verb with this result; `None` where nothing was done or the verb has no entry.
 pub fn message_id(verb: Verb, exit: Exit) -> Option<&'static str> {
@@ -28,8 +34,11 @@ pub fn message_id(verb: Verb, exit: Exit) -> Option<&'static str> {
         (Verb::Backup, Exit::Refused) => (BACKUP_STORED, BACKUP_REFUSED),
         (Verb::Backup, _) => (BACKUP_STORED, BACKUP_FAILED),
         (Verb::Drill, _) => (DRILL_PROVEN, DRILL_FAILED),
+        (Verb::Promote, _) => (PROMOTED, NOT_PROMOTED),
         (Verb::RecoverQuorum, _) => (QUORUM_RECOVERED, QUORUM_NOT_RECOVERED),
         (Verb::Restore, _) => (RESTORE_DONE, RESTORE_FAILED),
+        (Verb::Standby, _) => (STANDBY_KEPT, STANDBY_FAILED),
+        (Verb::StepDown, _) => (STEPPED_DOWN, NOT_STEPPED_DOWN),
         (Verb::Verify, _) => (VERIFY_GOOD, VERIFY_FAILED),
     };
     Some(if good { if_good } else { if_not })
@@ -80,6 +89,12 @@ mod tests {
             DRILL_FAILED,
             QUORUM_RECOVERED,
             QUORUM_NOT_RECOVERED,
+            PROMOTED,
+            NOT_PROMOTED,
+            STANDBY_KEPT,
+            STANDBY_FAILED,
+            STEPPED_DOWN,
+            NOT_STEPPED_DOWN,
         ];
         let explained: Vec<&str> = CATALOG.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
         assert_eq!(explained, own);

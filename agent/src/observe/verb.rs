@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 pub enum Verb {
     Backup,
     Drill,
+    Promote,
     RecoverQuorum,
     Restore,
+    Standby,
+    StepDown,
     Verify,
 }
 
@@ -21,8 +24,11 @@ impl Verb {
         match self {
             Verb::Backup => "backup",
             Verb::Drill => "drill",
+            Verb::Promote => "promote",
             Verb::RecoverQuorum => "recover-quorum",
             Verb::Restore => "restore",
+            Verb::Standby => "standby",
+            Verb::StepDown => "step-down",
             Verb::Verify => "verify",
         }
     }
@@ -40,7 +46,16 @@ mod tests {
 
     #[test]
     fn a_verb_is_stored_as_its_word_and_sorted_by_it() {
-        let all = [Verb::Backup, Verb::Drill, Verb::RecoverQuorum, Verb::Restore, Verb::Verify];
+        let all = [
+            Verb::Backup,
+            Verb::Drill,
+            Verb::Promote,
+            Verb::RecoverQuorum,
+            Verb::Restore,
+            Verb::Standby,
+            Verb::StepDown,
+            Verb::Verify,
+        ];
         for verb in all {
             let stored = serde_json::to_value(verb).expect("is JSON");
             assert_eq!(stored, verb.word());

@@ -2,7 +2,7 @@
 //!
 //! The engine may start by itself at any moment, as at a boot after a power cut. Phase by phase, it then finds: the old
 //! state (`stop`), no state (`aside`), a state without `docker-state.json`, which it ignores (`place`, `start`,
-//! `unlock`), the restored manager (from `init` on). Only force-new-cluster is up to the engine: it writes
+//! `unlock`), the restored manager (from `init` on; from `place` on if the state was formed beforehand). Only force-new-cluster is up to the engine: it writes
 //! `docker-state.json` first and the new membership second. An engine that is killed between the two starts as the old
 //! manager without its peers: it has no leader, and nothing is lost.
 
@@ -114,7 +114,10 @@ impl<'a> Change<'a> {
             change.placement.move_aside()?;
             change.enter(Phase::Place, phases)?;
             change.placement.place()?;
-            change.form(phases).await
+            match change.record().plan.formed {
+                true => change.take_up(phases).await,
+                false => change.form(phases).await,
+            }
         })
         .await
     }
@@ -181,6 +184,18 @@ impl<'a> Change<'a> {
     fn is_alone_elsewhere(&self) -> bool {
         let phase = self.record().phase;
         self.record().plan.readdress.is_some() && (Phase::Remove..Phase::Undo).contains(&phase)
+    }
+
+    /// Goes from a placed state that was formed beforehand, and a stopped engine, to a confirmed swarm. From the placing on
+    /// any start of the engine brings the swarm up.
+    async fn take_up(&mut self, phases: &mut Phases) -> Result<Confirmed> {
+        self.enter(Phase::Start, phases)?;
+        self.control.start_engine().await?;
+        let works = |facts: &EngineFacts| facts.swarm.works();
+        self.engine.wait(self.start_limit, "the state that was formed beforehand to find its leader", works).await?;
+        self.disarm().await?;
+        self.enter(Phase::Confirm, phases)?;
+        self.confirm(Strictness::Fresh).await
     }
 
     /// Goes from a placed state and a stopped engine to a confirmed swarm.

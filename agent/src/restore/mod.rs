@@ -137,7 +137,10 @@ impl Restore<'_> {
         let archive = self.fetch(prepared, &data_root).await?;
         phases.begin("stage");
         let staging = placement.make_staging()?;
-        let staged = archive.stage(staging.clone(), &self.keyring, Specs::Skip).await;
+        let staged = match plan.formed {
+            true => archive.stage_formed(staging.clone(), &self.keyring).await,
+            false => archive.stage(staging.clone(), &self.keyring, Specs::Skip).await,
+        };
         let staged = staged.context("the backup cannot be restored; nothing was changed")?;
         let record = self.record(plan, manifest, &staged, placement, &staging)?;
         failpoint::reach("staged");

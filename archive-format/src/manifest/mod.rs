@@ -242,6 +242,11 @@ impl<P> Manifest<P> {
 }
 
 impl Manifest {
+    /// Returns the manifest without its payload, for an archive of a state that was made from this backup.
+    pub fn into_draft(self) -> ManifestDraft {
+        self.with_payload(())
+    }
+
     /// Whether unpacking needs an identity.
     pub fn is_encrypted(&self) -> bool {
         !self.payload.recipients.is_empty()

@@ -22,6 +22,7 @@ pub mod manual;
 mod prune;
 mod recover_quorum;
 mod restore;
+mod standby;
 mod status;
 pub mod time;
 mod undelete;
@@ -50,6 +51,7 @@ pub use list::ListArgs;
 pub use prune::PruneArgs;
 pub use recover_quorum::RecoverArgs;
 pub use restore::RestoreArgs;
+pub use standby::StandbyArgs;
 pub use status::StatusArgs;
 pub use undelete::{ConflictRule, UndeleteArgs};
 pub use verify::VerifyArgs;
@@ -119,6 +121,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Rehearse a restore: boot a backup in a second engine, and compare what came back
     Drill(DrillArgs),
+    /// Keep the newest backup ready on a spare host
+    Standby(StandbyArgs),
     /// Show what is stored, what is due, what waits, and what was proven
     Status(StatusArgs),
     /// Remove old backups: a plan first

@@ -31,6 +31,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use swarm_state::UnlockKey;
 use swarmdr_archive::BackupId;
 
@@ -227,6 +231,16 @@ impl SecondEngine {
     pub async fn peak_memory(&self) -> Option<u64> {
         let freezable = self.systemd.freezable(&self.unit).await.ok()?;
         peak::of_processes_in(&freezable.control_group)
+    }
+
+    /// Kills the engine and waits until it has ended; its state stays until [`SecondEngine::end`]. Everything that it has
+    /// acknowledged is on the disk, as after a power cut.
+    pub async fn kill_engine(&self) -> Result<()> {
+        let noted = fs::read_to_string(self.run.join("pid")).context("the second engine does not say its process")?;
+        let pid: i32 = noted.trim().parse().context("the second engine's process is no number")?;
+        kill(Pid::from_raw(pid), Signal::SIGKILL).context("failed to kill the second engine")?;
+        let ended = async || self.ended().map(drop);
+        wait::poll(MAKING, POLL, ended).await.context("the second engine did not end when it was killed")
     }
 
     /// Returns when the engine or its unit has ended by itself.

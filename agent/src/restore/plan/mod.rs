@@ -50,6 +50,9 @@ pub struct RestorePlan {
     /// Set by `--readdress`: the address of the swarm afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readdress: Option<Target>,
+    /// True if the state was formed beforehand: the engine starts with it, and nothing has to be formed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub formed: bool,
     pub notes: Vec<String>,
 }
 
@@ -155,6 +158,7 @@ impl RestorePlan {
             state_dir: placement.state_dir(),
             init: route.init,
             readdress: route.readdress,
+            formed: false,
             notes: notes(manifest, here),
         })
     }

@@ -40,6 +40,9 @@ impl RestorePlan {
         writeln!(f, "  2. aside   {} to {}", shown(self.state_dir.display()), shown(self.aside().display()))?;
         writeln!(f, "  3. place   {} to {}", shown(self.staging.display()), shown(self.state_dir.display()))?;
         writeln!(f, "  4. start   {}", joined(&self.units, ", "))?;
+        if self.formed {
+            return writeln!(f, "  5. confirm cluster, node and every object; the swarm was formed beforehand");
+        }
         writeln!(
             f,
             "  5. init    force a new cluster that listens on {} and advertises {}",

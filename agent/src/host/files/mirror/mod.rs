@@ -68,6 +68,33 @@ pub struct Mirror {
     changes: Changes,
 }
 
+/// Lists a directory that nobody writes to as a copy of it would be listed, without making one.
+pub fn list_still(root: &Path, handling: &dyn Fn(&Path, &Metadata) -> Handling) -> Result<Copied> {
+    let look_at = |path: &Path| {
+        let path = root.join(path);
+        fs::symlink_metadata(&path).with_context(|| format!("failed to look at {}", path.display()))
+    };
+    let mut listed = Copied::default();
+    listed.entries.push(CopiedEntry::of(PathBuf::new(), &look_at(Path::new(""))?));
+    let mut pending = vec![PathBuf::new()];
+    while let Some(directory) = pending.pop() {
+        for path in list(root, &directory)? {
+            let metadata = look_at(&path)?;
+            if let Handling::Exclude(why) = handling(&path, &metadata) {
+                listed.left_out.push(LeftOut { path, why });
+                continue;
+            }
+            if metadata.is_dir() {
+                pending.push(path.clone());
+            }
+            listed.entries.push(CopiedEntry::of(path, &metadata));
+        }
+    }
+    listed.entries.sort_by(|a, b| a.path.cmp(&b.path));
+    listed.left_out.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(listed)
+}
+
 /// The copy's state of one path.
 #[derive(Debug, Clone, Copy)]
 enum Held {
