@@ -9,7 +9,7 @@ use swarmdr_archive::ClusterId;
 
 use super::{Restore, ready::Backoff};
 use crate::{
-    claims::life::{self, LastSign, Own, Seen, Sign},
+    claims::life::{self, Own, Seen, Sign},
     outcome::failure::Failure,
     vaults,
 };
@@ -29,10 +29,7 @@ impl Restore<'_> {
 
     async fn signs_of_life(&self, cluster: &ClusterId) -> Result<Seen> {
         let config = self.run.config;
-        let own = Own {
-            claim: None,
-            sign: LastSign::read(&config.state_dir).filter(|last| last.cluster == *cluster).map(|last| last.id),
-        };
+        let own = Own::of_host(config, cluster);
         let vaults = vaults::connect(config).await?;
         Ok(life::look(&vaults, cluster, &self.keyring.trusted, &own, jiff::Timestamp::now()).await)
     }

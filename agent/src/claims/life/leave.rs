@@ -19,6 +19,7 @@ use super::{
     document::{self, SignOfLife},
 };
 use crate::{
+    claims::label,
     config::Config,
     host::{
         engine::{Engine, EngineFacts},
@@ -29,9 +30,6 @@ use crate::{
     run::Run,
     vaults::{self, Connected},
 };
-
-/// Label of a swarm that was taken over, with the id of the claim.
-const CLAIM_LABEL: &str = "swarmdr.claim";
 
 /// Time that a vault may take. The next sign follows soon.
 const VAULT_LIMIT: Duration = Duration::from_secs(60);
@@ -94,14 +92,14 @@ impl Leave<'_> {
 
     async fn leave(&self, living: Living, every: u32, engine: &Engine, report: &mut LifeReport) -> Result<()> {
         let Run { config, shutdown, now, .. } = self.run;
-        let labels = shutdown.or_interrupted(engine.swarm_labels()).await?;
+        let claim = shutdown.or_interrupted(label::read(engine)).await?;
         let sign = SignOfLife {
             version: SignOfLife::VERSION,
             id: random_id()?,
             cluster_id: living.node.cluster.clone(),
             node_id: living.node.node.clone(),
             site: config.standby.site.clone().unwrap_or(living.facts.hostname),
-            claim_id: labels.get(CLAIM_LABEL).cloned(),
+            claim_id: claim.map(|claim| claim.to_string()),
             address: living.address,
             at: now,
             every,

@@ -9,10 +9,11 @@ use swarmdr_archive::{ClusterId, SwarmNode, TrustedKeys, receipt::RECEIPT_MAX, u
 use swarmdr_vault::{Marker, Vault, VaultError, Version, read_range};
 
 use super::{
+    LastSign,
     document::{self, SignOfLife},
     fresh_for,
 };
-use crate::vaults::Connected;
+use crate::{claims::Record, config::Config, vaults::Connected};
 
 /// Time that a vault may take: somebody waits for the swarm.
 const VAULT_LIMIT: Duration = Duration::from_secs(45);
@@ -36,6 +37,13 @@ pub struct Own {
 }
 
 impl Own {
+    /// Reads what this host recorded about the cluster.
+    pub fn of_host(config: &Config, cluster: &ClusterId) -> Self {
+        let last = LastSign::read(&config.state_dir).filter(|last| last.cluster == *cluster);
+        let claim = Record::read(config, cluster).map(|record| record.claim_id.to_string());
+        Self { claim, sign: last.map(|last| last.id) }
+    }
+
     fn has(&self, sign: &SignOfLife) -> bool {
         let is_claim = self.claim.is_some() && self.claim == sign.claim_id;
         is_claim || self.sign.as_ref() == Some(&sign.id)

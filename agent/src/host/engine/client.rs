@@ -6,7 +6,7 @@
 //! `swarmRequestTimeout`).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -175,14 +175,6 @@ impl Engine {
     pub async fn nodes(&self) -> Result<Vec<Node>> {
         let answer = get(&self.socket, "/nodes").await.with_context(|| failed_to_list("nodes"))?;
         Ok(listing::nodes(&answer))
-    }
-
-    /// Returns the labels of the swarm itself, which are part of its spec.
-    pub async fn swarm_labels(&self) -> Result<BTreeMap<String, String>> {
-        let swarm = get(&self.socket, "/swarm").await.with_context(|| failed_to_list("settings"))?;
-        let labels = swarm.pointer("/Spec/Labels").and_then(Value::as_object);
-        let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
-        Ok(labels.into_iter().flatten().filter_map(text).collect())
     }
 
     /// The ids of the nodes that the leader calls down.
