@@ -9,6 +9,7 @@
 
 mod archive;
 mod backup;
+mod claims;
 mod commands;
 mod config;
 mod downtime;

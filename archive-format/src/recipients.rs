@@ -3,8 +3,16 @@
 use std::{fmt, str::FromStr};
 
 use age::secrecy::ExposeSecret;
+use ring::hkdf::{HKDF_SHA256, Salt};
+use zeroize::Zeroizing;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    key::SecretKey,
+};
+
+/// Salt of the keys that are derived from identities.
+const SALT: &[u8] = b"swarmdr derived signing key v1";
 
 /// A public `age1…` key that archives are encrypted to.
 #[derive(Clone, PartialEq, Eq)]
@@ -107,8 +115,8 @@ impl Identities {
     }
 
     /// Returns an identity file as `age -d -i` takes it. It contains the secrets: protect it accordingly.
-    pub fn to_file_string(&self) -> zeroize::Zeroizing<String> {
-        let mut text = zeroize::Zeroizing::new(String::new());
+    pub fn to_file_string(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::new());
         for identity in &self.0 {
             text.push_str(&format!("# public key: {}\n", identity.to_public()));
             text.push_str(identity.to_string().expose_secret());
@@ -117,9 +125,27 @@ impl Identities {
         text
     }
 
+    /// Returns the signing key that each identity gives for a purpose, in the same order: whoever has an identity has
+    /// its key, and nobody else.
+    ///
+    /// The seed is HKDF-SHA256 of the identity's line as `age-keygen` prints it (`AGE-SECRET-KEY-1…`), with the salt
+    /// `swarmdr derived signing key v1` and the purpose as info.
+    pub fn signing_keys(&self, purpose: &str) -> Vec<SecretKey> {
+        self.0.iter().map(|identity| derived(identity.to_string().expose_secret().as_bytes(), purpose)).collect()
+    }
+
     pub(crate) fn as_age(&self) -> impl Iterator<Item = &dyn age::Identity> {
         self.0.iter().map(|identity| identity as &dyn age::Identity)
     }
+}
+
+fn derived(secret: &[u8], purpose: &str) -> SecretKey {
+    let mut seed = Zeroizing::new([0; 32]);
+    let info = [purpose.as_bytes()];
+    let extracted = Salt::new(HKDF_SHA256, SALT).extract(secret);
+    let expanded = extracted.expand(&info, HKDF_SHA256).and_then(|okm| okm.fill(seed.as_mut()));
+    expanded.expect("HKDF-SHA256 gives 32 bytes");
+    SecretKey::from_seed(seed)
 }
 
 fn parse_identity(text: &str) -> std::result::Result<age::x25519::Identity, &'static str> {
@@ -166,6 +192,19 @@ mod tests {
         let listed: Vec<_> = again.recipients().iter().map(ToString::to_string).collect();
         let file = format!("# ours\n\n{}\n", listed.join("\n"));
         assert_eq!(Recipient::parse_file(&file).unwrap(), again.recipients());
+    }
+
+    /// By hand: `openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt key:AGE-SECRET-KEY-1… -kdfopt salt:… -kdfopt
+    /// info:… HKDF`.
+    #[test]
+    fn a_derived_key_belongs_to_its_identity_and_purpose_for_ever() {
+        const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+        let identities = Identities::parse_file(IDENTITY).unwrap();
+        let key = |purpose| identities.signing_keys(purpose)[0].public().to_string();
+        assert_eq!(key("promoter"), "RWTpLqagI/12bwcdQuM15JhsaYg9I4BsKTr0q+GRIQ1Rpgw82C7Fsxxr");
+        assert_ne!(key("promoter"), key("another"));
+        let other = Identities::generate().signing_keys("promoter");
+        assert_ne!(other[0].public().to_string(), key("promoter"));
     }
 
     #[test]

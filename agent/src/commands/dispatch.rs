@@ -6,7 +6,7 @@ use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
 
 use super::{
-    Context, backup, bring_back, completions, config, diff, doctor, drill, export, images, inspect, keygen, list,
+    Context, backup, bring_back, completions, config, diff, doctor, drill, export, images, inspect, keygen, life, list,
     manual, prune, recover_quorum, restore, second_engine, standby, status, undelete, verify,
 };
 use crate::{commands::cli::Command, outcome::exit::Exit};
@@ -43,6 +43,7 @@ pub fn job(command: &Command) -> Job<'_> {
         Command::Diff(args) => on_states(args.json, |context| diff::run(context, args)),
         Command::Export(args) => on_states(args.json, |context| export::run(context, args)),
         Command::Images(args) => on_states(args.command.json(), |context| images::run(context, args)),
+        Command::Life(args) => configured(args.json, |context| life::run(context, args)),
         Command::Verify(args) => on_states(args.json, |context| verify::run(context, args)),
         Command::Drill(args) => on_states(args.json, |context| drill::run(context, args)),
         Command::Standby(args) => on_states(args.json, |context| standby::run(context, args)),

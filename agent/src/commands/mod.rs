@@ -13,6 +13,7 @@ mod export;
 mod images;
 mod inspect;
 mod keygen;
+mod life;
 mod list;
 mod manual;
 mod prune;

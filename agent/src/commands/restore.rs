@@ -169,6 +169,7 @@ fn request(args: &RestoreArgs, now: Timestamp) -> Request {
             engine: args.wait,
             address: args.wait_for_ip.unwrap_or(args.wait),
             vault: args.wait_for_vault.unwrap_or(args.wait),
+            silence: args.wait,
         },
         dry_run: args.dry_run,
     }

@@ -24,7 +24,7 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     }
     let status = found?;
     if args.prometheus {
-        terminal::print(&metrics::render(&status)).context("failed to write to standard output")?;
+        terminal::print(&metrics::render_all(&status)).context("failed to write to standard output")?;
     } else {
         context.output.print(&status)?;
     }

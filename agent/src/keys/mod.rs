@@ -3,6 +3,7 @@
 
 pub mod identities;
 mod keyring;
+pub mod promoter;
 pub mod rotation;
 pub mod signing;
 pub mod unlock_key;

@@ -167,7 +167,7 @@ pub fn require_trusted_signer(config: &Config, now: Timestamp) -> Result<()> {
 
 /// Parses a key given as `RW…`, or reads the `.pub` file at an absolute path. The key is tried first, since base64
 /// has slashes too.
-fn parse_public(named: &str) -> Result<PublicKey> {
+pub(super) fn parse_public(named: &str) -> Result<PublicKey> {
     let as_key = named.parse::<PublicKey>();
     let cause = match as_key {
         Ok(key) => return Ok(key),

@@ -28,6 +28,7 @@ mod prepared;
 mod readdress;
 mod ready;
 mod report;
+mod silence;
 mod strictness;
 mod undo;
 

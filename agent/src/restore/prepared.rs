@@ -71,7 +71,7 @@ impl Restore<'_> {
         }
         let heals = !request.dry_run && !request.overrides.force;
         let unlocked_first = heals && self.heal_restored(&facts, request.waits).await?;
-        let found = self.await_backup(request.waits.vault, &request.choice).await?;
+        let mut found = self.await_backup(request.waits.vault, &request.choice).await?;
         let manifest = &found.head.manifest;
         let wanted = manifest.raft_addr.ip();
         let elsewhere = request.overrides.readdress.is_some();
@@ -95,6 +95,10 @@ impl Restore<'_> {
         let decision = self.decide(manifest, &found.source, &holding, &terms).await?;
         if matches!(decision, Decision::Restore(_)) {
             identities::require(&self.keyring.identities, manifest)?;
+            if !request.fenced {
+                let cluster = manifest.cluster_id.clone();
+                found.findings.extend(self.await_silence(request.waits.silence, &cluster).await?);
+            }
         }
         let prepared =
             Prepared { found, terms, on_disk: holding.on_disk, was_unlocked: holding.was_unlocked || unlocked_first };
@@ -191,6 +195,7 @@ impl Restore<'_> {
             let asked = self.ask_managers(&peers::peers(staged)).await;
             plan::checks::fence(&asked.living)?;
             fence::require_asked(&asked.unasked_from(elsewhere))?;
+            self.await_silence(Duration::ZERO, &prepared.found.head.manifest.cluster_id).await?;
         }
         let holding = self.look().await?;
         let what = if holding.on_disk == prepared.on_disk {

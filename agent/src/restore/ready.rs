@@ -33,22 +33,24 @@ pub struct Waits {
     pub engine: Duration,
     pub address: Duration,
     pub vault: Duration,
+    /// For other sites to leave no more signs of life.
+    pub silence: Duration,
 }
 
 /// One wait: growing pauses up to a limit, and a log line when the reason for the wait changes.
-struct Backoff {
+pub(super) struct Backoff {
     since: Instant,
     pause: Duration,
     told: String,
 }
 
 impl Backoff {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { since: Instant::now(), pause: FIRST_PAUSE, told: String::new() }
     }
 
     /// Pauses; returns false at once when `limit` is over.
-    async fn wait(&mut self, limit: Duration, missing: &str) -> bool {
+    pub(super) async fn wait(&mut self, limit: Duration, missing: &str) -> bool {
         let left = limit.saturating_sub(self.since.elapsed());
         if left.is_zero() {
             return false;

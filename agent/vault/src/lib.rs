@@ -47,6 +47,7 @@ mod fetch;
 mod object;
 pub mod object_name;
 mod renew;
+mod replace;
 pub mod s3;
 pub mod settings;
 mod store;
@@ -68,6 +69,7 @@ pub use object::{
     Checksum, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Placed, Tampering, Upload, Version, VersionRef,
 };
 pub use renew::{Renewed, renew};
+pub use replace::replace;
 pub use settings::{SettingsError, Target, VaultSettings};
 pub use store::{Stored, VerifiedBy, store, store_bytes};
 
@@ -107,6 +109,10 @@ pub trait Vault: fmt::Debug + Send + Sync {
     /// lost. Call [`store`](store()) instead, which resolves that. A put that fails or is dropped leaves no partial
     /// object.
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError>;
+
+    /// Puts a few bytes on top of what the key holds: a new version, or the only one where the vault keeps none. Its lock
+    /// is [`Lock::brief`], so that a bucket's default retention does not keep every version for weeks.
+    async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError>;
 
     /// Returns size, checksum and lock of one version. The lock is the retention in effect, not the requested one.
     async fn head(&self, version: &VersionRef) -> Result<ObjectHead, VaultError>;

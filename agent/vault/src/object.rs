@@ -20,6 +20,10 @@ pub enum LockMode {
     Governance,
 }
 
+/// How long a version of an object is locked that is replaced all the time. Without a lock of its own, a bucket's default
+/// retention would apply, and keep hundreds of versions a day for weeks.
+const BRIEF: SignedDuration = SignedDuration::from_hours(1);
+
 /// The lock that every object of a vault gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LockPolicy {
@@ -44,6 +48,13 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// The lock of an object that is replaced all the time: it ends so soon that old versions can be removed, and an
+    /// owner can end it.
+    pub fn brief(now: Timestamp) -> Self {
+        let until = now.as_second().saturating_add(BRIEF.as_secs());
+        Self { mode: LockMode::Governance, until: Timestamp::from_second(until).unwrap_or(Timestamp::MAX) }
+    }
+
     /// Whether this lock protects at least as well as `asked`.
     pub fn covers(&self, asked: &Lock) -> bool {
         let strong_enough = self.mode == LockMode::Compliance || asked.mode == LockMode::Governance;

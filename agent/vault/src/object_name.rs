@@ -17,9 +17,15 @@ pub const REHEARSAL: &str = "doctor/rehearsal";
 /// Prefix of the receipts of drills; the cluster id follows.
 pub const DRILLS: &str = "drills/";
 
+/// Prefix of the claims of sites on a swarm; the cluster id follows.
+pub const CLAIMS: &str = "claims/";
+
+/// Prefix of the signs of life of managers; the cluster id follows.
+pub const LIFE: &str = "life/";
+
 /// Whether a key belongs to the agent although it names no backup.
 pub fn is_own(key: &str) -> bool {
-    [DOCTOR, DRILLS].iter().any(|own| key.starts_with(own))
+    [DOCTOR, DRILLS, CLAIMS, LIFE].iter().any(|own| key.starts_with(own))
 }
 
 /// Key of one backup. Every value is well-formed, so none points outside its vault.

@@ -105,6 +105,10 @@ impl Vault for WatchedVault {
         watch(RHYTHM, put, moved, |silent| self.report("an archive is sent", silent)).await
     }
 
+    async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError> {
+        self.watch("a small object is sent", self.inner.put_over(key, bytes, now)).await
+    }
+
     async fn head(&self, version: &VersionRef) -> Result<ObjectHead, VaultError> {
         self.watch("asked what it has stored", self.inner.head(version)).await
     }

@@ -10,7 +10,10 @@ use ring::{
 use zeroize::Zeroizing;
 
 use super::{ALGORITHM, COMMENT, KeyId, PUBLIC_LEN, PublicKey, SECRET_LEN, array, key_line};
-use crate::error::{Error, Result};
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+};
 
 /// A key that signs archives. Each copy is wiped from memory when it is dropped.
 #[derive(Clone)]
@@ -27,9 +30,15 @@ impl SecretKey {
         let mut key_id = KeyId([0; 8]);
         random.fill(seed.as_mut()).map_err(refuse)?;
         random.fill(&mut key_id.0).map_err(refuse)?;
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).expect("a seed is 32 bytes");
-        let public = PublicKey { key_id, key: array(pair.public_key().as_ref()) };
-        Ok(Self { seed, public })
+        let key = public_half(&seed);
+        Ok(Self { seed, public: PublicKey { key_id, key } })
+    }
+
+    /// Makes the key of a seed. Its id is the start of the SHA-256 of the public key, so one seed always gives one key.
+    pub fn from_seed(seed: Zeroizing<[u8; 32]>) -> Self {
+        let key = public_half(&seed);
+        let key_id = KeyId(array(&Digest::of(&key).as_bytes()[..8]));
+        Self { seed, public: PublicKey { key_id, key } }
     }
 
     /// Reads the content of a secret key file that has no password (`minisign -G -W`).
@@ -77,6 +86,11 @@ impl SecretKey {
     }
 }
 
+fn public_half(seed: &[u8; 32]) -> [u8; 32] {
+    let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed is 32 bytes");
+    array(pair.public_key().as_ref())
+}
+
 /// Reads key id, seed, public key and checksum. The checksum of a key without a password is zero, so the function
 /// checks instead that the two halves belong together.
 fn from_fields(fields: &[u8]) -> Result<SecretKey> {
@@ -111,6 +125,15 @@ mod tests {
         assert_eq!(again.public(), key.public());
         assert_eq!(again.sign(b"x"), key.sign(b"x"));
         assert_eq!(format!("{key:?}"), format!("SecretKey({})", key.public().key_id()));
+    }
+
+    #[test]
+    fn one_seed_gives_one_key_that_reads_back() {
+        let key = SecretKey::from_seed(Zeroizing::new([7; 32]));
+        assert_eq!(key.public(), SecretKey::from_seed(Zeroizing::new([7; 32])).public());
+        assert_ne!(key.public(), SecretKey::from_seed(Zeroizing::new([8; 32])).public());
+        let again = SecretKey::from_minisign_str(&key.to_minisign_string()).unwrap();
+        assert_eq!(again.public(), key.public());
     }
 
     #[test]

@@ -91,6 +91,8 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-images.timer"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-images-auth.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-images-auth.timer"),
+    ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-life.service"),
+    ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-life.timer"),
     ("-rw-r--r--", "/usr/lib/tmpfiles.d/swarmdr-agent.conf"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-verify.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-verify.timer"),

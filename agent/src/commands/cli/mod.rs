@@ -17,6 +17,7 @@ mod hidden;
 mod images;
 mod inspect;
 mod keygen;
+mod life;
 mod list;
 pub mod manual;
 mod prune;
@@ -47,6 +48,7 @@ pub use images::{
 };
 pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;
+pub use life::LifeArgs;
 pub use list::ListArgs;
 pub use prune::PruneArgs;
 pub use recover_quorum::RecoverArgs;
@@ -123,6 +125,8 @@ pub enum Command {
     Drill(DrillArgs),
     /// Keep the newest backup ready on a spare host
     Standby(StandbyArgs),
+    /// Leave a sign of life in the vaults, so that no other site takes over
+    Life(LifeArgs),
     /// Show what is stored, what is due, what waits, and what was proven
     Status(StatusArgs),
     /// Remove old backups: a plan first

@@ -15,7 +15,9 @@ Examples:
 Of each cluster in each vault the newest backup and the newest proven one are
 kept whatever the policy says, and so is what is locked. A bucket gets a
 lifecycle rule printed and is left alone, unless --delete-versions is given to
-an identity that may delete: those that make backups should not.")]
+an identity that may delete: those that make backups should not.
+
+Of the signs of life of each node the newest three stay.")]
 pub struct PruneArgs {
     /// Print the plan and change nothing
     #[arg(long)]

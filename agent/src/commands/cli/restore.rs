@@ -58,7 +58,7 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub force: bool,
 
-    /// The old managers are cut off for good: do not check whether they answer
+    /// The old managers are cut off for good: do not check whether they answer, or left signs of life
     #[arg(long)]
     pub fenced: bool,
 
@@ -90,7 +90,8 @@ pub struct RestoreArgs {
     #[arg(long, requires = "readdress")]
     pub copy_labels: bool,
 
-    /// Wait this long for what comes late: the engine, the address, the vault (`90s`, `10m`)
+    /// Wait this long for what comes late: the engine, the address, the vault, the end of another
+    /// site's signs of life (`90s`, `10m`)
     #[arg(long, value_name = "TIME", value_parser = length::parse_or_seconds, default_value = "0s")]
     pub wait: Duration,
 

@@ -11,6 +11,7 @@ pub mod log_lock;
 pub mod objects;
 pub mod process;
 mod raw_call;
+mod swarm_label;
 pub mod swarm_spec;
 pub mod unlock;
 pub mod version;

@@ -60,11 +60,16 @@ pub struct LivingSecret<'a> {
 impl Engine {
     /// Returns the calls for objects, after it has asked the engine for its newest API version.
     pub async fn objects(&self) -> Result<Objects> {
+        Ok(Objects { socket: self.socket().to_owned(), version: self.api_version().await? })
+    }
+
+    /// Returns the start of all paths of this engine's newest API version: `/v1.51`.
+    pub(super) async fn api_version(&self) -> Result<String> {
         let asked = get(self.socket(), "/version").await.context("failed to ask the engine for its API version")?;
         let version = asked["ApiVersion"].as_str().unwrap_or_default();
         let is_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         ensure!(is_version, "the engine gave `{version}` as its API version, which is none");
-        Ok(Objects { socket: self.socket().to_owned(), version: format!("/v{version}") })
+        Ok(format!("/v{version}"))
     }
 }
 

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use swarmdr_archive::manifest::Proof;
 
 use crate::{
+    claims::life::fresh_for,
     host::files::whole_file,
-    observe::status::{Level, Status, VaultStatus},
+    observe::status::{Level, OwnSign, Status, VaultStatus},
     outcome::terminal::escaped,
 };
 
@@ -28,7 +29,33 @@ pub fn write(dir: &Path, status: &Status) -> Result<()> {
         .with_context(|| format!("failed to write the metrics {}", path.display()))
 }
 
-/// Renders all metrics of a status.
+/// File name of the metrics of the sign of life, which change every few minutes.
+const LIFE_FILE: &str = "swarmdr-life.prom";
+
+/// Replaces the file with the metrics of the sign of life, apart from the others: these would need a look into all vaults.
+pub fn write_life(dir: &Path, sign: &OwnSign) -> Result<()> {
+    let mut page = Page::default();
+    of_sign(sign, &mut page);
+    let path = dir.join(LIFE_FILE);
+    whole_file::replace(&path, page.0.as_bytes(), 0o644)
+        .with_context(|| format!("failed to write the metrics {}", path.display()))
+}
+
+/// Renders all metrics: those of the collector's two files.
+pub fn render_all(status: &Status) -> String {
+    let mut page = Page(render(status));
+    status.sign_of_life.iter().for_each(|sign| of_sign(sign, &mut page));
+    page.0
+}
+
+fn of_sign(sign: &OwnSign, page: &mut Page) {
+    let at = sign.at.map_or(0.0, seconds);
+    page.one("swarmdr_sign_of_life_timestamp_seconds", "When a vault took the last sign of life; 0 if none did.", at);
+    let help = "Age in seconds from which other sites may take this one for dead.";
+    page.one("swarmdr_sign_of_life_fresh_seconds", help, fresh_for(sign.every).as_secs());
+}
+
+/// Renders the metrics of a status, without those of the sign of life.
 pub fn render(status: &Status) -> String {
     let mut page = Page::default();
     of_agent(status, &mut page);

@@ -44,6 +44,8 @@ fn full() -> Status {
     };
     status.removed = Some(removed("shop_web", "tls_key"));
     status.images = Some(checked(&["web"]));
+    status.sign_of_life =
+        Some(OwnSign { every: 120, at: Some(status.at), vaults: vec!["s3://a/x".to_owned()], late: false });
     status.drills.last = Some(drill.clone());
     status.drills.proven = Some(drill);
     status.last_backup = Some(Made {
@@ -77,7 +79,7 @@ fn figure(scraped: &Scrape, name: &str, labels: &[(&str, &str)]) -> f64 {
 
 #[test]
 fn a_scraper_reads_every_figure() {
-    let page = render(&full());
+    let page = render_all(&full());
     let scraped = scrape(&page);
     for (name, labels, value) in [
         ("swarmdr_build_info", &[("version", env!("CARGO_PKG_VERSION"))][..], 1.0),
@@ -93,6 +95,8 @@ fn a_scraper_reads_every_figure() {
         ("swarmdr_images", &[], 3.0),
         ("swarmdr_images_missing", &[], 1.0),
         ("swarmdr_images_unknown", &[], 0.0),
+        ("swarmdr_sign_of_life_timestamp_seconds", &[], 1_795_262_400.0),
+        ("swarmdr_sign_of_life_fresh_seconds", &[], 420.0),
     ] {
         assert_eq!(figure(&scraped, name, labels), value, "{name}");
     }
@@ -101,7 +105,7 @@ fn a_scraper_reads_every_figure() {
 
 #[test]
 fn every_family_has_its_help_and_its_type_once_before_its_samples() {
-    let page = render(&full());
+    let page = render_all(&full());
     let mut known = BTreeSet::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
@@ -121,12 +125,12 @@ fn every_family_has_its_help_and_its_type_once_before_its_samples() {
 fn a_host_without_any_history_has_a_page_too() {
     let mut status = fine();
     status.vaults.clear();
-    scrape(&render(&status));
+    scrape(&render_all(&status));
 }
 
 #[test]
 fn alerts_and_dashboard_name_what_there_is() {
-    let page = render(&full());
+    let page = render_all(&full());
     let scraped = scrape(&page);
     let there: BTreeSet<&str> = scraped.samples.iter().map(|sample| sample.metric.as_str()).collect();
     for (file, text) in [("alerts", ALERTS), ("dashboard", DASHBOARD)] {
@@ -151,4 +155,18 @@ fn the_file_is_replaced_and_readable_by_others() {
     let mode = fs::metadata(dir.path().join(FILE)).expect("is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o644);
     assert!(write(&dir.path().join("none"), &full()).is_err());
+}
+
+/// The collector refuses a directory in which two files have the same figure.
+#[test]
+fn the_two_files_of_the_collector_have_nothing_in_common() {
+    let (dir, status) = (tempfile::tempdir().expect("a scratch directory"), full());
+    write(dir.path(), &status).expect("writes");
+    write_life(dir.path(), status.sign_of_life.as_ref().expect("is there")).expect("writes");
+    let names = |file: &str| -> BTreeSet<String> {
+        let page = fs::read_to_string(dir.path().join(file)).expect("reads");
+        scrape(&page).samples.into_iter().map(|sample| sample.metric).collect()
+    };
+    let (first, second) = (names("swarmdr.prom"), names("swarmdr-life.prom"));
+    assert!(second.len() == 2 && first.is_disjoint(&second), "{second:?}");
 }

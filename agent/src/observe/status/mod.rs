@@ -8,6 +8,7 @@ mod drilled;
 mod gather;
 mod living;
 mod show;
+mod sign_of_life;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -31,6 +32,7 @@ use crate::{
 pub use drilled::{Drill, Drilled};
 pub use gather::gather;
 pub use show::plain;
+pub use sign_of_life::OwnSign;
 
 /// The stable JSON form of `status --json`.
 #[derive(Debug, Clone, Serialize)]
@@ -56,6 +58,8 @@ pub struct Status {
     pub removed: Option<Removed>,
     /// What this host found out last about the images of the swarm; absent if that is long ago.
     pub images: Option<ImagesChecked>,
+    /// The last sign of life of this host; absent unless `standby.sign_of_life` is set.
+    pub sign_of_life: Option<OwnSign>,
     #[serde(skip)]
     pub history: History,
 }
@@ -160,6 +164,7 @@ impl Status {
         self.judge_backups(&mut say);
         self.judge_vaults(&mut say);
         self.judge_host(&mut say);
+        self.sign_of_life.iter().for_each(|sign| sign.judge(&mut say));
         self.drills.judge(self.at, &mut say);
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.level));
         self.level = reasons.first().map_or(Level::Ok, |worst| worst.level);

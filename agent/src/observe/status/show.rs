@@ -98,6 +98,9 @@ impl Status {
         if let Some(images) = &self.images {
             writeln!(f, "  images   {images}, {}", ago(self.at, images.at))?;
         }
+        if let Some(sign) = &self.sign_of_life {
+            sign.show(self.at, f)?;
+        }
         if self.spool.archives > 0 {
             writeln!(f, "  spool    {}, {}", count(self.spool.archives, "archive"), human_bytes(self.spool.bytes))?;
         }
@@ -136,7 +139,7 @@ impl Status {
     }
 }
 
-fn ago(now: Timestamp, then: Timestamp) -> String {
+pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
     let seconds = now.duration_since(then).as_secs();
     match seconds {
         ..0 => "in the future".to_owned(),

@@ -63,6 +63,7 @@ pub(crate) fn fine() -> Status {
         unfinished_restore: None,
         removed: None,
         images: None,
+        sign_of_life: None,
         history: History::default(),
     };
     status.judge();

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use swarmdr_archive::{ClusterId, TrustedKeys};
 
-use super::{PruneReport, VaultPlan, lifecycle, list, plan};
+use super::{LifePlan, PruneReport, VaultPlan, lifecycle, list, plan};
 use crate::{
     config::retention::Policy,
     keys::signing,
@@ -31,6 +31,7 @@ pub async fn run(run: &Run<'_>, request: &Request) -> Result<PruneReport> {
         dry_run: request.dry_run,
         policy: request.policy,
         plans: Vec::new(),
+        signs_of_life: Vec::new(),
         removed: 0,
         attention: Vec::new(),
     };
@@ -61,7 +62,11 @@ async fn one(
         report.plans.push(plan);
         report.removed += carried_out?;
     }
-    Ok(())
+    let shows_only = request.dry_run || !acts;
+    let mut signs = LifePlan::make(connected, request.cluster.as_ref(), !shows_only, run.now).await?;
+    let carried_out = signs.carry_out(connected.vault.as_ref(), run.shutdown).await;
+    report.signs_of_life.push(signs);
+    carried_out
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! covers, and no backup by its age.
 
 use serde_json::{Value, json};
-use swarmdr_vault::{VaultSettings, settings::Target};
+use swarmdr_vault::{VaultSettings, object_name, settings::Target};
 
 use crate::config::retention::Policy;
 
@@ -29,6 +29,13 @@ pub fn rule(settings: &VaultSettings, policy: &Policy) -> Option<Value> {
                 "Filter": { "Prefix": prefix },
                 "NoncurrentVersionExpiration": { "NoncurrentDays": days },
                 "AbortIncompleteMultipartUpload": { "DaysAfterInitiation": 7 },
+            },
+            {
+                "ID": "swarmdr-signs-of-life",
+                "Status": "Enabled",
+                "Filter": { "Prefix": format!("{prefix}{}", object_name::LIFE) },
+                "Expiration": { "Days": 30 },
+                "NoncurrentVersionExpiration": { "NoncurrentDays": 1 },
             },
             {
                 "ID": "swarmdr-markers",
@@ -58,7 +65,10 @@ mod tests {
             (&made["Rules"][0]["Filter"]["Prefix"], &made["Rules"][0]["NoncurrentVersionExpiration"]["NoncurrentDays"]),
             (&json!("prod/"), &json!(56))
         );
-        assert!(!made.to_string().contains("\"Days\""), "nothing goes by its own age: {made}");
+        let by_age =
+            made["Rules"].as_array().expect("are rules").iter().filter(|it| !it["Expiration"]["Days"].is_null());
+        let prefixes: Vec<_> = by_age.map(|it| it["Filter"]["Prefix"].clone()).collect();
+        assert_eq!(prefixes, [json!("prod/life/")], "nothing else goes by its own age");
         assert_eq!(rule(&VaultSettings::new("file:///vault"), &Policy { keep_last: 3, ..Policy::default() }), None);
     }
 }

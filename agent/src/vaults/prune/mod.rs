@@ -6,6 +6,7 @@
 //! only shown unless the owner asks for more.
 
 mod flow;
+mod life;
 pub mod lifecycle;
 
 use std::{collections::BTreeMap, fmt};
@@ -31,6 +32,7 @@ use crate::{
 };
 
 pub use flow::{Request, run};
+pub use life::LifePlan;
 
 /// A good backup in a vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +194,8 @@ pub struct PruneReport {
     pub dry_run: bool,
     pub policy: Policy,
     pub plans: Vec<VaultPlan>,
+    /// Old signs of life, by vault.
+    pub signs_of_life: Vec<LifePlan>,
     pub removed: u64,
     /// Vaults that could not be listed or cleared.
     pub attention: Vec<String>,
@@ -225,6 +229,11 @@ impl fmt::Display for PruneReport {
             if !plan.acts {
                 writeln!(f, "  nothing is deleted here without --delete-versions")?;
             }
+        }
+        for signs in self.signs_of_life.iter().filter(|signs| signs.old > 0) {
+            let (number, done) =
+                (count(signs.old, "old sign"), if signs.removed > 0 { "removed" } else { "not removed" });
+            writeln!(f, "{}: {number} of life, {done}", shown(&signs.vault))?;
         }
         match self.dry_run {
             true => writeln!(f, "A dry run: nothing was removed.")?,

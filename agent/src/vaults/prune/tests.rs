@@ -182,7 +182,15 @@ fn texts_of_others_do_not_steer_the_terminal() {
             acts: false,
         };
         let policy = Policy::default();
-        PruneReport { result: "done", dry_run: true, policy, plans: vec![plan], removed: 0, attention: vec![own()] }
+        PruneReport {
+            result: "done",
+            dry_run: true,
+            policy,
+            plans: vec![plan],
+            signs_of_life: vec![LifePlan::of(&own(), 1)],
+            removed: 0,
+            attention: vec![own()],
+        }
     });
 }
 

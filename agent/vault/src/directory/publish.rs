@@ -2,7 +2,7 @@
 
 use std::{
     fs::{DirBuilder, File},
-    io,
+    io::{self, Write},
     os::unix::fs::DirBuilderExt,
     path::Path,
 };
@@ -55,6 +55,23 @@ pub async fn publish(
         _ => failed(error.error),
     })?;
     sync_directory(directory).map_err(failed)
+}
+
+/// Replaces a small file as a whole: a reader finds the old content or the new one. It is not read back: the next one
+/// follows soon.
+pub fn replace(vault: &DirectoryVault, path: &Path, key: &str, bytes: &[u8]) -> Result<(), VaultError> {
+    let write = || -> io::Result<()> {
+        let directory = path.parent().unwrap_or(&vault.root);
+        make_directories(&vault.root, directory)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let prefix = format!(".{name}.");
+        let mut new = tempfile::Builder::new().prefix(&prefix).suffix(UNFINISHED).tempfile_in(directory)?;
+        new.write_all(bytes)?;
+        new.as_file().sync_all()?;
+        new.persist(path)?;
+        sync_directory(directory)
+    };
+    write().map_err(|error| vault.error("replace", key, &error))
 }
 
 /// Refuses early, to save the copy; the rename decides.

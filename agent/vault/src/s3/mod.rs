@@ -104,6 +104,10 @@ impl Vault for S3Vault {
         }
     }
 
+    async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError> {
+        self.put_on_top(key, bytes, Some(Lock::brief(now)), "put a new version of").await
+    }
+
     async fn head(&self, version: &VersionRef) -> Result<ObjectHead, VaultError> {
         self.read_head(version).await
     }

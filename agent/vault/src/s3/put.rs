@@ -1,14 +1,14 @@
 //! A put of a whole archive, and the parts that all puts have in common.
 
 use aws_sdk_s3::{
-    primitives::DateTime,
+    primitives::{ByteStream, DateTime},
     types::{ChecksumAlgorithm, ObjectLockMode, ServerSideEncryption},
 };
 use data_encoding::BASE64;
 use jiff::Timestamp;
 
 use super::{S3Vault, body, client};
-use crate::{Checksum, LockMode, Placed, Progress, Upload, VaultError, VersionRef, settings::Sse};
+use crate::{Checksum, Lock, LockMode, Placed, Progress, Upload, VaultError, VersionRef, settings::Sse};
 
 impl S3Vault {
     pub(super) async fn put_whole(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
@@ -47,6 +47,33 @@ impl S3Vault {
         }
     }
 
+    /// Puts a few bytes whether or not the key is free; without a lock, the bucket's default applies.
+    pub(super) async fn put_on_top(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        lock: Option<Lock>,
+        action: &str,
+    ) -> Result<(), VaultError> {
+        let lock = lock.map(LockHeaders::of);
+        self.client
+            .put_object()
+            .bucket(&self.target.bucket)
+            .key(self.full_key(key))
+            .body(ByteStream::from(bytes.to_vec()))
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
+            .set_object_lock_mode(lock.as_ref().map(|lock| lock.mode.clone()))
+            .set_object_lock_retain_until_date(lock.map(|lock| lock.until))
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.target.kms_key_id.clone())
+            .customize()
+            .config_override(client::one_attempt())
+            .send()
+            .await
+            .map_err(|error| self.error(action, key, error))?;
+        Ok(())
+    }
+
     /// Makes the result of a put. A bucket that returns no version id keeps no versions, whatever it said when checked.
     pub(super) fn placed(
         &self,
@@ -59,14 +86,7 @@ impl S3Vault {
     }
 
     pub(super) fn lock_headers(&self, now: Timestamp) -> LockHeaders {
-        let lock = self.target.lock.lock_from(now);
-        LockHeaders {
-            mode: match lock.mode {
-                LockMode::Compliance => ObjectLockMode::Compliance,
-                LockMode::Governance => ObjectLockMode::Governance,
-            },
-            until: DateTime::from_secs(lock.until.as_second()),
-        }
+        LockHeaders::of(self.target.lock.lock_from(now))
     }
 
     /// The condition that the key is free, for servers that support it.
@@ -86,6 +106,16 @@ impl S3Vault {
 pub(super) struct LockHeaders {
     pub mode: ObjectLockMode,
     pub until: DateTime,
+}
+
+impl LockHeaders {
+    fn of(lock: Lock) -> Self {
+        let mode = match lock.mode {
+            LockMode::Compliance => ObjectLockMode::Compliance,
+            LockMode::Governance => ObjectLockMode::Governance,
+        };
+        Self { mode, until: DateTime::from_secs(lock.until.as_second()) }
+    }
 }
 
 pub(super) fn unread(upload: &Upload, source: std::io::Error) -> VaultError {

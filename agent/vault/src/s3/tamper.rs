@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_sdk_s3::{
     config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef},
     error::BoxError,
-    primitives::{ByteStream, DateTime},
+    primitives::DateTime,
     types::{ChecksumAlgorithm, ObjectLockRetention, ObjectLockRetentionMode},
 };
 use jiff::Timestamp;
@@ -43,20 +43,7 @@ impl S3Vault {
 
     /// Puts like the agent, but without the condition that the key is free.
     async fn try_overlay(&self, key: &str) -> Result<(), VaultError> {
-        self.client
-            .put_object()
-            .bucket(&self.target.bucket)
-            .key(self.full_key(key))
-            .body(ByteStream::from_static(b"laid on top by swarmdr-agent doctor\n"))
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .set_server_side_encryption(self.encryption())
-            .set_ssekms_key_id(self.target.kms_key_id.clone())
-            .customize()
-            .config_override(client::one_attempt())
-            .send()
-            .await
-            .map_err(|error| self.error("lay a version on", key, error))?;
-        Ok(())
+        self.put_on_top(key, b"laid on top by swarmdr-agent doctor\n", None, "lay a version on").await
     }
 
     pub(super) async fn put_retention(

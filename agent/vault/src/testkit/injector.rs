@@ -16,6 +16,7 @@ pub enum Call {
     Check,
     Rehearse,
     Put { key: String },
+    PutOver { key: String },
     Head { at: VersionRef },
     List { under: String },
     Open { at: VersionRef, range: Range<u64> },
@@ -110,6 +111,10 @@ impl Vault for InjectingVault {
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
         let call = Call::Put { key: upload.key.clone() };
         under!((self.decide)(&call), self.inner.put(upload, progress).await)
+    }
+
+    async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError> {
+        under!((self.decide)(&Call::PutOver { key: key.into() }), self.inner.put_over(key, bytes, now).await)
     }
 
     async fn head(&self, version: &VersionRef) -> Result<ObjectHead, VaultError> {

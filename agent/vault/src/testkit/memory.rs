@@ -201,6 +201,15 @@ impl Vault for MemoryVault {
         Ok(Placed { at, checksum: expected, read_back: false })
     }
 
+    async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError> {
+        let mut state = self.state();
+        if self.policy.is_none() {
+            state.keys.remove(key);
+        }
+        state.push(key, Some(bytes.to_vec()), self.policy.map(|_| Lock::brief(now)), now);
+        Ok(())
+    }
+
     async fn head(&self, version: &VersionRef) -> Result<ObjectHead, VaultError> {
         self.with_object(version, |entry, content| ObjectHead {
             size: content.len() as u64,

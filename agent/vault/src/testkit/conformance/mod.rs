@@ -68,6 +68,7 @@ pub async fn run(vault: Arc<dyn Vault>, can: Abilities) {
         put::writers_of_the_same_bytes_all_succeed,
         put::writers_of_different_bytes_never_mix,
         put::a_large_archive_is_stored_whole,
+        put::what_is_put_over_a_key_is_its_newest_version,
         read::ranges_are_exact,
         read::a_missing_object_is_not_found,
         read::a_locked_version_cannot_be_deleted,

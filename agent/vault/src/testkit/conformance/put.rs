@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Subject, assert_error, bytes};
-use crate::{VaultError, VerifiedBy, store};
+use crate::{VaultError, VerifiedBy, read_range, replace, store};
 
 const SMALL: usize = 100_000;
 
@@ -49,6 +50,23 @@ pub async fn a_key_is_created_once(s: &Subject) {
         assert_eq!(second.unwrap_or_else(|error| panic!("{error}")).others, 1, "the other version is reported");
     }
     assert_eq!(s.read(&first).await, bytes(SMALL, 1), "the first version stays as it was");
+}
+
+pub async fn what_is_put_over_a_key_is_its_newest_version(s: &Subject) {
+    for seed in [1, 2] {
+        let put = replace(s.vault(), "over/a", &bytes(700, seed), Timestamp::now()).await;
+        put.unwrap_or_else(|error| panic!("{error}"));
+    }
+    let versions = s.versions("over/").await;
+    assert_eq!(versions.len(), if s.can.locks { 2 } else { 1 }, "{versions:?}");
+    let newest = &versions[0];
+    assert!(newest.is_latest && newest.size == 700, "{newest:?}");
+    let content = read_range(s.vault(), &newest.at, 0..newest.size).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(content, bytes(700, 2));
+    let head = s.vault().head(&newest.at).await.unwrap_or_else(|error| panic!("{error}"));
+    let soon = Timestamp::now() + SignedDuration::from_hours(2);
+    assert_eq!(head.lock.is_some(), s.can.locks);
+    assert!(head.lock.is_none_or(|lock| lock.until < soon), "a default retention does not apply: {head:?}");
 }
 
 pub async fn storing_the_same_again_finds_it(s: &Subject) {

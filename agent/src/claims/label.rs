@@ -1,0 +1,19 @@
+//! The label by which a swarm knows its claim, so that every manager does, those too that join later.
+
+use anyhow::Result;
+
+use super::ClaimId;
+use crate::host::engine::Engine;
+
+/// Name of the label of the swarm.
+pub const LABEL: &str = "swarmdr.claim";
+
+/// Returns the claim that this host's swarm carries; `None` if it has none that can be read.
+pub async fn read(engine: &Engine) -> Result<Option<ClaimId>> {
+    Ok(engine.swarm_label(LABEL).await?.and_then(|text| text.parse().ok()))
+}
+
+/// Makes the swarm carry the claim. Returns true if it did not already.
+pub async fn write(engine: &Engine, claim: ClaimId) -> Result<bool> {
+    engine.set_swarm_label(LABEL, &claim.to_string()).await
+}

@@ -1,0 +1,182 @@
+//! Tests of which signs count, and of what cannot hide them.
+
+use std::sync::Arc;
+
+use swarmdr_archive::SecretKey;
+use swarmdr_vault::{
+    VaultSettings,
+    testkit::{
+        archives::{key, vault},
+        injector::{Injected, InjectingVault, broken},
+        memory::MemoryVault,
+    },
+};
+
+use super::*;
+
+/// A sign of a site that was left so many seconds ago, with two minutes between two signs.
+pub fn sign(site: &str, age: i64) -> Sign {
+    let stored_at = now() - SignedDuration::from_secs(age);
+    Sign { vault: "memory://v".to_owned(), stored_at, age, sign: document_of(site, "n1", None) }
+}
+
+fn now() -> Timestamp {
+    "2026-11-21T10:00:00Z".parse().expect("is a time")
+}
+
+fn cluster() -> ClusterId {
+    "c".parse().expect("is an id")
+}
+
+fn document_of(site: &str, node: &str, claim: Option<&str>) -> SignOfLife {
+    SignOfLife {
+        version: SignOfLife::VERSION,
+        id: format!("sign of {site}"),
+        cluster_id: cluster(),
+        node_id: node.parse().expect("is an id"),
+        site: site.to_owned(),
+        claim_id: claim.map(str::to_owned),
+        address: "10.0.0.5:2377".to_owned(),
+        at: now(),
+        every: 120,
+    }
+}
+
+fn put(vault: &MemoryVault, key: &SecretKey, document: &SignOfLife, age: i64) {
+    let node = SwarmNode { cluster: cluster(), node: document.node_id.clone() };
+    put_at(vault, &document::key_of(&node), document.seal(key).expect("is small"), age);
+}
+
+fn put_at(vault: &MemoryVault, place: &str, content: Vec<u8>, age: i64) {
+    vault.overlay_at(place, content, now() - SignedDuration::from_secs(age));
+}
+
+fn connected(vault: impl Vault + 'static) -> Connected {
+    Connected { settings: VaultSettings::new(vault.address()), vault: Arc::new(vault) }
+}
+
+async fn seen(vault: MemoryVault, key: &SecretKey, own: &Own) -> Seen {
+    look(&[connected(vault)], &cluster(), &TrustedKeys::from(key.public()), own, now()).await
+}
+
+fn sites(seen: &Seen) -> Vec<&str> {
+    seen.signs.iter().map(|sign| sign.sign.site.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_site_lives_until_its_last_sign_is_old_by_the_vaults_clock() {
+    for (age, lives) in [(0, true), (419, true), (420, false), (-60, true)] {
+        let (key, vault) = (key(), vault("v"));
+        put(&vault, &key, &document_of("fra1", "n1", None), age);
+        let seen = seen(vault, &key, &Own::default()).await;
+        assert_eq!(seen.fresh_foreign(None).is_some(), lives, "{age}");
+        assert!(seen.doubts.is_empty(), "{:?}", seen.doubts);
+    }
+}
+
+#[tokio::test]
+async fn the_newest_of_each_node_counts_and_the_freshest_is_named() {
+    let (key, vault) = (key(), vault("v"));
+    put(&vault, &key, &document_of("old", "n1", None), 900);
+    put(&vault, &key, &document_of("young", "n2", None), 100);
+    put(&vault, &key, &document_of("younger", "n2", None), 50);
+    let seen = seen(vault, &key, &Own::default()).await;
+    assert_eq!(sites(&seen), ["old", "younger"]);
+    assert_eq!(seen.fresh_foreign(None).map(|sign| sign.sign.site.as_str()), Some("younger"));
+    let fenced = now() - SignedDuration::from_secs(50);
+    assert_eq!(seen.fresh_foreign(Some(fenced)), None, "what was left before the fence does not count");
+}
+
+/// The restored manager has the node id of the old one, and so the key of its signs.
+#[tokio::test]
+async fn own_signs_on_top_do_not_hide_another_site() {
+    let (key, vault) = (key(), vault("v"));
+    put(&vault, &key, &document_of("old", "n1", None), 100);
+    for age in [90, 60, 30] {
+        put(&vault, &key, &document_of("new", "n1", Some("claim")), age);
+    }
+    put(&vault, &key, &SignOfLife { id: "mine".to_owned(), ..document_of("new", "n1", None) }, 10);
+    let own = Own { claim: Some("claim".to_owned()), sign: Some("mine".to_owned()) };
+    let found = seen(vault, &key, &own).await;
+    assert_eq!(sites(&found), ["old"]);
+    assert!(found.doubts.is_empty(), "{:?}", found.doubts);
+}
+
+/// Two sites that never claimed the cluster are not the same one.
+#[tokio::test]
+async fn a_sign_without_a_claim_is_foreign_to_a_host_without_one() {
+    let (key, vault) = (key(), vault("v"));
+    put(&vault, &key, &document_of("fra1", "n1", None), 10);
+    assert_eq!(sites(&seen(vault, &key, &Own::default()).await), ["fra1"]);
+}
+
+#[tokio::test]
+async fn what_is_no_sign_is_told_and_does_not_hide_the_one_below() {
+    let (trusted, other, vault) = (key(), key(), vault("v"));
+    put(&vault, &trusted, &document_of("fra1", "n1", None), 300);
+    put(&vault, &other, &document_of("forged", "n1", None), 200);
+    put_at(&vault, "life/c/n1", b"junk".to_vec(), 100);
+    put_at(&vault, "life/c/n1", vec![0; RECEIPT_MAX as usize + 1], 90);
+    // A sign of another node, moved here.
+    put_at(&vault, "life/c/n1", document_of("moved", "n2", None).seal(&trusted).expect("is small"), 80);
+    vault.hide("life/c/n1");
+    put_at(&vault, "life/c/not/a node", b"junk".to_vec(), 80);
+    let seen = seen(vault, &trusted, &Own::default()).await;
+    assert_eq!(sites(&seen), ["fra1"]);
+    let [doubt] = seen.doubts.as_slice() else { panic!("{:?}", seen.doubts) };
+    assert!(doubt.contains("4 of the newest versions of life/c/n1 are no sign of life"), "{doubt}");
+}
+
+#[tokio::test]
+async fn a_sign_below_a_thousand_versions_of_junk_is_not_found_and_that_is_told() {
+    let (key, vault) = (key(), vault("v"));
+    put(&vault, &key, &document_of("fra1", "n1", None), 300);
+    for _ in 0..2500 {
+        put_at(&vault, "life/c/n1", b"junk".to_vec(), 200);
+    }
+    put(&vault, &key, &document_of("fra1", "n2", None), 300);
+    let seen = seen(vault, &key, &Own::default()).await;
+    assert_eq!(seen.signs.len(), 1, "that of the other node");
+    assert!(seen.doubts[0].contains("12 of the newest versions"), "{:?}", seen.doubts);
+}
+
+#[tokio::test]
+async fn a_thousand_nodes_are_not_all_read_and_that_is_told() {
+    let (key, vault) = (key(), vault("v"));
+    for node in 0..1000 {
+        put_at(&vault, &format!("life/c/n{node:04}"), b"junk".to_vec(), 9_000_000);
+    }
+    let seen = seen(vault, &key, &Own::default()).await;
+    assert!(seen.doubts[0].contains("more than 64 nodes"), "{:?}", seen.doubts);
+}
+
+#[tokio::test]
+async fn a_vault_that_cannot_be_asked_is_a_doubt_and_the_other_one_is_heard() {
+    let (key, living) = (key(), vault("v"));
+    put(&living, &key, &document_of("fra1", "n1", None), 10);
+    let silent = InjectingVault::new(Arc::new(vault("w")), |_| Injected::Before(broken("memory://w", "list")));
+    let vaults = [connected(silent), connected(living)];
+    let seen = look(&vaults, &cluster(), &TrustedKeys::from(key.public()), &Own::default(), now()).await;
+    assert_eq!(sites(&seen), ["fra1"]);
+    assert!(seen.doubts.len() == 1 && seen.doubts[0].contains("memory://w"), "{:?}", seen.doubts);
+}
+
+#[tokio::test]
+async fn an_ended_key_signs_no_life() {
+    let (key, vault) = (key(), vault("v"));
+    put(&vault, &key, &document_of("thief", "n1", None), 10);
+    let mut keys = TrustedKeys::new();
+    keys.insert_until(key.public(), Some(now() - SignedDuration::from_secs(60)));
+    let seen = look(&[connected(vault)], &cluster(), &keys, &Own::default(), now()).await;
+    assert!(seen.signs.is_empty() && seen.doubts.len() == 1, "{seen:?}");
+}
+
+#[test]
+fn texts_of_others_do_not_steer_the_terminal() {
+    crate::outcome::terminal::tests::assert_tame(|text| {
+        let mut sign = sign(text, 1);
+        sign.sign.address = text.to_owned();
+        sign.vault = text.to_owned();
+        sign
+    });
+}

@@ -1,0 +1,73 @@
+//! What a caller asks for when it makes a claim, and what it gets.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use swarmdr_archive::ClusterId;
+
+use super::{Claim, ClaimId, Fenced, PromotedFrom, Verb};
+
+/// A claim that is to be made. Epoch, identity and time are added.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub cluster_id: ClusterId,
+    pub site: String,
+    pub addresses: Vec<SocketAddr>,
+    pub promoted_from: PromotedFrom,
+    pub verb: Verb,
+    pub reason: Option<String>,
+    pub fence: Vec<Fenced>,
+    pub formed: bool,
+}
+
+/// Terms on which a claim is made.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// True if the operator vouches that the site of the newest claim is gone: its age does not matter then.
+    pub fenced: bool,
+    /// Claims that are this host's own besides the one of its record, as the label of the swarm on its disk.
+    pub own: Vec<ClaimId>,
+    /// Claims whose sites are known to be alive: they stop this one whatever their age, unless it is fenced.
+    pub living: Vec<ClaimId>,
+    pub demand: Demand,
+}
+
+/// What has to be if no vault takes the claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// Nothing goes on without a claim.
+    Always,
+    /// Credentials that may not write claims do not stop an operator who never asked for them.
+    UnlessDenied,
+    /// The vaults may be gone as well, as with an archive in a file.
+    IfPossible,
+}
+
+/// How an attempt to make a claim ended, other than by a lost race, which is an error with exit code 3.
+#[derive(Debug)]
+pub enum Outcome {
+    Made(Box<Made>),
+    /// No vault took it, and the [`Demand`] lets the caller go on; a sentence for each vault.
+    NotMade(Vec<String>),
+}
+
+/// A claim that holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Made {
+    #[serde(flatten)]
+    pub claim: Claim,
+    /// Vaults in which it holds.
+    pub vaults: Vec<String>,
+    /// The claim that held before; `None` if there was none.
+    pub superseded: Option<Claim>,
+    /// True if an earlier run of this host made it.
+    pub is_earlier: bool,
+    /// What the operator should see: vaults that did not take it. Exit 6.
+    pub attention: Vec<String>,
+}
+
+impl Made {
+    pub fn id(&self) -> ClaimId {
+        self.claim.claim_id
+    }
+}

@@ -1,0 +1,354 @@
+//! Makes the claim of this host, so that of several hosts exactly one has it.
+//!
+//! 1. The newest claims are read. Another's that is fresh ends the attempt.
+//! 2. The claim is put under the next epoch, which must be free.
+//! 3. Once every claim that was on its way at that time is listed, all are judged as everybody judges them ([`judge`]).
+//!    How long that takes depends on the server. One that refuses a second put under the key has refused all that came
+//!    later, but for those that it was storing at that moment; one that takes it says nothing.
+//!
+//! The vaults are asked one after the other, in the order of the configuration, so the first one that all can reach
+//! decides, and the others record it.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use jiff::{SignedDuration, Timestamp};
+use swarmdr_archive::{Digest, SecretKey, receipt};
+use swarmdr_vault::{NO_PROGRESS, Upload, Vault, VaultError, store};
+use tempfile::NamedTempFile;
+
+use super::{
+    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, REUSE, Reading, Record, Seen, Status, Terms,
+    document::VERSION, judge, newest, read_all, release,
+};
+use crate::{
+    config::Config,
+    keys::promoter::Promoter,
+    outcome::{exit::Exit, failpoint, failure::Failure},
+    vaults::Connected,
+};
+
+/// Number of epochs that are tried while somebody else puts junk under each.
+const TRIES: u32 = 8;
+
+/// Least time to wait on a server that enforces the condition; it waits twice as long as the put took, if that is more.
+const LEAST_SETTLE: Duration = Duration::from_millis(500);
+
+/// Makes the claim, or goes on with the one that an earlier run of this host made. Fails with exit code 3 if another
+/// site was first.
+pub async fn make(
+    config: &Config,
+    vaults: &[Connected],
+    promoter: &Promoter,
+    draft: &Draft,
+    terms: &Terms,
+    now: Timestamp,
+) -> Result<Outcome> {
+    let signer = promoter.signer.as_ref().context("this host has no key that signs claims")?;
+    let attempt = Attempt { config, vaults, promoter, signer, draft, terms, now };
+    for _ in 0..TRIES {
+        let readings = attempt.read().await;
+        if let Some(made) = attempt.go_on_with_own(&readings).await? {
+            return Ok(Outcome::Made(Box::new(made)));
+        }
+        attempt.check_rivals(&readings)?;
+        match attempt.put(&readings).await? {
+            Put::Done(outcome) => return Ok(outcome),
+            Put::KeyTaken => {}
+        }
+    }
+    Err(Failure::refused("no claim could be made: each time there was an object under its key that is no claim")
+        .advice("`swarmdr-agent list --claims` names them: whoever puts them there can write to your vault")
+        .advice("remove them, or use --without-claim if you know that no other host restores this swarm")
+        .into())
+}
+
+struct Attempt<'a> {
+    config: &'a Config,
+    vaults: &'a [Connected],
+    promoter: &'a Promoter,
+    signer: &'a SecretKey,
+    draft: &'a Draft,
+    terms: &'a Terms,
+    now: Timestamp,
+}
+
+enum Put {
+    Done(Outcome),
+    /// An object that is no claim lies under the key in the first vault.
+    KeyTaken,
+}
+
+/// What one vault did with the claim.
+enum Taken {
+    Held,
+    KeyTaken,
+    Denied(anyhow::Error),
+    Failed(anyhow::Error),
+}
+
+impl Attempt<'_> {
+    async fn read(&self) -> Vec<Result<Reading>> {
+        read_all(self.vaults, &self.draft.cluster_id, &self.promoter.trusted, self.now).await
+    }
+
+    fn own(&self) -> Vec<ClaimId> {
+        let record = Record::read(self.config, &self.draft.cluster_id);
+        self.terms.own.iter().copied().chain(record.map(|record| record.claim_id)).collect()
+    }
+
+    /// Returns the claim of an earlier run if it is recent and holds. It is judged again once it must have settled: the
+    /// earlier run may have been killed before it did that.
+    async fn go_on_with_own(&self, readings: &[Result<Reading>]) -> Result<Option<Made>> {
+        let Some(record) = Record::read(self.config, &self.draft.cluster_id) else { return Ok(None) };
+        let is_recent = |reading: &Reading| {
+            let seen = reading.claims.iter().find(|seen| seen.claim.claim_id == record.claim_id);
+            seen.is_some_and(|seen| age(seen, reading) < REUSE)
+        };
+        if !readings.iter().flatten().any(is_recent) {
+            return Ok(None);
+        }
+        tracing::info!("an earlier run of this host claimed the swarm with epoch {}; going on with that", record.epoch);
+        tokio::time::sleep(self.config.standby.claim_settle.duration()).await;
+        let again = self.read().await;
+        let holding = holders(&again);
+        if holding.iter().any(|(_, seen)| seen.claim.epoch > record.epoch) {
+            return Ok(None);
+        }
+        let held = holding.iter().filter(|(_, seen)| seen.claim.claim_id == record.claim_id);
+        let (vaults, claims): (Vec<String>, Vec<Claim>) =
+            held.map(|(reading, seen)| (reading.vault.clone(), seen.claim.clone())).unzip();
+        let Some(claim) = claims.into_iter().next() else { return Ok(None) };
+        let superseded = before(&again, &claim);
+        let attention = unread(&again);
+        Ok(Some(Made { claim, vaults, superseded, is_earlier: true, attention }))
+    }
+
+    /// Stops where another site has just claimed the swarm, where one that claimed it is alive, and where not all
+    /// claims could be looked at.
+    fn check_rivals(&self, readings: &[Result<Reading>]) -> Result<()> {
+        let own = self.own();
+        for (reading, seen) in holders(readings) {
+            let id = seen.claim.claim_id;
+            let stops = age(&seen, reading) < FRESH || self.terms.living.contains(&id);
+            if !self.terms.fenced && !own.contains(&id) && stops {
+                return Err(lost(&seen, reading));
+            }
+        }
+        let hidden: Vec<String> =
+            readings.iter().flatten().filter(|it| !it.is_whole).flat_map(Reading::findings).collect();
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        let failure = hidden.into_iter().fold(
+            Failure::refused("whether another site has this swarm is not known: too many objects lie among the claims"),
+            |failure, found| failure.advice(found),
+        );
+        Err(failure
+            .advice("remove them: whoever put them there can write to your vault")
+            .advice("or use --without-claim if you know that no other host restores this swarm")
+            .into())
+    }
+
+    /// Puts the claim into each vault, and judges it in each. Fails if another one holds in any of them.
+    async fn put(&self, readings: &[Result<Reading>]) -> Result<Put> {
+        let claim = self.next_claim(readings)?;
+        Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)?;
+        failpoint::reach("claim-noted");
+        let packed = self.sign(&claim)?;
+        let (mut held, mut denied, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        for connected in self.vaults {
+            let url = connected.settings.url.clone();
+            match self.put_into(connected.vault.as_ref(), &claim, &packed).await {
+                Ok(Taken::Held) => held.push(url),
+                Ok(Taken::KeyTaken) if held.is_empty() => return Ok(Put::KeyTaken),
+                Ok(Taken::KeyTaken) => failed.push(format!(
+                    "{url} does not have the claim: an object that is none lies under {}",
+                    Name::Claim(claim.epoch).key(&claim.cluster_id)
+                )),
+                Ok(Taken::Denied(error)) => denied.push(format!("{url} does not have the claim: {error:#}")),
+                Ok(Taken::Failed(error)) => failed.push(format!("{url} does not have the claim: {error:#}")),
+                Err(error) => {
+                    self.give_up(&claim, &held).await;
+                    return Err(error);
+                }
+            }
+        }
+        if held.is_empty() {
+            // After a failure it may be there anyway; then the next run goes on with it.
+            if failed.is_empty() {
+                Record::forget(self.config, claim.claim_id);
+            }
+            return self.without(denied, failed).map(Put::Done);
+        }
+        let superseded = before(readings, &claim);
+        let mut attention = [denied, failed].concat();
+        attention.extend(readings.iter().flatten().flat_map(Reading::findings));
+        let made = Made { claim, vaults: held, superseded, is_earlier: false, attention };
+        Ok(Put::Done(Outcome::Made(Box::new(made))))
+    }
+
+    fn next_claim(&self, readings: &[Result<Reading>]) -> Result<Claim> {
+        let read: Vec<&Reading> = readings.iter().flatten().collect();
+        let judged = read.iter().flat_map(|reading| judge(reading, read.iter().copied()));
+        let (mut last, mut previous) = (0, None::<(u32, Digest)>);
+        for entry in judged {
+            let epoch = entry.seen.claim.epoch;
+            last = last.max(epoch);
+            let is_void = matches!(entry.status, Status::Void { .. });
+            if !is_void && previous.is_none_or(|(before, _)| before < epoch) {
+                previous = Some((epoch, entry.seen.digest));
+            }
+        }
+        let is_free = |epoch: &u32| !read.iter().any(|reading| reading.taken.contains(epoch));
+        let epoch = (last + 1..).find(is_free).context("every epoch is taken")?;
+        let Draft { cluster_id, site, addresses, promoted_from, verb, reason, fence, formed } = self.draft.clone();
+        Ok(Claim {
+            version: VERSION,
+            epoch,
+            cluster_id,
+            previous: previous.map(|(_, digest)| digest),
+            claim_id: ClaimId::make()?,
+            site,
+            addresses,
+            promoted_from,
+            verb,
+            at: self.now,
+            reason,
+            fence,
+            formed,
+        })
+    }
+
+    fn sign(&self, claim: &Claim) -> Result<Vec<u8>> {
+        let about = format!("claim {} of cluster {}", claim.epoch, claim.cluster_id);
+        let mtime = u64::try_from(claim.at.as_second()).unwrap_or(0);
+        Ok(receipt::seal(self.signer, &serde_json::to_vec_pretty(claim)?, &about, mtime)?)
+    }
+
+    /// Puts the claim into one vault. An error means that another claim holds there.
+    async fn put_into(&self, vault: &dyn Vault, claim: &Claim, packed: &[u8]) -> Result<Taken> {
+        let file = file_of(packed)?;
+        let upload = Upload::of_file(Name::Claim(claim.epoch).key(&claim.cluster_id), file.path(), self.now)?;
+        let begun = Instant::now();
+        let stored = match store(vault, &upload, NO_PROGRESS).await {
+            Ok(_) => true,
+            Err(VaultError::AlreadyExists { .. }) => false,
+            Err(error @ VaultError::AccessDenied { .. }) => return Ok(Taken::Denied(error.into())),
+            Err(error) => return Ok(Taken::Failed(error.into())),
+        };
+        failpoint::reach("claim-put");
+        if stored {
+            let took = begun.elapsed();
+            tokio::time::sleep(self.settle(vault, &upload, took).await).await;
+        }
+        let reading = match super::read(vault, &claim.cluster_id, &self.promoter.trusted, self.now).await {
+            Ok(reading) => reading,
+            // It may be there, and nobody knows whether it was the first.
+            Err(error) => return Ok(Taken::Failed(error.context("whether the claim holds there is not known"))),
+        };
+        let entries = judge(&reading, [&reading]);
+        match newest(&entries) {
+            Some(seen) if seen.claim.claim_id == claim.claim_id => Ok(Taken::Held),
+            Some(seen) if stored || seen.claim.epoch >= claim.epoch => Err(lost(seen, &reading)),
+            _ => Ok(Taken::KeyTaken),
+        }
+    }
+
+    /// Returns how long to wait until all claims that were on their way are listed.
+    async fn settle(&self, vault: &dyn Vault, upload: &Upload, took: Duration) -> Duration {
+        let whole = self.config.standby.claim_settle.duration();
+        let is_enforced = matches!(vault.put(upload, NO_PROGRESS).await, Err(VaultError::AlreadyExists { .. }));
+        let others = match vault.list_versions(&upload.key, None).await {
+            Ok(page) => page.versions.iter().filter(|version| version.at.key == upload.key).count() > 1,
+            Err(_) => true,
+        };
+        if is_enforced && !others { (2 * took).max(LEAST_SETTLE).min(whole) } else { whole }
+    }
+
+    /// Ends the claim in the vaults in which it held before it lost in another one.
+    async fn give_up(&self, claim: &Claim, held: &[String]) {
+        let vaults: Vec<Connected> =
+            self.vaults.iter().filter(|connected| held.contains(&connected.settings.url)).cloned().collect();
+        if !vaults.is_empty()
+            && let Err(error) = release(&vaults, self.signer, claim, "another site's claim holds", self.now).await
+        {
+            tracing::warn!("{error:#}");
+        }
+        Record::forget(self.config, claim.claim_id);
+    }
+
+    /// Goes on without a claim if the caller's demand lets it.
+    fn without(&self, denied: Vec<String>, failed: Vec<String>) -> Result<Outcome> {
+        let may = match self.terms.demand {
+            Demand::Always => false,
+            Demand::UnlessDenied => failed.is_empty(),
+            Demand::IfPossible => true,
+        };
+        let all = [denied.clone(), failed].concat();
+        if may {
+            return Ok(Outcome::NotMade(all));
+        }
+        let mut failure = Failure::failed("no vault took this host's claim on the swarm; nothing was changed");
+        if !denied.is_empty() {
+            failure = failure.advice(
+                "let these credentials write below claims/, with a lock: packaging/aws/policy-restore.json shows how",
+            );
+        }
+        failure = failure.advice("or use --without-claim if you know that no other host restores this swarm");
+        if all.is_empty() {
+            bail!(failure);
+        }
+        Err(failure.because(anyhow::anyhow!(all.join("; "))).into())
+    }
+}
+
+fn file_of(bytes: &[u8]) -> Result<NamedTempFile> {
+    let mut file = NamedTempFile::new().context("failed to make a temporary file")?;
+    file.write_all(bytes).with_context(|| format!("failed to write {}", file.path().display()))?;
+    Ok(file)
+}
+
+/// The age of a claim by the vault's clock. One from the future, as in a directory, is as fresh as can be.
+fn age(seen: &Seen, reading: &Reading) -> SignedDuration {
+    reading.now.duration_since(seen.stored)
+}
+
+/// The claim that holds in each vault that could be read.
+fn holders(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
+    let all = || readings.iter().flatten();
+    all().filter_map(|reading| Some((reading, newest(&judge(reading, all()))?.clone()))).collect()
+}
+
+/// The newest claim that held before this one.
+fn before(readings: &[Result<Reading>], claim: &Claim) -> Option<Claim> {
+    let all = || readings.iter().flatten();
+    let entries = all().flat_map(|reading| judge(reading, all()));
+    let held = entries.filter(|it| it.status == Status::Holds && it.seen.claim.epoch < claim.epoch);
+    held.max_by_key(|it| it.seen.claim.epoch).map(|it| it.seen.claim)
+}
+
+fn unread(readings: &[Result<Reading>]) -> Vec<String> {
+    readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}")).collect()
+}
+
+/// Describes the claim that was first.
+fn lost(seen: &Seen, reading: &Reading) -> anyhow::Error {
+    let Claim { site, epoch, verb, addresses, .. } = &seen.claim;
+    let at = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Failure::new(
+        Exit::NotOurTurn,
+        format!(
+            "another site has this swarm: {site} ({at}) claimed it at {} by `{}`, epoch {epoch}, in {}; nothing was changed",
+            seen.stored,
+            verb.word(),
+            reading.vault
+        ),
+    )
+    .advice("see that it works there; then nothing is left to do here")
+    .advice("if that site is gone for good: --fenced, by which you vouch for that")
+    .into()
+}

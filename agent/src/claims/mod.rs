@@ -1,0 +1,51 @@
+//! Claims: which site has a swarm, told in the vaults that all sites share.
+//!
+//! A claim is a signed, locked object `claims/<cluster id>/<epoch>.claim`: from its epoch on the swarm belongs to the
+//! site that it names. It is a fact, not a lease: nobody renews it, and nobody stops because a vault cannot be read.
+//! It counts if a promoter signed it and it names the place that it was found at.
+//!
+//! Of several claims that follow the same one, the vault's clock decides: the first that it got holds, the others are
+//! void ([`judge`]). So at most one site wins, whatever the server does with the condition of a put.
+//!
+//! This layer reads and makes claims; it knows nothing of how a swarm is restored. It may use `vaults` and what is below.
+
+mod document;
+mod id;
+mod judge;
+pub mod label;
+pub mod life;
+mod made;
+mod make;
+mod name;
+mod reading;
+mod record;
+mod release;
+pub mod standing;
+#[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
+
+pub use document::{Claim, Fenced, PromotedFrom, Release, Verb};
+pub use id::ClaimId;
+pub use judge::{Entry, Status, judge, newest};
+pub use made::{Demand, Draft, Made, Outcome, Terms};
+pub use make::make;
+pub use name::Name;
+pub use reading::{Reading, Seen, read, read_all};
+pub use record::Record;
+pub use release::release;
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// Age until which another site's claim stops everybody else: its host may be restoring at this moment.
+pub const FRESH: SignedDuration = SignedDuration::from_mins(15);
+
+/// Age until which a run goes on with the claim that an earlier run of this host made. Well below [`FRESH`], so that
+/// nobody else can have taken the swarm over meanwhile.
+const REUSE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Time limit for reading the claims of one vault.
+const READ_LIMIT: Duration = Duration::from_secs(60);

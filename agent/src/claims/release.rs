@@ -1,0 +1,47 @@
+//! Gives a claim up: the site says that it does not have the swarm any more.
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use swarmdr_archive::{SecretKey, receipt};
+use swarmdr_vault::store_bytes;
+
+use super::{Claim, Name, Release, document::VERSION};
+use crate::{outcome::failure::Failure, vaults::Connected};
+
+/// Stores the release in each vault; at least one must take it. Returns a sentence for each that did not. Safe to
+/// repeat.
+pub async fn release(
+    vaults: &[Connected],
+    signer: &SecretKey,
+    claim: &Claim,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Vec<String>> {
+    let release = Release {
+        version: VERSION,
+        epoch: claim.epoch,
+        cluster_id: claim.cluster_id.clone(),
+        claim_id: claim.claim_id,
+        site: claim.site.clone(),
+        at: now,
+        reason: reason.to_owned(),
+    };
+    let about = format!("release of claim {} of cluster {}", claim.epoch, claim.cluster_id);
+    let mtime = u64::try_from(now.as_second()).unwrap_or(0);
+    let packed = receipt::seal(signer, &serde_json::to_vec_pretty(&release)?, &about, mtime)?;
+    let key = Name::Release(claim.epoch).key(&claim.cluster_id);
+    let (mut taken, mut missed) = (false, Vec::new());
+    for connected in vaults {
+        let stored = store_bytes(connected.vault.as_ref(), key.clone(), &packed, now).await;
+        match stored.with_context(|| format!("{} does not have the release", connected.settings.url)) {
+            Ok(_) => taken = true,
+            Err(error) => missed.push(format!("{error:#}")),
+        }
+    }
+    if taken {
+        return Ok(missed);
+    }
+    Err(Failure::failed(format!("no vault took the release of claim {}: others wait until it is old", claim.epoch))
+        .because(anyhow::anyhow!(missed.join("; ")))
+        .into())
+}

@@ -1,0 +1,129 @@
+//! What the claims in the vaults say about the swarm of this host.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use swarmdr_archive::ClusterId;
+
+use super::{Claim, ClaimId, Reading, Record, Seen, judge, newest, read_all};
+use crate::{config::Config, keys::promoter::Promoter, vaults::Connected};
+
+/// The standing of this host's swarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "standing")]
+pub enum Standing {
+    /// No promoter is known here, so no claim is judged.
+    NotJudged,
+    /// There is no claim that holds.
+    Unclaimed,
+    /// The newest claim is that of this swarm.
+    Own { claim: Claim },
+    /// Another site has the swarm: what this one does now is lost.
+    Superseded { claim: Claim, since: Timestamp, vault: String },
+    /// No vault could be read.
+    Unknown,
+}
+
+/// The standing, and what was seen on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judged {
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// Objects among the claims that are none, and vaults that could not be read.
+    pub findings: Vec<String>,
+}
+
+impl Judged {
+    pub fn superseded(&self) -> Option<(&Claim, Timestamp)> {
+        match &self.standing {
+            Standing::Superseded { claim, since, .. } => Some((claim, *since)),
+            _ => None,
+        }
+    }
+}
+
+/// Reads all vaults and judges. `label` is the claim that the swarm of this host carries, if it has one.
+pub async fn of_this_host(
+    config: &Config,
+    vaults: &[Connected],
+    promoter: &Promoter,
+    cluster: &ClusterId,
+    label: Option<ClaimId>,
+    now: Timestamp,
+) -> Judged {
+    if promoter.trusted.is_empty() {
+        return Judged { standing: Standing::NotJudged, findings: Vec::new() };
+    }
+    let record = Record::read(config, cluster).map(|record| record.claim_id);
+    let own: Vec<ClaimId> = label.into_iter().chain(record).collect();
+    let read = read_all(vaults, cluster, &promoter.trusted, now).await;
+    let mut findings = Vec::new();
+    let mut readings = Vec::new();
+    for reading in read {
+        match reading {
+            Ok(reading) => readings.push(reading),
+            Err(error) => findings.push(format!("{error:#}")),
+        }
+    }
+    findings.extend(readings.iter().flat_map(Reading::findings));
+    Judged { standing: judged(&readings, &own, &mut findings), findings }
+}
+
+/// Judges what was read. The highest epoch in any vault counts: a vault that did not answer on the day of a claim does
+/// not have it.
+fn judged(readings: &[Reading], own: &[ClaimId], findings: &mut Vec<String>) -> Standing {
+    if readings.is_empty() {
+        return Standing::Unknown;
+    }
+    let held: Vec<(&Reading, Seen)> =
+        readings.iter().filter_map(|reading| Some((reading, newest(&judge(reading, readings))?.clone()))).collect();
+    let Some(epoch) = held.iter().map(|(_, seen)| seen.claim.epoch).max() else { return Standing::Unclaimed };
+    let (ours, others): (Vec<_>, Vec<_>) = held
+        .into_iter()
+        .filter(|(_, seen)| seen.claim.epoch == epoch)
+        .partition(|(_, seen)| own.contains(&seen.claim.claim_id));
+    match (ours.into_iter().next(), others.into_iter().next()) {
+        (Some((_, seen)), other) => {
+            findings.extend(other.map(|(reading, other)| {
+                format!("{}: {} claimed the swarm there with the same epoch {epoch}", reading.vault, other.claim.site)
+            }));
+            Standing::Own { claim: seen.claim }
+        }
+        (None, Some((reading, seen))) => {
+            Standing::Superseded { claim: seen.claim, since: seen.stored, vault: reading.vault.clone() }
+        }
+        (None, None) => Standing::Unclaimed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims::testkit::{claim, reading, seen};
+
+    #[test]
+    fn the_highest_epoch_in_any_vault_says_whose_the_swarm_is() {
+        let told = |readings: &[Reading], own: &[ClaimId]| {
+            let mut findings = Vec::new();
+            let standing = judged(readings, own, &mut findings);
+            let word = match standing {
+                Standing::Superseded { claim, .. } => format!("superseded {}", claim.epoch),
+                Standing::Own { claim } => format!("own {}", claim.epoch),
+                other => format!("{other:?}"),
+            };
+            (word, findings.len())
+        };
+        let first = || seen(claim(1, 1, None), 0);
+        let second = || seen(claim(2, 2, Some(&first())), 5);
+        let (a, b) = (reading("a", vec![first(), second()]), reading("b", vec![first()]));
+        let is = |word: &str, findings| (word.to_owned(), findings);
+        assert_eq!(told(&[], &[]), is("Unknown", 0));
+        assert_eq!(told(&[reading("a", Vec::new())], &[]), is("Unclaimed", 0));
+        assert_eq!(told(&[a.clone(), b.clone()], &[ClaimId::of(1)]), is("superseded 2", 0));
+        assert_eq!(told(&[b.clone(), a.clone()], &[ClaimId::of(2)]), is("own 2", 0));
+        assert_eq!(told(std::slice::from_ref(&b), &[]), is("superseded 1", 0));
+        // Two sites that could not see each other's vault: each goes on, and is told.
+        let rival = reading("b", vec![first(), seen(claim(2, 3, Some(&first())), 5)]);
+        assert_eq!(told(&[a.clone(), rival.clone()], &[ClaimId::of(2)]), is("own 2", 1));
+        assert_eq!(told(&[a, rival], &[ClaimId::of(3)]), is("own 2", 1));
+    }
+}

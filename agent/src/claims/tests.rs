@@ -1,0 +1,1 @@
+//! The promises of claims, against vaults that anyone may write to.
