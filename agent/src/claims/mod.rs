@@ -28,9 +28,9 @@ mod tests;
 
 pub use document::{Claim, Fenced, PromotedFrom, Release, Verb};
 pub use id::ClaimId;
-pub use judge::{Entry, Status, judge, newest};
+pub use judge::{Status, judge, newest};
 pub use made::{Demand, Draft, Made, Outcome, Terms};
-pub use make::make;
+pub use make::{holders, make};
 pub use name::Name;
 pub use reading::{Reading, Seen, read, read_all};
 pub use record::Record;
