@@ -242,8 +242,9 @@ impl Attempt<'_> {
         };
         failpoint::reach("claim-put");
         if stored {
-            let took = begun.elapsed();
-            tokio::time::sleep(self.settle(vault, &upload, took).await).await;
+            let (took, since) = (begun.elapsed(), Instant::now());
+            let settle = self.settle(vault, &upload, took).await;
+            tokio::time::sleep(settle.saturating_sub(since.elapsed())).await;
         }
         let reading = match super::read(vault, &claim.cluster_id, &self.promoter.trusted, self.now).await {
             Ok(reading) => reading,

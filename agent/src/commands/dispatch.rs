@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{
     Context, backup, bring_back, completions, config, diff, doctor, drill, export, images, inspect, keygen, life, list,
-    manual, prune, recover_quorum, restore, second_engine, standby, status, undelete, verify,
+    manual, promote, prune, recover_quorum, restore, second_engine, standby, status, step_down, undelete, verify,
 };
 use crate::{commands::cli::Command, outcome::exit::Exit};
 
@@ -47,6 +47,8 @@ pub fn job(command: &Command) -> Job<'_> {
         Command::Verify(args) => on_states(args.json, |context| verify::run(context, args)),
         Command::Drill(args) => on_states(args.json, |context| drill::run(context, args)),
         Command::Standby(args) => on_states(args.json, |context| standby::run(context, args)),
+        Command::Promote(args) => on_states(args.json, |context| promote::run(context, args)),
+        Command::StepDown(args) => configured(args.json, |context| step_down::run(context, args)),
         Command::Status(args) => {
             configured(args.json || args.nagios || args.prometheus, |context| status::run(context, args))
         }

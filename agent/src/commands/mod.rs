@@ -16,12 +16,14 @@ mod keygen;
 mod life;
 mod list;
 mod manual;
+mod promote;
 mod prune;
 mod recover_quorum;
 mod restore;
 mod second_engine;
 mod standby;
 mod status;
+mod step_down;
 mod undelete;
 mod verify;
 

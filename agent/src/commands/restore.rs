@@ -8,7 +8,7 @@ use swarmdr_archive::{BackupId, untrusted::shown};
 use super::{Context, bring_everything_back, clean_leftovers, images, require_stoppable_engine};
 use crate::{
     archive::source,
-    commands::cli::RestoreArgs,
+    commands::cli::{RestoreArgs, Unlock},
     config::images::Check,
     downtime::leftovers::Leftovers,
     host::lock::HostLock,
@@ -115,9 +115,23 @@ async fn look_at_images(context: &Context, args: &RestoreArgs, report: &mut Rest
     if !are_images_looked_at(context, args, true) {
         return;
     }
-    let (lines, attention) = pullable(context, args, report.images.as_ref()).await;
+    let (lines, attention) = pullable(context, &args.unlock, report.images.as_ref()).await;
     report.attention.extend(attention);
     report.pullable = lines;
+}
+
+/// Finds out whether the images of a swarm that was brought back without rules of the command line can be pulled. Returns
+/// `None` if images are neither checked nor followed.
+pub(super) async fn look_at_images_of(
+    context: &Context,
+    unlock: &Unlock,
+    followed: Option<&Followed>,
+) -> Option<(Option<Vec<Line>>, Vec<String>)> {
+    let images = &context.config().images;
+    if images.check == Check::Off && images.map.is_empty() {
+        return None;
+    }
+    Some(pullable(context, unlock, followed).await)
 }
 
 /// Whether images are looked at: where they are checked, or where services follow them.
@@ -128,12 +142,8 @@ fn are_images_looked_at(context: &Context, args: &RestoreArgs, do_rules_count: b
 }
 
 /// Returns a line for each image, and what has to be looked after.
-async fn pullable(
-    context: &Context,
-    args: &RestoreArgs,
-    followed: Option<&Followed>,
-) -> (Option<Vec<Line>>, Vec<String>) {
-    match images::after_restore(context, &args.unlock).await {
+async fn pullable(context: &Context, unlock: &Unlock, followed: Option<&Followed>) -> (Option<Vec<Line>>, Vec<String>) {
+    match images::after_restore(context, unlock).await {
         Ok(lines) => {
             let attention = lines.iter().filter_map(|line| not_pullable(line, followed)).collect();
             (Some(lines), attention)
@@ -167,6 +177,7 @@ fn request(args: &RestoreArgs, now: Timestamp) -> Request {
                 .then_some(Readdress { advertise: args.advertise_addr, copy_labels: args.copy_labels }),
         },
         fenced: args.fenced,
+        looks_for_life: false,
         waits: Waits {
             engine: args.wait,
             address: args.wait_for_ip.unwrap_or(args.wait),
@@ -190,7 +201,7 @@ async fn already_there(
     let mut attention = images.as_ref().map(Followed::attention).unwrap_or_default();
     attention.extend(labelled);
     let (pullable, missing) = match are_images_looked_at(context, args, images.is_some()) {
-        true => pullable(context, args, images.as_ref()).await,
+        true => pullable(context, &args.unlock, images.as_ref()).await,
         false => (None, Vec::new()),
     };
     attention.extend(missing);

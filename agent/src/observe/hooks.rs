@@ -39,6 +39,9 @@ pub struct Hooks {
     pub environment: Vec<(&'static str, String)>,
 }
 
+/// The hook by which an old site is cut off before another one takes its swarm over.
+pub const FENCE: &str = "fence";
+
 /// When in a run a hook is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
@@ -82,27 +85,41 @@ impl Hooks {
     /// Runs the programs of one hook, one after the other. If one fails, the others still run.
     /// `facts` are added to the environment as `SWARMDR_HOOK_<NAME>`.
     pub async fn run(&self, hook: Hook, facts: &[(&str, String)]) -> Vec<HookFailure> {
+        self.run_named(&hook.to_string(), facts).await.1
+    }
+
+    /// Runs the programs of the hook with this name as [`Self::run`] does. Returns how many there are too: one that
+    /// decides something is not asked where it is not there.
+    pub async fn run_named(&self, hook: &str, facts: &[(&str, String)]) -> (usize, Vec<HookFailure>) {
         let mut failures = Vec::new();
-        match self.programs(hook) {
+        let count = match self.programs(hook) {
             Ok(programs) => {
+                let count = programs.len();
                 for program in programs {
                     if let Err(why) = self.one(hook, &program, facts).await {
                         failures.push(HookFailure { program, why });
                     }
                 }
+                count
             }
             Err(error) => {
-                failures.push(HookFailure { program: self.path(hook), why: format!("cannot be looked for: {error}") })
+                failures.push(HookFailure { program: self.path(hook), why: format!("cannot be looked for: {error}") });
+                1
             }
-        }
-        failures
+        };
+        (count, failures)
     }
 
-    fn path(&self, hook: Hook) -> PathBuf {
-        self.dir.join(hook.to_string())
+    /// True if there are programs of the hook with this name, or if that cannot be found out.
+    pub fn has(&self, hook: &str) -> bool {
+        self.programs(hook).map_or(true, |programs| !programs.is_empty())
     }
 
-    fn programs(&self, hook: Hook) -> io::Result<Vec<PathBuf>> {
+    fn path(&self, hook: &str) -> PathBuf {
+        self.dir.join(hook)
+    }
+
+    fn programs(&self, hook: &str) -> io::Result<Vec<PathBuf>> {
         let path = self.path(hook);
         match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -117,11 +134,11 @@ impl Hooks {
         }
     }
 
-    async fn one(&self, hook: Hook, program: &Path, facts: &[(&str, String)]) -> Result<(), String> {
+    async fn one(&self, hook: &str, program: &Path, facts: &[(&str, String)]) -> Result<(), String> {
         fs::metadata(program).map_err(|error| error.to_string()).and_then(|it| check_owner(&it))?;
         let mut command = Command::new(program);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.env("SWARMDR_HOOK_NAME", hook.to_string());
+        command.env("SWARMDR_HOOK_NAME", hook);
         for (name, value) in facts {
             command.env(format!("SWARMDR_HOOK_{name}"), value);
         }

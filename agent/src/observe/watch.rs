@@ -148,6 +148,11 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// The hooks of this host.
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+
     fn hook(&self, moment: Moment) -> Hook {
         Hook { moment, verb: self.verb }
     }

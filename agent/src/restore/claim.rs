@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
-use swarmdr_archive::ClusterId;
+use swarmdr_archive::{ClusterId, Digest, reader::Head};
 
 use super::{
     Prepared, Restore, RestorePlan,
@@ -104,8 +104,13 @@ impl Restore<'_> {
     /// Claims the swarm for the restore of this record, right before the engine is stopped. Fails with exit code 3 if
     /// another site was first.
     pub(super) async fn claim(&self, record: &mut journal::Record, prepared: &Prepared) -> Result<()> {
-        let (Some(claiming), Some(means)) = (&self.claiming, self.means().await?) else { return Ok(()) };
-        let plan = &mut record.plan;
+        record.claim = self.claim_for(&mut record.plan, prepared).await?;
+        Ok(())
+    }
+
+    /// Claims the swarm for a plan. Returns what became of that; `None` if no claim is to be made.
+    pub(super) async fn claim_for(&self, plan: &mut RestorePlan, prepared: &Prepared) -> Result<Option<Claimed>> {
+        let (Some(claiming), Some(means)) = (&self.claiming, self.means().await?) else { return Ok(None) };
         failpoint::reach("claim");
         let made = match &means.promoter.signer {
             Some(_) => {
@@ -122,10 +127,10 @@ impl Restore<'_> {
             None if means.promoter.is_configured => return Err(no_key()),
             None => {
                 plan.notes.push(NO_KEY.to_owned());
-                return Ok(());
+                return Ok(None);
             }
         };
-        record.claim = Some(match made {
+        Ok(Some(match made {
             Outcome::Made(made) => {
                 tracing::info!("this host claimed the swarm with epoch {}", made.claim.epoch);
                 let attention = made.attention.clone();
@@ -136,8 +141,32 @@ impl Restore<'_> {
                 let told = format!("no claim was made, so another host may restore this swarm as well: {why}");
                 Claimed { attention: vec![told], ..Claimed::default() }
             }
-        });
-        Ok(())
+        }))
+    }
+
+    /// Gives a claim up: what it was made for is undone, or did not come about. Returns a warning if that failed.
+    pub(super) async fn give_up(&self, claimed: Option<&Claimed>) -> Option<String> {
+        let made = claimed?.made.as_ref()?;
+        let release = async {
+            match self.means().await? {
+                Some(means) => self.release(&means, &made.claim, "the restore was undone").await,
+                None => Ok(()),
+            }
+        };
+        let released = tokio::time::timeout(RELEASE_LIMIT, release).await;
+        let problem = match released {
+            Ok(Ok(())) => {
+                Record::forget(self.run.config, made.id());
+                return None;
+            }
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => format!("no vault answered within {} s", RELEASE_LIMIT.as_secs()),
+        };
+        let minutes = FRESH.as_mins();
+        Some(format!(
+            "this host's claim {} on the swarm could not be given up ({problem}): for {minutes} minutes other hosts need --fenced",
+            made.claim.epoch
+        ))
     }
 
     fn draft(&self, plan: &RestorePlan, prepared: &Prepared, claiming: &Claiming) -> Draft {
@@ -151,7 +180,7 @@ impl Restore<'_> {
             cluster_id: plan.cluster_id.clone(),
             site: site(self.run.config),
             addresses: vec![addr],
-            promoted_from: PromotedFrom { backup: plan.id, manifest_digest: head.manifest_digest },
+            promoted_from: PromotedFrom { backup: plan.id, manifest_digest: origin(plan, head) },
             verb: claiming.verb,
             reason: claiming.reason.clone(),
             fence,
@@ -279,27 +308,7 @@ impl Change<'_> {
 
     /// Gives the claim up: what it was made for is undone. Returns a warning if that failed.
     pub(super) async fn give_up_claim(&self) -> Option<String> {
-        let made = self.record().claim.as_ref()?.made.as_ref()?;
-        let release = async {
-            match self.restore.means().await? {
-                Some(means) => self.restore.release(&means, &made.claim, "the restore was undone").await,
-                None => Ok(()),
-            }
-        };
-        let released = tokio::time::timeout(RELEASE_LIMIT, release).await;
-        let problem = match released {
-            Ok(Ok(())) => {
-                Record::forget(self.restore.run.config, made.id());
-                return None;
-            }
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => format!("no vault answered within {} s", RELEASE_LIMIT.as_secs()),
-        };
-        let minutes = FRESH.as_mins();
-        Some(format!(
-            "this host's claim {} on the swarm could not be given up ({problem}): for {minutes} minutes other hosts need --fenced",
-            made.claim.epoch
-        ))
+        self.restore.give_up(self.record().claim.as_ref()).await
     }
 }
 
@@ -316,6 +325,12 @@ async fn carry(engine: &Engine, journal: &mut Journal) -> Vec<String> {
             "the swarm does not carry its claim yet, so managers that join it take it for superseded: {error:#}; run the same command again"
         )],
     }
+}
+
+/// Returns the digest of the backup's manifest. The archive of a state that was formed beforehand names it as the one
+/// before.
+fn origin(plan: &RestorePlan, head: &Head) -> Digest {
+    head.manifest.previous.filter(|_| plan.formed).unwrap_or(head.manifest_digest)
 }
 
 fn newest_of(readings: &[Result<Reading>]) -> Option<(&Reading, claims::Seen)> {

@@ -68,6 +68,8 @@ pub struct Request {
     pub overrides: Overrides,
     /// True if the operator vouches that the old managers are gone.
     pub fenced: bool,
+    /// True if the caller itself looks for signs of life of another site.
+    pub looks_for_life: bool,
     pub waits: Waits,
     pub dry_run: bool,
 }
@@ -140,12 +142,12 @@ impl Restore<'_> {
         let manifest = &prepared.found.head.manifest;
         phases.begin("fetch");
         let archive = self.fetch(prepared, &data_root).await?;
+        if plan.formed {
+            return self.make_formed_ready(plan, prepared, placement, archive, phases).await;
+        }
         phases.begin("stage");
         let staging = placement.make_staging()?;
-        let staged = match plan.formed {
-            true => archive.stage_formed(staging.clone(), &self.keyring).await,
-            false => archive.stage(staging.clone(), &self.keyring, Specs::Skip).await,
-        };
+        let staged = archive.stage(staging.clone(), &self.keyring, Specs::Skip).await;
         let staged = staged.context("the backup cannot be restored; nothing was changed")?;
         let mut record = self.record(plan, manifest, &staged, placement, &staging)?;
         failpoint::reach("staged");
@@ -153,6 +155,39 @@ impl Restore<'_> {
         phases.begin("claim");
         self.claim(&mut record, prepared).await?;
         Journal::begin(&data_root, record)
+    }
+
+    /// Does the same with a state that was formed beforehand. It is unpacked while the swarm is claimed: somebody waits, and
+    /// what this host formed, sealed and verified is not expected to fail. If it does, the claim is given up.
+    async fn make_formed_ready(
+        &self,
+        mut plan: RestorePlan,
+        prepared: &Prepared,
+        placement: &Placement,
+        archive: Fetched,
+        phases: &mut Phases,
+    ) -> Result<Journal> {
+        let data_root = plan.data_root()?.to_owned();
+        phases.begin("claim");
+        let staging = placement.make_staging()?;
+        let stage = archive.stage_formed(staging.clone(), &self.keyring);
+        let (staged, claimed) = futures_util::join!(stage, self.claim_for(&mut plan, prepared));
+        let claimed = claimed?;
+        let ready = async {
+            let staged = staged.context("the state that was formed beforehand cannot be used; nothing was changed")?;
+            let mut record = self.record(plan, prepared.manifest(), &staged, placement, &staging)?;
+            record.claim.clone_from(&claimed);
+            failpoint::reach("staged");
+            self.check_again(prepared, &staged.examined).await?;
+            Journal::begin(&data_root, record)
+        };
+        let ready = ready.await;
+        if ready.is_err()
+            && let Some(told) = self.give_up(claimed.as_ref()).await
+        {
+            tracing::warn!("{told}");
+        }
+        ready
     }
 
     /// Fetches the archive into `scratch` and verifies its stored bytes.

@@ -40,6 +40,7 @@ pub struct Prepared {
 struct Terms {
     overrides: Overrides,
     fenced: bool,
+    looks_for_life: bool,
     /// True if the newest backup was asked for, and none by name.
     newest: bool,
 }
@@ -47,6 +48,11 @@ struct Terms {
 impl Prepared {
     pub fn id(&self) -> BackupId {
         self.found.head.manifest.id
+    }
+
+    /// The backup that was found, without the rest of its archive.
+    pub fn manifest(&self) -> &Manifest {
+        &self.found.head.manifest
     }
 
     /// True if this host's engine was unlocked to see what it holds.
@@ -95,12 +101,13 @@ impl Restore<'_> {
         let terms = Terms {
             overrides: request.overrides.clone(),
             fenced: request.fenced,
+            looks_for_life: request.looks_for_life,
             newest: matches!(request.choice, Choice::Vaults(Filter { id: None, before: None, .. })),
         };
         let decision = self.decide(manifest, &found.source, &holding, &terms).await?;
         if matches!(decision, Decision::Restore(_)) {
             identities::require(&self.keyring.identities, manifest)?;
-            if !request.fenced {
+            if !(request.fenced || request.looks_for_life) {
                 let cluster = manifest.cluster_id.clone();
                 found.findings.extend(self.await_silence(request.waits.silence, &cluster).await?);
             }
@@ -203,7 +210,9 @@ impl Restore<'_> {
             let asked = self.ask_managers(&peers::peers(staged)).await;
             plan::checks::fence(&asked.living)?;
             fence::require_asked(&asked.unasked_from(elsewhere))?;
-            self.await_silence(Duration::ZERO, &prepared.found.head.manifest.cluster_id).await?;
+            if !prepared.terms.looks_for_life {
+                self.await_silence(Duration::ZERO, &prepared.found.head.manifest.cluster_id).await?;
+            }
         }
         let holding = self.look().await?;
         let what = if holding.on_disk == prepared.on_disk {

@@ -27,7 +27,8 @@ impl Restore<'_> {
         }
     }
 
-    async fn signs_of_life(&self, cluster: &ClusterId) -> Result<Seen> {
+    /// Looks for signs of life of other sites in all vaults.
+    pub(crate) async fn signs_of_life(&self, cluster: &ClusterId) -> Result<Seen> {
         let config = self.run.config;
         let own = Own::of_host(config, cluster);
         let vaults = vaults::connect(config).await?;

@@ -485,11 +485,16 @@ fn away(manifest: &Manifest) -> Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
-    use swarmdr_archive::SwarmNode;
+    use std::sync::Arc;
+
+    use swarmdr_archive::{Identities, SwarmNode, manifest::Manager};
 
     use super::*;
     use crate::{
-        archive::kept::tests::kept, host::engine::LocalSwarm, outcome::failure::Rendered, restore::on_disk::Held,
+        archive::kept::tests::kept,
+        host::engine::LocalSwarm,
+        outcome::failure::Rendered,
+        restore::{on_disk::Held, plan::tests::manifest},
     };
 
     fn facts(state: SwarmState, is_manager: bool) -> EngineFacts {
@@ -540,15 +545,28 @@ mod tests {
 
     #[test]
     fn a_state_is_formed_beforehand_if_it_can_be_opened_and_would_wait() {
-        let mut manifest = crate::restore::plan::tests::manifest();
-        let keyring = Keyring::without_archives(None);
-        manifest.payload.recipients = Vec::new();
-        manifest.managers = Vec::new();
-        assert!(matches!(Forming::of(&manifest, &keyring), Forming::Not(why) if why.contains("one manager")));
-        manifest = crate::restore::plan::tests::manifest();
-        manifest.autolock = true;
-        if !manifest.managers.is_empty() {
-            assert!(matches!(Forming::of(&manifest, &keyring), Forming::Not(why) if why.contains("autolocked")));
+        let with = |others: bool, autolock: bool, recipients: &[&str]| {
+            let mut manifest = manifest();
+            let manager = || Manager { node_id: "other".into(), addr: "10.0.0.5:2377".into(), hostname: None };
+            manifest.managers = if others { vec![manager()] } else { Vec::new() };
+            manifest.autolock = autolock;
+            manifest.payload.recipients = recipients.iter().map(|text| (*text).to_owned()).collect();
+            manifest
+        };
+        let closed = Keyring::without_archives(None);
+        let open = Keyring { identities: Arc::new(Identities::generate()), ..closed.clone() };
+        for (manifest, keyring, expected) in [
+            (with(true, false, &["age1x"]), &open, None),
+            (with(true, false, &[]), &closed, None),
+            (with(true, false, &["age1x"]), &closed, Some("no identity")),
+            (with(true, true, &["age1x"]), &open, Some("autolocked")),
+            (with(false, false, &["age1x"]), &open, Some("one manager")),
+        ] {
+            match (Forming::of(&manifest, keyring), expected) {
+                (Forming::Wanted, None) => {}
+                (Forming::Not(why), Some(word)) if why.contains(word) => {}
+                (found, expected) => panic!("{found:?} is not {expected:?}"),
+            }
         }
     }
 }

@@ -4,8 +4,13 @@
 
 mod form;
 pub mod keep;
+pub mod promote;
+mod replicas;
 mod report;
+mod running;
 mod seal;
+mod step_down;
 
 pub use keep::{Standby, Step};
 pub use report::StandbyReport;
+pub use step_down::StepDown;

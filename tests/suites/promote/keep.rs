@@ -12,7 +12,7 @@ use super::site::{Pair, SHELF, require_sealed, wait_gone};
 #[tokio::test]
 async fn the_newest_backup_is_kept_sealed_and_formed_beforehand() -> Result<()> {
     for engine in generations() {
-        let pair = Pair::new(*engine).await?;
+        let pair = Pair::new(*engine, false).await?;
         let spare = &pair.spare;
         let planned = agent_json(spare, 0, &["standby", "--dry-run"])?;
         assert_eq!((text(&planned, "/result")?, text(&planned, "/backup")?), ("planned", pair.backup.as_str()));

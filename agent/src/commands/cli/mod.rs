@@ -20,11 +20,13 @@ mod keygen;
 mod life;
 mod list;
 pub mod manual;
+mod promote;
 mod prune;
 mod recover_quorum;
 mod restore;
 mod standby;
 mod status;
+mod step_down;
 pub mod time;
 mod undelete;
 mod verify;
@@ -50,11 +52,13 @@ pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;
 pub use life::LifeArgs;
 pub use list::ListArgs;
+pub use promote::PromoteArgs;
 pub use prune::PruneArgs;
 pub use recover_quorum::RecoverArgs;
 pub use restore::RestoreArgs;
 pub use standby::StandbyArgs;
 pub use status::StatusArgs;
+pub use step_down::StepDownArgs;
 pub use undelete::{ConflictRule, UndeleteArgs};
 pub use verify::VerifyArgs;
 
@@ -125,6 +129,10 @@ pub enum Command {
     Drill(DrillArgs),
     /// Keep the newest backup ready on a spare host
     Standby(StandbyArgs),
+    /// Take the swarm over on this spare host
+    Promote(PromoteArgs),
+    /// Give the swarm up, so that another site may be promoted
+    StepDown(StepDownArgs),
     /// Leave a sign of life in the vaults, so that no other site takes over
     Life(LifeArgs),
     /// Show what is stored, what is due, what waits, and what was proven

@@ -11,7 +11,7 @@ use swarmdr_vault::{
     catalog::{self, Bounds, Filter, Skipped, clusters_of, order},
 };
 
-use super::{Drilled, Due, Level, Newest, OwnSign, SpoolStatus, Status, VaultStatus, living};
+use super::{Drilled, Due, Level, Newest, OwnSign, SpoolStatus, Status, VaultStatus, living, standby::Standby};
 use crate::{
     archive::removals::{memory::Memory, object::Object, removed::Removed},
     backup::spool::{self, Spool},
@@ -65,6 +65,7 @@ pub async fn gather(
         removed: None,
         images: images(config, filter.cluster.as_ref(), now),
         sign_of_life: OwnSign::read(config, filter.cluster.as_ref(), now),
+        standby: Standby::of_host(config),
         history,
     };
     status.removed = memory.and_then(|memory| removed_since(&memory, status.newest(), &living.flatten()?));

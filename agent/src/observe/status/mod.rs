@@ -9,6 +9,7 @@ mod gather;
 mod living;
 mod show;
 mod sign_of_life;
+mod standby;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -60,6 +61,9 @@ pub struct Status {
     pub images: Option<ImagesChecked>,
     /// The last sign of life of this host; absent unless `standby.sign_of_life` is set.
     pub sign_of_life: Option<OwnSign>,
+    /// What this host keeps as a standby; absent if it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<standby::Standby>,
     #[serde(skip)]
     pub history: History,
 }
@@ -166,6 +170,9 @@ impl Status {
         self.judge_host(&mut say);
         self.sign_of_life.iter().for_each(|sign| sign.judge(&mut say));
         self.drills.judge(self.at, &mut say);
+        if let Some(standby) = &self.standby {
+            standby.judge(self.newest(), &mut say);
+        }
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.level));
         self.level = reasons.first().map_or(Level::Ok, |worst| worst.level);
         self.reasons = reasons;

@@ -101,6 +101,9 @@ impl Status {
         if let Some(sign) = &self.sign_of_life {
             sign.show(self.at, f)?;
         }
+        if let Some(standby) = &self.standby {
+            standby.show(self.at, f)?;
+        }
         if self.spool.archives > 0 {
             writeln!(f, "  spool    {}, {}", count(self.spool.archives, "archive"), human_bytes(self.spool.bytes))?;
         }

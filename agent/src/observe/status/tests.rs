@@ -64,6 +64,7 @@ pub(crate) fn fine() -> Status {
         removed: None,
         images: None,
         sign_of_life: None,
+        standby: None,
         history: History::default(),
     };
     status.judge();

@@ -23,7 +23,7 @@ fn time(text: &str) -> Timestamp {
     text.parse().expect("is a time")
 }
 
-pub(super) fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     let created_at = time("2026-11-20T03:30:00Z");
     Manifest {
         format: FORMAT,

@@ -1,0 +1,265 @@
+//! The backup that a promotion starts from: what this host keeps, or what a vault has.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use jiff::Timestamp;
+use swarmdr_archive::Digest;
+use swarmdr_vault::catalog::Filter;
+
+use crate::{
+    archive::{
+        fetched::Fetched,
+        kept::{Kept, Shelf},
+        source::{Choice, Found, Source},
+    },
+    keys::Keyring,
+    outcome::failure::Failure,
+    run::Run,
+    standby::{keep::formed_source, seal},
+};
+
+/// Time that vaults get to say whether they have a newer backup than the one that is kept.
+const VAULT_LIMIT: Duration = Duration::from_secs(15);
+
+/// A backup that was chosen.
+#[derive(Debug)]
+pub struct Chosen {
+    pub choice: Choice,
+    /// The keys that open it.
+    pub keyring: Keyring,
+    /// True if its state was formed beforehand.
+    pub formed: bool,
+    /// True if it lies on this host.
+    pub is_local: bool,
+    /// True if no vault could be asked.
+    pub is_vault_away: bool,
+    pub created_at: Timestamp,
+    pub notes: Vec<String>,
+    /// What the operator should see. Exit 6.
+    pub attention: Vec<String>,
+}
+
+/// Where the backup comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pick {
+    Kept,
+    Vault,
+}
+
+/// What the choice is made by.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    manifest: Digest,
+    created_at: Timestamp,
+}
+
+/// Chooses the newer one of what is kept and what the vaults have. Returns what is to be told of it.
+fn pick(kept: Option<Facts>, vault: Option<Facts>) -> Option<(Pick, Option<&'static str>)> {
+    match (kept, vault) {
+        (None, None) => None,
+        (None, Some(_)) => Some((Pick::Vault, None)),
+        (Some(_), None) => Some((Pick::Kept, None)),
+        (Some(kept), Some(vault)) if kept.manifest == vault.manifest => Some((Pick::Kept, None)),
+        (Some(kept), Some(vault)) if kept.created_at > vault.created_at => {
+            Some((Pick::Kept, Some("the vaults have only older backups than the one that is kept on this host")))
+        }
+        (Some(_), Some(_)) => Some((
+            Pick::Vault,
+            Some("a vault has a newer backup than the one that is kept on this host, so it is fetched and formed now"),
+        )),
+    }
+}
+
+/// Chooses the backup. `elsewhere`: the swarm gets another address, for which it is formed on the day in any case.
+pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere: bool) -> Result<Chosen> {
+    let (mut notes, mut attention): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let shelf = Shelf::of(run.config);
+    let kept = shelf.read().unwrap_or_else(|error| {
+        attention.push(format!("{error:#}"));
+        None
+    });
+    let kept = kept.filter(Kept::waits).filter(|kept| filter.cluster.as_ref().is_none_or(|it| *it == kept.cluster_id));
+    // At once: somebody waits for the swarm.
+    let verify = async {
+        match &kept {
+            Some(kept) => whole(run, keyring, &shelf, kept, &mut attention).await,
+            None => None,
+        }
+    };
+    let (local, asked) = futures_util::join!(verify, ask_vaults(run, keyring, filter, kept.is_some()));
+    let asked = match (&local, asked) {
+        // What is kept is of no use, so the vaults get all the time that they need.
+        (None, Err(_)) if kept.is_some() => ask_vaults(run, keyring, filter, false).await,
+        (_, asked) => asked,
+    };
+    let facts =
+        |found: &Found| Facts { manifest: found.head.manifest_digest, created_at: found.head.manifest.created_at };
+    let picked = pick(local.as_ref().map(facts), asked.as_ref().ok().map(facts));
+    notes.extend(picked.and_then(|(_, told)| told).map(str::to_owned));
+    let is_vault_away = asked.is_err();
+    match (picked, local, kept, asked) {
+        (Some((Pick::Kept, _)), Some(local), Some(kept), asked) => {
+            if let Err(error) = asked {
+                attention.push(format!(
+                    "no vault said whether there is a newer backup than the one that is kept here ({}): {error:#}",
+                    kept.backup
+                ));
+            }
+            let formed = if elsewhere { None } else { formed(run, keyring, &kept, &mut attention).await };
+            let created_at = kept.created_at;
+            let (source, keyring, formed) = match formed {
+                Some(found) => (found.source, seal::keyring_with(run.config, keyring), true),
+                None => (local.source, keyring.clone(), false),
+            };
+            let Source::File(path) = source else { return Err(anyhow!("what is kept is no file")) };
+            let choice = Choice::File(path);
+            Ok(Chosen { choice, keyring, formed, is_local: true, is_vault_away, created_at, notes, attention })
+        }
+        (_, _, _, Ok(found)) => Ok(Chosen {
+            choice: Choice::Vaults(filter.clone()),
+            keyring: keyring.clone(),
+            formed: false,
+            is_local: false,
+            is_vault_away: false,
+            created_at: found.head.manifest.created_at,
+            notes,
+            attention,
+        }),
+        (_, _, _, Err(error)) => Err(error),
+    }
+}
+
+/// Asks the vaults for their newest backup. Where a backup is kept they do not get for ever.
+async fn ask_vaults(run: &Run<'_>, keyring: &Keyring, filter: &Filter, is_kept: bool) -> Result<Found> {
+    let choice = Choice::Vaults(filter.clone());
+    let find = run.shutdown.or_interrupted(Source::find(run.config, &choice, &keyring.trusted, run.now));
+    if !is_kept {
+        return find.await;
+    }
+    let found = tokio::time::timeout(VAULT_LIMIT, find).await;
+    let found = found.with_context(|| format!("no vault answered within {} s", VAULT_LIMIT.as_secs()))?;
+    run.shutdown.check()?;
+    found
+}
+
+/// Verifies every byte of the kept archive; `None` if it is not whole.
+async fn whole(
+    run: &Run<'_>,
+    keyring: &Keyring,
+    shelf: &Shelf,
+    kept: &Kept,
+    attention: &mut Vec<String>,
+) -> Option<Found> {
+    let look = async {
+        let choice = Choice::File(kept.path(shelf));
+        let found = Source::find(run.config, &choice, &keyring.trusted, run.now).await?;
+        verify(run, keyring, &found).await?;
+        anyhow::ensure!(found.head.manifest_digest == kept.manifest, "it is another backup than the record says");
+        Ok(found)
+    };
+    look.await.inspect_err(|error| attention.push(format!("what is kept on this host is not whole: {error:#}"))).ok()
+}
+
+/// Finds the state that was formed beforehand, and verifies every byte of it; `None` if there is none that is whole.
+async fn formed(run: &Run<'_>, keyring: &Keyring, kept: &Kept, attention: &mut Vec<String>) -> Option<Found> {
+    kept.formed.as_ref()?;
+    let look = async {
+        let found = formed_source(run.config, kept, keyring, run.now).await?;
+        verify(run, &seal::keyring(run.config, keyring)?, &found).await?;
+        Ok::<Found, anyhow::Error>(found)
+    };
+    let failed = "the state that was formed beforehand cannot be used, so it is formed now";
+    look.await.inspect_err(|error| attention.push(format!("{failed}: {error:#}"))).ok()
+}
+
+async fn verify(run: &Run<'_>, keyring: &Keyring, found: &Found) -> Result<()> {
+    let fetched = Fetched::get(run, found, &run.config.state_dir).await?;
+    fetched.verify_stored(keyring).await??;
+    Ok(())
+}
+
+/// Refuses a backup that is older than the operator wants to lose.
+pub fn require_recent(chosen: &Chosen, max_lag: Option<Duration>, now: Timestamp) -> Result<i64> {
+    let lag = now.duration_since(chosen.created_at).as_secs();
+    match max_lag {
+        Some(most) if lag > i64::try_from(most.as_secs()).unwrap_or(i64::MAX) => Err(Failure::refused(format!(
+            "the newest backup is {} old, which is more than --max-lag (standby.max_lag) allows",
+            human(lag)
+        ))
+        .advice("whatever was changed in the swarm since then is lost by a promotion: if that is all right, use a longer --max-lag")
+        .into()),
+        _ => Ok(lag),
+    }
+}
+
+/// Returns a length of time in words.
+pub fn human(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    match (seconds / 86_400, seconds / 3_600, seconds / 60) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {} min", minutes % 60),
+        (days, hours, _) => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{exit::Exit, failure::Rendered};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("is a time")
+    }
+
+    fn facts(name: &str, hour: u8) -> Option<Facts> {
+        let created_at = at(&format!("2026-11-21T{hour:02}:00:00Z"));
+        Some(Facts { manifest: Digest::of(name.as_bytes()), created_at })
+    }
+
+    #[test]
+    fn the_newer_one_is_taken_and_what_is_kept_where_no_vault_answers() {
+        for (kept, vault, expected) in [
+            (None, None, None),
+            (None, facts("a", 3), Some((Pick::Vault, false))),
+            (facts("a", 3), None, Some((Pick::Kept, false))),
+            (facts("a", 3), facts("a", 3), Some((Pick::Kept, false))),
+            (facts("a", 3), facts("b", 4), Some((Pick::Vault, true))),
+            (facts("b", 4), facts("a", 3), Some((Pick::Kept, true))),
+            // Two of the same second: the vault's order decides which is the newest.
+            (facts("a", 3), facts("b", 3), Some((Pick::Vault, true))),
+        ] {
+            let picked = pick(kept, vault).map(|(pick, told)| (pick, told.is_some()));
+            assert_eq!(picked, expected, "{kept:?} {vault:?}");
+        }
+    }
+
+    #[test]
+    fn a_backup_that_is_too_old_is_refused() {
+        let chosen = |created_at: &str| Chosen {
+            choice: Choice::File("/x".into()),
+            keyring: Keyring::without_archives(None),
+            formed: false,
+            is_local: true,
+            is_vault_away: false,
+            created_at: at(created_at),
+            notes: Vec::new(),
+            attention: Vec::new(),
+        };
+        let now = at("2026-11-21T06:00:00Z");
+        let two_hours = Some(Duration::from_secs(7_200));
+        assert_eq!(require_recent(&chosen("2026-11-21T04:00:00Z"), two_hours, now).expect("is recent"), 7_200);
+        assert_eq!(require_recent(&chosen("2026-11-20T04:00:00Z"), None, now).expect("has no limit"), 93_600);
+        let refused = require_recent(&chosen("2026-11-21T03:59:59Z"), two_hours, now).expect_err("is old");
+        let rendered = Rendered::of(&refused);
+        assert_eq!(rendered.exit, Exit::Refused);
+        assert!(rendered.what.contains("2 h 0 min old"), "{rendered}");
+    }
+
+    #[test]
+    fn lengths_are_told_in_their_largest_units() {
+        let told = [-1, 59, 60, 7_260, 90_000].map(human);
+        assert_eq!(told, ["0 s", "59 s", "1 min", "2 h 1 min", "1 d 1 h"]);
+    }
+}
