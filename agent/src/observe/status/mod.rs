@@ -4,6 +4,7 @@
 //! The engine is asked only with `watch.removals`, and only while its unit is active: a call on its socket would start
 //! it during the copy of a cold backup.
 
+mod claimed;
 mod drilled;
 mod gather;
 mod living;
@@ -30,6 +31,7 @@ use crate::{
     restore::images::memory::ImagesChecked,
 };
 
+pub use claimed::Claimed;
 pub use drilled::{Drill, Drilled};
 pub use gather::gather;
 pub use show::plain;
@@ -64,6 +66,8 @@ pub struct Status {
     /// What this host keeps as a standby; absent if it is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standby: Option<standby::Standby>,
+    /// The claims on the swarm that this host manages; absent if it manages none, or knows no promoter.
+    pub claims: Option<Claimed>,
     #[serde(skip)]
     pub history: History,
 }
@@ -169,6 +173,9 @@ impl Status {
         self.judge_vaults(&mut say);
         self.judge_host(&mut say);
         self.sign_of_life.iter().for_each(|sign| sign.judge(&mut say));
+        if let Some(claims) = &self.claims {
+            claims.judge(&mut say);
+        }
         self.drills.judge(self.at, &mut say);
         if let Some(standby) = &self.standby {
             standby.judge(self.newest(), &mut say);
