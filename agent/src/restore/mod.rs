@@ -7,7 +7,7 @@
 mod change;
 mod completion;
 mod confirm;
-mod dead_nodes;
+pub(crate) mod dead_nodes;
 pub mod drill;
 #[cfg(test)]
 mod fake_engine;

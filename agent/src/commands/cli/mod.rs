@@ -1,7 +1,7 @@
 //! The command line. Man pages and completions are made from these definitions.
 //!
-//! Imports none of the verbs; may import `archive` (what a choice means), `items` (which objects are meant) and what
-//! these may import.
+//! Imports none of the verbs; may import `archive` (what a choice means), `items` (which objects are meant), `nodes` (labels
+//! of nodes) and what these may import.
 
 mod backup;
 pub mod candidates;
@@ -19,6 +19,7 @@ mod inspect;
 mod keygen;
 mod list;
 pub mod manual;
+mod node;
 mod prune;
 mod recover_quorum;
 mod restore;
@@ -47,6 +48,7 @@ pub use images::{
 pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;
 pub use list::ListArgs;
+pub use node::{NodeArgs, NodeCommand, NodeGrowArgs, NodeSpreadArgs, NodeTidyArgs};
 pub use prune::PruneArgs;
 pub use recover_quorum::RecoverArgs;
 pub use restore::RestoreArgs;
@@ -115,6 +117,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Images that services need: list, check and copy them, renew their logins
     Images(ImagesArgs),
+    /// Nodes of the swarm: more managers, dead nodes removed, services spread
+    Node(NodeArgs),
     /// Check stored backups: signature, digests, contents
     Verify(VerifyArgs),
     /// Rehearse a restore: boot a backup in a second engine, and compare what came back
