@@ -17,6 +17,7 @@ mod keygen;
 mod life;
 mod list;
 mod manual;
+mod node;
 mod promote;
 mod prune;
 mod recover_quorum;

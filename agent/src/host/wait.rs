@@ -13,6 +13,13 @@ pub enum Probe<T> {
 }
 
 impl<T> Probe<T> {
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Probe<U> {
+        match self {
+            Self::Done(found) => Probe::Done(map(found)),
+            Self::NotYet(why) => Probe::NotYet(why),
+        }
+    }
+
     /// Treats every error as one that may pass.
     pub fn retry(result: Result<T>) -> Self {
         result.map_or_else(Self::NotYet, Self::Done)

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -78,7 +79,12 @@ async fn is_away(node: &DeadNode, down: &BTreeSet<String>, limit: Duration) -> b
         return false;
     }
     match node.addr.as_deref().and_then(usable) {
-        Some(addr) => matches!(network::ask(addr, limit).await, network::Answer::No),
+        Some(addr) => is_silent(addr, limit).await,
         None => true,
     }
+}
+
+/// True if nothing accepts a connection there. A question that did not leave this host proves nothing.
+pub(crate) async fn is_silent(addr: SocketAddr, limit: Duration) -> bool {
+    matches!(network::ask(addr, limit).await, network::Answer::No)
 }

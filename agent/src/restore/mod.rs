@@ -8,7 +8,7 @@ mod change;
 pub mod claim;
 mod completion;
 mod confirm;
-mod dead_nodes;
+pub(crate) mod dead_nodes;
 pub mod drill;
 #[cfg(test)]
 mod fake_engine;

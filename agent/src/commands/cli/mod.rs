@@ -1,7 +1,7 @@
 //! The command line. Man pages and completions are made from these definitions.
 //!
-//! Imports none of the verbs; may import `archive` (what a choice means), `items` (which objects are meant) and what
-//! these may import.
+//! Imports none of the verbs; may import `archive` (what a choice means), `items` (which objects are meant), `nodes` (labels
+//! of nodes) and what these may import.
 
 mod backup;
 pub mod candidates;
@@ -20,6 +20,7 @@ mod keygen;
 mod life;
 mod list;
 pub mod manual;
+mod node;
 mod promote;
 mod prune;
 mod recover_quorum;
@@ -52,6 +53,7 @@ pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;
 pub use life::LifeArgs;
 pub use list::ListArgs;
+pub use node::{NodeArgs, NodeCommand, NodeGrowArgs, NodeSpreadArgs, NodeTidyArgs};
 pub use promote::PromoteArgs;
 pub use prune::PruneArgs;
 pub use recover_quorum::RecoverArgs;
@@ -123,6 +125,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Images that services need: list, check and copy them, renew their logins
     Images(ImagesArgs),
+    /// Nodes of the swarm: more managers, dead nodes removed, services spread
+    Node(NodeArgs),
     /// Check stored backups: signature, digests, contents
     Verify(VerifyArgs),
     /// Rehearse a restore: boot a backup in a second engine, and compare what came back

@@ -31,9 +31,9 @@ const NO_SERVICE: &str = "/services?filters=%7B%22id%22%3A%5B%22-%22%5D%7D";
 /// The calls for objects of the swarm that this engine manages.
 #[derive(Debug, Clone)]
 pub struct Objects {
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     /// Start of all paths: `/v1.51`.
-    version: String,
+    pub(super) version: String,
 }
 
 /// An object that is created or takes the place of another one.
@@ -234,13 +234,13 @@ fn collection(kind: ObjectKind) -> Result<&'static str> {
 }
 
 /// Returns the id if it may be part of a path.
-fn id_in_path(id: &str) -> Result<&str> {
+pub(super) fn id_in_path(id: &str) -> Result<&str> {
     let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     ensure!(is_id, "`{id}` is not the id of an object");
     Ok(id)
 }
 
-fn objects(list: Value) -> Result<Vec<Value>> {
+pub(super) fn objects(list: Value) -> Result<Vec<Value>> {
     match list {
         Value::Array(objects) => Ok(objects),
         Value::Null => Ok(Vec::new()),

@@ -39,6 +39,10 @@ const PING: &[u8] = b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n";
 const STATE: usize = 0;
 const STARTED: usize = 19;
 
+/// Clock ticks of a second in `/proc/PID/stat`: `USER_HZ`, which is 100 on every architecture that engines run on
+/// (proc(5)).
+const TICKS: u64 = 100;
+
 /// A process, identified so that a later one with the same number is not taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineProcess {
@@ -61,6 +65,14 @@ impl EngineProcess {
     pub fn of(pid: u32) -> Result<Self> {
         let stat = read_stat(pid)?.with_context(|| format!("there is no process {pid}"))?;
         Ok(Self { pid, started: stat.started })
+    }
+
+    /// Time since the process was started.
+    pub fn age(&self) -> Result<Duration> {
+        let uptime = fs::read_to_string("/proc/uptime").context("failed to read /proc/uptime")?;
+        let seconds = uptime.split_whitespace().next().and_then(|text| text.parse::<f64>().ok());
+        let now = Duration::try_from_secs_f64(seconds.context("/proc/uptime holds no number")?)?;
+        Ok(now.saturating_sub(Duration::from_millis(self.started.saturating_mul(1000 / TICKS))))
     }
 
     pub fn has_ended(&self) -> Result<bool> {

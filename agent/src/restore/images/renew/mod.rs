@@ -19,14 +19,14 @@
 //!   login is the new one already is not updated, and what is lost is reported.
 
 mod asked;
-mod living;
+pub(crate) mod living;
 mod outcome;
 mod places;
 mod recorded;
 pub mod report;
 mod scope;
-mod slots;
-mod surplus;
+pub(crate) mod slots;
+pub(crate) mod surplus;
 mod update;
 
 #[cfg(test)]

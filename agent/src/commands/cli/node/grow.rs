@@ -1,0 +1,54 @@
+//! Arguments of `node grow`.
+
+use std::time::Duration;
+
+use clap::Args;
+use swarmdr_vault::settings::length;
+
+use crate::nodes::label::Label;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  swarmdr-agent node grow --managers 3 --dry-run
+  swarmdr-agent node grow --managers 3 --spread node.labels.zone
+  swarmdr-agent node grow --managers 3 --wait 10m    while workers are joining
+
+The leader does it, other managers exit 3. Ready and active workers become
+managers one after the other: the next one when the last one is reachable, stays
+so and has every change. Workers with an engine that is older than the leader's
+are left out. With --spread the managers come to differ in a label, as far as
+there are nodes; then the lowest id decides.
+
+Two managers need each other: if the second one dies before there is a third,
+nothing can be changed until it is back, and services run on. So nothing begins
+while a manager does not answer, or without workers for all that follow up to an
+odd number. It is safe to run again: a promotion that is under way is waited for.
+
+Exits 6 if workers are missing, 1 if a promoted node did not become a manager, 4
+if a manager does not answer.")]
+pub struct NodeGrowArgs {
+    /// Number of managers that is wanted: odd
+    #[arg(long, value_name = "NUMBER")]
+    pub managers: usize,
+
+    /// Have the managers differ in this: node.labels.NAME, engine.labels.NAME, node.hostname
+    #[arg(long, value_name = "LABEL")]
+    pub spread: Option<Label>,
+
+    /// Wait this long for workers that are missing (`90s`, `10m`)
+    #[arg(long, value_name = "TIME", value_parser = length::parse_or_seconds, default_value = "0s")]
+    pub wait: Duration,
+
+    /// Give each promoted node this long to become a manager that keeps up
+    #[arg(long, value_name = "TIME", value_parser = length::parse_or_seconds, default_value = "3m")]
+    pub limit: Duration,
+
+    /// Print what would be done and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}

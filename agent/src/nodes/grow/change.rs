@@ -1,0 +1,151 @@
+//! The promotion of one node: begun, and waited for until it is a manager that keeps up.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use swarm_state::identity::usable;
+
+use super::is_elsewhere;
+use crate::{
+    host::{engine::Refusal, network},
+    nodes::roster::{Led, Listed},
+    outcome::failure::Failure,
+};
+
+/// Time for which a new manager has to stay reachable: managers that lose sight of a leader elect another one after ten
+/// ticks of a second (swarmkit `manager/state/raft/raft.go`, `DefaultRaftConfig`).
+const STAYS: Duration = Duration::from_secs(10);
+
+const POLL: Duration = Duration::from_millis(500);
+
+/// Time for a manager to accept a connection.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A node that becomes a manager.
+#[derive(Debug, Clone, Copy)]
+pub struct Promotion<'a> {
+    pub led: &'a Led,
+    pub id: &'a str,
+    pub name: &'a str,
+    pub limit: Duration,
+}
+
+/// How far a promoted node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Not yet a member of the group of managers.
+    Outside,
+    /// A member that does not answer.
+    Silent,
+    Member,
+    /// Somebody made it a worker again.
+    Worker,
+    Removed,
+}
+
+impl Promotion<'_> {
+    /// Asks for the node once more, and makes it a manager if it is still a ready and active worker. Returns false if it
+    /// is not, or if somebody changes it at the same time.
+    pub async fn begin(&self) -> Result<bool> {
+        let listed = match self.led.objects.node(self.id).await {
+            Err(error) if Refusal::is_not_found(&error) => return Ok(false),
+            read => Listed::of(read?).context("the engine's answer is no node")?,
+        };
+        let node = &listed.node;
+        if !node.is_ready() || node.availability != "active" || node.is_manager_by_role() {
+            return Ok(false);
+        }
+        let promoted = listed.update(&self.led.objects, |spec| spec["Role"] = "manager".into()).await;
+        match promoted {
+            Err(error) if Refusal::is_out_of_sequence(&error) => Ok(false),
+            Err(error) => Err(error.context(format!("failed to make {} a manager", self.name))),
+            Ok(()) => Ok(true),
+        }
+    }
+
+    /// Waits until the node is a manager that stays reachable, and the swarm has taken a change with it.
+    pub async fn settle(&self) -> Result<()> {
+        let begun = Instant::now();
+        let mut since: Option<Instant> = None;
+        loop {
+            let seen = self.look().await;
+            match &seen {
+                Ok(Seen::Member) => _ = since.get_or_insert_with(Instant::now),
+                Ok(Seen::Worker | Seen::Removed) => return Ok(()),
+                Err(error) if is_elsewhere(error) => return seen.map(drop),
+                _ => since = None,
+            }
+            let stays = since.is_some_and(|since| since.elapsed() >= STAYS);
+            let proven = match stays {
+                true => self.prove().await,
+                false => seen.map(|seen| (false, seen)),
+            };
+            match proven {
+                Ok((true, _)) => return Ok(()),
+                not_yet if begun.elapsed() >= self.limit => return Err(self.failure(not_yet.map(|(_, seen)| seen))),
+                Err(_) => since = None,
+                Ok(_) => {}
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn look(&self) -> Result<Seen> {
+        let nodes = self.led.nodes().await?;
+        let Some(listed) = nodes.iter().find(|listed| listed.id() == self.id) else { return Ok(Seen::Removed) };
+        let Some(status) = &listed.node.manager else {
+            return Ok(if listed.node.is_manager_by_role() { Seen::Outside } else { Seen::Worker });
+        };
+        let answers = match status.addr.as_deref().and_then(usable) {
+            Some(addr) => network::answers(addr, PROBE_LIMIT).await,
+            None => true,
+        };
+        Ok(if status.reachable && answers { Seen::Member } else { Seen::Silent })
+    }
+
+    /// Has the swarm take a change that changes nothing: the spec of the new manager's node as it is.
+    async fn prove(&self) -> Result<(bool, Seen)> {
+        let read = self.led.objects.node(self.id).await?;
+        let listed = Listed::of(read).context("the engine's answer is no node")?;
+        match listed.update(&self.led.objects, |_| {}).await {
+            Err(error) if Refusal::is_out_of_sequence(&error) => Ok((false, Seen::Member)),
+            taken => taken.map(|()| (true, Seen::Member)),
+        }
+    }
+
+    /// The error after the limit. Nothing is undone: a demotion is refused where the swarm would lose its majority, and
+    /// a node that is late may join at any time.
+    fn failure(&self, seen: Result<Seen>) -> anyhow::Error {
+        let (name, limit) = (self.name, self.limit.as_secs());
+        let late = |what: &str| Failure::failed(format!("{name} was made a manager, and {what} within {limit} s"));
+        match seen {
+            Ok(Seen::Outside) => late("has not joined the group of managers")
+                .advice(format!(
+                    "the swarm works as before: see `journalctl -u docker` on {name}, and open port 2377 both ways; then \
+                     run this again, which waits for it"
+                ))
+                .advice(format!(
+                    "or take it out: `docker swarm leave --force` on {name}, then `docker node rm --force {}` here",
+                    self.id
+                ))
+                .into(),
+            Ok(_) => late("did not stay reachable")
+                .advice(format!("see to {name} and its port 2377, then run this again, which waits for it"))
+                .advice(format!(
+                    "or take it out while the others are a majority: `docker node demote {}`, then `docker node rm`",
+                    self.id
+                ))
+                .into(),
+            Err(error) => late("the swarm did not get a leader again")
+                .advice(format!(
+                    "services go on, and nothing can be changed: bring {name} back (a start of its host is enough), and \
+                     run this again"
+                ))
+                .advice(format!(
+                    "if {name} is gone for good, `swarmdr-agent recover-quorum` here makes a swarm of this manager alone"
+                ))
+                .because(error)
+                .into(),
+        }
+    }
+}

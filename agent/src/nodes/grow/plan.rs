@@ -1,0 +1,294 @@
+//! Which node becomes a manager next, and which ones never do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+
+use crate::{
+    backup::managers::Managers,
+    host::engine::version::EngineVersion,
+    nodes::{
+        label::Label,
+        roster::{Led, Listed},
+    },
+    outcome::failure::Failure,
+};
+
+/// The group of managers at one moment, and the nodes that could join it.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Members of the raft group.
+    pub members: Vec<Listed>,
+    /// Names of members that the leader does not reach, or that accept no connection.
+    pub unreachable: Vec<String>,
+    /// Nodes on their way into the group or out of it.
+    pub moving: Vec<Listed>,
+    /// Managers by role that are neither members nor alive, such as those that a restored swarm still lists.
+    pub remains: Vec<Listed>,
+    /// Nodes that can become managers, sorted by id.
+    pub candidates: Vec<Listed>,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A worker that is no candidate.
+#[derive(Debug, Clone)]
+pub struct LeftOut {
+    pub node: Listed,
+    pub why: String,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// There are as many managers as wanted.
+    Enough,
+    /// A promotion or demotion is under way.
+    Await(&'a Listed),
+    Promote(&'a Listed),
+    /// Nothing can be done until there are so many more candidates.
+    Missing(usize),
+}
+
+impl Standing {
+    pub async fn of(led: &Led) -> Result<Self> {
+        let nodes = led.nodes().await?;
+        let mut managers = Managers::of(&nodes.iter().map(|listed| listed.node.clone()).collect::<Vec<_>>());
+        managers.probe(&led.own).await;
+        let away = managers.unreachable().map(|member| member.id.clone()).collect();
+        Ok(Self::sort(nodes, &away, &led.facts.version))
+    }
+
+    /// Sorts the nodes of a list; `away` are the ids of members that do not answer.
+    pub fn sort(nodes: Vec<Listed>, away: &BTreeSet<String>, leader_engine: &str) -> Self {
+        let mut sorted = Self::default();
+        for listed in nodes {
+            let node = &listed.node;
+            match (&node.manager, node.is_manager_by_role()) {
+                (Some(_), true) => {
+                    if away.contains(&node.id) {
+                        sorted.unreachable.push(listed.name().to_owned());
+                    }
+                    sorted.members.push(listed);
+                }
+                // Being demoted: a member still.
+                (Some(_), false) => {
+                    if away.contains(&node.id) {
+                        sorted.unreachable.push(listed.name().to_owned());
+                    }
+                    sorted.moving.push(listed);
+                }
+                (None, true) if node.is_ready() => sorted.moving.push(listed),
+                (None, true) => sorted.remains.push(listed),
+                (None, false) => match why_not(&listed, leader_engine) {
+                    Some(why) => sorted.left_out.push(LeftOut { node: listed, why }),
+                    None => sorted.candidates.push(listed),
+                },
+            }
+        }
+        sorted
+    }
+
+    /// Refuses to change a group one of whose members does not answer: a new member raises the number that is needed.
+    pub fn require_well(&self) -> Result<()> {
+        if self.unreachable.is_empty() {
+            return Ok(());
+        }
+        let (members, away) = (self.members.len(), self.unreachable.len());
+        Err(Failure::refused(format!(
+            "{away} of {members} managers do not answer ({}): one more manager would raise the number that is needed",
+            self.unreachable.join(", ")
+        ))
+        .advice("bring them back first: see `docker node ls`, and port 2377 between managers")
+        .advice("or take one that is gone for good out: `docker node demote` and `docker node rm`, or `node tidy`")
+        .into())
+    }
+
+    pub fn next(&self, wanted: usize, spread: Option<&Label>) -> Step<'_> {
+        if let Some(moving) = self.moving.first() {
+            return Step::Await(moving);
+        }
+        if self.members.len() >= wanted {
+            return Step::Enough;
+        }
+        match self.promotions(wanted, spread).into_iter().next() {
+            Some(node) => Step::Promote(node),
+            None => Step::Missing(self.missing(wanted)),
+        }
+    }
+
+    /// Number of candidates that are missing.
+    pub fn missing(&self, wanted: usize) -> usize {
+        wanted.saturating_sub(self.members.len() + self.candidates.len())
+    }
+
+    /// The nodes that are promoted, in this order: as many as lead to an odd number.
+    pub fn promotions(&self, wanted: usize, spread: Option<&Label>) -> Vec<&Listed> {
+        let within = wanted.min(self.members.len() + self.candidates.len());
+        let goal = if within % 2 == 1 { within } else { within.saturating_sub(1) };
+        let number = goal.saturating_sub(self.members.len());
+        let value = |node| spread.map_or("", |label| label.of(node));
+        let mut held: BTreeMap<&str, usize> = BTreeMap::new();
+        self.members.iter().for_each(|member| *held.entry(value(member)).or_default() += 1);
+        let mut left: Vec<&Listed> = self.candidates.iter().collect();
+        let mut chosen = Vec::new();
+        while chosen.len() < number {
+            let best = left
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, node)| (held.get(value(node)).copied().unwrap_or_default(), node.id()));
+            let Some((at, _)) = best else { break };
+            let node = left.remove(at);
+            *held.entry(value(node)).or_default() += 1;
+            chosen.push(node);
+        }
+        chosen
+    }
+}
+
+/// The reason why a worker does not become a manager.
+fn why_not(listed: &Listed, leader_engine: &str) -> Option<String> {
+    let node = &listed.node;
+    if !node.is_ready() {
+        return Some(format!("it is {}", if node.state.is_empty() { "in no known state" } else { &node.state }));
+    }
+    if node.availability != "active" {
+        return Some(format!("its availability is `{}`", node.availability));
+    }
+    let engine = node.engine_version.as_deref().unwrap_or_default();
+    match (EngineVersion::parse(engine), EngineVersion::parse(leader_engine)) {
+        (Some(own), Some(leader)) if own < leader => Some(format!(
+            "its engine {engine} is older than the leader's {leader_engine}, and would lose what it does not know"
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::outcome::{exit::Exit, failure::Rendered};
+
+    pub fn worker(id: &str, zone: &str) -> Listed {
+        Listed::of(json!({
+            "ID": id, "Version": { "Index": 7 },
+            "Spec": { "Role": "worker", "Availability": "active", "Labels": { "zone": zone } },
+            "Description": { "Hostname": format!("host-{id}"), "Engine": { "EngineVersion": "26.1.5", "Labels": { "rack": zone } } },
+            "Status": { "State": "ready" },
+        }))
+        .expect("is a node")
+    }
+
+    fn manager(id: &str, zone: &str) -> Listed {
+        with(worker(id, zone), "/Spec/Role", "manager").member()
+    }
+
+    fn with(listed: Listed, path: &str, value: &str) -> Listed {
+        let mut raw = listed.raw;
+        *raw.pointer_mut(path).expect("is there") = value.into();
+        Listed::of(raw).expect("is a node")
+    }
+
+    impl Listed {
+        fn member(self) -> Self {
+            let mut raw = self.raw;
+            raw["ManagerStatus"] = json!({ "Reachability": "reachable", "Addr": "10.0.0.1:2377" });
+            Self::of(raw).expect("is a node")
+        }
+    }
+
+    fn sort(nodes: Vec<Listed>) -> Standing {
+        Standing::sort(nodes, &BTreeSet::new(), "26.1.5")
+    }
+
+    fn ids(nodes: Vec<&Listed>) -> Vec<&str> {
+        nodes.into_iter().map(Listed::id).collect()
+    }
+
+    #[test]
+    fn each_promotion_is_the_best_spread_and_then_the_lowest_id() {
+        let zone: Label = "node.labels.zone".parse().expect("is one");
+        let nodes = vec![manager("m", "a"), worker("w1", "a"), worker("w2", "b"), worker("w3", "b"), worker("w4", "c")];
+        let standing = sort(nodes);
+        for (wanted, spread, expected) in [
+            (1, None, vec![]),
+            (3, None, vec!["w1", "w2"]),
+            (3, Some(&zone), vec!["w2", "w4"]),
+            (5, Some(&zone), vec!["w2", "w4", "w1", "w3"]),
+        ] {
+            assert_eq!(ids(standing.promotions(wanted, spread)), expected, "{wanted}");
+        }
+        let rack: Label = "engine.labels.rack".parse().expect("is one");
+        assert_eq!(ids(standing.promotions(3, Some(&rack))), ["w2", "w4"]);
+        assert_eq!(ids(standing.promotions(3, Some(&Label::Hostname))), ["w1", "w2"]);
+    }
+
+    #[test]
+    fn a_promotion_never_ends_at_an_even_number() {
+        for (members, candidates, wanted, promoted, missing) in [
+            (1, 0, 3, 0, 2),
+            (1, 1, 3, 0, 1),
+            (1, 2, 3, 2, 0),
+            (1, 3, 5, 2, 1),
+            (2, 1, 3, 1, 0),
+            (2, 0, 3, 0, 1),
+            (2, 1, 5, 1, 2),
+            (3, 1, 5, 0, 1),
+            (3, 9, 3, 0, 0),
+            (4, 1, 3, 0, 0),
+        ] {
+            let managers = (0..members).map(|n| manager(&format!("m{n}"), "a"));
+            let workers = (0..candidates).map(|n| worker(&format!("w{n}"), "a"));
+            let standing = sort(managers.chain(workers).collect());
+            assert_eq!(standing.promotions(wanted, None).len(), promoted, "{members} {candidates} {wanted}");
+            assert_eq!(standing.missing(wanted), missing, "{members} {candidates} {wanted}");
+            match standing.next(wanted, None) {
+                Step::Enough => assert!(members >= wanted),
+                Step::Promote(_) => assert!(promoted > 0),
+                Step::Missing(number) => assert!(promoted == 0 && number == missing),
+                Step::Await(node) => panic!("{node:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_left_out_has_its_reason() {
+        let standing = sort(vec![
+            with(worker("a", ""), "/Status/State", "down"),
+            with(worker("b", ""), "/Spec/Availability", "drain"),
+            with(worker("c", ""), "/Spec/Availability", "pause"),
+            with(worker("d", ""), "/Description/Engine/EngineVersion", "20.10.24+dfsg1"),
+            with(worker("e", ""), "/Description/Engine/EngineVersion", "28.5.2"),
+            with(worker("f", ""), "/Description/Engine/EngineVersion", "dev"),
+        ]);
+        let reasons: Vec<(&str, &str)> = standing.left_out.iter().map(|it| (it.node.id(), it.why.as_str())).collect();
+        let [a, b, c, d] = reasons[..] else { panic!("{reasons:?}") };
+        assert!(a.1.contains("down") && b.1.contains("drain") && c.1.contains("pause"), "{reasons:?}");
+        assert!(d.1.contains("20.10.24") && d.1.contains("older"), "{d:?}");
+        assert_eq!(standing.candidates.iter().map(Listed::id).collect::<Vec<_>>(), ["e", "f"]);
+    }
+
+    #[test]
+    fn an_earlier_promotion_is_waited_for_and_remains_are_not() {
+        let joining = with(worker("j", ""), "/Spec/Role", "manager");
+        let standing = sort(vec![manager("m", ""), joining.clone(), worker("w1", ""), worker("w2", "")]);
+        assert!(matches!(standing.next(3, None), Step::Await(node) if node.id() == "j"));
+        let leaving = worker("l", "").member();
+        let standing = sort(vec![manager("m", ""), leaving, worker("w1", "")]);
+        assert!(matches!(standing.next(3, None), Step::Await(node) if node.id() == "l"));
+        let old = with(joining, "/Status/State", "down");
+        let standing = sort(vec![manager("m", ""), old, worker("w1", ""), worker("w2", "")]);
+        assert!(matches!(standing.next(3, None), Step::Promote(node) if node.id() == "w1"));
+        assert_eq!(standing.remains.len(), 1);
+    }
+
+    #[test]
+    fn a_manager_that_does_not_answer_is_a_refusal_that_names_it() {
+        let away = BTreeSet::from(["m2".to_owned()]);
+        let standing = Standing::sort(vec![manager("m1", ""), manager("m2", ""), worker("w", "")], &away, "26.1.5");
+        let rendered = Rendered::of(&standing.require_well().expect_err("is refused"));
+        assert!(rendered.exit == Exit::Refused && rendered.what.contains("host-m2"), "{rendered}");
+        sort(vec![manager("m1", ""), manager("m2", "")]).require_well().expect("all answer");
+    }
+}

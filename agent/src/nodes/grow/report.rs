@@ -1,0 +1,223 @@
+//! The report of `node grow`.
+
+use std::fmt;
+
+use serde::Serialize;
+use swarmdr_archive::untrusted::shown;
+
+use super::{
+    exit_after,
+    plan::{Standing, Step},
+};
+use crate::{
+    nodes::{label::Label, roster::Listed},
+    outcome::{count::count, exit::Exit, failure::Rendered},
+};
+
+/// The stable JSON form of `node grow --json`.
+#[derive(Debug, Serialize)]
+pub struct GrowReport {
+    pub result: &'static str,
+    #[serde(skip)]
+    exit: Exit,
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// Number of managers that is wanted.
+    pub wanted: usize,
+    /// Managers when the run ended, as far as they were asked then.
+    pub managers: Vec<NodeLine>,
+    /// Nodes that this run has made managers, or would have.
+    pub promoted: Vec<NodeLine>,
+    pub left_out: Vec<LeftOutLine>,
+    /// Number of workers that are missing.
+    pub missing: usize,
+    pub attention: Vec<String>,
+    /// What can be done about it.
+    pub to_do: Vec<String>,
+}
+
+/// A node in a report.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeLine {
+    pub id: String,
+    pub hostname: String,
+    /// Value of the label that managers are spread over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct LeftOutLine {
+    pub id: String,
+    pub hostname: String,
+    pub why: String,
+}
+
+impl NodeLine {
+    fn of(listed: &Listed, spread: Option<&Label>) -> Self {
+        let value = spread.map(|label| label.of(listed).to_owned());
+        Self { id: listed.id().to_owned(), hostname: listed.name().to_owned(), value }
+    }
+}
+
+impl GrowReport {
+    pub fn new(wanted: usize, dry_run: bool) -> Self {
+        Self {
+            result: Exit::Done.word(),
+            exit: Exit::Done,
+            dry_run,
+            wanted,
+            managers: Vec::new(),
+            promoted: Vec::new(),
+            left_out: Vec::new(),
+            missing: 0,
+            attention: Vec::new(),
+            to_do: Vec::new(),
+        }
+    }
+
+    /// Notes how the group stands now.
+    pub fn stands(&mut self, standing: &Standing, spread: Option<&Label>) {
+        self.managers = standing.members.iter().map(|member| NodeLine::of(member, spread)).collect();
+        let left_out = standing.left_out.iter().map(|it| LeftOutLine {
+            id: it.node.id().to_owned(),
+            hostname: it.node.name().to_owned(),
+            why: it.why.clone(),
+        });
+        self.left_out = left_out.collect();
+    }
+
+    pub fn promoted(&mut self, node: &Listed, spread: Option<&Label>) {
+        self.promoted.push(NodeLine::of(node, spread));
+    }
+
+    /// Notes what a run would do.
+    pub fn would(&mut self, standing: &Standing, step: &Step<'_>, wanted: usize, spread: Option<&Label>) {
+        match step {
+            Step::Await(node) => {
+                self.attention.push(format!("{} is becoming a manager, or a worker, at this moment", node.name()));
+            }
+            _ => {
+                let promotions = standing.promotions(wanted, spread);
+                self.promoted = promotions.into_iter().map(|node| NodeLine::of(node, spread)).collect();
+                match standing.missing(wanted) {
+                    0 => {}
+                    missing => self.misses(missing, standing),
+                }
+            }
+        }
+        self.set(Exit::Done);
+    }
+
+    pub fn misses(&mut self, missing: usize, standing: &Standing) {
+        self.missing = missing;
+        self.attention.push(format!(
+            "{} more needed for {} managers: there are {} and {}",
+            if missing == 1 { "1 ready worker is".to_owned() } else { format!("{missing} ready workers are") },
+            self.wanted,
+            count(standing.members.len() as u64, "manager"),
+            count(standing.candidates.len() as u64, "candidate"),
+        ));
+        self.to_do
+            .push("let more hosts join (`swarmdr-agent node join`), then run this again, or with --wait".to_owned());
+    }
+
+    /// Notes why a run that has changed something could not go on.
+    pub fn stopped(&mut self, rendered: Rendered) {
+        let because = rendered.because.iter().map(|cause| format!(": {cause}")).collect::<String>();
+        self.attention.push(format!("{}{because}", rendered.what));
+        self.to_do.extend(rendered.advice);
+        self.set(exit_after(rendered.exit));
+    }
+
+    pub fn finish(mut self) -> Self {
+        if self.exit == Exit::Done && !self.attention.is_empty() {
+            self.set(Exit::Attention);
+        }
+        self
+    }
+
+    fn set(&mut self, exit: Exit) {
+        self.exit = exit;
+        self.result = exit.word();
+    }
+
+    /// Exits 6 if managers are missing, 1 if a promoted node did not become one.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl fmt::Display for NodeLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", shown(&self.hostname), shown(&self.id))?;
+        match &self.value {
+            Some(value) if value.is_empty() => write!(f, ", without the label"),
+            Some(value) => write!(f, ", {}", shown(value)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for GrowReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Managers: {} of {}", self.managers.len(), self.wanted)?;
+        for line in &self.managers {
+            writeln!(f, "  manager   {line}")?;
+        }
+        for line in &self.promoted {
+            writeln!(f, "  {}  {line}", if self.dry_run { "would be" } else { "promoted" })?;
+        }
+        for line in &self.left_out {
+            writeln!(f, "  left out  {} ({}): {}", shown(&line.hostname), shown(&line.id), shown(&line.why))?;
+        }
+        for attention in &self.attention {
+            writeln!(f, "! {}", shown(attention))?;
+        }
+        for line in &self.to_do {
+            writeln!(f, "  to do: {}", shown(line))?;
+        }
+        match self.dry_run {
+            true => writeln!(f, "Nothing was changed."),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::terminal::tests::assert_tame;
+
+    #[test]
+    fn names_of_others_do_not_steer_the_terminal() {
+        assert_tame(|text| {
+            let own = || text.to_owned();
+            let line = || NodeLine { id: own(), hostname: own(), value: Some(own()) };
+            GrowReport {
+                managers: vec![line()],
+                promoted: vec![line()],
+                left_out: vec![LeftOutLine { id: own(), hostname: own(), why: own() }],
+                attention: vec![own()],
+                to_do: vec![own()],
+                ..GrowReport::new(3, true)
+            }
+        });
+    }
+
+    #[test]
+    fn a_run_that_stopped_says_why_and_what_to_do() {
+        let mut report = GrowReport::new(3, false);
+        let rendered = Rendered {
+            exit: Exit::Refused,
+            what: "m2 does not answer".to_owned(),
+            because: vec!["the cable".to_owned()],
+            advice: vec!["plug it in".to_owned()],
+        };
+        report.stopped(rendered);
+        let report = report.finish();
+        assert_eq!((report.exit(), report.result), (Exit::Attention, "attention"));
+        let text = report.to_string();
+        assert!(text.contains("! m2 does not answer: the cable") && text.contains("to do: plug it in"), "{text}");
+    }
+}
