@@ -9,6 +9,7 @@ use crate::{
     commands::cli::PromoteArgs,
     downtime::leftovers::Leftovers,
     host::lock::HostLock,
+    nodes::grow::require_odd,
     observe::{
         verb::Verb,
         watch::{Ended, Fact, Watch},
@@ -20,6 +21,7 @@ use crate::{
 
 pub async fn run(context: &Context, args: &PromoteArgs) -> Result<Exit> {
     let since = Instant::now();
+    args.managers.map_or(Ok(()), require_odd)?;
     let watch = Watch::over(context.config(), Verb::Promote)?;
     let ended = take_over(context, args, &watch, since)
         .await
@@ -125,6 +127,7 @@ fn terms(context: &Context, args: &PromoteArgs) -> Terms {
             .readdress
             .then_some(Readdress { advertise: args.advertise_addr, copy_labels: args.copy_labels }),
         waits: Waits { engine: args.wait, address: args.wait, vault: args.wait, silence: args.wait },
+        managers: args.managers,
         settle: args.settle,
         dry_run: args.dry_run,
     }

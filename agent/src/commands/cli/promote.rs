@@ -43,6 +43,10 @@ pub struct PromoteArgs {
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 
+    /// Make this many managers of the workers that are there; odd
+    #[arg(long, value_name = "N")]
+    pub managers: Option<usize>,
+
     /// Promote although another site left a fresh sign of life in a vault
     #[arg(long)]
     pub despite_sign_of_life: bool,

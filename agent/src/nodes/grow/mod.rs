@@ -120,7 +120,8 @@ impl Grow<'_> {
     }
 }
 
-fn require_odd(managers: usize) -> Result<()> {
+/// Refuses an even number of managers.
+pub fn require_odd(managers: usize) -> Result<()> {
     if managers % 2 == 1 {
         return Ok(());
     }

@@ -26,7 +26,8 @@ use crate::{
     claims::Verb,
     host::engine::Engine,
     keys::Keyring,
-    observe::hooks::Hooks,
+    nodes::grow::Grow,
+    observe::hooks::{FENCE, Hooks},
     outcome::{
         failpoint,
         failure::Failure,
@@ -46,6 +47,9 @@ pub use report::PromoteReport;
 /// Number of copies with a payload mismatch after which the run ends.
 const MOST_MISMATCHES: usize = 8;
 
+/// Time that a worker gets to become a manager that keeps up.
+const GROWN_LIMIT: Duration = Duration::from_secs(180);
+
 /// What the operator asks for.
 #[derive(Debug, Clone)]
 pub struct Terms {
@@ -59,6 +63,8 @@ pub struct Terms {
     /// Set if the swarm gets an address of this host.
     pub readdress: Option<Readdress>,
     pub waits: Waits,
+    /// Number of managers that the swarm is to have, if it is to grow.
+    pub managers: Option<usize>,
     /// Time that services get to run.
     pub settle: Duration,
     pub dry_run: bool,
@@ -142,7 +148,7 @@ impl<'a> Promotion<'a> {
         phases: &mut Phases,
     ) -> Result<()> {
         let manifest = ready.prepared.manifest().clone();
-        let way = Way::choose(self.terms.fenced, hooks.has(crate::observe::hooks::FENCE))?;
+        let way = Way::choose(self.terms.fenced, hooks.has(FENCE))?;
         self.require_a_witness(&ready.chosen)?;
         ready.lag = choice::require_recent(&ready.chosen, self.terms.max_lag, self.run.now)?;
         let mut after = None;
@@ -238,8 +244,23 @@ impl<'a> Promotion<'a> {
         failpoint::reach("scaled");
         report.scaled = scaled;
         report.attention.extend(failed);
+        if let Some(managers) = self.terms.managers {
+            self.grow(managers, report).await;
+        }
         report.attention.extend(running::settle(&objects, self.terms.settle).await?);
         Ok(())
+    }
+
+    /// Makes more managers of the workers that are there. Those that come later are for `node grow`.
+    async fn grow(&self, managers: usize, report: &mut PromoteReport) {
+        let grow =
+            Grow { run: self.run, managers, spread: None, wait: Duration::ZERO, limit: GROWN_LIMIT, dry_run: false };
+        match grow.run().await {
+            Ok(grown) => report.grown = Some(grown),
+            Err(error) => report.attention.push(format!(
+                "the swarm has no more managers than before: {error:#}; `swarmdr-agent node grow --managers {managers}` once workers are there"
+            )),
+        }
     }
 
     /// Notes that this promotion is done: what is kept is history, and a later run has nothing to do.

@@ -7,6 +7,7 @@ use swarmdr_archive::{BackupId, untrusted::shown};
 
 use super::{Chosen, choice::human};
 use crate::{
+    nodes::grow::GrowReport,
     outcome::{count::count, elapsed::human_ms, exit::Exit, phases::Phase},
     restore::{RestoreReport, images::line::Line},
     standby::replicas::Scaled,
@@ -43,8 +44,9 @@ pub struct PromoteReport {
     pub restore: Option<RestoreReport>,
     /// Services that got their replicas back.
     pub scaled: Vec<Scaled>,
-    /// What was grown, if that was asked for.
-    pub grown: Option<serde_json::Value>,
+    /// More managers; absent unless that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grown: Option<GrowReport>,
     pub notes: Vec<String>,
     /// What does not run, and everything else that has to be looked after. Exit 6.
     pub attention: Vec<String>,
@@ -100,7 +102,9 @@ impl PromoteReport {
     }
 
     pub fn exit(&self) -> Exit {
-        let is_well = self.attention.is_empty() && self.restore.as_ref().is_none_or(|it| it.exit() == Exit::Done);
+        let is_grown = self.grown.as_ref().is_none_or(|grown| grown.exit() == Exit::Done);
+        let is_well =
+            is_grown && self.attention.is_empty() && self.restore.as_ref().is_none_or(|it| it.exit() == Exit::Done);
         if is_well { Exit::Done } else { Exit::Attention }
     }
 }
@@ -128,6 +132,9 @@ impl fmt::Display for PromoteReport {
                 scaled.from,
                 count(scaled.to, "replica")
             )?;
+        }
+        if let Some(grown) = &self.grown {
+            write!(f, "{grown}")?;
         }
         for line in &self.attention {
             writeln!(f, "! {}", shown(line))?;
