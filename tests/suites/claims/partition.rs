@@ -72,10 +72,11 @@ async fn the_old_site_learns_that_it_was_superseded_and_loses_nothing() -> Resul
     let config = old.read_file(CONFIG)?.replace("[standby]\n", "[standby]\non_superseded = \"drain\"\n");
     site.configure(&old, &config)?;
     let availability = || old.docker(&["node", "inspect", "self", "--format", "{{.Spec.Availability}}"]);
-    for (expected, set) in [("drain", "active"), ("active", "active")] {
+    let node = old.docker(&["node", "inspect", "self", "--format", "{{.ID}}"])?;
+    for expected in ["drain", "active"] {
         agent_json(&old, 4, &["backup"])?;
         ensure!(availability()? == expected, "the node is {} instead of {expected}", availability()?);
-        old.docker(&["node", "update", "--availability", set, "self"])?;
+        old.docker(&["node", "update", "--availability", "active", &node])?;
     }
     ensure!(old.read_file("/root/told")?.lines().count() == 1, "the hook was called again");
     Ok(())
