@@ -138,9 +138,14 @@ async fn signs_are_versions_of_one_key_and_prune_removes_the_old_ones() -> Resul
     assert_eq!(number(&young, "/signs_of_life/0/removed")?, 0, "{young:#}");
     site.rgw.restart_gateway_at("+13h")?;
     let plan = agent_json(&old, 0, &[&prune[..], &["--dry-run"]].concat())?;
-    assert_eq!((number(&plan, "/signs_of_life/0/old")?, signs(&site).await?.len()), (3, 6), "{plan:#}");
+    assert_eq!(
+        (number(&plan, "/signs_of_life/0/old")?, number(&plan, "/signs_of_life/0/removed")?),
+        (3, 0),
+        "{plan:#}"
+    );
     let pruned = agent_json(&old, 0, &prune)?;
     assert_eq!((number(&pruned, "/signs_of_life/0/removed")?, number(&pruned, "/removed")?), (3, 0), "{pruned:#}");
+    site.rgw.restart_gateway()?;
     assert_eq!(signs(&site).await?, versions[..3]);
     Ok(())
 }
