@@ -15,6 +15,7 @@ mod inspect;
 mod keygen;
 mod list;
 mod manual;
+mod node;
 mod prune;
 mod recover_quorum;
 mod restore;

@@ -19,6 +19,7 @@ mod inspect;
 mod keygen;
 mod list;
 pub mod manual;
+mod node;
 mod prune;
 mod recover_quorum;
 mod restore;
@@ -47,6 +48,7 @@ pub use images::{
 pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;
 pub use list::ListArgs;
+pub use node::{NodeArgs, NodeCommand, NodeJoinArgs, NodePublishTokenArgs, NodeRotateTokensArgs};
 pub use prune::PruneArgs;
 pub use recover_quorum::RecoverArgs;
 pub use restore::RestoreArgs;
@@ -115,6 +117,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Images that services need: list, check and copy them, renew their logins
     Images(ImagesArgs),
+    /// Nodes of the swarm: join it, and the tokens that they join with
+    Node(NodeArgs),
     /// Check stored backups: signature, digests, contents
     Verify(VerifyArgs),
     /// Rehearse a restore: boot a backup in a second engine, and compare what came back
