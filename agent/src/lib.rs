@@ -15,6 +15,7 @@ mod config;
 mod downtime;
 mod host;
 mod keys;
+mod nodes;
 mod observe;
 mod outcome;
 mod recover;

@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{
     Context, backup, bring_back, completions, config, diff, doctor, drill, export, images, inspect, keygen, life, list,
-    manual, prune, recover_quorum, restore, second_engine, status, undelete, verify,
+    manual, node, prune, recover_quorum, restore, second_engine, status, undelete, verify,
 };
 use crate::{commands::cli::Command, outcome::exit::Exit};
 
@@ -44,6 +44,7 @@ pub fn job(command: &Command) -> Job<'_> {
         Command::Export(args) => on_states(args.json, |context| export::run(context, args)),
         Command::Images(args) => on_states(args.command.json(), |context| images::run(context, args)),
         Command::Life(args) => configured(args.json, |context| life::run(context, args)),
+        Command::Node(args) => configured(args.command.json(), |context| node::run(context, args)),
         Command::Verify(args) => on_states(args.json, |context| verify::run(context, args)),
         Command::Drill(args) => on_states(args.json, |context| drill::run(context, args)),
         Command::Status(args) => {

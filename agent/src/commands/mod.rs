@@ -16,6 +16,7 @@ mod keygen;
 mod life;
 mod list;
 mod manual;
+mod node;
 mod prune;
 mod recover_quorum;
 mod restore;

@@ -145,6 +145,7 @@ async fn signs_are_versions_of_one_key_and_prune_removes_the_old_ones() -> Resul
     );
     let pruned = agent_json(&old, 0, &prune)?;
     assert_eq!((number(&pruned, "/signs_of_life/0/removed")?, number(&pruned, "/removed")?), (3, 0), "{pruned:#}");
+    site.rgw.kill_gateway()?;
     site.rgw.restart_gateway()?;
     assert_eq!(signs(&site).await?, versions[..3]);
     Ok(())

@@ -20,6 +20,7 @@ mod keygen;
 mod life;
 mod list;
 pub mod manual;
+mod node;
 mod prune;
 mod recover_quorum;
 mod restore;
@@ -49,6 +50,7 @@ pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;
 pub use life::LifeArgs;
 pub use list::ListArgs;
+pub use node::{NodeArgs, NodeCommand, NodeJoinArgs, NodePublishTokenArgs, NodeRotateTokensArgs};
 pub use prune::PruneArgs;
 pub use recover_quorum::RecoverArgs;
 pub use restore::RestoreArgs;
@@ -117,6 +119,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Images that services need: list, check and copy them, renew their logins
     Images(ImagesArgs),
+    /// Nodes of the swarm: join it, and the tokens that they join with
+    Node(NodeArgs),
     /// Check stored backups: signature, digests, contents
     Verify(VerifyArgs),
     /// Rehearse a restore: boot a backup in a second engine, and compare what came back

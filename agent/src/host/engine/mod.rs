@@ -8,6 +8,7 @@ pub mod join;
 pub mod list_call;
 pub mod listing;
 pub mod log_lock;
+pub mod membership;
 pub mod objects;
 pub mod process;
 mod raw_call;

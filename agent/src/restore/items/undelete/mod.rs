@@ -6,7 +6,7 @@
 //! out (`earlier`).
 
 mod change;
-pub(in crate::restore) mod checks;
+pub(crate) mod checks;
 mod confirm;
 mod conflict;
 mod contents;

@@ -1,0 +1,21 @@
+//! The verb `node`.
+
+mod join;
+mod publish_token;
+mod rotate_tokens;
+
+use anyhow::Result;
+
+use super::Context;
+use crate::{
+    commands::cli::{NodeArgs, NodeCommand},
+    outcome::exit::Exit,
+};
+
+pub async fn run(context: &Context, args: &NodeArgs) -> Result<Exit> {
+    match &args.command {
+        NodeCommand::Join(args) => join::run(context, args).await,
+        NodeCommand::PublishToken(args) => publish_token::run(context, args).await,
+        NodeCommand::RotateTokens(args) => rotate_tokens::run(context, args).await,
+    }
+}
