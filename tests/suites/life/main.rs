@@ -80,6 +80,9 @@ async fn a_site_that_reaches_the_vault_is_not_taken_over_until_it_is_silent() ->
     let vouched = agent_json(&new, 0, &[&RESTORE[..], &["--fenced", "--dry-run"]].concat())?;
     ensure!(vouched["id"].is_string(), "{vouched:#}");
 
+    // Anybody who may read sees it, and that something lies on top.
+    let alive = agent_json(&new, 6, &["life", "--look"])?;
+    assert_eq!((&alive["alive"], text(&alive, "/signs/0/site")?), (&Value::Bool(true), "old"), "{alive:#}");
     // A backup that holds the lock of the host delays no sign.
     old.sh(FORGET)?;
     let holder = old.spawn(&["flock", "/run/swarmdr/agent.lock", "sleep", "600"])?;
@@ -91,6 +94,8 @@ async fn a_site_that_reaches_the_vault_is_not_taken_over_until_it_is_silent() ->
 
     // By the vault's clock the site is silent for ten minutes.
     site.rgw.restart_gateway_at("+10m")?;
+    let silent = agent_json(&new, 5, &["life", "--look"])?;
+    assert_eq!(silent["alive"], false, "{silent:#}");
     let before = describe_swarm(&old)?;
     let restored = agent(&new, &[&RESTORE[..], &["--json"]].concat())?;
     ensure!(matches!(restored.status.code(), Some(0 | 6)), "{}{}", restored.stdout, restored.stderr);
