@@ -12,6 +12,9 @@ client.py ENDPOINT silence ALARM                               puts an alarm of 
 client.py ENDPOINT really MACHINE                              the ARN of a machine that really runs when started
 client.py ENDPOINT start MACHINE                               the ARN of an execution
 client.py ENDPOINT execution ARN                               its status and its error
+client.py ENDPOINT subscribe TOPIC                             the URL of a queue with the mails of a topic
+client.py ENDPOINT mail QUEUE                                  the text of the next one, or nothing
+client.py ENDPOINT approve TOKEN                               answers a task that waits
 client.py ENDPOINT desired GROUP [NUMBER]                      how many instances a group is to have; sets it first
 client.py ENDPOINT old-manager SITE                            the id of an instance of a site
 client.py ENDPOINT instance-state ID                           its state
@@ -25,6 +28,7 @@ import json
 import os
 import sys
 import urllib.request
+import uuid
 
 import boto3
 import yaml
@@ -165,14 +169,33 @@ def silence(endpoint, alarm):
 def start(endpoint, machine):
     machines = client("stepfunctions", endpoint)
     # As an event of the rule.
-    return machines.start_execution(stateMachineArn=machine, input='{"detail-type": "CloudWatch Alarm State Change"}')[
-        "executionArn"
-    ]
+    event = '{"detail-type": "CloudWatch Alarm State Change"}'
+    return machines.start_execution(stateMachineArn=machine, name=str(uuid.uuid4()), input=event)["executionArn"]
 
 
 def execution(endpoint, arn):
     seen = client("stepfunctions", endpoint).describe_execution(executionArn=arn)
     return {key: seen.get(key) for key in ("status", "error", "cause")}
+
+
+def subscribe(endpoint, topic):
+    queues = client("sqs", endpoint)
+    queue = queues.create_queue(QueueName="mails")["QueueUrl"]
+    arn = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    client("sns", endpoint).subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    return queue
+
+
+def mail(endpoint, queue):
+    queues = client("sqs", endpoint)
+    for message in queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=1).get("Messages", []):
+        queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return json.loads(message["Body"])["Message"]
+    return ""
+
+
+def approve(endpoint, token):
+    client("stepfunctions", endpoint).send_task_success(taskToken=token, output="true")
 
 
 def desired(endpoint, group, number=None):
@@ -205,7 +228,7 @@ def object_of(endpoint, bucket, key):
 def main():
     endpoint, verb, *arguments = sys.argv[1:]
     verbs = [create_stack, user_data, network, create_secret, parameter, policy, metric_sum, put_user_policy]
-    verbs += [really, silence, start, execution, desired, old_manager, instance_state, object_of, definition]
+    verbs += [really, silence, start, execution, subscribe, mail, approve, desired, old_manager, instance_state, object_of, definition]
     answer = {verb.__name__.replace("_", "-"): verb for verb in verbs}[verb](endpoint, *arguments)
     print(answer if isinstance(answer, str) else json.dumps(answer))
 
