@@ -54,7 +54,8 @@ impl Moto {
         let log = lab.dir().join("moto.log");
         let server = lab
             .command(&tool("moto_server")?.to_string_lossy())
-            .args(["-H", &lab.gateway_ip().to_string(), "-p", &PORT.to_string()])
+            // State machines call the server itself, on its own loopback.
+            .args(["-H", "0.0.0.0", "-p", &PORT.to_string()])
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
             .stderr(File::create(&log)?)

@@ -1,11 +1,15 @@
 //! Settings for nodes that join the swarm, and for the token that they join with.
 
-use std::path::PathBuf;
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Config, validation::require_absolute};
+use crate::outcome::failure::Failure;
+
+/// Port on which managers listen unless they are told otherwise.
+const PORT: u16 = 2377;
 
 /// The `[join]` section of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +29,90 @@ pub struct JoinConfig {
     pub publish_command: Vec<String>,
 }
 
+/// The address of a manager as somebody wrote it: a name or an IP address, with a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagerAddr {
+    pub host: String,
+    pub port: u16,
+}
+
+impl FromStr for ManagerAddr {
+    type Err = String;
+
+    /// Parses `host`, `host:port`, `2001:db8::1` and `[2001:db8::1]:port`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no address of a manager: write it as `10.0.0.5` or `manager.example:2377`");
+        if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+            return Ok(Self { host: ip.to_string(), port: PORT });
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?),
+            None => (text, PORT),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_name = |host: &str| {
+            let fits = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.');
+            (1..=253).contains(&host.len()) && host.bytes().all(fits)
+        };
+        match bare {
+            Some(bare) if bare.parse::<IpAddr>().is_ok() => Ok(Self { host: bare.to_owned(), port }),
+            None if is_name(host) => Ok(Self { host: host.to_owned(), port }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for ManagerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl JoinConfig {
+    /// Returns the configured addresses. They were checked when the configuration was read.
+    pub fn manager_addrs(&self) -> impl Iterator<Item = ManagerAddr> {
+        self.managers.iter().filter_map(|text| text.parse().ok())
+    }
+}
+
 impl Config {
     pub(super) fn validate_join(&self) -> Result<()> {
+        for text in &self.join.managers {
+            text.parse::<ManagerAddr>().map_err(|why| Failure::usage(format!("join.managers: {why}")))?;
+        }
         self.join.token_file.iter().try_for_each(|path| require_absolute(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_managers_are_read_with_and_without_a_port() {
+        for (text, expected) in [
+            ("10.0.0.5", "10.0.0.5:2377"),
+            ("10.0.0.5:4000", "10.0.0.5:4000"),
+            ("manager-1.example", "manager-1.example:2377"),
+            ("manager:4000", "manager:4000"),
+            ("2001:db8::1", "[2001:db8::1]:2377"),
+            ("[2001:db8::1]", "[2001:db8::1]:2377"),
+            ("[2001:db8::1]:4000", "[2001:db8::1]:4000"),
+        ] {
+            assert_eq!(text.parse::<ManagerAddr>().map(|addr| addr.to_string()).as_deref(), Ok(expected), "{text}");
+        }
+        for wrong in ["", "a b", "manager:", "manager:0", "manager:99999", "[manager]:1", "http://x", "x/y"] {
+            wrong.parse::<ManagerAddr>().expect_err(wrong);
+        }
+    }
+
+    #[test]
+    fn a_wrong_address_is_a_mistake_in_the_configuration() {
+        let join = JoinConfig { managers: vec!["10.0.0.5:x".to_owned()], ..JoinConfig::default() };
+        let error = Config { join, ..Config::default() }.validate_join().expect_err("is no address");
+        assert!(error.to_string().contains("join.managers: `10.0.0.5:x`"), "{error}");
     }
 }

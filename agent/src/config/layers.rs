@@ -29,7 +29,8 @@ const NOT_KEYS: [&str; 2] = ["log", "config"];
 const HOOK_FACTS: &str = "hook_";
 
 /// Credentials that a unit gets with `LoadCredential=`, and the keys that they set (systemd.exec(5)).
-pub(crate) const CREDENTIALS: [(&str, &str); 4] = [
+pub(crate) const CREDENTIALS: [(&str, &str); 5] = [
+    ("swarmdr.join-token", "join.token_file"),
     ("swarmdr.proxy-login", "network.proxy_login_file"),
     ("swarmdr.signing-key", "signing_key"),
     ("swarmdr.identity", "identity_file"),

@@ -1,10 +1,19 @@
-//! The nodes of a swarm: more managers, dead ones removed, and services that use new ones.
+//! The nodes of a swarm: how a host joins it and gets the token for that, more managers, dead nodes removed, and services
+//! that use new ones.
 //!
-//! Imports `restore` (who leads, whether a manager answers, what an update of a service would begin again), `backup` (the
-//! members of the group of managers) and what these may import.
+//! Nodes join as workers only; the leader promotes. Imports `restore` (the engine that comes up, who leads, whether a
+//! manager answers, what an update of a service would begin again), `backup` (the members of the group of managers) and
+//! what these may import.
 
 pub mod grow;
+pub mod join;
 pub mod label;
+mod managers;
+mod program;
+pub mod publish;
 mod roster;
 pub mod spread;
+mod standing;
 pub mod tidy;
+mod token;
+mod token_source;

@@ -1,6 +1,8 @@
 //! Everything that is shipped for AWS: templates that an emulator creates, policies that a gateway enforces, and
 //! user-data that brings a swarm back.
 
+mod failover;
+
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +16,7 @@ use swarmdr_tests::{
     scenario::{Site, agent_json, describe_swarm, populate, text, wait_populated},
 };
 
-const TEMPLATES: [&str; 3] = ["vault.yaml", "recovery.yaml", "images.yaml"];
+const TEMPLATES: [&str; 4] = ["vault.yaml", "recovery.yaml", "failover.yaml", "images.yaml"];
 /// Where the images of the restored swarm are; it has none of these.
 const IMAGE_MAP: &str = "registry.old:5000=registry.new/mirror/registry.old_5000,docker.io/acme=registry.new/acme";
 
@@ -250,6 +252,7 @@ async fn the_user_data_of_the_recovery_stack_brings_the_swarm_back() -> Result<(
     // A worker of the group, whose size is raised from zero.
     let worker = site.lab.boot(image("worker", 12))?;
     instance_role(&site, &worker)?;
+    worker.write_file("/root/package.deb", fs::read(packages::deb()?)?)?;
     run_user_data(&worker, &moto.ask(&["user-data", text(&recovery, "/resources/WorkerTemplate")?])?)?;
     manager.wait_for("the worker to be ready", Duration::from_secs(60), || {
         let nodes = manager.docker(&["node", "ls", "--format", "{{.Hostname}} {{.Status}}"])?;
@@ -292,6 +295,8 @@ fn create_recovery(moto: &Moto, site: &Site, secret: &str, [restores, pulls]: [&
         ("VpcId", text(&network, "/vpc")?),
         ("SubnetId", text(&network, "/subnet")?),
         ("ManagerAddress", &address),
+        ("GrowTo", "1"),
+        ("WaitForSilence", "2s"),
         ("VaultUrl", swarmdr_tests::scenario::VAULT),
         ("VaultRegion", "us-east-1"),
         ("VaultEndpoint", &endpoint),
@@ -327,6 +332,7 @@ fn instance_role(site: &Site, host: &Host) -> Result<()> {
 }
 
 fn run_user_data(host: &Host, script: &str) -> Result<String> {
+    ensure!(script.len() < 16 * 1024, "EC2 takes no user-data of {} bytes", script.len());
     host.write_file("/root/user-data", script)?;
     host.sh("chmod 700 /root/user-data")?;
     let output = host.run(&["/root/user-data"])?;

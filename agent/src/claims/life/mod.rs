@@ -12,6 +12,7 @@ mod document;
 pub mod last_sign;
 pub mod leave;
 pub mod look;
+pub mod sites;
 
 pub use last_sign::LastSign;
 pub use look::{Own, Seen, Sign, look};

@@ -53,7 +53,10 @@ pub use inspect::InspectArgs;
 pub use keygen::KeygenArgs;
 pub use life::LifeArgs;
 pub use list::ListArgs;
-pub use node::{NodeArgs, NodeCommand, NodeGrowArgs, NodeSpreadArgs, NodeTidyArgs};
+pub use node::{
+    NodeArgs, NodeCommand, NodeGrowArgs, NodeJoinArgs, NodePublishTokenArgs, NodeRotateTokensArgs, NodeSpreadArgs,
+    NodeTidyArgs,
+};
 pub use promote::PromoteArgs;
 pub use prune::PruneArgs;
 pub use recover_quorum::RecoverArgs;
@@ -125,7 +128,7 @@ pub enum Command {
     Export(ExportArgs),
     /// Images that services need: list, check and copy them, renew their logins
     Images(ImagesArgs),
-    /// Nodes of the swarm: more managers, dead nodes removed, services spread
+    /// Nodes of the swarm: join it, more managers, dead nodes removed, services spread, tokens
     Node(NodeArgs),
     /// Check stored backups: signature, digests, contents
     Verify(VerifyArgs),

@@ -1,6 +1,9 @@
 //! The verb `node`.
 
 mod grow;
+mod join;
+mod publish_token;
+mod rotate_tokens;
 mod spread;
 mod tidy;
 
@@ -17,5 +20,8 @@ pub async fn run(context: &Context, args: &NodeArgs) -> Result<Exit> {
         NodeCommand::Grow(args) => grow::run(context, args).await,
         NodeCommand::Tidy(args) => tidy::run(context, args).await,
         NodeCommand::Spread(args) => spread::run(context, args).await,
+        NodeCommand::Join(args) => join::run(context, args).await,
+        NodeCommand::PublishToken(args) => publish_token::run(context, args).await,
+        NodeCommand::RotateTokens(args) => rotate_tokens::run(context, args).await,
     }
 }

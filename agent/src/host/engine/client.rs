@@ -68,6 +68,8 @@ pub struct LocalSwarm {
     /// Why the swarm part does not work, in the engine's words.
     pub error: String,
     pub root_rotation: bool,
+    /// The addresses of the managers that this node knows, itself included if it is one.
+    pub managers: Vec<String>,
 }
 
 impl LocalSwarm {
@@ -252,8 +254,16 @@ fn read_facts(info: &Value) -> Result<EngineFacts> {
             is_manager: flag("/Swarm/ControlAvailable"),
             error: text("/Swarm/Error"),
             root_rotation: flag("/Swarm/Cluster/RootRotationInProgress"),
+            managers: read_managers(info),
         },
     })
+}
+
+/// The addresses of the known managers (`RemoteManagers`, which is null where there are none).
+fn read_managers(info: &Value) -> Vec<String> {
+    let known = info.pointer("/Swarm/RemoteManagers").and_then(Value::as_array);
+    let addresses = known.into_iter().flatten().filter_map(|manager| manager.get("Addr")?.as_str());
+    addresses.filter(|address| !address.is_empty()).map(str::to_owned).collect()
 }
 
 /// The id at this place of the reply; `None` if there is none.

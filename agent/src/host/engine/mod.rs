@@ -8,6 +8,7 @@ pub mod join;
 pub mod list_call;
 pub mod listing;
 pub mod log_lock;
+pub mod membership;
 mod node_objects;
 pub mod objects;
 pub mod process;

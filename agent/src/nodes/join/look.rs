@@ -1,0 +1,67 @@
+//! One look at everything that a step depends on.
+
+use anyhow::Result;
+
+use super::{Join, pacing::Pacing, why};
+use crate::{
+    host::engine::EngineFacts,
+    nodes::{
+        managers::{self, Found},
+        standing::{OnDisk, Standing, Swarm, Wanted},
+        token_source::TokenSource,
+    },
+};
+
+/// What was seen, all at about the same time.
+#[derive(Debug)]
+pub struct Look {
+    pub facts: EngineFacts,
+    pub on_disk: OnDisk,
+    pub found: Found,
+    pub wanted: Wanted,
+    pub standing: Standing,
+    /// Why there is no token, where one was asked for.
+    pub no_token: Option<anyhow::Error>,
+}
+
+impl Look {
+    pub fn is_wanted_member(&self) -> bool {
+        matches!(self.standing, Standing::Member { swarm: Swarm::Wanted | Swarm::WantedByAddress, .. })
+    }
+
+    /// Returns the look again with what the token tells.
+    fn with(mut self, wanted: Wanted) -> Self {
+        self.standing = Standing::of(&self.facts.swarm, &self.on_disk, &wanted);
+        self.wanted = wanted;
+        self
+    }
+}
+
+impl Join<'_> {
+    /// Looks at the host and asks for the managers. The token is asked for only if it says whose node this host is: on a
+    /// host that is where it should be, none is needed.
+    pub(super) async fn look(&self, token: &mut TokenSource<'_>, pacing: &Pacing) -> Result<Look> {
+        let facts = self.restore.await_engine(pacing.left(), !self.request.dry_run).await?;
+        let found = managers::find(self.run.config, &self.request.managers).await;
+        let look = self.look_at(facts, found);
+        let Standing::Member { swarm, is_settled } = look.standing else { return Ok(look) };
+        if swarm == Swarm::Wanted && is_settled {
+            return Ok(look);
+        }
+        match token.get().await {
+            Ok(token) => {
+                let wanted = Wanted { ca: Some(*token.ca()), ..look.wanted.clone() };
+                Ok(look.with(wanted))
+            }
+            Err(error) if why::is_mistake(&error) => Err(error),
+            Err(error) => Ok(Look { no_token: Some(error), ..look }),
+        }
+    }
+
+    fn look_at(&self, facts: EngineFacts, found: Found) -> Look {
+        let on_disk = OnDisk::read(&facts.data_root.join("swarm"));
+        let wanted = Wanted { managers: found.addresses.clone(), ca: None };
+        let standing = Standing::of(&facts.swarm, &on_disk, &wanted);
+        Look { facts, on_disk, found, wanted, standing, no_token: None }
+    }
+}

@@ -1,0 +1,145 @@
+//! `node join`: makes this host a worker of the swarm, and is safe at every boot.
+//!
+//! Each round looks first (`look`): the engine's answer, the disk, the managers, and the token where that is needed.
+//! Then one step is chosen (`step`) and taken: nothing, a wait, an attempt (`attempt`), the end of an attempt that went
+//! nowhere, or leaving a swarm whose managers are all gone (`leaving`). What a round did not achieve is kept in words
+//! (`why`) for the log and for the end. Nothing is remembered between runs: a run that was killed is continued by looking.
+
+mod attempt;
+mod leaving;
+mod look;
+mod pacing;
+mod report;
+mod step;
+mod why;
+
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+
+use super::{managers, token_source::TokenSource};
+use crate::{
+    config::join::ManagerAddr,
+    host::{engine::Engine, lock::HostLock},
+    keys::Keyring,
+    outcome::{exit::Exit, failpoint, failure::Rendered},
+    restore::{Restore, interrupted::unfinished},
+    run::Run,
+};
+use pacing::Pacing;
+pub use report::Report;
+use report::{Deeds, Outcome};
+use step::Step;
+
+/// A request of the operator.
+#[derive(Debug)]
+pub struct Request {
+    /// Managers in addition to the configured ones, and before them.
+    pub managers: Vec<ManagerAddr>,
+    pub advertise_addr: Option<String>,
+    /// Zero: each manager is tried once.
+    pub wait: Duration,
+    pub leave_dead: bool,
+    pub dry_run: bool,
+}
+
+/// A join and its context.
+#[derive(Debug)]
+pub struct Join<'a> {
+    run: Run<'a>,
+    request: Request,
+    engine: Engine,
+    /// Waits for the engine, and asks managers whether they live.
+    restore: Restore<'a>,
+}
+
+/// What a run has seen and done so far.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Managers through which this run has tried to join.
+    tried: BTreeSet<SocketAddr>,
+    deeds: Deeds,
+}
+
+impl<'a> Join<'a> {
+    pub fn new(run: Run<'a>, request: Request) -> Self {
+        let keyring = Keyring::without_archives(None);
+        let restore = Restore { run, keyring, prune_dead: false, follow: None };
+        Self { run, request, engine: Engine::at(&run.config.engine.socket), restore }
+    }
+
+    /// Joins, unless this host is in the swarm already. Ends when it is, when something must not be done (exit 4), or
+    /// when the time is over.
+    pub async fn run(&self) -> Result<Report> {
+        managers::require_configured(self.run.config, &self.request.managers)?;
+        let mut pacing = Pacing::new(self.request.wait);
+        let _lock = if self.request.dry_run { None } else { Some(lock(&mut pacing).await?) };
+        if let Some(restore) = unfinished::on_this_host(self.run.config) {
+            return Err(why::restore_under_way(&restore));
+        }
+        let mut token = TokenSource::new(self.run.config);
+        let mut progress = Progress::default();
+        loop {
+            let look = self.look(&mut token, &pacing).await?;
+            progress.deeds.was_member.get_or_insert(look.is_wanted_member());
+            let step = step::next(&look, &self.request, &progress.tried, pacing.pending_for(look.standing));
+            tracing::debug!(standing = ?look.standing, ?step, "looked");
+            let whys = match step {
+                Step::Done => return Ok(Report::of(Outcome::of(&progress.deeds), &look, progress.deeds, &pacing)),
+                Step::Refuse(failure) => return Err(failure.into()),
+                Step::Wait(why) if pacing.poll(&why).await => continue,
+                Step::Wait(why) => return Err(why::gave_up(vec![why], &pacing).into()),
+                Step::Retry(why) => vec![why],
+                Step::Abandon if self.request.dry_run => {
+                    return Ok(Report::planned(Outcome::WouldJoin, &look, &pacing));
+                }
+                Step::Abandon => {
+                    self.abandon().await;
+                    continue;
+                }
+                Step::LeaveDead => match self.leave_dead(&look).await? {
+                    leaving::Ended::Rehearsed => return Ok(Report::planned(Outcome::WouldLeave, &look, &pacing)),
+                    leaving::Ended::Left(cluster) => {
+                        progress.deeds.left = Some(cluster);
+                        continue;
+                    }
+                    leaving::Ended::InVain(whys) => whys,
+                },
+                Step::Attempt => match self.attempt(&look, &mut token, &mut progress).await? {
+                    attempt::Ended::Rehearsed => return Ok(Report::planned(Outcome::WouldJoin, &look, &pacing)),
+                    attempt::Ended::LookAgain => continue,
+                    attempt::Ended::InVain(whys) => whys,
+                },
+            };
+            let failure = why::gave_up(whys, &pacing);
+            if self.request.dry_run || !pacing.pause(&why::in_one_line(&failure)).await {
+                return Err(failure.into());
+            }
+        }
+    }
+
+    /// Ends an attempt to join that went nowhere: the engine keeps it otherwise, and refuses any other. No certificate
+    /// is there, so this host was in no swarm.
+    async fn abandon(&self) {
+        tracing::warn!("an attempt to join the swarm went nowhere: the engine is told to give it up");
+        failpoint::reach("node-join-abandon");
+        // It may have been let in, or have ended by itself, a moment before: the next look tells.
+        if let Err(error) = self.engine.leave().await {
+            tracing::warn!("the engine did not give the attempt up: {error:#}");
+        }
+    }
+}
+
+/// Takes the host's lock; waits for another run as long as for anything else.
+async fn lock(pacing: &mut Pacing) -> Result<HostLock> {
+    loop {
+        let error = match HostLock::acquire(&HostLock::default_path()) {
+            Ok(lock) => return Ok(lock),
+            Err(error) => error,
+        };
+        let rendered = Rendered::of(&error);
+        if rendered.exit != Exit::NotOurTurn || !pacing.pause(&rendered.because.join(": ")).await {
+            return Err(error);
+        }
+    }
+}

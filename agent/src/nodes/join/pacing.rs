@@ -1,0 +1,137 @@
+//! The time that a join may take, and its pauses.
+
+use std::time::{Duration, Instant};
+
+use super::why::Why;
+use crate::{host::random, nodes::standing::Standing};
+
+/// Pauses between two attempts: doubled each time, and shortened by chance so that hosts which boot together do not all
+/// come at once.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at an engine that is about to change its answer.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Time in which an engine that has just started finds its swarm, whatever the operator's time is.
+const SETTLING: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct Pacing {
+    begun: Instant,
+    wait: Duration,
+    backoff: Backoff,
+    pending_since: Option<Instant>,
+    told: String,
+}
+
+/// Growing pauses.
+#[derive(Debug)]
+struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    /// Returns a pause between half of the next one and all of it, as `chance` says, and doubles the next one.
+    fn pause(&mut self, chance: u8) -> Duration {
+        let whole = self.next;
+        self.next = (whole * 2).min(LONGEST_PAUSE);
+        whole / 2 + whole / 2 * u32::from(chance) / u32::from(u8::MAX)
+    }
+}
+
+impl Pacing {
+    pub fn new(wait: Duration) -> Self {
+        let backoff = Backoff { next: FIRST_PAUSE };
+        Self { begun: Instant::now(), wait, backoff, pending_since: None, told: String::new() }
+    }
+
+    pub fn took(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    pub fn wait(&self) -> Duration {
+        self.wait
+    }
+
+    /// The time that is left for further attempts.
+    pub fn left(&self) -> Duration {
+        self.wait.saturating_sub(self.took())
+    }
+
+    /// Returns for how long the engine has been trying to join.
+    pub fn pending_for(&mut self, standing: Standing) -> Duration {
+        if standing != Standing::Joining {
+            self.pending_since = None;
+            return Duration::ZERO;
+        }
+        self.pending_since.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    /// Pauses before the next attempt; returns false at once when the time is over.
+    pub async fn pause(&mut self, why: &str) -> bool {
+        let left = self.left();
+        if left.is_zero() {
+            return false;
+        }
+        let [chance, ..] = random::tag().unwrap_or_default();
+        let pause = self.backoff.pause(chance).min(left);
+        self.tell(left, why);
+        tokio::time::sleep(pause).await;
+        true
+    }
+
+    /// Pauses before the next look at an answer that is about to change.
+    pub async fn poll(&mut self, why: &Why) -> bool {
+        let left = self.wait.max(SETTLING).saturating_sub(self.took());
+        if left.is_zero() {
+            return false;
+        }
+        self.tell(left, &why.to_string());
+        tokio::time::sleep(POLL.min(left)).await;
+        true
+    }
+
+    /// Logs a reason once, until there is another.
+    fn tell(&mut self, left: Duration, why: &str) {
+        if self.told != why {
+            tracing::info!("waiting up to {:.0} s: {why}", left.as_secs_f64().ceil());
+            why.clone_into(&mut self.told);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_minute_and_differ_between_hosts() {
+        let pauses = |chance| {
+            let mut backoff = Backoff { next: FIRST_PAUSE };
+            std::iter::repeat_with(move || backoff.pause(chance).as_millis()).take(8).collect::<Vec<_>>()
+        };
+        assert_eq!(pauses(255), [1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]);
+        assert_eq!(pauses(0), [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+        assert!(pauses(100)[7] > 30000 && pauses(100)[7] < 60000);
+    }
+
+    #[tokio::test]
+    async fn without_time_nothing_is_tried_again() {
+        let mut pacing = Pacing::new(Duration::ZERO);
+        assert!(!pacing.pause("there is no token").await);
+        let mut pacing = Pacing::new(Duration::from_millis(20));
+        assert!(pacing.pause("there is no token").await, "the pause is not longer than the time");
+        assert!(!pacing.pause("there is no token").await);
+    }
+
+    #[test]
+    fn the_time_of_an_attempt_begins_anew_after_each() {
+        let mut pacing = Pacing::new(Duration::ZERO);
+        assert_eq!(pacing.pending_for(Standing::Free), Duration::ZERO);
+        pacing.pending_for(Standing::Joining);
+        assert!(pacing.pending_since.is_some());
+        pacing.pending_for(Standing::Failed);
+        assert!(pacing.pending_since.is_none());
+    }
+}
