@@ -43,7 +43,9 @@ impl Join<'_> {
         if let Some(missing) = self.missing_interface()? {
             return Ok(Ended::InVain(vec![missing]));
         }
-        let (open, closed) = managers::probe(&look.found.addresses).await;
+        let (mut open, closed) = managers::probe(&look.found.addresses).await;
+        // One that takes the connection and never answers must not be the first again and again.
+        open.sort_by_key(|manager| progress.tried.get(manager).copied().unwrap_or_default());
         whys.extend(closed.into_iter().map(|(addr, why)| Why::Closed(addr, why)));
         if look.found.addresses.is_empty() && whys.is_empty() {
             whys.push(Why::NoAddress("nothing names one at this moment".to_owned()));
@@ -85,7 +87,7 @@ impl Join<'_> {
     ) -> Result<Ended> {
         for manager in open {
             tracing::info!("joining the swarm through {manager}");
-            progress.tried.insert(*manager);
+            *progress.tried.entry(*manager).or_default() += 1;
             progress.deeds.attempts += 1;
             failpoint::reach("node-join-call");
             let advertise = self.request.advertise_addr.as_deref();

@@ -13,7 +13,7 @@ mod report;
 mod step;
 mod why;
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 
@@ -56,8 +56,8 @@ pub struct Join<'a> {
 /// What a run has seen and done so far.
 #[derive(Debug, Default)]
 struct Progress {
-    /// Managers through which this run has tried to join.
-    tried: BTreeSet<SocketAddr>,
+    /// Managers through which this run has tried to join, and how often.
+    tried: BTreeMap<SocketAddr, u32>,
     deeds: Deeds,
 }
 

@@ -1,6 +1,6 @@
 //! The choice of the next step, from what was seen.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use super::{Request, look::Look, why::Why};
 use crate::{
@@ -33,7 +33,7 @@ pub enum Step {
 
 /// Chooses the step. `tried` are the managers through which this run has tried to join, `pending_for` is the time for
 /// which the engine has been trying.
-pub fn next(look: &Look, request: &Request, tried: &BTreeSet<SocketAddr>, pending_for: Duration) -> Step {
+pub fn next(look: &Look, request: &Request, tried: &BTreeMap<SocketAddr, u32>, pending_for: Duration) -> Step {
     match look.standing {
         Standing::Free => Step::Attempt,
         Standing::Blocked(what) => Step::Refuse(blocked(look, what)),
@@ -65,8 +65,8 @@ fn is_manager(look: &Look) -> bool {
 }
 
 /// True if the attempt of the engine is one to join the wanted swarm: it may be that of a run that was killed.
-fn is_ours(look: &Look, tried: &BTreeSet<SocketAddr>) -> bool {
-    look.on_disk.joined_through.is_some_and(|addr| tried.contains(&addr) || look.wanted.names([&addr]))
+fn is_ours(look: &Look, tried: &BTreeMap<SocketAddr, u32>) -> bool {
+    look.on_disk.joined_through.is_some_and(|addr| tried.contains_key(&addr) || look.wanted.names([&addr]))
 }
 
 fn through(look: &Look) -> String {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn choose(look: &Look, leave_dead: bool, pending_for: Duration) -> Step {
-        next(look, &request(leave_dead), &BTreeSet::new(), pending_for)
+        next(look, &request(leave_dead), &BTreeMap::new(), pending_for)
     }
 
     fn in_other(is_manager: bool) -> Look {
@@ -218,7 +218,7 @@ mod tests {
             look.on_disk.joined_through = Some("10.0.0.9:2377".parse().expect("is one"));
             assert!(matches!(choose(&look, true, ATTEMPT_LIMIT), Step::Wait(Why::AnothersAttempt(_))));
             // An address that a name led to when this run tried it.
-            let tried = BTreeSet::from(["10.0.0.9:2377".parse().expect("is one")]);
+            let tried = BTreeMap::from([("10.0.0.9:2377".parse().expect("is one"), 1)]);
             assert!(matches!(next(&look, &request(false), &tried, ATTEMPT_LIMIT), Step::Abandon));
         }
     }
