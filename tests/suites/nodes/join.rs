@@ -1,17 +1,18 @@
 //! Fresh hosts that join at once while everything is late, wrong or gone for a while.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
     campaign::full,
     lab::{Engine, Host, Lab},
+    packages,
     scenario::{agent, agent_json},
 };
 
 use crate::yard::{
-    LIMIT, MANAGER, NOBODY, PUBLISHED, SILENT, TOKEN, boot, configure, join, manage, no_token_in, nodes, of_another_ca,
-    report, said, start, token, wait_worker,
+    LIMIT, MANAGER, NOBODY, PUBLISHED, SILENT, TOKEN, boot, configure, join, leave, manage, no_token_in, nodes,
+    of_another_ca, report, said, start, token, wait_worker,
 };
 
 /// The engine's own files of a swarm; `state.json` it may write again at any time.
@@ -121,9 +122,26 @@ fn let_in(engine: Engine) -> Result<()> {
     ensure!(joined["outcome"] == "joined" && joined["role"] == "worker", "{joined:#}");
     wait_worker(&manager, &host)?;
     ensure!(join(&host, 0, &[])?["outcome"] == "already");
+    leave(&manager, &host)?;
+    by_the_unit(&manager, &host)?;
     only_the_leader_publishes(&manager, &host)?;
     println!("{}: {joined:#}", engine.version());
     Ok(())
+}
+
+/// The hardened unit starts an engine that is stopped, and joins with the token of its credential.
+fn by_the_unit(manager: &Host, host: &Host) -> Result<()> {
+    let unit = fs::read_to_string(packages::checkout().join("systemd/swarmdr-join.service"))?;
+    host.write_file("/etc/systemd/system/swarmdr-join.service", unit)?;
+    host.write_file("/etc/swarmdr/agent.toml", format!("[join]\nmanagers = [\"{}\"]\n", manager.addr()))?;
+    host.sh(&format!("install -D -m 600 {TOKEN} /etc/credstore/swarmdr.join-token; rm {TOKEN}"))?;
+    host.sh("systemctl stop docker.socket docker.service; systemctl daemon-reload")?;
+    let output = host.run(&["systemctl", "start", "swarmdr-join.service"])?;
+    ensure!(output.status.success(), "{}{}", output.stderr, host.journal("swarmdr-join.service", 20)?);
+    let journal = host.journal("swarmdr-join.service", 20)?;
+    ensure!(journal.contains("This host joined swarm"), "{journal}");
+    wait_worker(manager, host)?;
+    no_token_in(host, &[])
 }
 
 /// A manager that does not lead does nothing, and a program that does not take the token is a failure.

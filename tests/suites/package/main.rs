@@ -25,12 +25,13 @@ const TIMERS: [&str; 5] = [
     "swarmdr-images.timer",
     "swarmdr-images-auth.timer",
 ];
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "swarmdr-backup.service",
     "swarmdr-verify.service",
     "swarmdr-drill.service",
     "swarmdr-images.service",
     "swarmdr-images-auth.service",
+    "swarmdr-join.service",
 ];
 /// Drop-in that shortens the wait for the next run, as with `systemctl edit`.
 const SOON: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nAccuracySec=1s\nRandomizedDelaySec=0\n";
