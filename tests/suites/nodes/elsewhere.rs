@@ -1,7 +1,8 @@
 //! Hosts that are in another swarm, and tokens of other kinds.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
+    campaign::generations,
     lab::{Engine, Host, Lab, Role},
     scenario::text,
 };
@@ -45,6 +46,32 @@ fn a_host_leaves_another_swarm_only_if_that_one_is_gone() -> Result<()> {
     ensure!(joined["outcome"] == "joined" && joined["role"] == "worker", "{joined:#}");
     wait_worker(&manager, &host)?;
     tokens_of_other_kinds(&manager, &host)
+}
+
+/// A worker that was removed while it was off cannot come back as the node that it was.
+#[test]
+fn a_host_whose_node_was_removed_joins_anew() -> Result<()> {
+    for engine in generations() {
+        removed(*engine).with_context(|| format!("engine {}", engine.version()))?;
+    }
+    Ok(())
+}
+
+fn removed(engine: Engine) -> Result<()> {
+    let lab = Lab::new()?;
+    let [manager, mut host] = boot(&lab, engine, [("m", MANAGER), ("h", 12)])?;
+    manage(&manager)?;
+    configure(&host, &[MANAGER])?;
+    host.write_file(TOKEN, token(&manager, "worker")?)?;
+    let before = join(&host, 0, &[])?;
+    host.kill()?;
+    manager.docker(&["node", "rm", "--force", host.name()])?;
+    host.boot()?;
+    let again = join(&host, 0, &["--wait", "3m"])?;
+    ensure!(again["outcome"] == "joined" && again["was_removed"] == true, "{again:#}");
+    ensure!(again["node_id"] != before["node_id"] && again["cluster_id"] == before["cluster_id"], "{again:#}");
+    println!("{}: {again:#}", engine.version());
+    wait_worker(&manager, &host)
 }
 
 fn tokens_of_other_kinds(manager: &Host, host: &Host) -> Result<()> {

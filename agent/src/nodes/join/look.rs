@@ -22,6 +22,8 @@ pub struct Look {
     pub standing: Standing,
     /// Why there is no token, where one was asked for.
     pub no_token: Option<anyhow::Error>,
+    /// True if the managers of its swarm have removed this node.
+    pub was_removed: bool,
 }
 
 impl Look {
@@ -48,6 +50,8 @@ impl Join<'_> {
         if swarm == Swarm::Wanted && is_settled {
             return Ok(look);
         }
+        let was_removed = self.was_removed(&look).await;
+        let look = Look { was_removed, ..look };
         match token.get().await {
             Ok(token) => {
                 let wanted = Wanted { ca: Some(*token.ca()), ..look.wanted.clone() };
@@ -62,6 +66,6 @@ impl Join<'_> {
         let on_disk = OnDisk::read(&facts.data_root.join("swarm"));
         let wanted = Wanted { managers: found.addresses.clone(), ca: None };
         let standing = Standing::of(&facts.swarm, &on_disk, &wanted);
-        Look { facts, on_disk, found, wanted, standing, no_token: None }
+        Look { facts, on_disk, found, wanted, standing, no_token: None, was_removed: false }
     }
 }

@@ -26,6 +26,8 @@ pub enum Step {
     Retry(Why),
     /// End an attempt that went nowhere.
     Abandon,
+    /// Give up the place of a node that the managers have removed, and join anew.
+    Renew,
     /// Leave the other swarm if its managers are all gone.
     LeaveDead,
     Attempt,
@@ -50,6 +52,8 @@ pub fn next(look: &Look, request: &Request, tried: &BTreeMap<SocketAddr, u32>, p
 fn member(look: &Look, request: &Request, swarm: Swarm, is_settled: bool) -> Step {
     match swarm {
         Swarm::Wanted | Swarm::WantedByAddress if is_settled => Step::Done,
+        // With a token at hand, the host does not end in no swarm.
+        Swarm::Wanted if look.was_removed && look.wanted.ca.is_some() => Step::Renew,
         Swarm::Wanted | Swarm::WantedByAddress => Step::Wait(Why::unsettled(&look.facts.swarm)),
         Swarm::Unknown => Step::Retry(Why::UnknownSwarm(look.no_token.as_ref().map(|error| format!("{error:#}")))),
         Swarm::Other if is_manager(look) => Step::Refuse(manager_elsewhere(look)),
@@ -137,6 +141,7 @@ mod tests {
             wanted: Wanted { managers: vec!["10.0.0.1:2377".parse().expect("is one")], ca: None },
             standing,
             no_token: None,
+            was_removed: false,
         }
     }
 
@@ -208,6 +213,22 @@ mod tests {
         assert!(matches!(choose(&ours(Standing::Joining), false, Duration::ZERO), Step::Wait(Why::StillJoining(_))));
         assert!(matches!(choose(&ours(Standing::Joining), false, ATTEMPT_LIMIT), Step::Abandon));
         assert!(matches!(choose(&ours(Standing::Failed), false, Duration::ZERO), Step::Abandon));
+    }
+
+    #[test]
+    fn a_node_that_was_removed_joins_anew_once_it_has_a_token() {
+        let mut removed = look(Standing::Member { swarm: Swarm::Wanted, is_settled: false });
+        removed.was_removed = true;
+        assert!(matches!(choose(&removed, false, Duration::ZERO), Step::Wait(_)));
+        removed.wanted.ca = Some([1; 32]);
+        assert!(matches!(choose(&removed, false, Duration::ZERO), Step::Renew));
+        for standing in [
+            Standing::Member { swarm: Swarm::Wanted, is_settled: true },
+            Standing::Member { swarm: Swarm::Other, is_settled: false },
+        ] {
+            removed.standing = standing;
+            assert!(!matches!(choose(&removed, false, Duration::ZERO), Step::Renew), "{standing:?}");
+        }
     }
 
     /// Somebody may join this host by hand, to wherever they want.

@@ -105,7 +105,7 @@ impl Why {
             Self::StillJoining(_) => &["see `docker info`, and run it again: it goes on from there"],
             Self::Unsettled(_) => &[
                 "see `docker info` and `journalctl -u docker`; a locked manager needs `docker swarm unlock`",
-                "if the node was removed from the swarm: `docker swarm leave` here, then run it again",
+                "if the node was removed from the swarm, and there is no token yet: give it one, and run it again",
             ],
             Self::UnknownSwarm(_) => &["see whether join.managers names a manager of its present swarm", PUBLISH],
             Self::NoInterface(_) => &["see `ip address`, --advertise-addr and join.advertise_addr"],
