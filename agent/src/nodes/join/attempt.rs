@@ -68,14 +68,13 @@ impl Join<'_> {
         if self.request.dry_run {
             return Ok(Ended::Rehearsed);
         }
-        self.through_each(&open, &token, progress, whys).await.map(|ended| {
-            if let Ended::InVain(whys) = &ended
-                && whys.iter().any(Why::is_of_the_token)
-            {
-                source.refuse();
-            }
-            ended
-        })
+        let ended = self.through_each(&open, &token, progress, whys).await?;
+        if let Ended::InVain(whys) = &ended
+            && whys.iter().any(Why::is_of_the_token)
+        {
+            source.refuse();
+        }
+        Ok(ended)
     }
 
     async fn through_each(

@@ -27,8 +27,10 @@ pub struct Look {
 }
 
 impl Look {
+    /// True if this host was in the wanted swarm before; a join that was cut off is still one.
     pub fn is_wanted_member(&self) -> bool {
-        matches!(self.standing, Standing::Member { swarm: Swarm::Wanted | Swarm::WantedByAddress, .. })
+        !self.on_disk.is_joining
+            && matches!(self.standing, Standing::Member { swarm: Swarm::Wanted | Swarm::WantedByAddress, .. })
     }
 
     /// Returns the look again with what the token tells.

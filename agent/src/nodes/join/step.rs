@@ -54,7 +54,8 @@ fn member(look: &Look, request: &Request, swarm: Swarm, is_settled: bool) -> Ste
         Swarm::Wanted | Swarm::WantedByAddress if is_settled => Step::Done,
         // With a token at hand, the host does not end in no swarm.
         Swarm::Wanted if look.was_removed && look.wanted.ca.is_some() => Step::Renew,
-        Swarm::Wanted | Swarm::WantedByAddress => Step::Wait(Why::unsettled(&look.facts.swarm)),
+        Swarm::Wanted => Step::Wait(Why::unsettled(&look.facts.swarm)),
+        Swarm::WantedByAddress => Step::Wait(Why::UnsettledWithOtherCa),
         Swarm::Unknown => Step::Retry(Why::UnknownSwarm(look.no_token.as_ref().map(|error| format!("{error:#}")))),
         Swarm::Other if is_manager(look) => Step::Refuse(manager_elsewhere(look)),
         Swarm::Other if request.leave_dead => Step::LeaveDead,
@@ -201,6 +202,8 @@ mod tests {
         let wanted = |is_settled| look(Standing::Member { swarm: Swarm::Wanted, is_settled });
         assert!(matches!(choose(&wanted(true), false, Duration::ZERO), Step::Done));
         assert!(matches!(choose(&wanted(false), true, Duration::ZERO), Step::Wait(_)));
+        let by_address = look(Standing::Member { swarm: Swarm::WantedByAddress, is_settled: false });
+        assert!(matches!(choose(&by_address, true, Duration::ZERO), Step::Wait(Why::UnsettledWithOtherCa)));
         assert!(matches!(choose(&look(Standing::Unclear), true, Duration::ZERO), Step::Wait(_)));
         assert!(matches!(choose(&look(Standing::Free), false, Duration::ZERO), Step::Attempt));
         let unknown = look(Standing::Member { swarm: Swarm::Unknown, is_settled: true });
