@@ -31,6 +31,8 @@ pub struct OnDisk {
     pub joined_through: Option<SocketAddr>,
     /// True if the engine has noted a swarm, with which it starts.
     pub is_taken_up: bool,
+    /// True if the engine has not been in that swarm yet.
+    pub is_joining: bool,
 }
 
 /// The node that the certificate on the disk names.
@@ -62,6 +64,7 @@ impl OnDisk {
             managers: known.chain(joined_through).collect(),
             joined_through,
             is_taken_up: state_dir.join(ENGINE_STATE).exists(),
+            is_joining: engine.is_some_and(|engine| engine.join_in_progress),
         }
     }
 
@@ -118,7 +121,7 @@ impl Standing {
                 SwarmState::Inactive => Self::Blocked("the certificate of a node, which this engine has not taken up"),
                 state => {
                     let is_settled = state == SwarmState::Active && swarm.error.is_empty();
-                    Self::Member { swarm: whose(swarm, on_disk, wanted, is_settled), is_settled }
+                    Self::Member { swarm: whose(swarm, on_disk, wanted), is_settled }
                 }
             };
         }
@@ -133,7 +136,7 @@ impl Standing {
             SwarmState::Error if on_disk.is_taken_up && !on_disk.has_log => Self::Failed,
             // An engine whose directory cannot be read from here.
             SwarmState::Active if !on_disk.is_taken_up => {
-                Self::Member { swarm: whose(swarm, on_disk, wanted, true), is_settled: swarm.error.is_empty() }
+                Self::Member { swarm: whose(swarm, on_disk, wanted), is_settled: swarm.error.is_empty() }
             }
             SwarmState::Active | SwarmState::Error | SwarmState::Locked => Self::Unclear,
         }
@@ -152,14 +155,14 @@ impl Wanted {
     }
 }
 
-fn whose(swarm: &LocalSwarm, on_disk: &OnDisk, wanted: &Wanted, is_settled: bool) -> Swarm {
+fn whose(swarm: &LocalSwarm, on_disk: &OnDisk, wanted: &Wanted) -> Swarm {
     let known = managers_of(swarm, on_disk);
     let by_address = wanted.names(&known);
     match wanted.ca {
         Some(ca) if on_disk.ca.contains(&ca) => Swarm::Wanted,
         // The root CA was replaced since the token was published; or another swarm was made at the same addresses, into
-        // which a node of the old one does not get.
-        Some(_) if by_address && is_settled => Swarm::WantedByAddress,
+        // which a node of the old one does not get, so that it stays unsettled.
+        Some(_) if by_address => Swarm::WantedByAddress,
         Some(_) => Swarm::Other,
         None if by_address => Swarm::Wanted,
         None => Swarm::Unknown,
@@ -196,6 +199,7 @@ mod tests {
             managers: [addr(manager)].into(),
             joined_through: None,
             is_taken_up: true,
+            is_joining: false,
         }
     }
 
@@ -213,9 +217,9 @@ mod tests {
             (SwarmState::Active, far, None, Swarm::Unknown),
             (SwarmState::Active, far, Some(OTHER), Swarm::Other),
             (SwarmState::Active, near, Some(OTHER), Swarm::WantedByAddress),
-            // A new swarm at the address of the old one.
-            (SwarmState::Pending, near, Some(OTHER), Swarm::Other),
-            (SwarmState::Error, near, Some(OTHER), Swarm::Other),
+            // A new swarm at the address of the old one, or a worker that boots after its root CA was replaced.
+            (SwarmState::Pending, near, Some(OTHER), Swarm::WantedByAddress),
+            (SwarmState::Error, far, Some(OTHER), Swarm::Other),
             (SwarmState::Pending, near, None, Swarm::Wanted),
             (SwarmState::Locked, far, Some(OWN), Swarm::Wanted),
         ] {
@@ -277,7 +281,7 @@ mod tests {
         std::fs::write(dir.path().join(ENGINE_STATE), note).expect("writes");
         std::fs::write(dir.path().join(KNOWN_MANAGERS), r#"[{"node_id":"a","addr":"10.0.0.6:2377"}]"#).expect("writes");
         let on_disk = OnDisk::read(dir.path());
-        assert!(on_disk.is_taken_up && !on_disk.has_certificate && on_disk.node.is_none());
+        assert!(on_disk.is_taken_up && on_disk.is_joining && !on_disk.has_certificate && on_disk.node.is_none());
         assert_eq!(on_disk.joined_through, Some(addr("10.0.0.5:2377")));
         assert_eq!(on_disk.managers, [addr("10.0.0.5:2377"), addr("10.0.0.6:2377")].into());
     }

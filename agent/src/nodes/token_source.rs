@@ -37,7 +37,7 @@ impl<'a> TokenSource<'a> {
         let token = match in_file {
             Some(Ok(token)) if join.token_command.is_empty() || self.refused.as_ref() != Some(&token) => token,
             Some(Err(error)) if join.token_command.is_empty() => return Err(error),
-            _ => self.from_command().await?,
+            _ => self.ask_command().await?,
         };
         self.known = Some(token.clone());
         Ok(token)
@@ -48,7 +48,7 @@ impl<'a> TokenSource<'a> {
         self.refused = self.known.take().or(self.refused.take());
     }
 
-    async fn from_command(&self) -> Result<JoinToken> {
+    async fn ask_command(&self) -> Result<JoinToken> {
         let text = program::output(self.config, "join.token_command", &self.config.join.token_command).await?;
         JoinToken::parse(&text).context("join.token_command gives no token that can be used")
     }

@@ -93,6 +93,7 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-images-auth.timer"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-life.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-life.timer"),
+    ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-join.service"),
     ("-rw-r--r--", "/usr/lib/tmpfiles.d/swarmdr-agent.conf"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-verify.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-verify.timer"),
@@ -104,6 +105,7 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/by-hand.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/items.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/images.md"),
+    ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/nodes.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/reference.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/glossary.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/architecture.md"),
@@ -121,6 +123,7 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-restore.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-drill.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-images.1.gz"),
+    ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-node.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man5/swarmdr-agent.toml.5.gz"),
 ];
 const ONLY_DEB: [&str; 4] = [

@@ -26,13 +26,14 @@ const TIMERS: [&str; 6] = [
     "swarmdr-images-auth.timer",
     "swarmdr-life.timer",
 ];
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "swarmdr-backup.service",
     "swarmdr-verify.service",
     "swarmdr-drill.service",
     "swarmdr-images.service",
     "swarmdr-images-auth.service",
     "swarmdr-life.service",
+    "swarmdr-join.service",
 ];
 /// Drop-in that shortens the wait for the next run, as with `systemctl edit`.
 const SOON: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nAccuracySec=1s\nRandomizedDelaySec=0\n";

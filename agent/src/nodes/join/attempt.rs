@@ -43,7 +43,9 @@ impl Join<'_> {
         if let Some(missing) = self.missing_interface()? {
             return Ok(Ended::InVain(vec![missing]));
         }
-        let (open, closed) = managers::probe(&look.found.addresses).await;
+        let (mut open, closed) = managers::probe(&look.found.addresses).await;
+        // One that takes the connection and never answers must not be the first again and again.
+        open.sort_by_key(|manager| progress.tried.get(manager).copied().unwrap_or_default());
         whys.extend(closed.into_iter().map(|(addr, why)| Why::Closed(addr, why)));
         if look.found.addresses.is_empty() && whys.is_empty() {
             whys.push(Why::NoAddress("nothing names one at this moment".to_owned()));
@@ -66,14 +68,13 @@ impl Join<'_> {
         if self.request.dry_run {
             return Ok(Ended::Rehearsed);
         }
-        self.through_each(&open, &token, progress, whys).await.map(|ended| {
-            if let Ended::InVain(whys) = &ended
-                && whys.iter().any(Why::is_of_the_token)
-            {
-                source.refuse();
-            }
-            ended
-        })
+        let ended = self.through_each(&open, &token, progress, whys).await?;
+        if let Ended::InVain(whys) = &ended
+            && whys.iter().any(Why::is_of_the_token)
+        {
+            source.refuse();
+        }
+        Ok(ended)
     }
 
     async fn through_each(
@@ -85,7 +86,7 @@ impl Join<'_> {
     ) -> Result<Ended> {
         for manager in open {
             tracing::info!("joining the swarm through {manager}");
-            progress.tried.insert(*manager);
+            *progress.tried.entry(*manager).or_default() += 1;
             progress.deeds.attempts += 1;
             failpoint::reach("node-join-call");
             let advertise = self.request.advertise_addr.as_deref();

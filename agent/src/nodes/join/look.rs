@@ -22,11 +22,15 @@ pub struct Look {
     pub standing: Standing,
     /// Why there is no token, where one was asked for.
     pub no_token: Option<anyhow::Error>,
+    /// True if the managers of its swarm have removed this node.
+    pub was_removed: bool,
 }
 
 impl Look {
+    /// True if this host was in the wanted swarm before; a join that was cut off is still one.
     pub fn is_wanted_member(&self) -> bool {
-        matches!(self.standing, Standing::Member { swarm: Swarm::Wanted | Swarm::WantedByAddress, .. })
+        !self.on_disk.is_joining
+            && matches!(self.standing, Standing::Member { swarm: Swarm::Wanted | Swarm::WantedByAddress, .. })
     }
 
     /// Returns the look again with what the token tells.
@@ -48,6 +52,8 @@ impl Join<'_> {
         if swarm == Swarm::Wanted && is_settled {
             return Ok(look);
         }
+        let was_removed = self.was_removed(&look).await;
+        let look = Look { was_removed, ..look };
         match token.get().await {
             Ok(token) => {
                 let wanted = Wanted { ca: Some(*token.ca()), ..look.wanted.clone() };
@@ -62,6 +68,6 @@ impl Join<'_> {
         let on_disk = OnDisk::read(&facts.data_root.join("swarm"));
         let wanted = Wanted { managers: found.addresses.clone(), ca: None };
         let standing = Standing::of(&facts.swarm, &on_disk, &wanted);
-        Look { facts, on_disk, found, wanted, standing, no_token: None }
+        Look { facts, on_disk, found, wanted, standing, no_token: None, was_removed: false }
     }
 }

@@ -9,11 +9,12 @@ mod attempt;
 mod leaving;
 mod look;
 mod pacing;
+mod removed;
 mod report;
 mod step;
 mod why;
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 
@@ -56,8 +57,8 @@ pub struct Join<'a> {
 /// What a run has seen and done so far.
 #[derive(Debug, Default)]
 struct Progress {
-    /// Managers through which this run has tried to join.
-    tried: BTreeSet<SocketAddr>,
+    /// Managers through which this run has tried to join, and how often.
+    tried: BTreeMap<SocketAddr, u32>,
     deeds: Deeds,
 }
 
@@ -94,7 +95,15 @@ impl<'a> Join<'a> {
                     return Ok(Report::planned(Outcome::WouldJoin, &look, &pacing));
                 }
                 Step::Abandon => {
-                    self.abandon().await;
+                    tracing::warn!("an attempt to join the swarm went nowhere: the engine is told to give it up");
+                    self.give_up_place().await;
+                    continue;
+                }
+                Step::Renew if self.request.dry_run => return Ok(Report::planned(Outcome::WouldJoin, &look, &pacing)),
+                Step::Renew => {
+                    tracing::warn!("the managers have removed this node from the swarm: it joins anew");
+                    self.give_up_place().await;
+                    progress.deeds.was_removed = true;
                     continue;
                 }
                 Step::LeaveDead => match self.leave_dead(&look).await? {
@@ -118,10 +127,9 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// Ends an attempt to join that went nowhere: the engine keeps it otherwise, and refuses any other. No certificate
-    /// is there, so this host was in no swarm.
-    async fn abandon(&self) {
-        tracing::warn!("an attempt to join the swarm went nowhere: the engine is told to give it up");
+    /// Ends an attempt to join that went nowhere, or the membership of a node that was removed: the engine keeps it
+    /// otherwise, and refuses any other.
+    async fn give_up_place(&self) {
         failpoint::reach("node-join-abandon");
         // It may have been let in, or have ended by itself, a moment before: the next look tells.
         if let Err(error) = self.engine.leave().await {

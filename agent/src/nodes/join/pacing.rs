@@ -10,8 +10,9 @@ use crate::{host::random, nodes::standing::Standing};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Pause between two looks at an engine that is about to change its answer.
-const POLL: Duration = Duration::from_millis(500);
+/// Pauses between two looks at an engine that is about to change its answer. Programs may be run for each look.
+const FIRST_POLL: Duration = Duration::from_millis(500);
+const LONGEST_POLL: Duration = Duration::from_secs(5);
 
 /// Time in which an engine that has just started finds its swarm, whatever the operator's time is.
 const SETTLING: Duration = Duration::from_secs(30);
@@ -21,6 +22,8 @@ pub struct Pacing {
     begun: Instant,
     wait: Duration,
     backoff: Backoff,
+    polls: Backoff,
+    last: Option<Standing>,
     pending_since: Option<Instant>,
     told: String,
 }
@@ -29,21 +32,29 @@ pub struct Pacing {
 #[derive(Debug)]
 struct Backoff {
     next: Duration,
+    longest: Duration,
 }
 
 impl Backoff {
     /// Returns a pause between half of the next one and all of it, as `chance` says, and doubles the next one.
     fn pause(&mut self, chance: u8) -> Duration {
         let whole = self.next;
-        self.next = (whole * 2).min(LONGEST_PAUSE);
+        self.next = (whole * 2).min(self.longest);
         whole / 2 + whole / 2 * u32::from(chance) / u32::from(u8::MAX)
     }
 }
 
 impl Pacing {
     pub fn new(wait: Duration) -> Self {
-        let backoff = Backoff { next: FIRST_PAUSE };
-        Self { begun: Instant::now(), wait, backoff, pending_since: None, told: String::new() }
+        Self {
+            begun: Instant::now(),
+            wait,
+            backoff: Backoff { next: FIRST_PAUSE, longest: LONGEST_PAUSE },
+            polls: Backoff { next: FIRST_POLL, longest: LONGEST_POLL },
+            last: None,
+            pending_since: None,
+            told: String::new(),
+        }
     }
 
     pub fn took(&self) -> Duration {
@@ -59,8 +70,11 @@ impl Pacing {
         self.wait.saturating_sub(self.took())
     }
 
-    /// Returns for how long the engine has been trying to join.
+    /// Notes where the host stands, and returns for how long the engine has been trying to join.
     pub fn pending_for(&mut self, standing: Standing) -> Duration {
+        if self.last.replace(standing) != Some(standing) {
+            self.polls.next = FIRST_POLL;
+        }
         if standing != Standing::Joining {
             self.pending_since = None;
             return Duration::ZERO;
@@ -74,8 +88,7 @@ impl Pacing {
         if left.is_zero() {
             return false;
         }
-        let [chance, ..] = random::tag().unwrap_or_default();
-        let pause = self.backoff.pause(chance).min(left);
+        let pause = self.backoff.pause(chance()).min(left);
         self.tell(left, why);
         tokio::time::sleep(pause).await;
         true
@@ -88,7 +101,7 @@ impl Pacing {
             return false;
         }
         self.tell(left, &why.to_string());
-        tokio::time::sleep(POLL.min(left)).await;
+        tokio::time::sleep(self.polls.pause(chance()).min(left)).await;
         true
     }
 
@@ -101,6 +114,10 @@ impl Pacing {
     }
 }
 
+fn chance() -> u8 {
+    random::tag().unwrap_or_default()[0]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +125,7 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_minute_and_differ_between_hosts() {
         let pauses = |chance| {
-            let mut backoff = Backoff { next: FIRST_PAUSE };
+            let mut backoff = Backoff { next: FIRST_PAUSE, longest: LONGEST_PAUSE };
             std::iter::repeat_with(move || backoff.pause(chance).as_millis()).take(8).collect::<Vec<_>>()
         };
         assert_eq!(pauses(255), [1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]);
@@ -130,8 +147,9 @@ mod tests {
         let mut pacing = Pacing::new(Duration::ZERO);
         assert_eq!(pacing.pending_for(Standing::Free), Duration::ZERO);
         pacing.pending_for(Standing::Joining);
-        assert!(pacing.pending_since.is_some());
+        pacing.polls.pause(255);
+        assert!(pacing.pending_since.is_some() && pacing.polls.next > FIRST_POLL);
         pacing.pending_for(Standing::Failed);
-        assert!(pacing.pending_since.is_none());
+        assert!(pacing.pending_since.is_none() && pacing.polls.next == FIRST_POLL);
     }
 }

@@ -19,6 +19,8 @@ pub struct Deeds {
     pub attempts: u32,
     /// Id of the swarm that it left.
     pub left: Option<String>,
+    /// Whether its node was removed by the managers, so that it joined anew.
+    pub was_removed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,7 +34,7 @@ pub enum Outcome {
 
 impl Outcome {
     pub fn of(deeds: &Deeds) -> Self {
-        if deeds.was_member == Some(true) { Self::Already } else { Self::Joined }
+        if deeds.was_member == Some(true) && !deeds.was_removed { Self::Already } else { Self::Joined }
     }
 }
 
@@ -51,6 +53,8 @@ pub struct Report {
     pub managers: Vec<String>,
     /// Id of the swarm that this host left, since its managers were gone.
     pub left: Option<String>,
+    /// Whether the managers had removed this host's node before.
+    pub was_removed: bool,
     /// Number of calls to the engine to join.
     pub attempts: u32,
     pub took_ms: u64,
@@ -85,6 +89,7 @@ impl Report {
             role: Some(if is_manager { "manager" } else { "worker" }),
             managers: managers.iter().map(ToString::to_string).collect(),
             left: deeds.left,
+            was_removed: deeds.was_removed,
             attempts: deeds.attempts,
             took_ms: millis(pacing),
             attention,
@@ -102,6 +107,7 @@ impl Report {
             role: None,
             managers: look.found.addresses.iter().map(ToString::to_string).collect(),
             left: None,
+            was_removed: look.was_removed,
             attempts: 0,
             took_ms: millis(pacing),
             attention: Vec::new(),
@@ -130,6 +136,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(left) = &self.left {
             writeln!(f, "This host left swarm {}, whose managers are gone.", shown(left))?;
+        }
+        if self.was_removed {
+            writeln!(f, "The managers have removed the node that this host was before.")?;
         }
         let swarm =
             self.cluster_id.as_ref().map_or_else(|| "the swarm".to_owned(), |id| format!("swarm {}", shown(id)));

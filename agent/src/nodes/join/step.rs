@@ -1,6 +1,6 @@
 //! The choice of the next step, from what was seen.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use super::{Request, look::Look, why::Why};
 use crate::{
@@ -26,6 +26,8 @@ pub enum Step {
     Retry(Why),
     /// End an attempt that went nowhere.
     Abandon,
+    /// Give up the place of a node that the managers have removed, and join anew.
+    Renew,
     /// Leave the other swarm if its managers are all gone.
     LeaveDead,
     Attempt,
@@ -33,7 +35,7 @@ pub enum Step {
 
 /// Chooses the step. `tried` are the managers through which this run has tried to join, `pending_for` is the time for
 /// which the engine has been trying.
-pub fn next(look: &Look, request: &Request, tried: &BTreeSet<SocketAddr>, pending_for: Duration) -> Step {
+pub fn next(look: &Look, request: &Request, tried: &BTreeMap<SocketAddr, u32>, pending_for: Duration) -> Step {
     match look.standing {
         Standing::Free => Step::Attempt,
         Standing::Blocked(what) => Step::Refuse(blocked(look, what)),
@@ -50,7 +52,10 @@ pub fn next(look: &Look, request: &Request, tried: &BTreeSet<SocketAddr>, pendin
 fn member(look: &Look, request: &Request, swarm: Swarm, is_settled: bool) -> Step {
     match swarm {
         Swarm::Wanted | Swarm::WantedByAddress if is_settled => Step::Done,
-        Swarm::Wanted | Swarm::WantedByAddress => Step::Wait(Why::unsettled(&look.facts.swarm)),
+        // With a token at hand, the host does not end in no swarm.
+        Swarm::Wanted if look.was_removed && look.wanted.ca.is_some() => Step::Renew,
+        Swarm::Wanted => Step::Wait(Why::unsettled(&look.facts.swarm)),
+        Swarm::WantedByAddress => Step::Wait(Why::UnsettledWithOtherCa),
         Swarm::Unknown => Step::Retry(Why::UnknownSwarm(look.no_token.as_ref().map(|error| format!("{error:#}")))),
         Swarm::Other if is_manager(look) => Step::Refuse(manager_elsewhere(look)),
         Swarm::Other if request.leave_dead => Step::LeaveDead,
@@ -65,8 +70,8 @@ fn is_manager(look: &Look) -> bool {
 }
 
 /// True if the attempt of the engine is one to join the wanted swarm: it may be that of a run that was killed.
-fn is_ours(look: &Look, tried: &BTreeSet<SocketAddr>) -> bool {
-    look.on_disk.joined_through.is_some_and(|addr| tried.contains(&addr) || look.wanted.names([&addr]))
+fn is_ours(look: &Look, tried: &BTreeMap<SocketAddr, u32>) -> bool {
+    look.on_disk.joined_through.is_some_and(|addr| tried.contains_key(&addr) || look.wanted.names([&addr]))
 }
 
 fn through(look: &Look) -> String {
@@ -137,6 +142,7 @@ mod tests {
             wanted: Wanted { managers: vec!["10.0.0.1:2377".parse().expect("is one")], ca: None },
             standing,
             no_token: None,
+            was_removed: false,
         }
     }
 
@@ -145,7 +151,7 @@ mod tests {
     }
 
     fn choose(look: &Look, leave_dead: bool, pending_for: Duration) -> Step {
-        next(look, &request(leave_dead), &BTreeSet::new(), pending_for)
+        next(look, &request(leave_dead), &BTreeMap::new(), pending_for)
     }
 
     fn in_other(is_manager: bool) -> Look {
@@ -196,6 +202,8 @@ mod tests {
         let wanted = |is_settled| look(Standing::Member { swarm: Swarm::Wanted, is_settled });
         assert!(matches!(choose(&wanted(true), false, Duration::ZERO), Step::Done));
         assert!(matches!(choose(&wanted(false), true, Duration::ZERO), Step::Wait(_)));
+        let by_address = look(Standing::Member { swarm: Swarm::WantedByAddress, is_settled: false });
+        assert!(matches!(choose(&by_address, true, Duration::ZERO), Step::Wait(Why::UnsettledWithOtherCa)));
         assert!(matches!(choose(&look(Standing::Unclear), true, Duration::ZERO), Step::Wait(_)));
         assert!(matches!(choose(&look(Standing::Free), false, Duration::ZERO), Step::Attempt));
         let unknown = look(Standing::Member { swarm: Swarm::Unknown, is_settled: true });
@@ -210,6 +218,22 @@ mod tests {
         assert!(matches!(choose(&ours(Standing::Failed), false, Duration::ZERO), Step::Abandon));
     }
 
+    #[test]
+    fn a_node_that_was_removed_joins_anew_once_it_has_a_token() {
+        let mut removed = look(Standing::Member { swarm: Swarm::Wanted, is_settled: false });
+        removed.was_removed = true;
+        assert!(matches!(choose(&removed, false, Duration::ZERO), Step::Wait(_)));
+        removed.wanted.ca = Some([1; 32]);
+        assert!(matches!(choose(&removed, false, Duration::ZERO), Step::Renew));
+        for standing in [
+            Standing::Member { swarm: Swarm::Wanted, is_settled: true },
+            Standing::Member { swarm: Swarm::Other, is_settled: false },
+        ] {
+            removed.standing = standing;
+            assert!(!matches!(choose(&removed, false, Duration::ZERO), Step::Renew), "{standing:?}");
+        }
+    }
+
     /// Somebody may join this host by hand, to wherever they want.
     #[test]
     fn the_attempt_of_somebody_else_is_left_alone() {
@@ -218,7 +242,7 @@ mod tests {
             look.on_disk.joined_through = Some("10.0.0.9:2377".parse().expect("is one"));
             assert!(matches!(choose(&look, true, ATTEMPT_LIMIT), Step::Wait(Why::AnothersAttempt(_))));
             // An address that a name led to when this run tried it.
-            let tried = BTreeSet::from(["10.0.0.9:2377".parse().expect("is one")]);
+            let tried = BTreeMap::from([("10.0.0.9:2377".parse().expect("is one"), 1)]);
             assert!(matches!(next(&look, &request(false), &tried, ATTEMPT_LIMIT), Step::Abandon));
         }
     }

@@ -29,6 +29,8 @@ pub enum Why {
     StillJoining(String),
     /// This host is a node of the swarm, and the engine is not in it.
     Unsettled(String),
+    /// The same, and the token names another root CA.
+    UnsettledWithOtherCa,
     UnknownSwarm(Option<String>),
     NoInterface(String),
     NoToken(String),
@@ -80,6 +82,9 @@ impl Why {
             Self::Failed(..) => "the engine could not join",
             Self::StillJoining(_) => "the engine has been trying, and goes on in the background",
             Self::Unsettled(_) => "it is a node of the swarm, and its engine is not in it",
+            Self::UnsettledWithOtherCa => {
+                "it is a node of a swarm with these managers, and its root CA is not that of the token"
+            }
             Self::UnknownSwarm(_) => "it is in a swarm, and no token tells whether that is the wanted one",
             Self::NoInterface(_) => "its advertised address is missing",
             Self::NoToken(_) => "there is no worker token",
@@ -105,7 +110,12 @@ impl Why {
             Self::StillJoining(_) => &["see `docker info`, and run it again: it goes on from there"],
             Self::Unsettled(_) => &[
                 "see `docker info` and `journalctl -u docker`; a locked manager needs `docker swarm unlock`",
-                "if the node was removed from the swarm: `docker swarm leave` here, then run it again",
+                "if the node was removed from the swarm, and there is no token yet: give it one, and run it again",
+            ],
+            Self::UnsettledWithOtherCa => &[
+                "if another swarm was made at the same addresses: `docker swarm leave` here, then run it again",
+                "if the root CA was rotated: see `docker info` and `journalctl -u docker` for what else is in the way",
+                PUBLISH,
             ],
             Self::UnknownSwarm(_) => &["see whether join.managers names a manager of its present swarm", PUBLISH],
             Self::NoInterface(_) => &["see `ip address`, --advertise-addr and join.advertise_addr"],
@@ -128,6 +138,9 @@ impl fmt::Display for Why {
             Self::Clock(manager, said) | Self::Failed(manager, said) => write!(f, "{manager}: {said}"),
             Self::StillJoining(through) => write!(f, "the engine is joining through {through}"),
             Self::Unsettled(said) => write!(f, "the engine is not in its swarm; {said}"),
+            Self::UnsettledWithOtherCa => f.write_str(
+                "the engine is not in its swarm, whose managers are the wanted ones and whose root CA is not",
+            ),
             Self::UnknownSwarm(Some(why)) => write!(f, "its managers are not the wanted ones, and {why}"),
             Self::UnknownSwarm(None) => write!(f, "its managers are not the wanted ones"),
             Self::NoInterface(given) => write!(f, "no interface of this host has the name `{given}`"),

@@ -1,0 +1,94 @@
+//! Hosts that are in another swarm, and tokens of other kinds.
+
+use anyhow::{Context, Result, ensure};
+use swarmdr_tests::{
+    campaign::generations,
+    lab::{Engine, Host, Lab, Role},
+    scenario::text,
+};
+
+use crate::yard::{
+    MANAGER, TOKEN, boot, configure, faulty, join, leave, manage, nodes, of_another_ca, token, wait_worker,
+};
+
+const OTHER: u8 = 21;
+
+#[test]
+fn a_host_leaves_another_swarm_only_if_that_one_is_gone() -> Result<()> {
+    let lab = Lab::new()?;
+    let [manager, mut other, host] = boot(&lab, Engine::E26_1, [("m", MANAGER), ("o", OTHER), ("h", 12)])?;
+    manage(&manager)?;
+    other.swarm_init()?;
+    host.join(&other, Role::Worker)?;
+    for host in [&host, &other] {
+        configure(host, &[MANAGER])?;
+    }
+
+    let unknown = join(&host, 1, &[])?;
+    ensure!(text(&unknown, "/error")?.contains("no token tells whether"), "{unknown:#}");
+    for host in [&host, &other] {
+        host.write_file(TOKEN, token(&manager, "worker")?)?;
+    }
+    let refused = join(&host, 4, &["--wait", "2m"])?;
+    ensure!(text(&refused, "/error")?.contains("this host is in another swarm"), "{refused:#}");
+    let refused = join(&host, 4, &["--leave-dead", "--wait", "2m"])?;
+    ensure!(text(&refused, "/error")?.contains("which lives (10.77.0.21:2377 answers)"), "{refused:#}");
+    let refused = join(&other, 4, &["--leave-dead", "--wait", "2m"])?;
+    ensure!(text(&refused, "/error")?.contains("a manager of another swarm"), "{refused:#}");
+    wait_worker(&other, &host)?;
+
+    other.kill()?;
+    let planned = join(&host, 0, &["--leave-dead", "--dry-run"])?;
+    ensure!(planned["outcome"] == "would-leave", "{planned:#}");
+    let killed = faulty(&host, "kill@node-join-left", &["--leave-dead", "--wait", "3m"])?;
+    ensure!(killed.stderr.contains("kill at node-join-left"), "{killed:?}");
+    let joined = join(&host, 0, &["--leave-dead", "--wait", "3m"])?;
+    ensure!(joined["outcome"] == "joined" && joined["role"] == "worker", "{joined:#}");
+    wait_worker(&manager, &host)?;
+    tokens_of_other_kinds(&manager, &host)
+}
+
+/// A worker that was removed while it was off cannot come back as the node that it was.
+#[test]
+fn a_host_whose_node_was_removed_joins_anew() -> Result<()> {
+    for engine in generations() {
+        removed(*engine).with_context(|| format!("engine {}", engine.version()))?;
+    }
+    Ok(())
+}
+
+fn removed(engine: Engine) -> Result<()> {
+    let lab = Lab::new()?;
+    let [manager, mut host] = boot(&lab, engine, [("m", MANAGER), ("h", 12)])?;
+    manage(&manager)?;
+    configure(&host, &[MANAGER])?;
+    host.write_file(TOKEN, token(&manager, "worker")?)?;
+    let before = join(&host, 0, &[])?;
+    host.kill()?;
+    manager.docker(&["node", "rm", "--force", host.name()])?;
+    host.boot()?;
+    let again = join(&host, 0, &["--wait", "3m"])?;
+    ensure!(again["outcome"] == "joined" && again["was_removed"] == true, "{again:#}");
+    ensure!(again["node_id"] != before["node_id"] && again["cluster_id"] == before["cluster_id"], "{again:#}");
+    println!("{}: {again:#}", engine.version());
+    wait_worker(&manager, &host)
+}
+
+fn tokens_of_other_kinds(manager: &Host, host: &Host) -> Result<()> {
+    // The root CA was rotated since the token was published: the addresses show that it is the same swarm.
+    host.write_file(TOKEN, of_another_ca(&token(manager, "worker")?))?;
+    ensure!(join(host, 0, &[])?["outcome"] == "already");
+
+    leave(manager, host)?;
+    host.write_file(TOKEN, "nonsense")?;
+    let wrong = join(host, 1, &[])?;
+    ensure!(wrong.to_string().contains("is no join token") && !wrong.to_string().contains("nonsense"), "{wrong:#}");
+
+    host.write_file(TOKEN, token(manager, "manager")?)?;
+    let promoted = join(host, 6, &[])?;
+    ensure!(promoted["role"] == "manager", "{promoted:#}");
+    ensure!(promoted["attention"][0].as_str().is_some_and(|it| it.contains("docker node demote")), "{promoted:#}");
+    ensure!(join(host, 0, &[])?["outcome"] == "already");
+    println!("{:?}", nodes(manager)?);
+    Ok(())
+}
