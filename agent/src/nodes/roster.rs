@@ -73,6 +73,9 @@ impl Led {
     /// `does` is what the leader does, in the words of the refusal.
     pub async fn of(engine: Engine, does: &str) -> Result<Self> {
         let facts = engine.facts().await?;
+        if facts.swarm.is_manager && !facts.swarm.works() {
+            return Err(without_leader(&facts.swarm.error));
+        }
         checks::cluster(&facts)?;
         leader::require(&engine, &facts, does).await?;
         let own = facts.swarm.node_id.clone().context("the engine does not say which node it is")?;
@@ -93,6 +96,17 @@ impl Led {
             None => Err(anyhow!("the swarm has no leader")),
         }
     }
+}
+
+/// The refusal of a manager whose swarm cannot be changed.
+fn without_leader(error: &str) -> anyhow::Error {
+    Failure::refused("the swarm of this manager cannot be changed at this moment: it has no leader, or is locked")
+        .advice("bring back the managers that are missing, or unlock this one: see `journalctl -u docker`")
+        .advice(
+            "if the others are gone for good, `swarmdr-agent recover-quorum` here makes a swarm of this manager alone",
+        )
+        .because(anyhow!(error.to_owned()))
+        .into()
 }
 
 /// True for an error that says that another manager leads.

@@ -9,8 +9,10 @@
 //! besides is a reason to leave a service: it goes on where one was paused, begins jobs and ended tasks again (see
 //! `restore::images::renew`). What cannot be judged from outside, such as a constraint of an unknown form, is one too.
 //!
-//! The scheduler may know better, for instance that a node has just failed several tasks. A service that an update did not
-//! spread is remembered with the nodes that there were, and is not updated for the same ones again.
+//! An update may leave a service uneven. With `start-first` the scheduler counts the old tasks too, so that six tasks of one
+//! node become three and three on two new ones, and none on the old one (seen on 26.1.5). Or it knows better, for instance
+//! that a node has just failed several tasks. So each update is remembered with the nodes that there were, and is not made
+//! for the same ones again.
 
 mod fit;
 mod memory;
@@ -111,6 +113,8 @@ impl Spread<'_> {
         if now.verdict != Verdict::Uneven {
             return Ok(ServiceLine::of(&now, Outcome::of(&now.verdict)));
         }
+        let there = view.services.iter().filter_map(|object| object["ID"].as_str()).collect();
+        memory.note(&now, &there, &self.run.config.state_dir);
         let rollback_lost = match update::begin(led, &now.id).await {
             Ok(Some(rollback_lost)) => rollback_lost,
             Ok(None) => {
@@ -133,10 +137,7 @@ impl Spread<'_> {
         let after = View::of(led).await?.judge(&Memory::default()).into_iter().find(|it| it.id == now.id);
         let Some(after) = after else { return Ok(ServiceLine::of(&now, Outcome::Gone)) };
         let outcome = match after.verdict {
-            Verdict::Uneven => {
-                memory.note(&after, &self.run.config.state_dir);
-                Outcome::StillUneven
-            }
+            Verdict::Uneven => Outcome::StillUneven,
             _ => Outcome::Spread,
         };
         Ok(ServiceLine { rollback_lost, before: now.placed, ..ServiceLine::of(&after, outcome) })

@@ -38,6 +38,8 @@ pub struct Planned {
     pub placed: BTreeMap<String, u64>,
     /// Ids of these nodes, sorted.
     pub nodes: Vec<String>,
+    /// The counter of its forced updates.
+    pub force_update: u64,
     pub starts_first: bool,
     pub verdict: Verdict,
 }
@@ -76,9 +78,17 @@ impl View {
     fn plan(&self, object: &Value, reserved: &Reserved, memory: &Memory) -> Planned {
         let id = object["ID"].as_str().unwrap_or_default().to_owned();
         let name = object["Spec"]["Name"].as_str().unwrap_or(&id).to_owned();
+        let force_update = object["Spec"]["TaskTemplate"]["ForceUpdate"].as_u64().unwrap_or_default();
         let starts_first = object["Spec"]["UpdateConfig"]["Order"] == "start-first";
-        let mut planned =
-            Planned { id, name, placed: BTreeMap::new(), nodes: Vec::new(), starts_first, verdict: Verdict::Even };
+        let mut planned = Planned {
+            id,
+            name,
+            placed: BTreeMap::new(),
+            nodes: Vec::new(),
+            force_update,
+            starts_first,
+            verdict: Verdict::Even,
+        };
         planned.verdict = self.verdict(object, reserved, &mut planned).unwrap_or_else(|verdict| verdict);
         if planned.verdict == Verdict::Uneven && memory.has_tried(&planned) {
             planned.verdict = Verdict::Tried;
@@ -303,18 +313,25 @@ mod tests {
 
     #[test]
     fn a_service_that_an_update_did_not_spread_is_not_updated_for_the_same_nodes() {
-        let dir = tempfile::tempdir().expect("a scratch directory");
-        let view = |nodes: &[&str]| View {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let dir = scratch.path().join("made/on/the/way");
+        let view = |nodes: &[&str], force_update: u64| View {
             nodes: nodes.iter().map(|id| node(id, "")).collect(),
-            services: vec![service(4, json!({}))],
+            services: vec![service(4, json!({ "Spec/TaskTemplate/ForceUpdate": force_update }))],
             tasks: tasks(&[("a", 4)]),
         };
-        let mut memory = Memory::read(dir.path());
-        let before = view(&["a", "b"]).judge(&memory).remove(0);
+        let mut memory = Memory::read(&dir);
+        let before = view(&["a", "b"], 0).judge(&memory).remove(0);
         assert_eq!(before.verdict, Verdict::Uneven);
-        memory.note(&before, dir.path());
-        let memory = Memory::read(dir.path());
-        assert_eq!(view(&["a", "b"]).judge(&memory)[0].verdict, Verdict::Tried);
-        assert_eq!(view(&["a", "b", "c"]).judge(&memory)[0].verdict, Verdict::Uneven);
+        memory.note(&before, &["s"].into(), &dir);
+        let memory = Memory::read(&dir);
+        for (nodes, force_update, expected) in [
+            (&["a", "b"][..], 0, Verdict::Uneven),
+            (&["a", "b"], 1, Verdict::Tried),
+            (&["a", "b"], 2, Verdict::Uneven),
+            (&["a", "b", "c"], 1, Verdict::Uneven),
+        ] {
+            assert_eq!(view(nodes, force_update).judge(&memory)[0].verdict, expected, "{nodes:?} {force_update}");
+        }
     }
 }

@@ -1,0 +1,211 @@
+//! `node grow`: one restored manager becomes three, and nothing becomes worse on the way.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use swarmdr_tests::{
+    lab::{Engine, Host, HostSpec, Lab, Role, addr, wait_for},
+    scenario::{agent, agent_binary, agent_json, agent_with_faults},
+};
+
+use crate::killed_at;
+
+const LIMIT: Duration = Duration::from_secs(180);
+const GROW: [&str; 4] = ["node", "grow", "--managers", "3"];
+
+/// A manager that was restored, and hosts that joined after that.
+struct Group {
+    _lab: Lab,
+    manager: Host,
+    workers: Vec<Host>,
+}
+
+impl Group {
+    /// The workers' engines are given; their names are `w1` and so on.
+    fn new<const N: usize>(engines: [Engine; N]) -> Result<Self> {
+        let lab = Lab::new()?;
+        let manager = HostSpec::new("m1", Engine::E26_1, addr(11));
+        let mut last = 20;
+        let workers = engines.map(|engine| {
+            last += 1;
+            HostSpec::new(&format!("w{}", last - 20), engine, addr(last))
+        });
+        let (manager, workers) = std::thread::scope(|scope| {
+            let manager = scope.spawn(|| lab.boot(manager));
+            let workers = lab.boot_all(workers);
+            (manager.join().expect("no panic"), workers)
+        });
+        let (manager, workers) = (manager?, Vec::from(workers?));
+        manager.swarm_init()?;
+        manager.install(&agent_binary()?)?;
+        agent_json(&manager, 0, &["backup"])?;
+        manager.sh("systemctl stop docker.socket docker.service; rm -rf /var/lib/docker/swarm
+             systemctl start docker.socket docker.service")?;
+        manager.wait_engine()?;
+        agent_json(&manager, 0, &["restore", "--latest"])?;
+        for worker in &workers {
+            worker.join(&manager, Role::Worker)?;
+        }
+        Ok(Self { _lab: lab, manager, workers })
+    }
+
+    fn label(&self, node: &str, zone: &str) -> Result<()> {
+        self.manager.docker(&["node", "update", &format!("--label-add=zone={zone}"), node]).map(drop)
+    }
+
+    fn managers(&self) -> Result<Vec<String>> {
+        managers(&self.manager)
+    }
+}
+
+/// Names of the managers that are reachable.
+fn managers(host: &Host) -> Result<Vec<String>> {
+    let listed = host.docker(&["node", "ls", "--format={{.Hostname}} {{.ManagerStatus}}"])?;
+    let reachable = |line: &str| {
+        let (name, status) = line.split_once(' ')?;
+        matches!(status, "Leader" | "Reachable").then(|| name.to_owned())
+    };
+    let mut names: Vec<String> = listed.lines().filter_map(reachable).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn names(lines: &Value) -> Vec<&str> {
+    lines.as_array().into_iter().flatten().filter_map(|line| line["hostname"].as_str()).collect()
+}
+
+fn with_zone(words: &[&'static str]) -> Vec<&'static str> {
+    [words, &["--spread", "node.labels.zone"]].concat()
+}
+
+#[test]
+fn one_becomes_three_in_other_zones_and_a_killed_run_goes_on() -> Result<()> {
+    let group = Group::new([Engine::E26_1, Engine::E26_1, Engine::E20_10])?;
+    let host = &group.manager;
+    for (node, zone) in [("m1", "a"), ("w1", "a"), ("w2", "b"), ("w3", "c")] {
+        group.label(node, zone)?;
+    }
+    // The worker of the third zone has an older engine, so there are two candidates for two places.
+    let planned = agent_json(host, 0, &with_zone(&[&GROW[..], &["--dry-run"]].concat()))?;
+    ensure!(names(&planned["promoted"]) == ["w2", "w1"], "{planned:#}");
+    ensure!(names(&planned["left_out"]) == ["w3"] && planned.to_string().contains("older"), "{planned:#}");
+    ensure!(group.managers()? == ["m1"], "a dry run changed something");
+
+    host.install(&agent_with_faults()?)?;
+    killed_at(host, "promoted", &with_zone(&GROW))?;
+    let done = agent_json(host, 0, &with_zone(&GROW))?;
+    ensure!(names(&done["promoted"]) == ["w1"], "the first promotion was repeated: {done:#}");
+    ensure!(group.managers()? == ["m1", "w1", "w2"] && names(&done["managers"]).len() == 3, "{done:#}");
+
+    let before = host.docker(&["node", "inspect", "--format={{.Version.Index}}", "w1", "w2", "w3"])?;
+    let again = agent_json(host, 0, &GROW)?;
+    ensure!(again["promoted"] == Value::Array(Vec::new()), "{again:#}");
+    ensure!(host.docker(&["node", "inspect", "--format={{.Version.Index}}", "w1", "w2", "w3"])? == before);
+    not_the_leader(&group)?;
+    an_unreachable_manager(group)
+}
+
+fn not_the_leader(group: &Group) -> Result<()> {
+    let other = &group.workers[0];
+    other.install(&agent_binary()?)?;
+    for verb in [&GROW[..], &["node", "tidy"], &["node", "spread"]] {
+        let ended = agent(other, verb)?;
+        ensure!(ended.status.code() == Some(3) && ended.stderr.contains("m1 leads"), "{verb:?}: {ended:?}");
+    }
+    let worker = &group.workers[2];
+    worker.install(&agent_binary()?)?;
+    let ended = agent(worker, &GROW)?;
+    ensure!(ended.status.code() == Some(4) && ended.stderr.contains("no manager"), "{ended:?}");
+    let even = agent(&group.manager, &["node", "grow", "--managers", "4"])?;
+    ensure!(even.status.code() == Some(2) && even.stderr.contains("odd"), "{even:?}");
+    Ok(())
+}
+
+/// Four more managers are asked for while one of three is dead.
+fn an_unreachable_manager(mut group: Group) -> Result<()> {
+    group.workers[1].kill()?;
+    let host = &group.manager;
+    let refused = agent(host, &["node", "grow", "--managers", "5"])?;
+    ensure!(refused.status.code() == Some(4) && refused.stderr.contains("w2"), "{refused:?}");
+    // Two of three are a majority: the dead one may leave, and is removed.
+    let down = host.wait_for("the dead manager to be down", LIMIT, || {
+        let report = agent_json(host, 0, &["node", "tidy", "--dead-for", "0s", "--dry-run"])?;
+        Ok((report["nodes"][0]["outcome"] == "due").then_some(report))
+    })?;
+    ensure!(names(&down["nodes"]) == ["w2"], "{down:#}");
+    let tidied = agent_json(host, 0, &["node", "tidy", "--dead-for", "0s"])?;
+    ensure!(tidied["nodes"][0]["outcome"] == "removed", "{tidied:#}");
+    ensure!(group.managers()? == ["m1", "w1"], "{:?}", group.managers()?);
+    // Two are left: the one that answers no more is not removed, since one of two is no majority.
+    group.workers[0].kill()?;
+    let host = &group.manager;
+    host.wait_for("the majority to be lost", LIMIT, || {
+        let ended = agent(host, &["node", "tidy", "--dead-for", "0s"])?;
+        Ok((ended.status.code() == Some(4) && ended.stderr.contains("recover-quorum")).then_some(()))
+    })
+}
+
+#[test]
+fn a_second_manager_that_dies_is_told_and_the_way_out_works() -> Result<()> {
+    let mut group = Group::new([Engine::E26_1, Engine::E26_1])?;
+    group.manager.install(&agent_with_faults()?)?;
+    let first = {
+        let planned = agent_json(&group.manager, 0, &[&GROW[..], &["--dry-run"]].concat())?;
+        let names = names(&planned["promoted"]);
+        let first = *names.first().context("nobody is promoted")?;
+        group.workers.iter().position(|worker| worker.name() == first).context("is no worker")?
+    };
+    let words = ["env", "SWARMDRTEST_FAULT=gate@promoted", "SWARMDRTEST_GATE=/root/gate", "swarmdr-agent"];
+    let mut running = group.manager.spawn(&[&words[..], &GROW, &["--limit", "25s", "--json"]].concat())?;
+    let host = &group.manager;
+    host.wait_for("two managers", LIMIT, || Ok((managers(host)?.len() == 2).then_some(())))?;
+    group.workers[first].kill()?;
+    let host = &group.manager;
+    host.write_file("/root/gate", "")?;
+    let ended = wait_for("the agent to end", LIMIT, || running.finished())?;
+    ensure!(ended.status.code() == Some(1), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.stdout).with_context(|| format!("{ended:?}"))?;
+    println!("{report:#}");
+    let name = group.workers[first].name();
+    ensure!(report["attention"][0].as_str().is_some_and(|said| said.contains(name)), "{report:#}");
+    ensure!(report["to_do"].to_string().contains("recover-quorum"), "{report:#}");
+    ensure!(names(&report["promoted"]) == [name], "nothing was to be done after that: {report:#}");
+    // Without its majority the swarm takes nothing; a further run says so and changes nothing.
+    let again = agent(host, &GROW)?;
+    ensure!(again.status.code() == Some(4) && again.stderr.contains("recover-quorum"), "{again:?}");
+
+    // The way out: the host comes back, and the next run goes on.
+    group.workers[first].boot()?;
+    let host = &group.manager;
+    host.wait_manager()?;
+    let done = host.wait_for("the group to be whole", LIMIT, || {
+        let ended = agent(host, &[&GROW[..], &["--json"]].concat())?;
+        Ok((ended.status.code() == Some(0)).then_some(ended.stdout))
+    })?;
+    println!("{done}");
+    ensure!(managers(host)?.len() == 3);
+    Ok(())
+}
+
+#[test]
+fn workers_that_are_missing_are_waited_for() -> Result<()> {
+    let group = Group::new([Engine::E26_1, Engine::E26_1])?;
+    let (host, late) = (&group.manager, &group.workers[1]);
+    late.docker(&["swarm", "leave", "--force"])?;
+    host.wait_for("it to be down", LIMIT, || {
+        let states = host.docker(&["node", "ls", "--format={{.Status}}"])?;
+        Ok(states.contains("Down").then_some(()))
+    })?;
+    // One candidate would lead to two managers, which are worse than one.
+    let short = agent_json(host, 6, &GROW)?;
+    ensure!(short["missing"] == 1 && short["promoted"] == Value::Array(Vec::new()), "{short:#}");
+    ensure!(group.managers()? == ["m1"]);
+    let running = host.spawn(&[&["swarmdr-agent"], &GROW[..], &["--wait", "3m"]].concat())?;
+    let token = host.docker(&["swarm", "join-token", "--quiet", "worker"])?;
+    late.docker(&["swarm", "join", "--token", &token, &format!("{}:2377", host.addr())])?;
+    let ended = running.wait(LIMIT)?;
+    ensure!(ended.status.code() == Some(0), "{ended:?}");
+    ensure!(group.managers()? == ["m1", "w1", "w2"]);
+    Ok(())
+}
