@@ -85,7 +85,7 @@ enum Put {
 /// What one vault did with the claim.
 enum Taken {
     Held,
-    KeyTaken,
+    Occupied,
     Denied(anyhow::Error),
     Failed(anyhow::Error),
 }
@@ -164,8 +164,8 @@ impl Attempt<'_> {
             let url = connected.settings.url.clone();
             match self.put_into(connected.vault.as_ref(), &claim, &packed).await {
                 Ok(Taken::Held) => held.push(url),
-                Ok(Taken::KeyTaken) if held.is_empty() => return Ok(Put::KeyTaken),
-                Ok(Taken::KeyTaken) => failed.push(format!(
+                Ok(Taken::Occupied) if held.is_empty() => return Ok(Put::KeyTaken),
+                Ok(Taken::Occupied) => failed.push(format!(
                     "{url} does not have the claim: an object that is none lies under {}",
                     Name::Claim(claim.epoch).key(&claim.cluster_id)
                 )),
@@ -255,7 +255,7 @@ impl Attempt<'_> {
         match newest(&entries) {
             Some(seen) if seen.claim.claim_id == claim.claim_id => Ok(Taken::Held),
             Some(seen) if stored || seen.claim.epoch >= claim.epoch => Err(lost(seen, &reading)),
-            _ => Ok(Taken::KeyTaken),
+            _ => Ok(Taken::Occupied),
         }
     }
 
