@@ -162,6 +162,8 @@ fn a_second_manager_that_dies_is_told_and_the_way_out_works() -> Result<()> {
     let mut running = group.manager.spawn(&[&words[..], &GROW, &["--limit", "25s", "--json"]].concat())?;
     let host = &group.manager;
     host.wait_for("two managers", LIMIT, || Ok((managers(host)?.len() == 2).then_some(())))?;
+    // One that dies before it has written its log has nothing to come back with.
+    group.workers[first].wait_manager()?;
     group.workers[first].kill()?;
     let host = &group.manager;
     host.write_file("/root/gate", "")?;
@@ -180,7 +182,7 @@ fn a_second_manager_that_dies_is_told_and_the_way_out_works() -> Result<()> {
     // The way out: the host comes back, and the next run goes on.
     group.workers[first].boot()?;
     let host = &group.manager;
-    host.wait_manager()?;
+    host.wait_for("a leader", LIMIT, || host.docker(&["node", "ls"]).map(Some))?;
     let done = host.wait_for("the group to be whole", LIMIT, || {
         let ended = agent(host, &[&GROW[..], &["--json"]].concat())?;
         Ok((ended.status.code() == Some(0)).then_some(ended.stdout))

@@ -149,11 +149,12 @@ impl Promotion<'_> {
                 .into(),
             Err(error) => late("the swarm did not get a leader again")
                 .advice(format!(
-                    "services go on, and nothing can be changed: bring {name} back (a start of its host is enough), and \
-                     run this again"
+                    "services go on, and nothing can be changed: bring {name} back (a start of its host is usually \
+                     enough), and run this again"
                 ))
                 .advice(format!(
-                    "if {name} is gone for good, `swarmdr-agent recover-quorum` here makes a swarm of this manager alone"
+                    "if that does not help, or {name} is gone for good, `swarmdr-agent recover-quorum` here makes a swarm \
+                     of this manager alone"
                 ))
                 .because(error)
                 .into(),
