@@ -38,6 +38,8 @@ enum Seen {
     /// A member that does not answer.
     Silent,
     Member,
+    /// A member that is to become a worker.
+    Leaving,
     /// Somebody made it a worker again.
     Worker,
     Removed,
@@ -63,16 +65,17 @@ impl Promotion<'_> {
         }
     }
 
-    /// Waits until the node is a manager that stays reachable, and the swarm has taken a change with it.
-    pub async fn settle(&self) -> Result<()> {
+    /// Waits until the node is a manager that stays reachable, and the swarm has taken a change with it. Returns false if it
+    /// is a worker after all, or is gone.
+    pub async fn settle(&self) -> Result<bool> {
         let begun = Instant::now();
         let mut since: Option<Instant> = None;
         loop {
             let seen = self.look().await;
             match &seen {
                 Ok(Seen::Member) => _ = since.get_or_insert_with(Instant::now),
-                Ok(Seen::Worker | Seen::Removed) => return Ok(()),
-                Err(error) if is_elsewhere(error) => return seen.map(drop),
+                Ok(Seen::Worker | Seen::Removed) => return Ok(false),
+                Err(error) if is_elsewhere(error) => return seen.map(|_| false),
                 _ => since = None,
             }
             let stays = since.is_some_and(|since| since.elapsed() >= STAYS);
@@ -81,7 +84,7 @@ impl Promotion<'_> {
                 false => seen.map(|seen| (false, seen)),
             };
             match proven {
-                Ok((true, _)) => return Ok(()),
+                Ok((true, _)) => return Ok(true),
                 not_yet if begun.elapsed() >= self.limit => return Err(self.failure(not_yet.map(|(_, seen)| seen))),
                 Err(_) => since = None,
                 Ok(_) => {}
@@ -96,6 +99,9 @@ impl Promotion<'_> {
         let Some(status) = &listed.node.manager else {
             return Ok(if listed.node.is_manager_by_role() { Seen::Outside } else { Seen::Worker });
         };
+        if !listed.node.is_manager_by_role() {
+            return Ok(Seen::Leaving);
+        }
         let answers = match status.addr.as_deref().and_then(usable) {
             Some(addr) => network::answers(addr, PROBE_LIMIT).await,
             None => true,
@@ -129,6 +135,11 @@ impl Promotion<'_> {
                     self.id
                 ))
                 .into(),
+            Ok(Seen::Leaving) => Failure::failed(format!(
+                "{name} was made a worker, and is still in the group of managers after {limit} s"
+            ))
+            .advice("see `docker node ls`, and run this again when it is a worker")
+            .into(),
             Ok(_) => late("did not stay reachable")
                 .advice(format!("see to {name} and its port 2377, then run this again, which waits for it"))
                 .advice(format!(
@@ -138,11 +149,12 @@ impl Promotion<'_> {
                 .into(),
             Err(error) => late("the swarm did not get a leader again")
                 .advice(format!(
-                    "services go on, and nothing can be changed: bring {name} back (a start of its host is enough), and \
-                     run this again"
+                    "services go on, and nothing can be changed: bring {name} back (a start of its host is usually \
+                     enough), and run this again"
                 ))
                 .advice(format!(
-                    "if {name} is gone for good, `swarmdr-agent recover-quorum` here makes a swarm of this manager alone"
+                    "if that does not help, or {name} is gone for good, `swarmdr-agent recover-quorum` here makes a swarm \
+                     of this manager alone"
                 ))
                 .because(error)
                 .into(),

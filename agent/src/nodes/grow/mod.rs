@@ -46,7 +46,7 @@ use change::Promotion;
 use plan::{Standing, Step};
 pub use report::GrowReport;
 
-/// Time between two looks for more workers.
+/// Time between two looks for more workers, and after a promotion that somebody else's change came before.
 const POLL: Duration = Duration::from_secs(2);
 
 /// A run of `node grow`.
@@ -97,16 +97,20 @@ impl Grow<'_> {
                 }
                 Step::Await(node) => {
                     tracing::info!(node = node.id(), hostname = node.name(), "waiting for an earlier promotion");
+                    // One that turned out to be a worker again is a candidate as others.
                     Promotion { led, id: node.id(), name: node.name(), limit: self.limit }.settle().await?;
                 }
                 Step::Promote(node) => {
                     let promotion = Promotion { led, id: node.id(), name: node.name(), limit: self.limit };
                     if !promotion.begin().await? {
+                        tokio::time::sleep(POLL).await;
                         continue;
                     }
                     report.promoted(node, self.spread);
                     failpoint::reach("promoted");
-                    promotion.settle().await?;
+                    if !promotion.settle().await? {
+                        return Err(undone(node.name()));
+                    }
                     tracing::info!(node = node.id(), hostname = node.name(), "is a manager now");
                     failpoint::reach("grown");
                 }
@@ -128,6 +132,13 @@ pub fn require_odd(managers: usize) -> Result<()> {
     Err(Failure::usage(format!("{managers} managers are wanted, and an even number survives no more than one less"))
         .advice("ask for an odd number: 3 survive the loss of one, 5 of two")
         .into())
+}
+
+/// The error for a promotion that somebody else took back: what one does on purpose the other must not repeat.
+fn undone(name: &str) -> anyhow::Error {
+    Failure::failed(format!("somebody made {name} a worker again, or removed it, while this ran"))
+        .advice("run this again if managers are still missing")
+        .into()
 }
 
 /// True if an error only says that this host is not the one to go on.

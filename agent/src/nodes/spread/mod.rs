@@ -15,6 +15,7 @@
 //! for the same ones again.
 
 mod fit;
+mod level;
 mod memory;
 mod plan;
 pub mod report;

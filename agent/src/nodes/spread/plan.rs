@@ -7,14 +7,12 @@ use serde_json::Value;
 
 use super::{
     fit::{self, Reserved},
+    level::is_even,
     memory::Memory,
     service::Wishes,
 };
 use crate::{
-    nodes::{
-        label::Label,
-        roster::{Led, Listed},
-    },
+    nodes::roster::{Led, Listed},
     restore::images::renew::{
         living::{LivingService, Obstacle},
         slots,
@@ -167,31 +165,6 @@ fn is_wanted(task: &Value) -> bool {
     wanted && !OVER.contains(&task["Status"]["State"].as_str().unwrap_or_default())
 }
 
-/// Whether tasks are as evenly placed as the scheduler places them: first over the values of each preference, in their
-/// order, and among the nodes with the same values over nodes (swarmkit `manager/scheduler/decision_tree.go`).
-fn is_even(nodes: &[(&Listed, u64)], preferences: &[Label], most: u64) -> bool {
-    let Some((label, others)) = preferences.split_first() else {
-        return is_level(nodes.iter().map(|(_, number)| (*number, capacity(1, most))));
-    };
-    let mut groups: BTreeMap<&str, Vec<(&Listed, u64)>> = BTreeMap::new();
-    for (listed, number) in nodes {
-        groups.entry(label.of(listed)).or_default().push((*listed, *number));
-    }
-    let sums =
-        groups.values().map(|group| (group.iter().map(|(_, number)| number).sum(), capacity(group.len() as u64, most)));
-    is_level(sums) && groups.values().all(|group| is_even(group, others, most))
-}
-
-fn capacity(nodes: u64, most: u64) -> u64 {
-    if most == 0 { u64::MAX } else { nodes.saturating_mul(most) }
-}
-
-/// Whether none has two fewer than another, but those that are full.
-fn is_level(counted: impl Iterator<Item = (u64, u64)> + Clone) -> bool {
-    let most = counted.clone().map(|(number, _)| number).max().unwrap_or_default();
-    counted.into_iter().all(|(number, capacity)| number + 1 >= most || number >= capacity)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -265,18 +238,6 @@ mod tests {
         assert_eq!(judge(&nodes, service(2, most), &[("a", 1), ("b", 1)]), Verdict::Even);
         let odd = json!({ "Spec/TaskTemplate/Placement": { "Constraints": ["odd"] } });
         assert!(matches!(judge(&nodes, service(4, odd), &[("a", 4)]), Verdict::Left { .. }));
-    }
-
-    #[test]
-    fn preferences_come_before_nodes() {
-        let nodes = [("a", "x"), ("b", "x"), ("c", "x"), ("d", "y")];
-        let by_zone = || {
-            let preference = json!({ "Spread": { "SpreadDescriptor": "node.labels.zone" } });
-            service(4, json!({ "Spec/TaskTemplate/Placement": { "Preferences": [preference] } }))
-        };
-        assert_eq!(judge(&nodes, by_zone(), &[("a", 1), ("b", 1), ("d", 2)]), Verdict::Even);
-        assert_eq!(judge(&nodes, by_zone(), &[("a", 1), ("b", 1), ("c", 1), ("d", 1)]), Verdict::Uneven);
-        assert_eq!(judge(&nodes, by_zone(), &[("a", 2), ("d", 2)]), Verdict::Uneven);
     }
 
     #[test]

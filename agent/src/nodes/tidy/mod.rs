@@ -9,13 +9,13 @@
 //! | nothing | none starts: each task of a dead node keeps its address for 24 hours, and the node one for its load balancer |
 //! | `docker node rm --force` of nodes that are down | all start within 4 s |
 //! | drained, waited for, removed, as here | all start within 4 s |
-//! | `docker node rm --force` in the first seconds, while nodes are `unknown` and tasks are to run on them | mostly all; EARLY |
+//! | `docker node rm --force` in the first seconds, while nodes are `unknown` and tasks are to run on them | all start within 5 s in 34 of 35 runs (5 on 20.10, 25 on 26.1, 5 on 28.5); in one on 26.1 none had started after 45 s: "node is missing network attachments, ip addresses may be exhausted" |
 //!
 //! So moby#37338 does not concern nodes that are down, whose tasks are to be shut down already: the leader marks the tasks
 //! of a removed node as orphaned in the same step (swarmkit `manager/controlapi/node.go`, `orphanNodeTasks`), and frees what
-//! they and the node hold. Before that it is a race between the allocator and new tasks. This waits until a node is down and
-//! no task is to run on it, so it never gets there. Addresses that are held by nobody are freed by a leader that starts: it
-//! counts them anew from the state (`manager/allocator/network.go`, `doNetworkInit`).
+//! they and the node hold. Before that the order of many small steps decides. This waits until a node is down and no task is
+//! to run on it, so it never gets there. By its source, a leader that starts counts the addresses anew from the state
+//! (`manager/allocator/network.go`, `doNetworkInit`); that remedy could not be tried, since the one case did not come again.
 //!
 //! Since when a node is down is not in the API. Its object changes with its state, so it has been down at least since the
 //! object changed last (`UpdatedAt`). A leader that has just started knows only what the state says, which is old after a

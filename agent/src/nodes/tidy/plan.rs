@@ -35,7 +35,7 @@ pub enum Verdict {
     NotYet {
         since: Timestamp,
     },
-    /// It is down for the leader, and accepts connections.
+    /// It is down for the leader, and accepts connections, or cannot be asked.
     Answers,
     /// An operator paused or drained it, so it may be off for a while.
     Operators {

@@ -94,7 +94,8 @@ impl NodeOutcome {
     fn attention(&self) -> Option<String> {
         match &self.outcome {
             Outcome::Answers => Some(format!(
-                "{} ({}) is down for the leader, and its host answers: see `journalctl -u docker` there; it was left alone",
+                "{} ({}) is down for the leader, and its host answers, or cannot be asked from here: see `journalctl -u docker` \
+                 there; it was left alone",
                 self.hostname, self.id
             )),
             Outcome::Kept { why } => Some(format!("{} ({}) was not removed: {why}", self.hostname, self.id)),
