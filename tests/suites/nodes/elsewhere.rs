@@ -8,7 +8,8 @@ use swarmdr_tests::{
 };
 
 use crate::yard::{
-    MANAGER, TOKEN, boot, configure, faulty, join, leave, manage, nodes, of_another_ca, token, wait_worker,
+    MANAGER, TOKEN, boot, configure, faulty, install_unit, join, leave, manage, nodes, of_another_ca, run_unit, token,
+    wait_worker,
 };
 
 const OTHER: u8 = 21;
@@ -67,10 +68,11 @@ fn removed(engine: Engine) -> Result<()> {
     host.kill()?;
     manager.docker(&["node", "rm", "--force", host.name()])?;
     host.boot()?;
-    let again = join(&host, 0, &["--wait", "3m"])?;
-    ensure!(again["outcome"] == "joined" && again["was_removed"] == true, "{again:#}");
-    ensure!(again["node_id"] != before["node_id"] && again["cluster_id"] == before["cluster_id"], "{again:#}");
-    println!("{}: {again:#}", engine.version());
+    install_unit(&host)?;
+    let journal = run_unit(&host)?;
+    ensure!(journal.contains("have removed the node that this host was before"), "{journal}");
+    let now = host.docker(&["info", "--format", "{{.Swarm.NodeID}}"])?;
+    ensure!(before["node_id"] != now.as_str(), "it is the node of before");
     wait_worker(&manager, &host)
 }
 

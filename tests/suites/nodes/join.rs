@@ -1,18 +1,17 @@
 //! Fresh hosts that join at once while everything is late, wrong or gone for a while.
 
-use std::{fs, net::TcpListener};
+use std::net::TcpListener;
 
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
     campaign::full,
     lab::{Engine, Host, Lab},
-    packages,
     scenario::{agent, agent_json},
 };
 
 use crate::yard::{
-    LIMIT, MANAGER, NOBODY, PUBLISHED, SILENT, TOKEN, boot, configure, join, leave, manage, no_token_in, nodes,
-    of_another_ca, report, said, start, token, wait_worker,
+    LIMIT, MANAGER, NOBODY, PUBLISHED, SILENT, TOKEN, boot, configure, install_unit, join, leave, manage, no_token_in,
+    nodes, of_another_ca, report, run_unit, said, start, token, wait_worker,
 };
 
 /// The engine's own files of a swarm; `state.json` it may write again at any time.
@@ -118,6 +117,8 @@ fn let_in(engine: Engine) -> Result<()> {
     host.write_file(TOKEN, manager.read_file(PUBLISHED)?)?;
     let planned = join(&host, 0, &["--dry-run"])?;
     ensure!(planned["outcome"] == "would-join" && nodes(&manager)?.len() == 1, "{planned:#}");
+    let unnamed = join(&host, 1, &["--advertise-addr", "nope0"])?;
+    ensure!(unnamed.to_string().contains("no interface of this host has the name `nope0`"), "{unnamed:#}");
     let joined = join(&host, 0, &[])?;
     ensure!(joined["outcome"] == "joined" && joined["role"] == "worker", "{joined:#}");
     wait_worker(&manager, &host)?;
@@ -131,14 +132,11 @@ fn let_in(engine: Engine) -> Result<()> {
 
 /// The hardened unit starts an engine that is stopped, and joins with the token of its credential.
 fn by_the_unit(manager: &Host, host: &Host) -> Result<()> {
-    let unit = fs::read_to_string(packages::checkout().join("systemd/swarmdr-join.service"))?;
-    host.write_file("/etc/systemd/system/swarmdr-join.service", unit)?;
+    install_unit(host)?;
     host.write_file("/etc/swarmdr/agent.toml", format!("[join]\nmanagers = [\"{}\"]\n", manager.addr()))?;
     host.sh(&format!("install -D -m 600 {TOKEN} /etc/credstore/swarmdr.join-token; rm {TOKEN}"))?;
-    host.sh("systemctl stop docker.socket docker.service; systemctl daemon-reload")?;
-    let output = host.run(&["systemctl", "start", "swarmdr-join.service"])?;
-    ensure!(output.status.success(), "{}{}", output.stderr, host.journal("swarmdr-join.service", 20)?);
-    let journal = host.journal("swarmdr-join.service", 20)?;
+    host.sh("systemctl stop docker.socket docker.service")?;
+    let journal = run_unit(host)?;
     ensure!(journal.contains("This host joined swarm"), "{journal}");
     wait_worker(manager, host)?;
     no_token_in(host, &[])

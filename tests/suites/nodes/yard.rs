@@ -1,11 +1,12 @@
 //! Parts that the cases share: hosts with the agent on them, their configuration, and what a join says.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use swarmdr_tests::{
     lab::{Background, Engine, Host, HostSpec, Lab, Output, addr},
+    packages,
     scenario::{CONFIG, agent, agent_with_faults},
 };
 
@@ -15,7 +16,7 @@ pub const NOBODY: u8 = 99;
 pub const SILENT: u8 = 1;
 
 /// File that a joining host reads its token from.
-pub const TOKEN: &str = "/root/worker-token";
+pub const TOKEN: &str = "/etc/swarmdr/worker-token";
 
 /// File that the manager publishes the token to.
 pub const PUBLISHED: &str = "/root/published";
@@ -105,6 +106,24 @@ pub fn wait_worker(manager: &Host, host: &Host) -> Result<()> {
     let wanted = format!("{}  Ready", host.name());
     manager
         .wait_for(&format!("{wanted} among the nodes"), LIMIT, || Ok(nodes(manager)?.contains(&wanted).then_some(())))
+}
+
+/// The unit of a boot.
+pub const UNIT: &str = "swarmdr-join.service";
+
+/// Puts the unit of a boot on a host.
+pub fn install_unit(host: &Host) -> Result<()> {
+    let unit = fs::read_to_string(packages::checkout().join("systemd").join(UNIT))?;
+    host.write_file(&format!("/etc/systemd/system/{UNIT}"), unit)?;
+    host.sh("systemctl daemon-reload").map(drop)
+}
+
+/// Runs the unit, and returns what it says.
+pub fn run_unit(host: &Host) -> Result<String> {
+    let output = host.run(&["systemctl", "start", UNIT])?;
+    let journal = host.journal(UNIT, 20)?;
+    ensure!(output.status.success(), "{}{journal}", output.stderr);
+    Ok(journal)
 }
 
 /// Makes a worker leave, and its manager forget it.

@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::Result;
 
 use super::{
-    Join, Progress,
+    Acted, Join, Progress,
     look::Look,
+    report::Outcome,
+    step,
     why::{self, Why},
 };
 use crate::{
@@ -23,25 +25,16 @@ use crate::{
     outcome::failpoint,
 };
 
-/// How an attempt ended.
-pub enum Ended {
-    /// Nothing was done, for that was not wanted; it could be.
-    Rehearsed,
-    /// The engine is in the swarm, or on its way, or not as it was seen.
-    LookAgain,
-    InVain(Vec<Why>),
-}
-
 impl Join<'_> {
     pub(super) async fn attempt(
         &self,
         look: &Look,
         source: &mut TokenSource<'_>,
         progress: &mut Progress,
-    ) -> Result<Ended> {
+    ) -> Result<Acted> {
         let mut whys: Vec<Why> = look.found.missing.iter().map(|error| Why::NoAddress(format!("{error:#}"))).collect();
         if let Some(missing) = self.missing_interface()? {
-            return Ok(Ended::InVain(vec![missing]));
+            return Ok(Acted::InVain(vec![missing]));
         }
         let (mut open, closed) = managers::probe(&look.found.addresses).await;
         // One that takes the connection and never answers must not be the first again and again.
@@ -51,25 +44,25 @@ impl Join<'_> {
             whys.push(Why::NoAddress("nothing names one at this moment".to_owned()));
         }
         if open.is_empty() {
-            return Ok(Ended::InVain(whys));
+            return Ok(Acted::InVain(whys));
         }
         let token = match source.get().await {
             Ok(token) => token,
             Err(error) if why::is_mistake(&error) => return Err(error),
             Err(error) => {
                 whys.push(Why::NoToken(format!("{error:#}")));
-                return Ok(Ended::InVain(whys));
+                return Ok(Acted::InVain(whys));
             }
         };
         let wanted = Wanted { ca: Some(*token.ca()), ..look.wanted.clone() };
         if let Standing::Blocked(what) = Standing::of(&look.facts.swarm, &look.on_disk, &wanted) {
-            return Err(super::step::blocked(look, what).into());
+            return Err(step::blocked(look, what).into());
         }
         if self.request.dry_run {
-            return Ok(Ended::Rehearsed);
+            return Ok(Acted::Rehearsed(Outcome::WouldJoin));
         }
         let ended = self.through_each(&open, &token, progress, whys).await?;
-        if let Ended::InVain(whys) = &ended
+        if let Acted::InVain(whys) = &ended
             && whys.iter().any(Why::is_of_the_token)
         {
             source.refuse();
@@ -83,7 +76,7 @@ impl Join<'_> {
         token: &JoinToken,
         progress: &mut Progress,
         mut whys: Vec<Why>,
-    ) -> Result<Ended> {
+    ) -> Result<Acted> {
         for manager in open {
             tracing::info!("joining the swarm through {manager}");
             *progress.tried.entry(*manager).or_default() += 1;
@@ -94,12 +87,12 @@ impl Join<'_> {
             let error = match self.engine.join_as_worker(&join).await {
                 Ok(()) => {
                     failpoint::reach("node-join-called");
-                    return Ok(Ended::LookAgain);
+                    return Ok(Acted::LookAgain);
                 }
                 Err(error) => error,
             };
-            if goes_on_in_background(&error) || why::is_in_a_swarm(&error) {
-                return Ok(Ended::LookAgain);
+            if goes_on_in_background(&error) {
+                return Ok(Acted::LookAgain);
             }
             let why = Why::of_answer(*manager, &error);
             tracing::info!("{why}");
@@ -109,7 +102,7 @@ impl Join<'_> {
                 break;
             }
         }
-        Ok(Ended::InVain(whys))
+        Ok(Acted::InVain(whys))
     }
 
     /// Engines join without the address that they were given if they cannot make sense of it (moby

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Join, look::Look, step, why::Why};
+use super::{Acted, Join, Progress, look::Look, report::Outcome, step, why::Why};
 use crate::{
     nodes::{
         managers,
@@ -27,18 +27,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// Pause between two questions.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How it ended.
-pub enum Ended {
-    /// Nothing was done, for that was not wanted; it could be, as far as can be told.
-    Rehearsed,
-    /// Id of the swarm that was left.
-    Left(String),
-    InVain(Vec<Why>),
-}
-
 impl Join<'_> {
     /// Leaves the swarm that was seen. Refuses (exit 4) if one of its managers answers.
-    pub(super) async fn leave_dead(&self, look: &Look) -> Result<Ended> {
+    pub(super) async fn leave_dead(&self, look: &Look, progress: &mut Progress) -> Result<Acted> {
         let managers: Vec<SocketAddr> = standing::managers_of(&look.facts.swarm, &look.on_disk).into_iter().collect();
         if managers.is_empty() {
             let what = format!("this host is in another swarm, and names no manager of it: {}", step::described(look));
@@ -46,23 +37,25 @@ impl Join<'_> {
         }
         let (open, closed) = managers::probe(&look.found.addresses).await;
         if open.is_empty() {
-            return Ok(Ended::InVain(closed.into_iter().map(|(addr, why)| Why::Closed(addr, why)).collect()));
+            return Ok(Acted::InVain(closed.into_iter().map(|(addr, why)| Why::Closed(addr, why)).collect()));
         }
         if let Some(why) = self.watch_silence(look, &managers).await? {
-            return Ok(Ended::InVain(vec![why]));
+            return Ok(Acted::InVain(vec![why]));
         }
         if self.request.dry_run {
-            return Ok(Ended::Rehearsed);
+            return Ok(Acted::Rehearsed(Outcome::WouldLeave));
         }
         failpoint::reach("node-join-leave");
         self.require_unchanged(look).await?;
         if let Some(why) = self.require_silent(look, &managers).await? {
-            return Ok(Ended::InVain(vec![why]));
+            return Ok(Acted::InVain(vec![why]));
         }
         tracing::warn!("leaving {}", step::described(look));
         self.engine.leave().await.context("the engine did not leave the swarm whose managers are gone")?;
         failpoint::reach("node-join-left");
-        Ok(Ended::Left(look.on_disk.node.as_ref().map_or_else(|| "unknown".to_owned(), |node| node.cluster.clone())))
+        let left = look.on_disk.node.as_ref().map(|node| node.cluster.clone());
+        progress.deeds.left = Some(left.unwrap_or_else(|| "unknown".to_owned()));
+        Ok(Acted::LookAgain)
     }
 
     /// Asks the managers for [`SILENCE`], or once in a rehearsal.

@@ -27,10 +27,12 @@ use crate::{
     restore::{Restore, interrupted::unfinished},
     run::Run,
 };
+use look::Look;
 use pacing::Pacing;
 pub use report::Report;
 use report::{Deeds, Outcome};
 use step::Step;
+use why::Why;
 
 /// A request of the operator.
 #[derive(Debug)]
@@ -52,6 +54,16 @@ pub struct Join<'a> {
     engine: Engine,
     /// Waits for the engine, and asks managers whether they live.
     restore: Restore<'a>,
+}
+
+/// How a step ended.
+#[derive(Debug)]
+enum Acted {
+    /// Nothing was done, for that was not wanted; it could be, as far as can be told.
+    Rehearsed(Outcome),
+    /// The host is not as it was seen.
+    LookAgain,
+    InVain(Vec<Why>),
 }
 
 /// What a run has seen and done so far.
@@ -91,33 +103,10 @@ impl<'a> Join<'a> {
                 Step::Wait(why) if pacing.poll(&why).await => continue,
                 Step::Wait(why) => return Err(why::gave_up(vec![why], &pacing).into()),
                 Step::Retry(why) => vec![why],
-                Step::Abandon if self.request.dry_run => {
-                    return Ok(Report::planned(Outcome::WouldJoin, &look, &pacing));
-                }
-                Step::Abandon => {
-                    tracing::warn!("an attempt to join the swarm went nowhere: the engine is told to give it up");
-                    self.give_up_place().await;
-                    continue;
-                }
-                Step::Renew if self.request.dry_run => return Ok(Report::planned(Outcome::WouldJoin, &look, &pacing)),
-                Step::Renew => {
-                    tracing::warn!("the managers have removed this node from the swarm: it joins anew");
-                    self.give_up_place().await;
-                    progress.deeds.was_removed = true;
-                    continue;
-                }
-                Step::LeaveDead => match self.leave_dead(&look).await? {
-                    leaving::Ended::Rehearsed => return Ok(Report::planned(Outcome::WouldLeave, &look, &pacing)),
-                    leaving::Ended::Left(cluster) => {
-                        progress.deeds.left = Some(cluster);
-                        continue;
-                    }
-                    leaving::Ended::InVain(whys) => whys,
-                },
-                Step::Attempt => match self.attempt(&look, &mut token, &mut progress).await? {
-                    attempt::Ended::Rehearsed => return Ok(Report::planned(Outcome::WouldJoin, &look, &pacing)),
-                    attempt::Ended::LookAgain => continue,
-                    attempt::Ended::InVain(whys) => whys,
+                step => match self.act(step, &look, &mut token, &mut progress).await? {
+                    Acted::Rehearsed(outcome) => return Ok(Report::planned(outcome, &look, &pacing)),
+                    Acted::LookAgain => continue,
+                    Acted::InVain(whys) => whys,
                 },
             };
             let failure = why::gave_up(whys, &pacing);
@@ -127,13 +116,38 @@ impl<'a> Join<'a> {
         }
     }
 
+    /// Takes a step that changes this host, or finds out whether it could be taken.
+    async fn act(
+        &self,
+        step: Step,
+        look: &Look,
+        token: &mut TokenSource<'_>,
+        progress: &mut Progress,
+    ) -> Result<Acted> {
+        match step {
+            Step::LeaveDead => self.leave_dead(look, progress).await,
+            Step::Abandon | Step::Renew if self.request.dry_run => Ok(Acted::Rehearsed(Outcome::WouldJoin)),
+            Step::Abandon => {
+                tracing::warn!("an attempt to join the swarm went nowhere: the engine is told to give it up");
+                Ok(self.give_up_place().await)
+            }
+            Step::Renew => {
+                tracing::warn!("the managers have removed this node from the swarm: it joins anew");
+                progress.deeds.was_removed = true;
+                Ok(self.give_up_place().await)
+            }
+            _ => self.attempt(look, token, progress).await,
+        }
+    }
+
     /// Ends an attempt to join that went nowhere, or the membership of a node that was removed: the engine keeps it
     /// otherwise, and refuses any other.
-    async fn give_up_place(&self) {
+    async fn give_up_place(&self) -> Acted {
         failpoint::reach("node-join-abandon");
-        // It may have been let in, or have ended by itself, a moment before: the next look tells.
-        if let Err(error) = self.engine.leave().await {
-            tracing::warn!("the engine did not give the attempt up: {error:#}");
+        match self.engine.leave().await {
+            Ok(()) => Acted::LookAgain,
+            // It may have been let in, or have ended by itself, a moment before: the next look tells.
+            Err(error) => Acted::InVain(vec![Why::NotGivenUp(format!("{error:#}"))]),
         }
     }
 }

@@ -33,11 +33,12 @@ impl Join<'_> {
         }
     }
 
-    /// Returns the newest lines that the engine itself wrote since this boot. What containers say may be in the same
-    /// unit's journal, by another way (`_TRANSPORT=journal`).
+    /// Returns the newest lines that the engine itself wrote. What containers say may be in the same unit's journal, by
+    /// another way (`_TRANSPORT=journal`). Not limited to this boot, whose id a hardened unit does not see: a node that
+    /// was removed once is removed for ever.
     async fn engine_log(&self) -> anyhow::Result<String> {
         let mut command = Command::new("journalctl");
-        command.args(["--quiet", "--boot", "--no-pager", "--output=cat", "--lines", LINES, "_TRANSPORT=stdout"]);
+        command.args(["--quiet", "--no-pager", "--output=cat", "--lines", LINES, "_TRANSPORT=stdout"]);
         command.arg(format!("_SYSTEMD_UNIT={}", self.run.config.engine.service));
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(LIMIT, command.output()).await??;

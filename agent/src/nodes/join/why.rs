@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 use super::pacing::Pacing;
 use crate::{
-    host::engine::{LocalSwarm, Refusal},
+    host::engine::LocalSwarm,
     nodes::token::without_tokens,
     outcome::{
         exit::Exit,
@@ -26,6 +26,8 @@ pub enum Why {
     Clock(SocketAddr, String),
     /// The engine failed otherwise, in its words.
     Failed(SocketAddr, String),
+    /// The engine did not give up a place that leads nowhere.
+    NotGivenUp(String),
     StillJoining(String),
     /// This host is a node of the swarm, and the engine is not in it.
     Unsettled(String),
@@ -80,6 +82,7 @@ impl Why {
             Self::OtherCa(_) => "the token is of another swarm than the managers",
             Self::Clock(..) => "by this host's clock, a certificate of the swarm is not valid",
             Self::Failed(..) => "the engine could not join",
+            Self::NotGivenUp(_) => "the engine keeps a membership that leads nowhere",
             Self::StillJoining(_) => "the engine has been trying, and goes on in the background",
             Self::Unsettled(_) => "it is a node of the swarm, and its engine is not in it",
             Self::UnsettledWithOtherCa => {
@@ -106,6 +109,7 @@ impl Why {
                 PUBLISH,
             ],
             Self::Clock(..) => &["compare `timedatectl` here and on the managers, and correct the clock"],
+            Self::NotGivenUp(_) => &["see `docker info` and `journalctl -u docker`"],
             Self::Failed(..) => &["see `journalctl -u docker` here and on the managers"],
             Self::StillJoining(_) => &["see `docker info`, and run it again: it goes on from there"],
             Self::Unsettled(_) => &[
@@ -144,6 +148,7 @@ impl fmt::Display for Why {
             Self::UnknownSwarm(Some(why)) => write!(f, "its managers are not the wanted ones, and {why}"),
             Self::UnknownSwarm(None) => write!(f, "its managers are not the wanted ones"),
             Self::NoInterface(given) => write!(f, "no interface of this host has the name `{given}`"),
+            Self::NotGivenUp(said) => write!(f, "it was told to leave: {}", without_tokens(said)),
             Self::NoToken(why) => f.write_str(why),
             Self::Closed(manager, why) => write!(f, "{manager}: {why}"),
             Self::NoAddress(why) => f.write_str(why),
@@ -182,11 +187,6 @@ pub fn restore_under_way(what: &str) -> anyhow::Error {
 /// True for a mistake in the configuration, which no wait mends.
 pub fn is_mistake(error: &anyhow::Error) -> bool {
     Rendered::of(error).exit == Exit::Usage
-}
-
-/// True if the engine refuses because it is in a swarm, or on its way into one.
-pub fn is_in_a_swarm(error: &anyhow::Error) -> bool {
-    Refusal::find(error).is_some_and(|refusal| refusal.says("already part of a swarm"))
 }
 
 #[cfg(test)]
