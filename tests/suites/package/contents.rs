@@ -93,6 +93,8 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-images-auth.timer"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-life.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-life.timer"),
+    ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-standby.service"),
+    ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-standby.timer"),
     ("-rw-r--r--", "/usr/lib/tmpfiles.d/swarmdr-agent.conf"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-verify.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-verify.timer"),
@@ -104,6 +106,7 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/by-hand.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/items.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/images.md"),
+    ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/second-site.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/reference.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/glossary.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/architecture.md"),
@@ -121,6 +124,9 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-restore.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-drill.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-images.1.gz"),
+    ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-standby.1.gz"),
+    ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-promote.1.gz"),
+    ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-step-down.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man5/swarmdr-agent.toml.5.gz"),
 ];
 const ONLY_DEB: [&str; 4] = [

@@ -18,21 +18,23 @@ use swarmdr_tests::{
     scenario::{Site, agent_json, describe_swarm},
 };
 
-const TIMERS: [&str; 6] = [
+const TIMERS: [&str; 7] = [
     "swarmdr-backup.timer",
     "swarmdr-verify.timer",
     "swarmdr-drill.timer",
     "swarmdr-images.timer",
     "swarmdr-images-auth.timer",
     "swarmdr-life.timer",
+    "swarmdr-standby.timer",
 ];
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "swarmdr-backup.service",
     "swarmdr-verify.service",
     "swarmdr-drill.service",
     "swarmdr-images.service",
     "swarmdr-images-auth.service",
     "swarmdr-life.service",
+    "swarmdr-standby.service",
 ];
 /// Drop-in that shortens the wait for the next run, as with `systemctl edit`.
 const SOON: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nAccuracySec=1s\nRandomizedDelaySec=0\n";
