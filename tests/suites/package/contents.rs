@@ -94,6 +94,8 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-life.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-life.timer"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-join.service"),
+    ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-standby.service"),
+    ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-standby.timer"),
     ("-rw-r--r--", "/usr/lib/tmpfiles.d/swarmdr-agent.conf"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-verify.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-verify.timer"),
@@ -106,6 +108,7 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/items.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/images.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/nodes.md"),
+    ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/second-site.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/reference.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/glossary.md"),
     ("-rw-r--r--", "/usr/share/doc/swarmdr-agent/architecture.md"),
@@ -124,6 +127,9 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-drill.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-images.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-node.1.gz"),
+    ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-standby.1.gz"),
+    ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-promote.1.gz"),
+    ("-rw-r--r--", "/usr/share/man/man1/swarmdr-agent-step-down.1.gz"),
     ("-rw-r--r--", "/usr/share/man/man5/swarmdr-agent.toml.5.gz"),
 ];
 const ONLY_DEB: [&str; 4] = [

@@ -18,15 +18,16 @@ use swarmdr_tests::{
     scenario::{Site, agent_json, describe_swarm},
 };
 
-const TIMERS: [&str; 6] = [
+const TIMERS: [&str; 7] = [
     "swarmdr-backup.timer",
     "swarmdr-verify.timer",
     "swarmdr-drill.timer",
     "swarmdr-images.timer",
     "swarmdr-images-auth.timer",
     "swarmdr-life.timer",
+    "swarmdr-standby.timer",
 ];
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "swarmdr-backup.service",
     "swarmdr-verify.service",
     "swarmdr-drill.service",
@@ -34,6 +35,7 @@ const SERVICES: [&str; 7] = [
     "swarmdr-images-auth.service",
     "swarmdr-life.service",
     "swarmdr-join.service",
+    "swarmdr-standby.service",
 ];
 /// Drop-in that shortens the wait for the next run, as with `systemctl edit`.
 const SOON: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nAccuracySec=1s\nRandomizedDelaySec=0\n";

@@ -10,7 +10,7 @@ use swarmdr_tests::{
 use super::site::{Pair, SHELF};
 
 /// A promotion whose claim does not wait: the next run goes on with it only after `claim_settle`.
-const SETTLE: &str = "[standby]\nclaim_settle = 1\n";
+const SETTLE: &str = "[standby]\nclaim_settle = 2\n";
 
 /// All points of a promotion from a state that was formed beforehand.
 const POINTS: [&str; 16] = [

@@ -1,10 +1,10 @@
 //! What a standby keeps, and how it is sealed.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
     campaign::generations,
     lab::{Engine, Host},
-    scenario::{agent, agent_json, text},
+    scenario::{IDENTITY, agent, agent_json, text},
 };
 
 use super::site::{Pair, SHELF, require_sealed, wait_gone};
@@ -27,6 +27,7 @@ async fn the_newest_backup_is_kept_sealed_and_formed_beforehand() -> Result<()> 
         let again = agent_json(spare, 0, &["standby"])?;
         assert_eq!(text(&again, "/result")?, "unchanged");
         repaired(spare)?;
+        by_its_unit(spare)?;
         if *engine == Engine::E26_1 {
             killed(&pair)?;
             away(&pair)?;
@@ -40,6 +41,24 @@ fn modes(spare: &Host) -> Result<String> {
     ensure!(spare.sh(&format!("stat -c %a {SHELF}"))? == "700");
     // The public half may be read.
     spare.sh(&format!("chmod 600 {SHELF}/seal.pub; stat -c %a {SHELF}/* | xargs"))
+}
+
+/// The unit that the package installs may do all of it.
+fn by_its_unit(spare: &Host) -> Result<()> {
+    const UNIT: &str = "swarmdr-standby.service";
+    spare.sh(&format!("rm -rf {SHELF}; install -m 600 {IDENTITY} /etc/credstore.identity"))?;
+    spare
+        .write_file(&format!("/etc/systemd/system/{UNIT}"), include_str!("../../../systemd/swarmdr-standby.service"))?;
+    // The home of root is hidden from it.
+    let credential = "[Service]\nLoadCredential=swarmdr.identity:/etc/credstore.identity\n";
+    spare.write_file(&format!("/etc/systemd/system/{UNIT}.d/identity.conf"), credential)?;
+    spare
+        .sh(&format!("systemctl daemon-reload; systemctl start {UNIT}"))
+        .with_context(|| spare.journal(UNIT, 40).unwrap_or_default())?;
+    let status = spare.sh(&format!("systemctl show --property=ExecMainStatus --value {UNIT}"))?;
+    ensure!(status == "0", "{status}: {}", spare.journal(UNIT, 40)?);
+    ensure!(spare.sh(&format!("ls {SHELF}"))?.contains(".formed."), "{}", spare.journal(UNIT, 40)?);
+    spare.sh("rm /etc/credstore.identity").map(drop)
 }
 
 /// Files that were damaged or lost are made again.

@@ -1,13 +1,13 @@
 //! Times from the command to a leader, for one state of three managers with a long log, in one run: a state that was
 //! formed beforehand, the newest backup of a vault, and what the manual says.
 
-use std::time::Instant;
+use std::{net::Ipv4Addr, time::Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use swarmdr_tests::{
     campaign::generations,
-    lab::{Engine, Host},
+    lab::{Engine, Host, addr},
     scenario::{IDENTITY, agent_json, number},
 };
 
@@ -41,7 +41,7 @@ async fn a_promotion_is_compared_with_a_restore_and_with_the_manual() -> Result<
         let restored = begun.elapsed().as_millis();
         reset(spare)?;
         spare.write_file("/root/state.tar", &state)?;
-        let manual = by_hand(spare)?;
+        let manual = by_hand(spare, addr(pair.maker))?;
         println!("\n{engine:?}: from the command to a leader");
         println!("  promote, state formed beforehand  {:>6} ms  {}", promoted[1].0, promoted[1].1);
         println!("    (three runs: {:?})", promoted.iter().map(|(ms, _)| ms).collect::<Vec<_>>());
@@ -62,12 +62,14 @@ fn save(manager: &Host) -> Result<Vec<u8>> {
 }
 
 /// Does what Docker's manual says (Administer and maintain a swarm of Docker Engines), and returns the milliseconds.
-fn by_hand(spare: &Host) -> Result<u128> {
+fn by_hand(spare: &Host, own: Ipv4Addr) -> Result<u128> {
     let begun = Instant::now();
-    spare.sh("systemctl stop docker.socket docker.service; rm -rf /var/lib/docker/swarm
+    spare.sh(&format!(
+        "systemctl stop docker.socket docker.service; rm -rf /var/lib/docker/swarm
          tar -C /var/lib/docker -xf /root/state.tar; systemctl start docker.service
-         docker swarm init --force-new-cluster >/dev/null
-         until docker node ls >/dev/null 2>&1; do :; done")?;
+         docker swarm init --force-new-cluster --advertise-addr {own} >/dev/null
+         until docker node ls >/dev/null 2>&1; do :; done"
+    ))?;
     Ok(begun.elapsed().as_millis())
 }
 
