@@ -83,9 +83,9 @@ enum Put {
 }
 
 /// What one vault did with the claim.
-enum Taken {
+enum Answer {
     Held,
-    Occupied,
+    KeyTaken,
     Denied(anyhow::Error),
     Failed(anyhow::Error),
 }
@@ -163,14 +163,14 @@ impl Attempt<'_> {
         for connected in self.vaults {
             let url = connected.settings.url.clone();
             match self.put_into(connected.vault.as_ref(), &claim, &packed).await {
-                Ok(Taken::Held) => held.push(url),
-                Ok(Taken::Occupied) if held.is_empty() => return Ok(Put::KeyTaken),
-                Ok(Taken::Occupied) => failed.push(format!(
+                Ok(Answer::Held) => held.push(url),
+                Ok(Answer::KeyTaken) if held.is_empty() => return Ok(Put::KeyTaken),
+                Ok(Answer::KeyTaken) => failed.push(format!(
                     "{url} does not have the claim: an object that is none lies under {}",
                     Name::Claim(claim.epoch).key(&claim.cluster_id)
                 )),
-                Ok(Taken::Denied(error)) => denied.push(format!("{url} does not have the claim: {error:#}")),
-                Ok(Taken::Failed(error)) => failed.push(format!("{url} does not have the claim: {error:#}")),
+                Ok(Answer::Denied(error)) => denied.push(format!("{url} does not have the claim: {error:#}")),
+                Ok(Answer::Failed(error)) => failed.push(format!("{url} does not have the claim: {error:#}")),
                 Err(error) => {
                     self.give_up(&claim, &held).await;
                     return Err(error);
@@ -230,32 +230,31 @@ impl Attempt<'_> {
     }
 
     /// Puts the claim into one vault. An error means that another claim holds there.
-    async fn put_into(&self, vault: &dyn Vault, claim: &Claim, packed: &[u8]) -> Result<Taken> {
+    async fn put_into(&self, vault: &dyn Vault, claim: &Claim, packed: &[u8]) -> Result<Answer> {
         let file = file_of(packed)?;
         let upload = Upload::of_file(Name::Claim(claim.epoch).key(&claim.cluster_id), file.path(), self.now)?;
         let begun = Instant::now();
         let stored = match store(vault, &upload, NO_PROGRESS).await {
             Ok(_) => true,
             Err(VaultError::AlreadyExists { .. }) => false,
-            Err(error @ VaultError::AccessDenied { .. }) => return Ok(Taken::Denied(error.into())),
-            Err(error) => return Ok(Taken::Failed(error.into())),
+            Err(error @ VaultError::AccessDenied { .. }) => return Ok(Answer::Denied(error.into())),
+            Err(error) => return Ok(Answer::Failed(error.into())),
         };
         failpoint::reach("claim-put");
         if stored {
-            let (took, since) = (begun.elapsed(), Instant::now());
-            let settle = self.settle(vault, &upload, took).await;
-            tokio::time::sleep(settle.saturating_sub(since.elapsed())).await;
+            let took = begun.elapsed();
+            tokio::time::sleep(self.settle(vault, &upload, took).await).await;
         }
         let reading = match super::read(vault, &claim.cluster_id, &self.promoter.trusted, self.now).await {
             Ok(reading) => reading,
             // It may be there, and nobody knows whether it was the first.
-            Err(error) => return Ok(Taken::Failed(error.context("whether the claim holds there is not known"))),
+            Err(error) => return Ok(Answer::Failed(error.context("whether the claim holds there is not known"))),
         };
         let entries = judge(&reading, [&reading]);
         match newest(&entries) {
-            Some(seen) if seen.claim.claim_id == claim.claim_id => Ok(Taken::Held),
+            Some(seen) if seen.claim.claim_id == claim.claim_id => Ok(Answer::Held),
             Some(seen) if stored || seen.claim.epoch >= claim.epoch => Err(lost(seen, &reading)),
-            _ => Ok(Taken::Occupied),
+            _ => Ok(Answer::KeyTaken),
         }
     }
 

@@ -11,6 +11,9 @@ const SUFFIX: &str = ".swarmdr";
 /// apply.
 pub const DOCTOR: &str = "doctor/";
 
+/// Prefix of the objects that `doctor` creates several times at once, to see how many of the creates are accepted.
+pub const RACE: &str = "doctor/race/";
+
 /// Key of the put that is rehearsed before a backup. Only a server that verifies no checksum stores an object there.
 pub const REHEARSAL: &str = "doctor/rehearsal";
 

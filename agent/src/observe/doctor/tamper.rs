@@ -6,7 +6,11 @@
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::BackupId;
-use swarmdr_vault::{Lock, Tampering, Vault, VaultError, VersionRef, object_name::DOCTOR, store_bytes};
+use swarmdr_vault::{
+    Lock, Tampering, Vault, VaultError, Version, VersionRef,
+    object_name::{DOCTOR, RACE},
+    store_bytes,
+};
 
 use super::Check;
 use crate::host::random;
@@ -49,7 +53,8 @@ pub async fn check(vault: &dyn Vault, now: Timestamp, can_deny: bool) -> Vec<Che
 /// Returns the test object of an earlier run if it is still locked long enough, or else stores a new one.
 async fn probe(vault: &dyn Vault, now: Timestamp) -> Result<(VersionRef, Lock)> {
     let page = vault.list_versions(DOCTOR, None).await?;
-    for version in page.versions.into_iter().rev().filter(|version| !version.is_delete_marker).take(4) {
+    let own = |version: &Version| !version.is_delete_marker && !version.at.key.starts_with(RACE);
+    for version in page.versions.into_iter().rev().filter(own).take(4) {
         let head = vault.head(&version.at).await?;
         if let Some(lock) = head.lock.filter(|lock| lock.until > now + STILL_LOCKED) {
             return Ok((version.at, lock));
