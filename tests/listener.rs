@@ -42,7 +42,7 @@ impl Listener {
         S: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
-        let runtime = Builder::new_current_thread().enable_io().build().context("failed to start a runtime")?;
+        let runtime = Builder::new_current_thread().enable_all().build().context("failed to start a runtime")?;
         // Bound without the runtime: the caller may be on one already, and must not block on another.
         let listener =
             std::net::TcpListener::bind((listen, 0)).with_context(|| format!("failed to listen on {listen}"))?;

@@ -7,6 +7,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddrV4},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -37,6 +38,8 @@ pub enum Fault {
     Cut { after: u64 },
     /// The body's byte at this offset arrives inverted.
     Corrupt { at: u64 },
+    /// Reaches the server this much later.
+    Late { ms: u64 },
 }
 
 /// An order to inject a fault. The oldest one that matches is used up first.
@@ -129,6 +132,9 @@ async fn pass_on(mut client: TcpStream, server: SocketAddrV4, book: Arc<Mutex<Bo
     if let Some((status, body)) = fault.and_then(own_answer) {
         return answer(client, status, body).await;
     }
+    if let Some(Fault::Late { ms }) = fault {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
     let mut upstream = TcpStream::connect(server).await?;
     upstream.write_all(one_request(&head).as_bytes()).await?;
 
@@ -172,7 +178,7 @@ fn own_answer(fault: Fault) -> Option<(&'static str, &'static str)> {
              implemented</Message><Header>If-None-Match</Header></Error>",
         )),
         Fault::LoginPage => Some(("200 OK", "<!DOCTYPE html><html><title>Welcome</title></html>")),
-        Fault::Silence | Fault::LoseAnswer | Fault::Cut { .. } | Fault::Corrupt { .. } => None,
+        Fault::Silence | Fault::LoseAnswer | Fault::Cut { .. } | Fault::Corrupt { .. } | Fault::Late { .. } => None,
     }
 }
 

@@ -29,6 +29,7 @@ mod recheck;
 mod report;
 mod snapshot;
 pub mod spool;
+mod superseded;
 mod take;
 mod turn;
 

@@ -36,6 +36,7 @@ impl Backup<'_> {
         EngineControl::require_awake(self.run.config).await?;
         let mut managers = Managers::of(&Engine::at(&self.run.config.engine.socket).nodes().await?);
         managers.probe(plan.node_id.as_str()).await;
+        self.require_not_superseded(uploader, &plan.cluster_id, false).await?;
         let now = uploader.previous_backups(&plan.cluster_id).await?;
         if request.if_due {
             if now.newest() != previous.newest() {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use swarmdr_archive::ClusterId;
 
 use super::{Claim, ClaimId, Fenced, PromotedFrom, Verb};
@@ -52,7 +52,7 @@ pub enum Outcome {
 }
 
 /// A claim that holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
     #[serde(flatten)]
     pub claim: Claim,

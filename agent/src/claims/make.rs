@@ -318,7 +318,7 @@ fn age(seen: &Seen, reading: &Reading) -> SignedDuration {
 }
 
 /// The claim that holds in each vault that could be read.
-fn holders(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
+pub fn holders(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
     let all = || readings.iter().flatten();
     all().filter_map(|reading| Some((reading, newest(&judge(reading, all()))?.clone()))).collect()
 }

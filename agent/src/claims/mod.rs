@@ -16,11 +16,13 @@ pub mod label;
 pub mod life;
 mod made;
 mod make;
+mod memory;
 mod name;
 mod reading;
 mod record;
 mod release;
 pub mod standing;
+mod superseded;
 #[cfg(test)]
 pub(crate) mod testkit;
 #[cfg(test)]
@@ -28,13 +30,16 @@ mod tests;
 
 pub use document::{Claim, Fenced, PromotedFrom, Release, Verb};
 pub use id::ClaimId;
-pub use judge::{Entry, Status, judge, newest};
+pub use judge::{Status, judge, newest};
 pub use made::{Demand, Draft, Made, Outcome, Terms};
-pub use make::make;
+pub use make::{holders, make};
+pub use memory::Memory;
 pub use name::Name;
-pub use reading::{Reading, Seen, read, read_all};
+pub use reading::{Reading, Seen, clusters, read, read_all};
 pub use record::Record;
 pub use release::release;
+pub use standing::Judged;
+pub use superseded::Superseded;
 
 use std::time::Duration;
 

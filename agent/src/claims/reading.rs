@@ -10,7 +10,7 @@ use swarmdr_archive::{
     ClusterId, Digest, KeyId, TrustedKeys,
     receipt::{self, RECEIPT_MAX},
 };
-use swarmdr_vault::{Vault, Version, read_range};
+use swarmdr_vault::{Marker, Vault, Version, VersionRef, object_name::CLAIMS, read_range};
 
 use super::{Claim, Name, READ_LIMIT, Release, document::VERSION};
 use crate::vaults::Connected;
@@ -37,6 +37,7 @@ pub struct Seen {
     pub signer: KeyId,
     /// Time of storing by the vault's clock.
     pub stored: Timestamp,
+    pub at: VersionRef,
 }
 
 /// What lies in one vault.
@@ -139,6 +140,23 @@ impl Reading {
     }
 }
 
+/// Returns the clusters that have objects among the claims of a vault, as far as that can be found out in few requests.
+pub async fn clusters(vault: &dyn Vault) -> Result<BTreeSet<ClusterId>> {
+    let (mut found, mut after) = (BTreeSet::new(), None);
+    for _ in 0..MOST_PAGES {
+        let page = vault.list_versions(CLAIMS, after.as_ref()).await?;
+        let names = page.versions.iter().filter_map(|version| version.at.key.strip_prefix(CLAIMS)?.split_once('/'));
+        found.extend(names.filter_map(|(cluster, _)| cluster.parse().ok()));
+        let Some(next) = page.next else { break };
+        // `0` sorts right after `/`, so this skips the other claims of the same cluster.
+        after = match next.key.strip_prefix(CLAIMS).and_then(|rest| rest.split_once('/')) {
+            Some((cluster, _)) => Some(Marker::after_key(format!("{CLAIMS}{cluster}0"))),
+            None => Some(next),
+        };
+    }
+    Ok(found)
+}
+
 /// Lists all versions, and says whether they are all.
 async fn list(vault: &dyn Vault, cluster: &ClusterId) -> Result<(Vec<Version>, bool)> {
     let (mut listed, mut after) = (Vec::new(), None);
@@ -188,7 +206,13 @@ fn judge_bytes(cluster: &ClusterId, version: &Version, packed: &[u8], keys: &Tru
             let claim: Claim = parse(&opened.document)?;
             require_place(claim.version, (claim.epoch, &claim.cluster_id), (epoch, cluster))?;
             let digest = Digest::of(&opened.document);
-            Ok(Opened::Claim(Box::new(Seen { claim, digest, signer: opened.key_id, stored: version.modified })))
+            Ok(Opened::Claim(Box::new(Seen {
+                claim,
+                digest,
+                signer: opened.key_id,
+                stored: version.modified,
+                at: version.at.clone(),
+            })))
         }
         Some(Name::Release(epoch)) => {
             let release: Release = parse(&opened.document)?;

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::ClusterId;
+use swarmdr_vault::VersionRef;
 
-use super::{Claim, ClaimId, Reading, Record, Seen, judge, newest, read_all};
+use super::{Claim, ClaimId, Reading, Record, Seen, Superseded, judge, newest, read_all};
 use crate::{config::Config, keys::promoter::Promoter, vaults::Connected};
 
 /// The standing of this host's swarm.
@@ -28,14 +29,20 @@ pub enum Standing {
 pub struct Judged {
     #[serde(flatten)]
     pub standing: Standing,
-    /// Objects among the claims that are none, and vaults that could not be read.
+    /// Objects among the claims that are none, and sites that disagree.
     pub findings: Vec<String>,
+    /// Vaults that could not be read, and why.
+    pub unread: Vec<String>,
+    /// The versions that hold this swarm's own claim, by the address of their vault.
+    #[serde(skip)]
+    pub own: Vec<(String, VersionRef)>,
 }
 
 impl Judged {
-    pub fn superseded(&self) -> Option<(&Claim, Timestamp)> {
-        match &self.standing {
-            Standing::Superseded { claim, since, .. } => Some((claim, *since)),
+    /// Returns the claim of the site that has the swarm, if that is another one.
+    pub fn superseded(&self) -> Option<Superseded> {
+        match self.standing.clone() {
+            Standing::Superseded { claim, since, vault } => Some(Superseded { claim, since, vault }),
             _ => None,
         }
     }
@@ -51,21 +58,34 @@ pub async fn of_this_host(
     now: Timestamp,
 ) -> Judged {
     if promoter.trusted.is_empty() {
-        return Judged { standing: Standing::NotJudged, findings: Vec::new() };
+        return Judged { standing: Standing::NotJudged, findings: Vec::new(), unread: Vec::new(), own: Vec::new() };
     }
     let record = Record::read(config, cluster).map(|record| record.claim_id);
     let own: Vec<ClaimId> = label.into_iter().chain(record).collect();
     let read = read_all(vaults, cluster, &promoter.trusted, now).await;
-    let mut findings = Vec::new();
+    let (mut findings, mut unread) = (Vec::new(), Vec::new());
     let mut readings = Vec::new();
     for reading in read {
         match reading {
             Ok(reading) => readings.push(reading),
-            Err(error) => findings.push(format!("{error:#}")),
+            Err(error) => unread.push(format!("{error:#}")),
         }
     }
     findings.extend(readings.iter().flat_map(Reading::findings));
-    Judged { standing: judged(&readings, &own, &mut findings), findings }
+    let standing = judged(&readings, &own, &mut findings);
+    let own = match &standing {
+        Standing::Own { claim } => versions_of(&readings, claim.claim_id),
+        _ => Vec::new(),
+    };
+    Judged { standing, findings, unread, own }
+}
+
+fn versions_of(readings: &[Reading], id: ClaimId) -> Vec<(String, VersionRef)> {
+    let seen = |reading: &Reading| {
+        let seen = reading.claims.iter().find(|seen| seen.claim.claim_id == id)?;
+        Some((reading.vault.clone(), seen.at.clone()))
+    };
+    readings.iter().filter_map(seen).collect()
 }
 
 /// Judges what was read. The highest epoch in any vault counts: a vault that did not answer on the day of a claim does

@@ -35,7 +35,9 @@ pub(crate) fn claim(epoch: u32, id: u8, previous: Option<&Seen>) -> Claim {
 /// The claim as it is seen, stored at this second.
 pub(crate) fn seen(claim: Claim, second: i64) -> Seen {
     let digest = Digest::of(&serde_json::to_vec_pretty(&claim).expect("serialises"));
-    Seen { claim, digest, signer: signer_id(), stored: second_at(second) }
+    let at =
+        swarmdr_vault::VersionRef::new(super::Name::Claim(claim.epoch).key(&cluster()), claim.claim_id.to_string());
+    Seen { claim, digest, signer: signer_id(), stored: second_at(second), at }
 }
 
 fn signer_id() -> KeyId {

@@ -6,11 +6,13 @@ use super::{Context, clean_leftovers, images};
 use crate::{
     archive::removals::removed::Removed,
     backup::{Backup, BackupPlan, BackupReport, NotOurTurn, Request, SentReport, Step},
+    claims::Superseded,
     commands::cli::BackupArgs,
     downtime::leftovers::Leftovers,
     host::lock::HostLock,
     observe::{
         history::Made,
+        superseded,
         verb::Verb,
         watch::{Ended, Fact, Watch},
     },
@@ -21,6 +23,9 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     let watch = Watch::over(&context.loaded.config, Verb::Backup)?;
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     let outcome = make(context, args, &watch).await;
+    if let Some(superseded) = outcome.as_ref().err().and_then(Superseded::find).filter(|_| !args.dry_run) {
+        superseded::react(context.config(), &watch, superseded).await;
+    }
     let ended = outcome.unwrap_or_else(Ended::failed);
     if !args.dry_run {
         watch.end(&ended).await;

@@ -6,8 +6,8 @@ use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
 
 use super::{
-    Context, backup, bring_back, completions, config, diff, doctor, drill, export, images, inspect, keygen, life, list,
-    manual, node, prune, recover_quorum, restore, second_engine, status, undelete, verify,
+    Context, backup, bring_back, claims, completions, config, diff, doctor, drill, export, images, inspect, keygen,
+    life, list, manual, node, prune, recover_quorum, restore, second_engine, status, undelete, verify,
 };
 use crate::{commands::cli::Command, outcome::exit::Exit};
 
@@ -57,6 +57,7 @@ pub fn job(command: &Command) -> Job<'_> {
         Command::Completions(args) => offline(|| completions::run(args)),
         Command::Manual(args) => offline(|| manual::run(args)),
         Command::SecondEngine(args) => offline(|| second_engine::run(args)),
+        Command::Claim(args) => configured(args.json, |context| claims::make(context, args)),
         Command::BringBack(args) => offline(|| bring_back::run(args)),
     }
 }

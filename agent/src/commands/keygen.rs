@@ -14,8 +14,8 @@ use crate::{
     commands::cli::KeygenArgs,
     config::{Config, EndedKey, TrustedKey},
     host::lock::HostLock,
-    keys::{rotation, signing},
-    outcome::exit::Exit,
+    keys::{identities, promoter::PURPOSE, rotation, signing},
+    outcome::{exit::Exit, failure::Failure},
 };
 
 pub fn run(context: &Context, args: &KeygenArgs) -> Result<Exit> {
@@ -24,6 +24,10 @@ pub fn run(context: &Context, args: &KeygenArgs) -> Result<Exit> {
         // A backup that runs meanwhile would be stored after the end of the key that signs it.
         let _lock = HostLock::acquire(&HostLock::default_path())?;
         context.output.print(&rotate(config, args.until, context.now)?)?;
+        return Ok(Exit::Done);
+    }
+    if args.promoter {
+        context.output.print(&promoter(config, &args.identity)?)?;
         return Ok(Exit::Done);
     }
     let secret = args.out.clone().unwrap_or_else(|| config.signing_key_path());
@@ -38,6 +42,49 @@ pub fn run(context: &Context, args: &KeygenArgs) -> Result<Exit> {
         public: key.public().to_string(),
     })?;
     Ok(Exit::Done)
+}
+
+/// Returns the key that signs this host's claims. A configured one is made if there is none yet.
+fn promoter(config: &Config, identities: &[PathBuf]) -> Result<PromoterReport> {
+    let configured = config.standby.promoter_key.as_ref().filter(|_| identities.is_empty());
+    let (public, source, made) = match configured {
+        Some(path) if !path.exists() => {
+            (signing::make(path, &path.with_extension("pub"))?.public(), path.display().to_string(), true)
+        }
+        Some(path) => (signing::read(path)?.public(), path.display().to_string(), false),
+        None => {
+            let identities = identities::find(identities, config)?;
+            let key = identities.signing_keys(PURPOSE).into_iter().next().ok_or_else(|| {
+                Failure::usage(
+                    "there is neither an age identity nor standby.promoter_key to take a promoter's key from",
+                )
+                .advice("name the identity that opens the archives: `swarmdr-agent keygen --promoter --identity FILE`")
+                .advice("or name a file in standby.promoter_key; it is made by the same command")
+            })?;
+            (key.public(), "derived from the age identity".to_owned(), false)
+        }
+    };
+    Ok(PromoterReport { made, source, key_id: public.key_id().to_string(), public: public.to_string() })
+}
+
+#[derive(Serialize)]
+struct PromoterReport {
+    made: bool,
+    /// File of the secret half, or what it is derived from.
+    source: String,
+    key_id: String,
+    public: String,
+}
+
+impl fmt::Display for PromoterReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} promoter's key {}", if self.made { "Made" } else { "Using" }, self.key_id)?;
+        writeln!(f, "  secret  {}", shown(&self.source))?;
+        writeln!(f, "  public  {}", self.public)?;
+        writeln!(f, "Name it on every manager and on every host that restores, in agent.toml there:")?;
+        writeln!(f, "  [standby]")?;
+        writeln!(f, "  promoters = [\"{}\"]", self.public)
+    }
 }
 
 /// Default end of the old key. It is in the future by as much as the clocks of this host and of the vault may differ,
@@ -137,6 +184,27 @@ impl fmt::Display for RotatedReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_promoters_key_is_that_of_the_identity_or_a_file_that_is_made_once() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let mut config = Config { state_dir: dir.path().to_owned(), ..Config::default() };
+        let error = promoter(&config, &[]).err().expect("there is none");
+        assert_eq!(crate::outcome::failure::Rendered::of(&error).exit, Exit::Usage);
+        let identities = swarmdr_archive::Identities::generate();
+        let path = dir.path().join("identity.txt");
+        std::fs::write(&path, identities.to_file_string().as_bytes()).expect("writes");
+        let derived = promoter(&config, &[path]).expect("is derived");
+        assert_eq!(derived.public, identities.signing_keys(PURPOSE)[0].public().to_string());
+        assert!(!derived.made && !derived.to_string().contains("AGE-SECRET-KEY"), "{derived}");
+        config.standby.promoter_key = Some(dir.path().join("keys/promoter.key"));
+        let (first, second) = (promoter(&config, &[]).expect("makes"), promoter(&config, &[]).expect("reads"));
+        assert_eq!((first.made, second.made, &first.public), (true, false, &second.public));
+        let lines = first.to_string();
+        let lines = lines.split_once("  [standby]").expect("is told").1;
+        let read: Config = toml::from_str(&format!("[standby]{lines}")).expect("is a configuration");
+        assert_eq!(read.standby.promoters, [TrustedKey::Always(first.public)]);
+    }
 
     #[test]
     fn what_is_printed_is_what_the_configuration_reads() {

@@ -16,7 +16,7 @@ use swarmdr_vault::{
     catalog::{Found, Place, Survey, Timing, order},
 };
 
-use super::Context;
+use super::{Context, claims};
 use crate::{
     commands::cli::ListArgs,
     host::files::space::human_bytes,
@@ -29,6 +29,9 @@ use crate::{
 /// Exits 6 if a vault cannot be listed, an object is forged or damaged, or the history has a gap; 5 if there is no good
 /// backup at all.
 pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
+    if args.claims {
+        return claims::list(context, args).await;
+    }
     let keys = context.trusted(&args.trust)?;
     let filter = args.among.filter(context.now);
     let mut survey = Survey::new(&filter, &keys, context.now);

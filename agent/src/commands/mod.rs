@@ -2,6 +2,7 @@
 
 mod backup;
 mod bring_back;
+mod claims;
 pub mod cli;
 mod completions;
 mod config;

@@ -48,6 +48,7 @@ async fn resume_or_recover(context: &Context, args: &RecoverArgs, watch: &Watch<
             keyring: Keyring::without_archives(context.unlock_key(&args.unlock)?),
             prune_dead: args.prune_dead,
             follow: None,
+            claiming: None,
         },
         backup: Backup { run },
         fenced: args.fenced,

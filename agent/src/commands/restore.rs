@@ -18,7 +18,7 @@ use crate::{
     },
     outcome::exit::Exit,
     restore::{
-        Decision, Follow, KEY_LIMIT, Overrides, Readdress, Request, Restore, RestoreReport, Waits,
+        Claiming, Decision, Follow, KEY_LIMIT, Overrides, Readdress, Request, Restore, RestoreReport, Waits,
         images::{followed::Followed, line::Line},
     },
 };
@@ -49,6 +49,7 @@ async fn resume_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<
         keyring: context.keyring(&args.trust, &args.unlock)?,
         prune_dead: args.prune_dead,
         follow: Some(Follow { rules: args.image_map.clone() }),
+        claiming: (!args.without_claim).then(Claiming::default),
     };
     let mut request = request(args, context.now);
     // Must not be interrupted: the recovery action brings the host into one of two complete states.
@@ -96,6 +97,7 @@ async fn once(
     plan.notes.extend(control.found().lines());
     if args.dry_run {
         plan.notes.extend(restore.rehearse(&prepared).await?);
+        plan.notes.extend(restore.claim_notes(&plan, args.fenced).await?);
         plan.notes.extend_from_slice(prepared.findings());
         context.output.print(plan.as_ref())?;
         return Ok(if prepared.findings().is_empty() { Exit::Done } else { Exit::Attention });
@@ -183,8 +185,10 @@ async fn already_there(
     restore: &Restore<'_>,
     (id, unlocked): (BackupId, bool),
 ) -> Result<Exit> {
+    let labelled = if args.dry_run { Vec::new() } else { restore.label_late().await? };
     let images = restore.follow_late(args.dry_run).await?;
     let mut attention = images.as_ref().map(Followed::attention).unwrap_or_default();
+    attention.extend(labelled);
     let (pullable, missing) = match are_images_looked_at(context, args, images.is_some()) {
         true => pullable(context, args, images.as_ref()).await,
         false => (None, Vec::new()),

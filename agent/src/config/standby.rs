@@ -13,6 +13,9 @@ use crate::outcome::failure::Failure;
 /// Bounds of `sign_of_life` in seconds: more often is a burden on the vault, more rarely says nothing.
 const SIGN_OF_LIFE: std::ops::RangeInclusive<u32> = 30..=3600;
 
+/// Bounds of `claim_settle` in seconds: some vaults keep times in whole seconds.
+const CLAIM_SETTLE: std::ops::RangeInclusive<u32> = 2..=300;
+
 /// The `[standby]` section of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -64,6 +67,11 @@ impl Config {
     pub(super) fn validate_standby(&self) -> Result<()> {
         let standby = &self.standby;
         standby.promoter_key.iter().try_for_each(|path| require_absolute(path))?;
+        let settle = standby.claim_settle.count();
+        if !CLAIM_SETTLE.contains(&settle) {
+            let (least, most) = CLAIM_SETTLE.into_inner();
+            return Err(Failure::usage(format!("standby.claim_settle is {settle} s; write {least} to {most}")).into());
+        }
         match standby.sign_of_life.map(Seconds::count) {
             Some(every) if !SIGN_OF_LIFE.contains(&every) => {
                 let (least, most) = SIGN_OF_LIFE.into_inner();

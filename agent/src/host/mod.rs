@@ -5,6 +5,7 @@
 pub mod engine;
 pub mod files;
 pub mod lock;
+pub mod name;
 pub mod network;
 pub mod random;
 pub mod second_engine;

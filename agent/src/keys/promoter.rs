@@ -7,7 +7,7 @@
 use anyhow::{Context, Result};
 use swarmdr_archive::{Identities, PublicKey, SecretKey, TrustedKeys};
 
-use super::signing;
+use super::{identities, signing};
 use crate::config::Config;
 
 /// Purpose of the key that is derived from an identity, in the derivation.
@@ -40,6 +40,21 @@ impl Promoter {
         Ok(Self { trusted, signer, is_configured })
     }
 
+    /// Finds the promoters that a manager believes: the configured ones, or else the keys that this host itself has. Of
+    /// its identities only those in `identity_file` count: an `identity_command` may ask a person, or cost money each
+    /// time. Own keys that cannot be read are no reason to make no backup.
+    pub fn for_watching(config: &Config) -> Result<Self> {
+        let mut trusted = configured(config)?;
+        let is_configured = !trusted.is_empty();
+        if !is_configured {
+            match own(config) {
+                Ok(keys) => keys.into_iter().for_each(|key| insert(&mut trusted, key)),
+                Err(error) => tracing::warn!("claims of other sites are not noticed: {error:#}"),
+            }
+        }
+        Ok(Self { trusted, signer: None, is_configured })
+    }
+
     /// True if managers that know `standby.promoters` only would believe this host's claims, or if none are set.
     pub fn is_believed_by_managers(&self, config: &Config) -> Result<bool> {
         let (Some(signer), known) = (&self.signer, configured(config)?) else { return Ok(false) };
@@ -53,6 +68,19 @@ pub fn configured(config: &Config) -> Result<TrustedKeys> {
     for promoter in &config.standby.promoters {
         let key = signing::parse_public(promoter.named()).context("failed to read standby.promoters")?;
         keys.insert_until(key, promoter.until());
+    }
+    Ok(keys)
+}
+
+/// Returns the promoters' keys in the files of this host.
+fn own(config: &Config) -> Result<Vec<PublicKey>> {
+    let mut keys = Vec::new();
+    if let Some(path) = &config.identity_file {
+        let identities = identities::find(&[path], config)?;
+        keys.extend(identities.signing_keys(PURPOSE).iter().map(SecretKey::public));
+    }
+    if let Some(path) = &config.standby.promoter_key {
+        keys.push(signing::read(path)?.public());
     }
     Ok(keys)
 }
@@ -81,6 +109,25 @@ mod tests {
         assert!(one.is_believed_by_managers(&config).expect("reads"));
         let none = find(&Identities::none());
         assert!(none.signer.is_none() && none.trusted.is_empty());
+    }
+
+    #[test]
+    fn a_manager_believes_the_configured_promoters_or_its_own_keys_and_a_broken_file_stops_nothing() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let (path, identities) = (dir.path().join("identity.txt"), Identities::generate());
+        std::fs::write(&path, identities.to_file_string().as_bytes()).expect("writes");
+        let mut config = Config { identity_file: Some(path.clone()), ..Config::default() };
+        config.identity_command = vec!["/no/such/program".to_owned()];
+        let trusted = |config: &Config| -> Vec<PublicKey> {
+            Promoter::for_watching(config).expect("finds").trusted.iter().copied().collect()
+        };
+        assert_eq!(trusted(&config), [identities.signing_keys(PURPOSE)[0].public()]);
+        let other = Identities::generate().signing_keys(PURPOSE)[0].public();
+        config.standby.promoters = vec![TrustedKey::Always(other.to_string())];
+        assert_eq!(trusted(&config), [other]);
+        config.standby.promoters.clear();
+        std::fs::write(&path, "junk").expect("writes");
+        assert_eq!(trusted(&config), []);
     }
 
     #[test]

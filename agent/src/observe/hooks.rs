@@ -1,7 +1,8 @@
 //! Programs of the operator that run before and after a backup or a restore.
 //!
 //! `/etc/swarmdr/hooks.d/pre-backup` is an executable file, or a directory of them, which run in the order of their
-//! names. The same holds for `post-` and `failed-`, and for `-restore`. A pre hook that fails stops the run before
+//! names. The same holds for `post-` and `failed-`, and for `-restore`; `superseded` is called once for each claim of
+//! another site on the swarm. A pre hook that fails stops the run before
 //! anything is touched: that is its purpose. A post or failed hook that fails is logged and counted, and changes
 //! nothing.
 
@@ -45,6 +46,8 @@ pub enum Moment {
     Pre,
     Post,
     Failed,
+    /// Another site has taken the swarm over. This hook has a name of its own, without a verb.
+    Superseded,
 }
 
 /// One hook; its programs are below [`Hooks::dir`] by its name.
@@ -60,6 +63,7 @@ impl fmt::Display for Hook {
             Moment::Pre => "pre",
             Moment::Post => "post",
             Moment::Failed => "failed",
+            Moment::Superseded => return f.write_str("superseded"),
         };
         write!(f, "{moment}-{}", self.verb)
     }

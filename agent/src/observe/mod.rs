@@ -11,5 +11,6 @@ pub mod ping;
 pub mod runs;
 mod runs_by_verb;
 pub mod status;
+pub mod superseded;
 pub mod verb;
 pub mod watch;

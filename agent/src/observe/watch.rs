@@ -148,6 +148,11 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Tells the hooks that another site has the swarm. Returns true if none of them failed.
+    pub async fn superseded(&self, facts: Vec<Fact>) -> bool {
+        self.run_hooks(self.hook(Moment::Superseded), &facts).await
+    }
+
     fn hook(&self, moment: Moment) -> Hook {
         Hook { moment, verb: self.verb }
     }

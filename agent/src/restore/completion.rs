@@ -6,8 +6,8 @@ use anyhow::Result;
 use futures_util::FutureExt;
 
 use super::{
-    RestoreReport, change::Change, dead_nodes, images::followed::Followed, journal::Record, report::Confirmed,
-    strictness::Strictness,
+    RestoreReport, change::Change, claim::ClaimReport, dead_nodes, images::followed::Followed, journal::Record,
+    report::Confirmed, strictness::Strictness,
 };
 use crate::{
     host::{files::key_file, network, wait},
@@ -30,6 +30,7 @@ impl Change<'_> {
         let before = self.record().clone();
         failpoint::reach("done");
         let mut attention = confirmed.attention.clone();
+        attention.extend(before.claim.iter().flat_map(|claimed| claimed.attention.clone()));
         self.restore.note_follow(&mut self.journal.record);
         if let Err(error) = self.journal.finish() {
             attention.push(format!("{error:#}; the next run looks at the swarm once more, and changes nothing"));
@@ -65,6 +66,7 @@ impl Change<'_> {
             readdressed: confirmed.readdressed,
             images: None,
             pullable: None,
+            claim: record.claim.as_ref().and_then(|claimed| claimed.made.as_ref()).map(ClaimReport::of),
             plan: record.plan.clone(),
         }
     }
@@ -79,6 +81,7 @@ impl Change<'_> {
     ) -> Result<()> {
         let old = before.plan.node_id.as_str();
         report.dead_nodes = before.recorded.as_ref().map(|it| dead_nodes::dead_nodes(it, old)).unwrap_or_default();
+        attention.extend(self.label().await);
         let converged = self.converge(before.locked_key.is_some()).await;
         match self.follow().await {
             Ok(followed) => {

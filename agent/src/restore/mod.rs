@@ -1,10 +1,11 @@
-//! The restore flow: wait, resume, find, plan, fetch, verify, stage, stop, place, start, init, confirm, tidy.
+//! The restore flow: wait, resume, find, plan, fetch, verify, stage, claim, stop, place, start, init, confirm, tidy.
 //!
 //! Nothing on the host changes before the archive is complete, verified and unpacked next to the old state. From the
 //! stop on, every failure, panic and signal puts the old state back. A run that is killed leaves a journal, with which
 //! the next run finishes the restore or puts the old state back.
 
 mod change;
+pub mod claim;
 mod completion;
 mod confirm;
 mod dead_nodes;
@@ -38,6 +39,7 @@ use anyhow::{Context, Result};
 use swarmdr_archive::manifest::Manifest;
 
 pub(crate) use change::Change;
+pub use claim::Claiming;
 pub use follow::Follow;
 pub(crate) use formation::{compare_apart, form_apart};
 pub(crate) use holding::KEY_LIMIT;
@@ -79,6 +81,8 @@ pub struct Restore<'a> {
     pub prune_dead: bool,
     /// How services follow their images once the swarm is back; `None` if they stay as they are.
     pub follow: Option<Follow>,
+    /// How the swarm is claimed; `None` if it is not.
+    pub claiming: Option<Claiming>,
 }
 
 impl Restore<'_> {
@@ -140,9 +144,11 @@ impl Restore<'_> {
         let staging = placement.make_staging()?;
         let staged = archive.stage(staging.clone(), &self.keyring, Specs::Skip).await;
         let staged = staged.context("the backup cannot be restored; nothing was changed")?;
-        let record = self.record(plan, manifest, &staged, placement, &staging)?;
+        let mut record = self.record(plan, manifest, &staged, placement, &staging)?;
         failpoint::reach("staged");
         self.check_again(prepared, &staged.examined).await?;
+        phases.begin("claim");
+        self.claim(&mut record, prepared).await?;
         Journal::begin(&data_root, record)
     }
 

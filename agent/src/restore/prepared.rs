@@ -54,6 +54,11 @@ impl Prepared {
         self.was_unlocked
     }
 
+    /// True if the operator vouches that the old managers are gone.
+    pub fn is_fenced(&self) -> bool {
+        self.terms.fenced
+    }
+
     /// Findings in the vaults that the operator should see.
     pub fn findings(&self) -> &[String] {
         &self.found.findings
@@ -128,7 +133,7 @@ impl Restore<'_> {
         let elsewhere = terms.overrides.readdress.is_some();
         let (living, unasked) = match terms.fenced {
             true => Default::default(),
-            false => self.living_managers(manifest, elsewhere, holding).await,
+            false => self.living_managers(manifest, elsewhere, holding).await?,
         };
         let last_restore = Journal::read(&facts.data_root)?.and_then(|journal| journal.record.restored());
         let seen = plan::Seen {
@@ -159,14 +164,16 @@ impl Restore<'_> {
     }
 
     /// Returns the old managers that accept a connection on their raft port, and those that could not be asked. They
-    /// are those of the backup, and those of the same swarm in the state that is replaced, which may have joined since.
+    /// are those of the backup, those of the same swarm in the state that is replaced, which may have joined since, and
+    /// that of the site that has claimed the swarm.
     /// The restored manager itself is among them if this host does not have its address.
     async fn living_managers(
         &self,
         manifest: &Manifest,
         elsewhere: bool,
         holding: &Holding,
-    ) -> (Vec<String>, Vec<String>) {
+    ) -> Result<(Vec<String>, Vec<String>)> {
+        let claimed = self.claimed_addresses(&manifest.cluster_id).await?;
         let mut others: BTreeMap<SocketAddr, Option<&str>> = BTreeMap::new();
         if holding.on_disk.held().is_some_and(|held| held.own.cluster == manifest.cluster_id) {
             let peers = self.present_peers(&holding.facts.data_root.join("swarm")).await;
@@ -175,6 +182,7 @@ impl Restore<'_> {
         others.extend(
             manifest.managers.iter().filter_map(|manager| Some((usable(&manager.addr)?, manager.hostname.as_deref()))),
         );
+        others.extend(claimed.iter().map(|(addr, site)| (*addr, Some(site.as_str()))));
         match elsewhere {
             true => others.insert(manifest.raft_addr, Some(manifest.hostname.as_str())),
             false => others.remove(&manifest.raft_addr),
@@ -184,7 +192,7 @@ impl Restore<'_> {
             Some(Some(hostname)) => format!("{addr} ({hostname})"),
             _ => addr.to_string(),
         });
-        (living.collect(), asked.unasked_from(elsewhere))
+        Ok((living.collect(), asked.unasked_from(elsewhere)))
     }
 
     /// Repeats the checks right before the engine is stopped, since fetching the archive may have taken long. Managers

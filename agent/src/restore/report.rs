@@ -7,6 +7,7 @@ use swarm_state::inventory::Difference;
 use swarmdr_archive::{NodeId, manifest::Counts, untrusted::shown};
 
 use super::{
+    claim::ClaimReport,
     images::{followed::Followed, line::Line},
     plan::RestorePlan,
     readdress::bound::Bound,
@@ -46,6 +47,9 @@ pub struct RestoreReport {
     /// Each image, and whether nodes can pull it now; absent unless images are checked or followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pullable: Option<Vec<Line>>,
+    /// The claim of this host on the swarm; absent if none was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimReport>,
 }
 
 /// A swarm that was proven to be back: the essential part of a restore is done.
@@ -139,6 +143,7 @@ impl RestoreReport {
         if let Some(images) = &self.images {
             write!(f, "{images}")?;
         }
+        self.show_claim(f)?;
         if let Some(lines) = &self.pullable {
             let there = lines.iter().filter(|line| line.is_there()).count();
             writeln!(f, "  images    {there} of {} can be pulled", lines.len())?;
@@ -156,6 +161,15 @@ impl RestoreReport {
             writeln!(f, "  left      {}", shown(left))?;
         }
         Ok(())
+    }
+
+    fn show_claim(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(claim) = &self.claim else { return Ok(()) };
+        write!(f, "  claimed   with epoch {}", claim.epoch)?;
+        match &claim.superseded {
+            Some(before) => writeln!(f, ", after {}, which claimed it at {}", shown(&before.site), before.at),
+            None => writeln!(f),
+        }
     }
 
     /// Shows the commands that come next, with the reason for each.
@@ -216,6 +230,7 @@ mod tests {
             readdressed: None,
             images: None,
             pullable: None,
+            claim: None,
         }
     }
 

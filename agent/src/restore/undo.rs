@@ -27,7 +27,8 @@ impl Change<'_> {
                     failure =
                         failure.advice(format!("the state that failed is kept in {} for examination", kept.display()));
                 }
-                for complaint in self.undo_complaints {
+                let claim = self.give_up_claim().await;
+                for complaint in self.undo_complaints.iter().cloned().chain(claim) {
                     failure = failure.advice(complaint);
                 }
                 if let Err(error) = self.journal.forget() {

@@ -68,7 +68,7 @@ pub use fetch::{Fetched, fetch, read_range};
 pub use object::{
     Checksum, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Placed, Tampering, Upload, Version, VersionRef,
 };
-pub use renew::{Renewed, renew};
+pub use renew::{Renewed, renew, renew_version};
 pub use replace::replace;
 pub use settings::{SettingsError, Target, VaultSettings};
 pub use store::{Stored, VerifiedBy, store, store_bytes};

@@ -59,7 +59,7 @@ pub async fn renew(
 }
 
 /// Extends the lock of a version if less than half of it is left. Returns the new lock, or `None` if it was not due.
-async fn renew_version(vault: &dyn Vault, at: &VersionRef, now: Timestamp) -> Result<Option<Lock>, VaultError> {
+pub async fn renew_version(vault: &dyn Vault, at: &VersionRef, now: Timestamp) -> Result<Option<Lock>, VaultError> {
     let Some(policy) = vault.lock_policy() else { return Ok(None) };
     let whole = policy.lock_from(now);
     let half = whole.until.duration_since(now) / 2;

@@ -89,6 +89,18 @@ fn stock_tar_understands_large_owners() {
     reader::unpack(&out.get_ref()[..], &trusted, &Identities::none(), &Limits::default(), &mut ()).unwrap();
 }
 
+/// Claims, releases and the receipts of drills have the same container.
+#[test]
+fn commands_of_the_format_text_check_a_claim() {
+    let directory = tempfile::tempdir().unwrap();
+    let document = b"{\n  \"version\": 1,\n  \"epoch\": 7\n}";
+    let packed = swarmdr_archive::receipt::seal(&test_key(), document, "claim 7 of cluster c", 1_767_322_000).unwrap();
+    fs::write(directory.path().join("R.receipt"), packed).unwrap();
+    let said = run(directory.path(), &commands("receipt.json"));
+    assert!(said.contains("Signature and comment signature verified"), "{said}");
+    assert!(said.contains("swarmdr receipt claim 7 of cluster c") && said.contains("\"epoch\": 7"), "{said}");
+}
+
 /// Signed anew with stock minisign and packed anew with stock tar, as FORMAT.md says.
 #[test]
 fn reader_accepts_an_archive_that_stock_tools_signed_and_packed() {

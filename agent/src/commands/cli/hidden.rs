@@ -1,8 +1,10 @@
 //! Arguments of the hidden verbs, which packages and the agent itself call, and no person.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueHint};
+
+use super::{Choice, Trust};
 
 #[derive(Debug, Args)]
 pub struct ManualArgs {
@@ -31,4 +33,31 @@ pub struct BringBackArgs {
     /// The list of what ran before the engine was stopped
     #[arg(long, value_name = "PATH")]
     pub list: PathBuf,
+}
+
+/// For a program that raises a site by its own means: it goes on only after this exits 0.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("choice").required(true))]
+pub struct ClaimArgs {
+    #[command(flatten)]
+    pub choice: Choice,
+
+    #[command(flatten)]
+    pub trust: Trust,
+
+    /// Where the manager of this site will answer (repeatable)
+    #[arg(long = "address", value_name = "HOST:PORT")]
+    pub addresses: Vec<SocketAddr>,
+
+    /// The site of the newest claim is cut off for good: do not wait until its claim is old
+    #[arg(long)]
+    pub fenced: bool,
+
+    /// Why, for those who read the claim
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// Print the claim as JSON
+    #[arg(long)]
+    pub json: bool,
 }

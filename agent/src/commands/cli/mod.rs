@@ -41,7 +41,7 @@ pub use diff::DiffArgs;
 pub use doctor::DoctorArgs;
 pub use drill::DrillArgs;
 pub use export::{ExportArgs, Form};
-pub use hidden::{BringBackArgs, ManualArgs, SecondEngineArgs};
+pub use hidden::{BringBackArgs, ClaimArgs, ManualArgs, SecondEngineArgs};
 pub use images::{
     ImagesArgs, ImagesAuthArgs, ImagesCheckArgs, ImagesCommand, ImagesListArgs, ImagesMirrorArgs, ImagesPushArgs,
     OfState,
@@ -145,6 +145,9 @@ pub enum Command {
     /// Keep a second engine, as the main process of its unit
     #[command(hide = true)]
     SecondEngine(SecondEngineArgs),
+    /// Claim the swarm of a backup, and do nothing else
+    #[command(hide = true)]
+    Claim(ClaimArgs),
     /// Start the containers that ran, behind an engine that the failsafe has started
     #[command(hide = true)]
     BringBack(BringBackArgs),

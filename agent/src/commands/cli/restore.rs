@@ -33,6 +33,11 @@ configured for the new registry (images.registry), and never with the old one's.
 The others get the login that is configured for theirs. What fails is reported
 (exit 6) and undoes nothing; the same command tries it again.
 
+Of several hosts that restore the same swarm one goes on, and the others end with
+exit code 3: before the engine is stopped, the run claims the swarm in the vault.
+After 15 minutes the claim of a host that is gone does not stop another one; at
+once with --fenced, by which you vouch that it is gone.
+
 Nothing on the host changes before the archive is whole, its signature verifies
 against a trusted key, and the swarm's address is found on an interface of this
 host. The state that was there is moved aside, never deleted; any failure puts
@@ -58,9 +63,14 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub force: bool,
 
-    /// The old managers are cut off for good: do not check whether they answer, or left signs of life
+    /// The old managers, and the site of the newest claim, are cut off for good: do not check whether they live, or left
+    /// signs of life
     #[arg(long)]
     pub fenced: bool,
+
+    /// Make no claim on the swarm: for a rehearsal in a network of its own
+    #[arg(long)]
+    pub without_claim: bool,
 
     /// Remove old managers from the restored swarm once they have been away for restore.prune_grace
     #[arg(long)]

@@ -1,9 +1,11 @@
 //! Checks everything from this host to a restore before the disaster, with the real credentials on the real host.
 //!
 //! Every check is one line: what was found, and how to fix it if it is wrong. A part that cannot be reached fails its
-//! own checks only. Nothing is changed except for one small object in each vault with locks. On this object the doctor
-//! tries what an attacker with these credentials would try, and reports every attempt that is not refused.
+//! own checks only. Nothing is changed except for small objects below `doctor/` in each vault with locks. On one of them
+//! the doctor tries what an attacker with these credentials would try, and reports every attempt that is not refused;
+//! another one is created several times at once, as by sites that claim a swarm.
 
+mod claims;
 mod engine;
 mod keys;
 mod rollback;
@@ -59,6 +61,7 @@ pub struct Diagnosis {
 pub async fn examine(config: &Config, now: Timestamp) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     keys::check(config, &mut diagnosis);
+    claims::keys(config, &mut diagnosis);
     let manager = engine::check(config, &mut diagnosis).await;
     units::check(config, manager.as_ref(), &mut diagnosis).await;
     let newest = vaults::check(config, manager.as_ref(), now, &mut diagnosis).await;

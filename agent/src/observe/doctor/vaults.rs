@@ -9,7 +9,7 @@ use swarmdr_vault::{
     catalog::{self, About, CatalogError, Filter, Place, order},
 };
 
-use super::{Check, Diagnosis, engine::Manager, rollback, tamper};
+use super::{Check, Diagnosis, claims, engine::Manager, rollback, tamper};
 use crate::{config::Config, keys::signing, outcome::count::count, vaults::last_seen::LastSeen};
 
 /// Difference between the clocks that is reported. AWS refuses requests whose time is 15 minutes off, and the times in
@@ -76,6 +76,9 @@ async fn check_ready(vault: &dyn Vault, settings: &VaultSettings, now: Timestamp
     let policy = vault.lock_policy();
     let mut checks = vec![Check::ok("vault.ready", what_is_ready(policy)), mode(policy), clock(vault).await];
     checks.extend(tamper::check(vault, now, settings.endpoint.is_none()).await);
+    if policy.is_some() {
+        checks.push(claims::race(vault, now).await);
+    }
     checks.push(unfinished(vault).await);
     checks
 }

@@ -99,6 +99,10 @@ fn of_agent(status: &Status, page: &mut Page) {
         page.one("swarmdr_images_unknown", unknown, images.unknown.len());
         page.one("swarmdr_images_checked_timestamp_seconds", "When the images were checked.", seconds(images.at));
     }
+    if let Some(claims) = &status.claims {
+        let superseded = u8::from(claims.judged.superseded().is_some());
+        page.one("swarmdr_superseded", "1 if another site has taken this swarm over.", superseded);
+    }
     if let Some(removed) = &status.removed {
         page.one(
             "swarmdr_removed_objects",

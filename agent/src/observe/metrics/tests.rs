@@ -14,7 +14,10 @@ use crate::{
     observe::{
         history::Made,
         runs::Run,
-        status::{Due, tests::fine},
+        status::{
+            Due,
+            tests::{fine, superseded},
+        },
         verb::Verb,
     },
     outcome::exit::Exit,
@@ -46,6 +49,7 @@ fn full() -> Status {
     status.images = Some(checked(&["web"]));
     status.sign_of_life =
         Some(OwnSign { every: 120, at: Some(status.at), vaults: vec!["s3://a/x".to_owned()], late: false });
+    status.claims = Some(superseded());
     status.drills.last = Some(drill.clone());
     status.drills.proven = Some(drill);
     status.last_backup = Some(Made {
@@ -92,6 +96,7 @@ fn a_scraper_reads_every_figure() {
         ("swarmdr_last_run_exit_code", &[("verb", "backup")], 4.0),
         ("swarmdr_hook_failures_total", &[], 2.0),
         ("swarmdr_removed_objects", &[], 2.0),
+        ("swarmdr_superseded", &[], 1.0),
         ("swarmdr_images", &[], 3.0),
         ("swarmdr_images_missing", &[], 1.0),
         ("swarmdr_images_unknown", &[], 0.0),

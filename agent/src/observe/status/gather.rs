@@ -11,7 +11,7 @@ use swarmdr_vault::{
     catalog::{self, Bounds, Filter, Skipped, clusters_of, order},
 };
 
-use super::{Drilled, Due, Level, Newest, OwnSign, SpoolStatus, Status, VaultStatus, living};
+use super::{Drilled, Due, Level, Newest, OwnSign, SpoolStatus, Status, VaultStatus, claimed, living};
 use crate::{
     archive::removals::{memory::Memory, object::Object, removed::Removed},
     backup::spool::{self, Spool},
@@ -47,7 +47,8 @@ pub async fn gather(
     let memory = remembered(config, filter.cluster.as_ref());
     let living = OptionFuture::from(memory.as_ref().map(|memory| living::objects(config, &memory.cluster)));
     let looking = join_all(connected.iter().map(|vault| look(vault, &filter, keys, now)));
-    let (looked, living) = join(looking, living).await;
+    let claimed = claimed::look(config, &connected, filter.cluster.as_ref(), now);
+    let ((looked, living), claims) = join(join(looking, living), claimed).await;
     let (vaults, receipts): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
     let mut status = Status {
         at: now,
@@ -63,6 +64,7 @@ pub async fn gather(
         drills: Drilled::new(&config.drill, &receipts.concat()),
         unfinished_restore: unfinished::on_this_host(config),
         removed: None,
+        claims: claims?,
         images: images(config, filter.cluster.as_ref(), now),
         sign_of_life: OwnSign::read(config, filter.cluster.as_ref(), now),
         history,

@@ -31,7 +31,7 @@ pub async fn objects(config: &Config, cluster: &ClusterId) -> Option<Vec<Object>
         .ok()
 }
 
-async fn require_active(engine: &EngineConfig) -> Result<()> {
+pub(super) async fn require_active(engine: &EngineConfig) -> Result<()> {
     let state = Systemd::connect().await?.state(&engine.service).await?;
     match state.is_active() {
         true => Ok(()),

@@ -4,6 +4,7 @@
 //! The engine is asked only with `watch.removals`, and only while its unit is active: a call on its socket would start
 //! it during the copy of a cold backup.
 
+mod claimed;
 mod drilled;
 mod gather;
 mod living;
@@ -29,6 +30,7 @@ use crate::{
     restore::images::memory::ImagesChecked,
 };
 
+pub use claimed::Claimed;
 pub use drilled::{Drill, Drilled};
 pub use gather::gather;
 pub use show::plain;
@@ -60,6 +62,8 @@ pub struct Status {
     pub images: Option<ImagesChecked>,
     /// The last sign of life of this host; absent unless `standby.sign_of_life` is set.
     pub sign_of_life: Option<OwnSign>,
+    /// The claims on the swarm that this host manages; absent if it manages none, or knows no promoter.
+    pub claims: Option<Claimed>,
     #[serde(skip)]
     pub history: History,
 }
@@ -165,6 +169,9 @@ impl Status {
         self.judge_vaults(&mut say);
         self.judge_host(&mut say);
         self.sign_of_life.iter().for_each(|sign| sign.judge(&mut say));
+        if let Some(claims) = &self.claims {
+            claims.judge(&mut say);
+        }
         self.drills.judge(self.at, &mut say);
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.level));
         self.level = reasons.first().map_or(Level::Ok, |worst| worst.level);

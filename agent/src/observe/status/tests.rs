@@ -32,6 +32,16 @@ pub(crate) fn newest(id: &str) -> Newest {
     }
 }
 
+/// The claim of another site.
+pub(crate) fn superseded() -> Claimed {
+    let standing = crate::claims::standing::Standing::Superseded {
+        claim: crate::claims::testkit::claim(2, 7, None),
+        since: time("2026-11-21T11:00:00Z"),
+        vault: "s3://a/x".to_owned(),
+    };
+    Claimed { judged: crate::claims::Judged { standing, findings: Vec::new(), unread: Vec::new(), own: Vec::new() } }
+}
+
 /// Two vaults with last night's backup, and nothing to complain about.
 pub(crate) fn fine() -> Status {
     let vault = |url: &str, required| VaultStatus {
@@ -64,6 +74,7 @@ pub(crate) fn fine() -> Status {
         removed: None,
         images: None,
         sign_of_life: None,
+        claims: None,
         history: History::default(),
     };
     status.judge();
@@ -92,7 +103,7 @@ fn nothing_wrong_is_ok() {
 #[test]
 fn each_trouble_has_its_level_and_its_words() {
     type Spoil = fn(&mut Status);
-    let cases: [(Spoil, Level, &str); 15] = [
+    let cases: [(Spoil, Level, &str); 16] = [
         (|it| it.vaults.iter_mut().for_each(|vault| vault.newest = None), Level::Critical, "no backup that verifies"),
         (|it| it.vaults[0].error = Some("s3://a/x: no answer".to_owned()), Level::Critical, "no answer"),
         (|it| it.vaults[1].error = Some("s3://b/y: no answer".to_owned()), Level::Warning, "no answer"),
@@ -107,6 +118,7 @@ fn each_trouble_has_its_level_and_its_words() {
             Level::Warning,
             "is forged or altered",
         ),
+        (|it| it.claims = Some(superseded()), Level::Critical, "site-7 claimed this swarm at"),
         (|it| it.spool.archives = 2, Level::Warning, "waiting in the spool for a vault: 2 archives"),
         (
             |it| it.spool = SpoolStatus { archives: 32, full: true, ..SpoolStatus::default() },

@@ -31,6 +31,7 @@ use crate::{
     host::{
         engine::Engine,
         files::space,
+        name::hostname,
         random,
         second_engine::{SecondEngine, Spec},
         systemd::Systemd,
@@ -259,11 +260,6 @@ impl Blame {
         });
         if is_of_keys || blame::is_of_host(&error) { Self::Host(error) } else { Self::Backup(error) }
     }
-}
-
-fn hostname() -> String {
-    // Not from /proc: a hardened unit sees only processes there.
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Returns the directory itself, or its nearest ancestor that exists.

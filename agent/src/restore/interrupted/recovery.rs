@@ -92,7 +92,10 @@ impl Restore<'_> {
                 return Ok(None);
             }
             RecoveryAction::Refuse => return Err(refuse(&journal.record, facts)),
-            RecoveryAction::FormAgain => self.form_again(placement, journal, fenced, &mut phases).await?,
+            RecoveryAction::FormAgain => {
+                self.require_claim(&journal, fenced).await?;
+                self.form_again(placement, journal, fenced, &mut phases).await?
+            }
             RecoveryAction::Confirm => {
                 let undone = (journal.record.phase == Phase::Undo).then(|| not_undone(&journal.record));
                 let mut report = Change::new(self, placement, journal).await?.confirm_late(&mut phases).await?;

@@ -9,7 +9,7 @@ use swarmdr_archive::{BackupId, NodeId, manifest::Counts};
 use swarmdr_registry::Rule;
 
 use super::Phase;
-use crate::restore::{images::renew::Owed, plan::RestorePlan};
+use crate::restore::{claim::Claimed, images::renew::Owed, plan::RestorePlan};
 
 /// Version of the file. Raised when an older agent could misread it.
 pub(super) const VERSION: u32 = 1;
@@ -39,6 +39,9 @@ pub struct Record {
     /// Services that were left then, for later runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owed: Option<Owed>,
+    /// The claim on the swarm; absent if none was to be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claimed>,
     /// The completed record of an earlier restore: valid again if this one is undone.
     pub previous: Option<Box<Record>>,
 }
@@ -63,6 +66,7 @@ impl Record {
             locked_key: None,
             follow: None,
             owed: None,
+            claim: None,
             previous: None,
         }
     }

@@ -120,6 +120,8 @@ impl Restore<'_> {
         let formed = old.form(self, manifest, &recorded);
         self.run.shutdown.or_interrupted(formed).await.context("the backup cannot be restored; nothing was changed")?;
         self.check_again(prepared, &examined).await?;
+        phases.begin("claim");
+        self.claim(&mut record, prepared).await?;
         note_data_root(self.run.config, &data_root);
         let journal = Journal::begin(&data_root, record)?;
         let change = Change::new(self, placement, journal).await?.only_over(prepared.on_disk.clone());

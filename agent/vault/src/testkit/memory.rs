@@ -30,6 +30,8 @@ pub struct MemoryVault {
     lets_bypass: bool,
     /// True if callers may change no lock.
     is_read_only: bool,
+    /// True if the condition of a put is ignored, as old servers do.
+    ignores_conditions: bool,
     state: Mutex<State>,
 }
 
@@ -56,6 +58,7 @@ impl MemoryVault {
             policy,
             lets_bypass: false,
             is_read_only: false,
+            ignores_conditions: false,
             state: Mutex::default(),
         }
     }
@@ -70,6 +73,12 @@ impl MemoryVault {
     #[must_use]
     pub fn read_only(self) -> Self {
         Self { is_read_only: true, ..self }
+    }
+
+    /// Ignores the condition that a key is free.
+    #[must_use]
+    pub fn ignoring_conditions(self) -> Self {
+        Self { ignores_conditions: true, ..self }
     }
 
     /// Removes the lock of a version if `may` returns true for it.
@@ -190,7 +199,9 @@ impl Vault for MemoryVault {
         }
         let mut state = self.state();
         let top = state.keys.get(&upload.key).and_then(|entries| entries.last());
-        if let Some(StoredVersion { content: Some(content), .. }) = top {
+        if let Some(StoredVersion { content: Some(content), .. }) = top
+            && !self.ignores_conditions
+        {
             let found = format!("{} bytes", content.len());
             return Err(VaultError::AlreadyExists { vault: self.address.clone(), key: upload.key.clone(), found });
         }

@@ -1,0 +1,71 @@
+//! What this manager remembers of the claims on its swarm, in a file below its state directory.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use swarmdr_archive::ClusterId;
+
+use super::ClaimId;
+use crate::{config::Config, host::files::whole_file};
+
+/// The memory of a manager. One that is damaged or of another swarm is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    pub cluster_id: ClusterId,
+    /// The claim that the swarm carried when it was last asked, for a time at which its engine cannot be.
+    pub label: Option<ClaimId>,
+    /// The claim of another site of which the hooks were told.
+    pub told: Option<ClaimId>,
+    /// The claim of another site for which the nodes were drained. Who makes one active again is not overruled.
+    pub drained: Option<ClaimId>,
+}
+
+impl Memory {
+    /// Returns what is remembered of a swarm, or of any if none is named.
+    pub fn read(config: &Config, cluster: Option<&ClusterId>) -> Option<Self> {
+        let bytes = std::fs::read(path(config)).ok()?;
+        let memory: Self = serde_json::from_slice(&bytes).ok()?;
+        cluster.is_none_or(|cluster| *cluster == memory.cluster_id).then_some(memory)
+    }
+
+    /// Changes what is remembered. A failure is only logged: hooks are called again then.
+    pub fn update(config: &Config, cluster: &ClusterId, change: impl FnOnce(&mut Self)) {
+        let before = Self::read(config, Some(cluster));
+        let mut memory = before.clone().unwrap_or_else(|| Self {
+            cluster_id: cluster.clone(),
+            label: None,
+            told: None,
+            drained: None,
+        });
+        change(&mut memory);
+        if before.as_ref() == Some(&memory) {
+            return;
+        }
+        if let Err(error) = whole_file::replace_json(&path(config), &memory) {
+            tracing::warn!("what is known of claims could not be written to {}: {error}", path(config).display());
+        }
+    }
+}
+
+fn path(config: &Config) -> PathBuf {
+    config.state_dir.join("claims.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_belongs_to_its_swarm() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let config = Config { state_dir: dir.path().to_owned(), ..Config::default() };
+        let id = |text: &str| text.parse::<ClusterId>().expect("is an id");
+        Memory::update(&config, &id("a"), |memory| memory.told = Some(ClaimId::of(1)));
+        Memory::update(&config, &id("a"), |memory| memory.label = Some(ClaimId::of(2)));
+        let memory = Memory::read(&config, None).expect("is there");
+        assert_eq!((memory.told, memory.label, memory.drained), (Some(ClaimId::of(1)), Some(ClaimId::of(2)), None));
+        assert_eq!(Memory::read(&config, Some(&id("b"))), None);
+        Memory::update(&config, &id("b"), |_| {});
+        assert_eq!(Memory::read(&config, Some(&id("b"))).map(|memory| memory.told), Some(None));
+    }
+}

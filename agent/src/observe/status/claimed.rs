@@ -1,0 +1,71 @@
+//! Whether another site has the swarm, as the status shows it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use swarmdr_archive::ClusterId;
+
+use super::{Level, living};
+use crate::{
+    claims::{ClaimId, Judged, Memory, label, standing},
+    config::Config,
+    host::engine::Engine,
+    keys::promoter::Promoter,
+    vaults::Connected,
+};
+
+/// Time limit of the question which claim the swarm carries: monitors do not wait longer.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The claims on the swarm of this host.
+#[derive(Debug, Clone, Serialize)]
+pub struct Claimed {
+    #[serde(flatten)]
+    pub judged: Judged,
+}
+
+/// Judges the claims on the swarm that this host manages; `None` if it manages none that is known, or if it knows no
+/// promoter.
+pub async fn look(
+    config: &Config,
+    vaults: &[Connected],
+    cluster: Option<&ClusterId>,
+    now: Timestamp,
+) -> anyhow::Result<Option<Claimed>> {
+    let promoter = Promoter::for_watching(config)?;
+    if promoter.trusted.is_empty() {
+        return Ok(None);
+    }
+    let Some((cluster, label)) = carried(config, cluster).await else { return Ok(None) };
+    let judged = standing::of_this_host(config, vaults, &promoter, &cluster, label, now).await;
+    Ok(Some(Claimed { judged }))
+}
+
+/// Returns the swarm of this host and the claim that it carries: from the engine if it can be asked, else as the last
+/// backup run saw it.
+async fn carried(config: &Config, cluster: Option<&ClusterId>) -> Option<(ClusterId, Option<ClaimId>)> {
+    let ask = async {
+        living::require_active(&config.engine).await?;
+        let engine = Engine::at(&config.engine.socket);
+        let swarm = engine.facts().await?.swarm;
+        let here = swarm.cluster_id.clone().filter(|_| swarm.is_manager && swarm.works());
+        let here = here.ok_or_else(|| anyhow::anyhow!("this host manages no swarm that works"))?;
+        anyhow::Ok((here, label::read(&engine).await?))
+    };
+    let asked = tokio::time::timeout(LIMIT, ask).await.ok().and_then(Result::ok);
+    let remembered = || Memory::read(config, cluster).map(|memory| (memory.cluster_id, memory.label));
+    asked.or_else(remembered).filter(|(here, _)| cluster.is_none_or(|cluster| cluster == here))
+}
+
+impl Claimed {
+    /// Says what is wrong: nothing is worse than to work on where another site does.
+    pub(super) fn judge(&self, say: &mut impl FnMut(Level, String)) {
+        if let Some(superseded) = self.judged.superseded() {
+            say(Level::Critical, format!("this swarm was taken over, and what it does now is lost: {superseded}"));
+        }
+        for finding in &self.judged.findings {
+            say(Level::Warning, finding.clone());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A restore that is cut short, undone or refused, and what becomes of its claim.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use swarmdr_tests::{
+    lab::Host,
+    s3::Release,
+    scenario::{IDENTITY, Site, agent_json, text},
+};
+
+use super::{OLD, RESTORE, engines, labels, manager, restorer};
+
+/// Runs a restore with a fault, and returns its exit code.
+fn with_fault(host: &Host, fault: &str) -> Result<Option<i32>> {
+    let fault = format!("SWARMDRTEST_FAULT={fault}");
+    Ok(host.run(&[&["env", &fault, "swarmdr-agent"][..], &RESTORE].concat())?.status.code())
+}
+
+/// The states of all claims, newest first.
+fn states(host: &Host) -> Result<Vec<String>> {
+    let listed = agent_json(host, 0, &["list", "--claims", "--identity", IDENTITY])?;
+    let claims = listed["claims"].as_array().into_iter().flatten();
+    Ok(claims.map(|claim| format!("{} {}", claim["epoch"], claim["state"].as_str().unwrap_or_default())).collect())
+}
+
+fn epoch(report: &Value) -> &Value {
+    &report["claim"]["epoch"]
+}
+
+#[tokio::test]
+async fn a_killed_run_goes_on_with_its_claim_and_one_that_is_undone_gives_it_up() -> Result<()> {
+    let engine = engines()[0];
+    let site = Site::new(Release::V20).await?;
+    let old = manager(&site, engine)?;
+    agent_json(&old, 0, &["backup"])?;
+    old.destroy()?;
+    let host = restorer(&site, engine, "r1", OLD)?;
+    // Undone by a failure after the engine was stopped.
+    ensure!(with_fault(&host, "panic@init-noted")? == Some(1), "the restore did not fail");
+    ensure!(states(&host)? == ["1 released"], "{:?}", states(&host)?);
+    // Interrupted by a person while it claims: nobody has to wait for that.
+    ensure!(with_fault(&host, "term@claim-put")?.is_some(), "it was killed");
+    ensure!(states(&host)? == ["2 released", "1 released"], "{:?}", states(&host)?);
+    // Killed at four points: before the claim is put, after it, after the host was changed, and before the label.
+    for (point, expected) in [("claim-noted", 2), ("claim-put", 3), ("place-noted", 3)] {
+        ensure!(with_fault(&host, &format!("kill@{point}"))? != Some(0), "{point}: it was not killed");
+        ensure!(states(&host)?.len() == expected, "{point}: {:?}", states(&host)?);
+    }
+    ensure!(with_fault(&host, "kill@label")? != Some(0), "it was not killed");
+    ensure!(states(&host)?[0] == "3 holds" && states(&host)?.len() == 3, "{:?}", states(&host)?);
+    ensure!(labels(&host)?["swarmdr.claim"].is_null(), "{:#}", labels(&host)?);
+    // The swarm is back; all that is owed is its label.
+    agent_json(&host, 0, &RESTORE)?;
+    let listed = agent_json(&host, 0, &["list", "--claims", "--identity", IDENTITY])?;
+    ensure!(labels(&host)?["swarmdr.claim"] == listed["claims"][0]["claim_id"], "{:#}", labels(&host)?);
+    ensure!(states(&host)?.len() == 3, "{:?}", states(&host)?);
+    Ok(())
+}
+
+/// Credentials that only read, as an older policy gives them; and a rehearsal.
+#[tokio::test]
+async fn who_may_not_write_claims_restores_and_is_told_unless_claims_were_asked_for() -> Result<()> {
+    let engine = engines()[0];
+    let site = Site::new(Release::V20).await?;
+    let old = manager(&site, engine)?;
+    agent_json(&old, 0, &["backup"])?;
+    old.destroy()?;
+    let host = restorer(&site, engine, "r1", OLD)?;
+    site.write_credentials_of(&host, &site.rgw.reader()?)?;
+    let config = host.read_file(swarmdr_tests::scenario::CONFIG)?;
+    let key = agent_json(&host, 0, &["keygen", "--promoter", "--identity", IDENTITY])?;
+    let promoters = format!("[standby]\npromoters = [\"{}\"]\n", text(&key, "/public")?);
+    site.configure(&host, &format!("{config}\n{promoters}"))?;
+    let refused = agent_json(&host, 1, &RESTORE)?;
+    ensure!(refused["to_do"].to_string().contains("--without-claim"), "{refused:#}");
+    ensure!(refused["to_do"].to_string().contains("policy-restore.json"), "{refused:#}");
+    ensure!(host.docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"])? == "inactive", "it was restored");
+    site.configure(&host, &config)?;
+    let done = agent_json(&host, 6, &RESTORE)?;
+    ensure!(epoch(&done).is_null() && done["attention"].to_string().contains("no claim was made"), "{done:#}");
+    // The operator decides for a rehearsal, and nothing is told.
+    let rehearsed = agent_json(&host, 0, &[&RESTORE[..], &["--force", "--without-claim"]].concat())?;
+    ensure!(epoch(&rehearsed).is_null(), "{rehearsed:#}");
+    Ok(())
+}
