@@ -165,6 +165,11 @@ async fn what_the_policies_deny_is_denied() -> Result<()> {
         matrix.insert("hide by a delete marker", verdict(bucket.hide(key).await));
         matrix.insert("delete the version", verdict(bucket.delete_version(key, &stored).await));
         matrix.insert("delete it by bypass", verdict(bucket.delete_version_bypassing(key, &stored).await));
+        // Each on top of the last one, with the lock that the agent asks for.
+        let brief = Retention::new(Mode::Governance, Duration::from_secs(3600));
+        let first = bucket.put_locked("prod/life/c/n", b"x", brief).await;
+        let second = bucket.put_locked("prod/life/c/n", b"y", brief).await;
+        matrix.insert("leave signs of life", verdict(first.and(second)));
         for (what, key) in
             [("claim a swarm", "claims/c/00000001.claim"), ("claim one below a prefix", "prod/claims/c/00000001.claim")]
         {
@@ -180,12 +185,12 @@ async fn what_the_policies_deny_is_denied() -> Result<()> {
         all.map(|what| (*what, if done.contains(what) { "done" } else { "denied" })).collect()
     };
     let reads = ["list versions", "read a version", "read the lock"];
-    // A promoter claims, and stores nothing else; a manager stores, and claims nothing.
-    let claims = ["claim a swarm", "claim one below a prefix"];
+    // A promoter claims, leaves signs of life, and stores nothing else; a manager stores, and claims nothing.
+    let claims = ["claim a swarm", "claim one below a prefix", "leave signs of life"];
     assert_eq!(seen["restore"], expected(&[&reads[..], &claims].concat()));
     // Ceph 20 does not know s3:object-lock-remaining-retention-days, so nothing limits a lock there; on AWS the policy
     // does.
-    let writes = ["store and lock", "lock for a century"];
+    let writes = ["store and lock", "lock for a century", "leave signs of life"];
     assert_eq!(seen["backup"], expected(&[&reads[..], &writes].concat()));
     // Not even the owner of the account may delete the version, as long as the bucket has its policy.
     assert_eq!(verdict(owner.delete_version_bypassing("c/stored", &stored).await), "denied");
