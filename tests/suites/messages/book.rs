@@ -23,7 +23,7 @@ Ids, times, lengths of time, sizes, digests and keys are stand-ins.
 ";
 
 /// Sections in the order of the file, whatever the order of the runs.
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 23] = [
     "the command line",
     "config",
     "keygen",
@@ -34,6 +34,11 @@ const SECTIONS: [&str; 18] = [
     "diff",
     "export",
     "images",
+    "node",
+    "standby",
+    "promote",
+    "step-down",
+    "life",
     "verify",
     "status",
     "prune",

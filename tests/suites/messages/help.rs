@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::desk::Desk;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 21] = [
     "backup",
     "restore",
     "undelete",
@@ -14,6 +14,11 @@ const VERBS: [&str; 16] = [
     "diff",
     "export",
     "images",
+    "node",
+    "standby",
+    "promote",
+    "step-down",
+    "life",
     "verify",
     "drill",
     "status",

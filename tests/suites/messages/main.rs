@@ -13,6 +13,7 @@ mod help;
 mod images;
 mod json;
 mod majority;
+mod nodes;
 mod nothing;
 mod screen;
 mod standin;
@@ -41,6 +42,7 @@ async fn all(desk: &mut Desk) -> Result<()> {
     images::cases(desk)?;
     swarm::cases(desk)?;
     stored::cases(desk)?;
+    nodes::cases(desk)?;
     damaged::cases(desk)?;
     wanted::cases(desk)?;
     majority::cases(desk)?;
