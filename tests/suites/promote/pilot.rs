@@ -21,6 +21,7 @@ async fn a_state_that_was_formed_beforehand_leads_at_once_and_is_what_it_was() -
         let report = agent_json(&pair.spare, 0, &["promote", "--fenced", "--reason", "a test"])?;
         println!("promote on {engine:?}: leader after {} ms; {}", number(&report, "/leader_ms")?, report["phases"]);
         ensure!(report["formed"] == true && report["from_kept"] == true, "{report:#}");
+        ensure!(report["scaled"][0]["service"] == "cron" && report["scaled"][0]["to"] == 2, "{report:#}");
         pair.require_same()?;
         claimed(&pair.spare)?;
         again(&pair.spare)?;

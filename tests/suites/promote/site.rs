@@ -52,6 +52,7 @@ impl Pair {
             host.join(&managers[0], Role::Manager)?;
         }
         populate(&managers[0])?;
+        managers[0].sh("docker service update --detach --no-resolve-image --label-add swarmdr.replicas=2 cron")?;
         managers[0].sh(&fill(is_long))?;
         site.set_up_manager(&managers[0])?;
         let made = agent_json(&managers[0], 0, &["backup", "--allow-quorum-loss"])?;
@@ -64,7 +65,8 @@ impl Pair {
             before: describe_swarm(&managers[0])?,
             maker: 11,
             spec: spec(&managers[0])?,
-            details: details(&managers[0])?,
+            // What its label asks for.
+            details: details(&managers[0])?.replace("cron of 1", "cron of 2"),
             site,
             managers,
             spare,
