@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
-    campaign::generations,
+    campaign::{full, generations},
     lab::{Engine, Host},
     scenario::{IDENTITY, agent, agent_json, text},
 };
@@ -80,18 +80,25 @@ fn repaired(spare: &Host) -> Result<()> {
     Ok(())
 }
 
-/// A run that is killed anywhere leaves nothing in clear, and what was kept before.
-fn killed(pair: &Pair) -> Result<()> {
-    let spare = &pair.spare;
-    for point in [
+/// Points of a run, all of them or those at which most lies in clear.
+fn points() -> Vec<&'static str> {
+    let all = [
         "standby-fetched",
-        "standby-unpacked",
         "in-clear",
+        "standby-unpacked",
         "standby-formed",
         "standby-ended",
         "standby-sealed",
         "standby-record",
-    ] {
+    ];
+    let chosen = ["in-clear", "standby-formed", "standby-sealed"];
+    all.into_iter().filter(|point| full() || chosen.contains(point)).collect()
+}
+
+/// A run that is killed anywhere leaves nothing in clear, and what was kept before.
+fn killed(pair: &Pair) -> Result<()> {
+    let spare = &pair.spare;
+    for point in points() {
         spare.sh(&format!("rm -rf {SHELF}"))?;
         let fault = format!("SWARMDRTEST_FAULT=kill@{point}");
         let output = spare.run(&["env", &fault, "swarmdr-agent", "standby"])?;

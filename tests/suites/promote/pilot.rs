@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use swarmdr_tests::{
-    campaign::generations,
+    campaign::{full, generations},
     lab::Host,
     scenario::{agent, agent_json, number, text},
 };
@@ -12,7 +12,7 @@ use super::site::{Pair, SHELF, require_sealed};
 #[tokio::test]
 async fn a_state_that_was_formed_beforehand_leads_at_once_and_is_what_it_was() -> Result<()> {
     for engine in generations() {
-        let mut pair = Pair::new(*engine, true).await?;
+        let mut pair = Pair::new(*engine, full()).await?;
         let kept = agent_json(&pair.spare, 0, &["standby"])?;
         println!("standby on {engine:?}: {}", kept["phases"]);
         require_sealed(&pair.spare)?;
@@ -21,6 +21,7 @@ async fn a_state_that_was_formed_beforehand_leads_at_once_and_is_what_it_was() -
         let report = agent_json(&pair.spare, 0, &["promote", "--fenced", "--reason", "a test"])?;
         println!("promote on {engine:?}: leader after {} ms; {}", number(&report, "/leader_ms")?, report["phases"]);
         ensure!(report["formed"] == true && report["from_kept"] == true, "{report:#}");
+        ensure!(report["scaled"][0]["service"] == "cron" && report["scaled"][0]["to"] == 2, "{report:#}");
         pair.require_same()?;
         claimed(&pair.spare)?;
         again(&pair.spare)?;
@@ -30,10 +31,13 @@ async fn a_state_that_was_formed_beforehand_leads_at_once_and_is_what_it_was() -
 
 /// The claim says that the state was formed beforehand, from which backup, and that somebody vouched.
 fn claimed(spare: &Host) -> Result<()> {
-    let listed = agent_json(spare, 0, &["list", "--claims"])?.to_string();
-    for wanted in ["\"formed\":true", "\"verb\":\"promote\"", "\"reason\":\"a test\"", "vouches"] {
-        ensure!(listed.contains(wanted), "{wanted} in {listed}");
-    }
+    let listed = agent_json(spare, 0, &["list", "--claims"])?;
+    ensure!(listed["claims"][0]["verb"] == "promote" && listed["claims"][0]["reason"] == "a test", "{listed:#}");
+    // This one shows the document itself.
+    let claim = agent_json(spare, 0, &["step-down", "--dry-run"])?["claim"].take();
+    ensure!(claim["formed"] == true, "{claim:#}");
+    let fence = claim["fence"].as_array().map(Vec::as_slice).unwrap_or_default();
+    ensure!(fence.len() == 3 && fence.iter().all(|it| it["how"].to_string().contains("vouches")), "{claim:#}");
     Ok(())
 }
 

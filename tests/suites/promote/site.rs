@@ -41,7 +41,7 @@ pub struct Pair {
 
 impl Pair {
     /// Boots three managers, lets the first one make a backup, and boots a spare host that may open it. `is_long`: more than
-    /// 64 KiB of the log lie behind its snapshot, so an engine that forms it waits for an election.
+    /// 64 KiB of the log lie behind its snapshot, so an engine that forms it waits for an election; else none do.
     pub async fn new(engine: Engine, is_long: bool) -> Result<Self> {
         let site = Site::new(Release::V20).await?;
         let specs = [11, 12, 13].map(|last| HostSpec::new(&format!("m{last}"), engine, addr(last)));
@@ -52,13 +52,8 @@ impl Pair {
             host.join(&managers[0], Role::Manager)?;
         }
         populate(&managers[0])?;
-        let padding = "x".repeat(2_000);
-        let configs = if is_long { 60 } else { 1 };
-        managers[0].sh(&format!(
-            "for n in $(seq {configs}); do echo \"{} $n {padding}\" | docker config create long-$n - >/dev/null; done
-             docker swarm update --snapshot-interval {INTERVAL} >/dev/null",
-            VALUES[2]
-        ))?;
+        managers[0].sh("docker service update --detach --no-resolve-image --label-add swarmdr.replicas=2 cron")?;
+        managers[0].sh(&fill(is_long))?;
         site.set_up_manager(&managers[0])?;
         let made = agent_json(&managers[0], 0, &["backup", "--allow-quorum-loss"])?;
         managers[0].wait_manager()?;
@@ -70,7 +65,8 @@ impl Pair {
             before: describe_swarm(&managers[0])?,
             maker: 11,
             spec: spec(&managers[0])?,
-            details: details(&managers[0])?,
+            // What its label asks for.
+            details: details(&managers[0])?.replace("cron of 1", "cron of 2"),
             site,
             managers,
             spare,
@@ -112,6 +108,19 @@ impl Pair {
         ensure!(spec["Raft"]["SnapshotInterval"] == INTERVAL, "{spec:#}");
         Ok(())
     }
+}
+
+/// Returns a script that makes configs. Without a long log it ends with a snapshot of the log, from which a lone manager
+/// leads at once.
+fn fill(is_long: bool) -> String {
+    let (configs, padding) = (if is_long { 60 } else { 3 }, "x".repeat(2_000));
+    let first = if is_long { INTERVAL } else { 1 };
+    format!(
+        "docker swarm update --snapshot-interval {first} >/dev/null
+         for n in $(seq {configs}); do echo \"{} $n {padding}\" | docker config create long-$n - >/dev/null; done
+         docker swarm update --snapshot-interval {INTERVAL} >/dev/null",
+        VALUES[2]
+    )
 }
 
 fn spec(host: &Host) -> Result<Value> {
