@@ -139,7 +139,9 @@ async fn a_run_that_is_killed_is_finished_by_the_next() -> Result<()> {
         let host = moved.host(engine)?;
         host.install(&agent_with_faults()?)?;
         let fault = format!("SWARMDRTEST_FAULT=kill@{point}");
-        let killed = host.run(&[&["env", &fault, "swarmdr-agent"][..], &moved.restore()].concat())?;
+        // The host of the round before, which has claimed the swarm, is destroyed.
+        let words = [&["env", &fault, "swarmdr-agent"][..], &moved.restore(), &["--fenced"]].concat();
+        let killed = host.run(&words)?;
         ensure!(killed.stderr.contains("fault: kill"), "{point}: {killed:?}");
         // The rule was given to the run that was killed.
         let again = agent(&host, &RESTORE).with_context(|| point.to_owned())?;

@@ -146,7 +146,8 @@ fn comes_back_at_its_new_address(site: &Site, host: Host, engine: Engine) -> Res
     let id = text(&backup, "/id")?.to_owned();
     host.destroy()?;
     let host = fresh(site, engine)?;
-    let report = agent_json(&host, 0, &["restore", &id, "--identity", IDENTITY])?;
+    // The host that claimed the swarm some moments ago is destroyed, and only the operator knows that.
+    let report = agent_json(&host, 0, &["restore", &id, "--identity", IDENTITY, "--fenced"])?;
     ensure!(report.get("readdressed").is_none_or(Value::is_null), "{report:#}");
     ensure!(text(&report, "/raft_addr")? == format!("{}:2377", addr(NEW)), "{report:#}");
     ensure!(describe_swarm(&host)? == before);
