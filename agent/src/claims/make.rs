@@ -35,7 +35,7 @@ use crate::{
 const TRIES: u32 = 8;
 
 /// Least time to wait on a server that enforces the condition; it waits twice as long as the put took, if that is more.
-const LEAST_SETTLE: Duration = Duration::from_millis(200);
+const LEAST_SETTLE: Duration = Duration::from_millis(500);
 
 /// Makes the claim, or goes on with the one that an earlier run of this host made. Fails with exit code 3 if another
 /// site was first.
