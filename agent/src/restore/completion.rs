@@ -6,8 +6,8 @@ use anyhow::Result;
 use futures_util::FutureExt;
 
 use super::{
-    RestoreReport, change::Change, claim::ClaimReport, dead_nodes, images::followed::Followed, journal::Record,
-    report::Confirmed, strictness::Strictness,
+    RestoreReport, change::Change, claim::claimed::ClaimReport, dead_nodes, images::followed::Followed,
+    journal::Record, report::Confirmed, strictness::Strictness,
 };
 use crate::{
     host::{files::key_file, network, wait},

@@ -39,7 +39,7 @@ use anyhow::{Context, Result};
 use swarmdr_archive::manifest::Manifest;
 
 pub(crate) use change::Change;
-pub use claim::Claiming;
+pub use claim::claimed::Claiming;
 pub use follow::Follow;
 pub(crate) use formation::{compare_apart, form_apart};
 pub(crate) use holding::KEY_LIMIT;

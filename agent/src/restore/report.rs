@@ -7,7 +7,7 @@ use swarm_state::inventory::Difference;
 use swarmdr_archive::{NodeId, manifest::Counts, untrusted::shown};
 
 use super::{
-    claim::ClaimReport,
+    claim::claimed::ClaimReport,
     images::{followed::Followed, line::Line},
     plan::RestorePlan,
     readdress::bound::Bound,

@@ -100,7 +100,7 @@ impl<'a> Join<'a> {
             let whys = match step {
                 Step::Done => return Ok(Report::of(Outcome::of(&progress.deeds), &look, progress.deeds, &pacing)),
                 Step::Refuse(failure) => return Err(failure.into()),
-                Step::Wait(why) if pacing.poll(&why).await => continue,
+                Step::Wait(why) if pacing.poll(&why.to_string()).await => continue,
                 Step::Wait(why) => return Err(why::gave_up(vec![why], &pacing).into()),
                 Step::Retry(why) => vec![why],
                 step => match self.act(step, &look, &mut token, &mut progress).await? {

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::why::Why;
 use crate::{host::random, nodes::standing::Standing};
 
 /// Pauses between two attempts: doubled each time, and shortened by chance so that hosts which boot together do not all
@@ -95,12 +94,12 @@ impl Pacing {
     }
 
     /// Pauses before the next look at an answer that is about to change.
-    pub async fn poll(&mut self, why: &Why) -> bool {
+    pub async fn poll(&mut self, why: &str) -> bool {
         let left = self.wait.max(SETTLING).saturating_sub(self.took());
         if left.is_zero() {
             return false;
         }
-        self.tell(left, &why.to_string());
+        self.tell(left, why);
         tokio::time::sleep(self.polls.pause(chance()).min(left)).await;
         true
     }

@@ -9,7 +9,6 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::Planned;
 use crate::host::files::whole_file;
 
 const FILE: &str = "spread.json";
@@ -37,22 +36,28 @@ impl Memory {
     }
 
     /// Whether the last forced update of the service was one for the same nodes.
-    pub fn has_tried(&self, planned: &Planned) -> bool {
-        let same = |tried: &Tried| tried.nodes == planned.nodes && tried.force_update == planned.force_update;
-        self.tried.get(&planned.id).is_some_and(same)
+    pub fn has_tried(&self, id: &str, nodes: &[String], force_update: u64) -> bool {
+        let same = |tried: &Tried| tried.nodes == nodes && tried.force_update == force_update;
+        self.tried.get(id).is_some_and(same)
     }
 
-    /// Notes that a service is updated now, and forgets services that are gone. A failure is only logged.
-    pub fn note(&mut self, planned: &Planned, there: &BTreeSet<&str>, state_dir: &Path) {
+    /// Notes that a service is updated now from this counter, and forgets services that are gone. A failure is only
+    /// logged.
+    pub fn note(
+        &mut self,
+        id: &str,
+        (nodes, force_update): (&[String], u64),
+        there: &BTreeSet<&str>,
+        state_dir: &Path,
+    ) {
         self.tried.retain(|id, _| there.contains(id.as_str()));
-        let tried = Tried { nodes: planned.nodes.clone(), force_update: planned.force_update + 1 };
-        self.tried.insert(planned.id.clone(), tried);
+        let tried = Tried { nodes: nodes.to_vec(), force_update: force_update + 1 };
+        self.tried.insert(id.to_owned(), tried);
         let path = state_dir.join(FILE);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
         if let Err(error) = made.and_then(|()| whole_file::replace_json(&path, &self.tried)) {
             tracing::warn!(
-                "the next run may update {} again: failed to write {}: {error}",
-                planned.name,
+                "the next run may update the service {id} again: failed to write {}: {error}",
                 path.display()
             );
         }

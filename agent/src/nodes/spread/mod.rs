@@ -115,7 +115,7 @@ impl Spread<'_> {
             return Ok(ServiceLine::of(&now, Outcome::of(&now.verdict)));
         }
         let there = view.services.iter().filter_map(|object| object["ID"].as_str()).collect();
-        memory.note(&now, &there, &self.run.config.state_dir);
+        memory.note(&now.id, (&now.nodes, now.force_update), &there, &self.run.config.state_dir);
         let rollback_lost = match update::begin(led, &now.id).await {
             Ok(Some(rollback_lost)) => rollback_lost,
             Ok(None) => {

@@ -88,7 +88,7 @@ impl View {
             verdict: Verdict::Even,
         };
         planned.verdict = self.verdict(object, reserved, &mut planned).unwrap_or_else(|verdict| verdict);
-        if planned.verdict == Verdict::Uneven && memory.has_tried(&planned) {
+        if planned.verdict == Verdict::Uneven && memory.has_tried(&planned.id, &planned.nodes, planned.force_update) {
             planned.verdict = Verdict::Tried;
         }
         planned
@@ -284,7 +284,7 @@ mod tests {
         let mut memory = Memory::read(&dir);
         let before = view(&["a", "b"], 0).judge(&memory).remove(0);
         assert_eq!(before.verdict, Verdict::Uneven);
-        memory.note(&before, &["s"].into(), &dir);
+        memory.note(&before.id, (&before.nodes, before.force_update), &["s"].into(), &dir);
         let memory = Memory::read(&dir);
         for (nodes, force_update, expected) in [
             (&["a", "b"][..], 0, Verdict::Uneven),

@@ -65,7 +65,7 @@ impl Tidy<'_> {
                 let survey = Survey::of(&led, config.restore.fence_timeout_ms.duration()).await?;
                 let plan = Plan::of(&survey, self.rule(&led).await);
                 match self.dry_run {
-                    true => Ok(TidyReport::of(self.dead_for, true, plan.foretold(), Vec::new())),
+                    true => Ok(TidyReport::of(self.dead_for, true, NodeOutcome::foretold(plan), Vec::new())),
                     false => self.carry_out(&led, plan).await,
                 }
             })

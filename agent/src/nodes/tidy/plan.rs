@@ -2,10 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    report::{NodeOutcome, Outcome},
-    survey::Survey,
-};
+use super::survey::Survey;
 use crate::nodes::roster::Listed;
 
 /// The label on a node that `node tidy` has drained: the moment since which it was down.
@@ -65,13 +62,6 @@ impl Plan {
             (listed.node.manager.is_some(), listed.node.is_manager_by_role(), listed.id().to_owned())
         });
         Self { nodes }
-    }
-
-    /// What a run would do.
-    pub fn foretold(self) -> Vec<NodeOutcome> {
-        let told =
-            |(listed, verdict): (Listed, Verdict)| NodeOutcome::of(&listed, verdict.since(), Outcome::of(&verdict));
-        self.nodes.into_iter().map(told).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::untrusted::shown;
 
-use super::plan::Verdict;
+use super::plan::{Plan, Verdict};
 use crate::{nodes::roster::Listed, outcome::exit::Exit};
 
 /// The stable JSON form of `node tidy --json`.
@@ -81,6 +81,12 @@ impl Outcome {
 }
 
 impl NodeOutcome {
+    /// Returns what a run would do.
+    pub fn foretold(plan: Plan) -> Vec<Self> {
+        let told = |(listed, verdict): (Listed, Verdict)| Self::of(&listed, verdict.since(), Outcome::of(&verdict));
+        plan.nodes.into_iter().map(told).collect()
+    }
+
     pub fn of(listed: &Listed, down_since: Option<Timestamp>, outcome: Outcome) -> Self {
         Self {
             id: listed.id().to_owned(),

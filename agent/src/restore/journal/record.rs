@@ -9,7 +9,7 @@ use swarmdr_archive::{BackupId, NodeId, manifest::Counts};
 use swarmdr_registry::Rule;
 
 use super::Phase;
-use crate::restore::{claim::Claimed, images::renew::Owed, plan::RestorePlan};
+use crate::restore::{claim::claimed::Claimed, images::renew::Owed, plan::RestorePlan};
 
 /// Version of the file. Raised when an older agent could misread it.
 pub(super) const VERSION: u32 = 1;

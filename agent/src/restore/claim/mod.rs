@@ -3,85 +3,32 @@
 //! It is made when everything is ready and before the engine is stopped, so a host that comes second has changed nothing.
 //! A restore that is undone gives it up. Once the swarm is back, it carries the claim as a label.
 
-use std::{net::SocketAddr, time::Duration};
+mod carried;
+pub mod claimed;
+mod rivals;
+
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use serde::{Deserialize, Serialize};
 use swarmdr_archive::{ClusterId, Digest, reader::Head};
 
-use super::{
-    Prepared, Restore, RestorePlan,
-    change::Change,
-    journal::{self, Journal},
-};
+use super::{Prepared, Restore, RestorePlan, change::Change, journal};
 use crate::{
     archive::source::Source,
-    claims::{
-        self, Claim, ClaimId, Demand, Draft, FRESH, Fenced, Made, Outcome, PromotedFrom, Reading, Record, Terms, Verb,
-        label,
-    },
-    host::{engine::Engine, name::hostname, network},
+    claims::{self, Claim, Demand, Draft, FRESH, Fenced, Outcome, PromotedFrom, Record, Terms},
+    host::name::hostname,
     keys::promoter::Promoter,
-    outcome::{exit::Exit, failpoint, failure::Failure},
+    outcome::{failpoint, failure::Failure},
     vaults::{self, Connected},
 };
+
+use claimed::{Claimed, Claiming};
 
 /// Time to give up a claim while a restore is undone, or after it was interrupted: the vaults may be gone.
 const RELEASE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Said where nothing can sign a claim and nobody asked for one.
 const NO_KEY: &str = "this host has no age identity and no standby.promoter_key, so no claim is made: another host may restore this swarm as well";
-
-/// How a restore claims its swarm.
-#[derive(Debug, Clone)]
-pub struct Claiming {
-    pub verb: Verb,
-    pub reason: Option<String>,
-    /// How old managers were dealt with, as far as the caller did that.
-    pub fence: Vec<Fenced>,
-    /// True if the state was formed beforehand.
-    pub formed: bool,
-    /// Claims whose sites are known to be alive.
-    pub living: Vec<ClaimId>,
-}
-
-impl Default for Claiming {
-    fn default() -> Self {
-        Self { verb: Verb::Restore, reason: None, fence: Vec::new(), formed: false, living: Vec::new() }
-    }
-}
-
-/// What became of the claim, as the journal keeps it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Claimed {
-    /// `None` if no claim was made.
-    pub made: Option<Made>,
-    /// True until the swarm carries the claim.
-    pub is_owed: bool,
-    /// What the operator should see when the swarm is back.
-    pub attention: Vec<String>,
-}
-
-/// The part of a report that tells of the claim.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ClaimReport {
-    pub epoch: u32,
-    pub id: ClaimId,
-    pub vaults: Vec<String>,
-    /// The claim that held before.
-    pub superseded: Option<Claim>,
-}
-
-impl ClaimReport {
-    pub fn of(made: &Made) -> Self {
-        Self {
-            epoch: made.claim.epoch,
-            id: made.id(),
-            vaults: made.vaults.clone(),
-            superseded: made.superseded.clone(),
-        }
-    }
-}
 
 /// The keys and vaults that claims need.
 struct Means {
@@ -216,114 +163,12 @@ impl Restore<'_> {
         missed.iter().for_each(|missed| tracing::warn!("{missed}"));
         Ok(())
     }
-
-    /// Refuses to form a swarm that another site has claimed since an earlier run of this host placed its state. Vaults
-    /// that cannot be read say nothing.
-    pub(super) async fn require_claim(&self, journal: &Journal, fenced: bool) -> Result<()> {
-        let own = journal.record.claim.as_ref().and_then(|claimed| claimed.made.as_ref());
-        let (Some(own), Some(means), false) = (own, self.means().await?, fenced) else { return Ok(()) };
-        let cluster = &own.claim.cluster_id;
-        let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
-        let later = newest_of(&readings).filter(|(_, seen)| seen.claim.epoch > own.claim.epoch);
-        let Some((_, seen)) = later else { return Ok(()) };
-        Err(Failure::new(
-            Exit::NotOurTurn,
-            format!(
-                "{} claimed this swarm at {} with epoch {}, after an earlier run of this host had placed its state; nothing was changed by this run",
-                seen.claim.site, seen.stored, seen.claim.epoch
-            ),
-        )
-        .advice("see that it works there; then wipe this host")
-        .advice("if that site is gone for good: --fenced, by which you vouch for that")
-        .into())
-    }
-
-    /// Returns where the site of the newest claim answers, unless that is this host itself. Vaults that cannot be read
-    /// say nothing here: the claim that is made later needs them.
-    pub(super) async fn claimed_addresses(&self, cluster: &ClusterId) -> Result<Vec<(SocketAddr, String)>> {
-        let Some(means) = self.means().await? else { return Ok(Vec::new()) };
-        let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
-        let Some((_, seen)) = newest_of(&readings) else { return Ok(Vec::new()) };
-        if Record::read(self.run.config, cluster).is_some_and(|record| record.claim_id == seen.claim.claim_id) {
-            return Ok(Vec::new());
-        }
-        let local = network::local_addresses()?;
-        let others = seen.claim.addresses.iter().filter(|addr| !network::has(&local, addr.ip()));
-        Ok(others.map(|addr| (*addr, seen.claim.site.clone())).collect())
-    }
-
-    /// Describes for a dry run who has the newest claim, and whether this host could make one.
-    pub async fn claim_notes(&self, plan: &RestorePlan, fenced: bool) -> Result<Vec<String>> {
-        let config = self.run.config;
-        let Some(means) = self.means().await? else { return Ok(Vec::new()) };
-        if means.promoter.signer.is_none() {
-            return Ok(vec![NO_KEY.to_owned()]);
-        }
-        let mut notes = Vec::new();
-        if !means.promoter.is_believed_by_managers(config)? {
-            notes.push("the key that signs this host's claims is not among standby.promoters here: managers that know only those do not believe it".to_owned());
-        }
-        let cluster = &plan.cluster_id;
-        let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
-        notes.extend(readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}")));
-        let own = Record::read(config, cluster).map(|record| record.claim_id);
-        notes.push(match newest_of(&readings) {
-            None => "no site has claimed this swarm; a restore claims it for this host".to_owned(),
-            Some((reading, seen)) => {
-                let Claim { site, epoch, claim_id, .. } = &seen.claim;
-                let is_own = own == Some(*claim_id);
-                let is_fresh = reading.now.duration_since(seen.stored) < FRESH;
-                let could = match (is_own, is_fresh && !fenced) {
-                    (true, _) => "that is this host; a restore goes on with it, or claims the swarm again",
-                    (false, true) => "that is so recent that a restore would end with exit code 3",
-                    (false, false) => "a restore claims it for this host",
-                };
-                format!("{site} claimed this swarm at {} with epoch {epoch}: {could}", seen.stored)
-            }
-        });
-        Ok(notes)
-    }
-
-    /// Makes the swarm on this host carry the claim that its restore made, if that is still owed.
-    pub async fn label_late(&self) -> Result<Vec<String>> {
-        let engine = Engine::at(&self.run.config.engine.socket);
-        let facts = engine.facts().await?;
-        let Some(mut journal) = Journal::read(&facts.data_root)? else { return Ok(Vec::new()) };
-        let plan = &journal.record.plan;
-        let is_here = facts.swarm.cluster_id.as_ref() == Some(&plan.cluster_id)
-            && (plan.readdress.is_some() || facts.swarm.node_id.as_ref() == Some(&plan.node_id));
-        if journal.record.restored().is_none() || !is_here {
-            return Ok(Vec::new());
-        }
-        Ok(carry(&engine, &mut journal).await)
-    }
 }
 
 impl Change<'_> {
-    /// Makes the swarm carry its claim; a failure is only told.
-    pub(super) async fn label(&mut self) -> Vec<String> {
-        failpoint::reach("label");
-        carry(&self.engine, &mut self.journal).await
-    }
-
     /// Gives the claim up: what it was made for is undone. Returns a warning if that failed.
     pub(super) async fn give_up_claim(&self) -> Option<String> {
         self.restore.give_up(self.record().claim.as_ref()).await
-    }
-}
-
-/// Labels the swarm if that is owed, and notes it. Returns a warning if it did not work.
-async fn carry(engine: &Engine, journal: &mut Journal) -> Vec<String> {
-    let Some(claimed) = journal.record.claim.as_mut().filter(|claimed| claimed.is_owed) else { return Vec::new() };
-    let Some(id) = claimed.made.as_ref().map(Made::id) else { return Vec::new() };
-    match label::write(engine, id).await {
-        Ok(_) => {
-            claimed.is_owed = false;
-            journal.note().err().map(|error| format!("{error:#}")).into_iter().collect()
-        }
-        Err(error) => vec![format!(
-            "the swarm does not carry its claim yet, so managers that join it take it for superseded: {error:#}; run the same command again"
-        )],
     }
 }
 
@@ -331,10 +176,6 @@ async fn carry(engine: &Engine, journal: &mut Journal) -> Vec<String> {
 /// before.
 fn origin(plan: &RestorePlan, head: &Head) -> Digest {
     head.manifest.previous.filter(|_| plan.formed).unwrap_or(head.manifest_digest)
-}
-
-fn newest_of(readings: &[Result<Reading>]) -> Option<(&Reading, claims::Seen)> {
-    claims::holders(readings).into_iter().max_by_key(|(_, seen)| seen.claim.epoch)
 }
 
 fn terms(claiming: &Claiming, prepared: &Prepared, promoter: &Promoter) -> Terms {

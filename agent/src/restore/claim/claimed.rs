@@ -1,0 +1,56 @@
+//! What a restore wants of its claim, what became of it, and what the report says of that.
+
+use serde::{Deserialize, Serialize};
+
+use crate::claims::{Claim, ClaimId, Fenced, Made, Verb};
+
+/// How a restore claims its swarm.
+#[derive(Debug, Clone)]
+pub struct Claiming {
+    pub verb: Verb,
+    pub reason: Option<String>,
+    /// How old managers were dealt with, as far as the caller did that.
+    pub fence: Vec<Fenced>,
+    /// True if the state was formed beforehand.
+    pub formed: bool,
+    /// Claims whose sites are known to be alive.
+    pub living: Vec<ClaimId>,
+}
+
+impl Default for Claiming {
+    fn default() -> Self {
+        Self { verb: Verb::Restore, reason: None, fence: Vec::new(), formed: false, living: Vec::new() }
+    }
+}
+
+/// What became of the claim, as the journal keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// `None` if no claim was made.
+    pub made: Option<Made>,
+    /// True until the swarm carries the claim.
+    pub is_owed: bool,
+    /// What the operator should see when the swarm is back.
+    pub attention: Vec<String>,
+}
+
+/// The part of a report that tells of the claim.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClaimReport {
+    pub epoch: u32,
+    pub id: ClaimId,
+    pub vaults: Vec<String>,
+    /// The claim that held before.
+    pub superseded: Option<Claim>,
+}
+
+impl ClaimReport {
+    pub fn of(made: &Made) -> Self {
+        Self {
+            epoch: made.claim.epoch,
+            id: made.id(),
+            vaults: made.vaults.clone(),
+            superseded: made.superseded.clone(),
+        }
+    }
+}
