@@ -5,6 +5,8 @@
 //! the restore, with its journal and its way back. A run that was killed is ended by the next one as a restore is, and what
 //! comes after the restore is done then.
 
+mod aftermath;
+mod certainty;
 mod choice;
 mod fence;
 mod progress;
@@ -13,42 +15,29 @@ pub mod report;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use jiff::Timestamp;
 use swarmdr_archive::manifest::Manifest;
 use swarmdr_vault::catalog::Filter;
 
-use super::{replicas, running};
 use crate::{
-    archive::{
-        kept::{Kept, Shelf},
-        source::{Choice, find_payload_mismatch},
-    },
+    archive::source::{Choice, find_payload_mismatch},
     claims::Verb,
-    host::engine::Engine,
     keys::Keyring,
-    nodes::grow::Grow,
-    observe::hooks::{FENCE, Hooks},
+    observe::hooks::Hooks,
     outcome::{
         failpoint,
-        failure::Failure,
         phases::{Phase, Phases},
     },
     restore::{
         Claiming, Decision, Follow, KEY_LIMIT, Overrides, Prepared, Readdress, Request, Restore, RestorePlan, Waits,
     },
     run::Run,
-    vaults,
 };
 use choice::Chosen;
-use fence::Way;
 pub use progress::Progress;
 pub use report::PromoteReport;
 
 /// Number of copies with a payload mismatch after which the run ends.
 const MOST_MISMATCHES: usize = 8;
-
-/// Time that a worker gets to become a manager that keeps up.
-const GROWN_LIMIT: Duration = Duration::from_secs(180);
 
 /// What the operator asks for.
 #[derive(Debug, Clone)]
@@ -139,63 +128,6 @@ impl<'a> Promotion<'a> {
         Ok(Step::Ready(Box::new(ready)))
     }
 
-    /// Makes sure that the old site is gone, and that not too much is lost.
-    async fn make_sure(
-        &self,
-        restore: &Restore<'_>,
-        ready: &mut Ready,
-        hooks: &Hooks,
-        phases: &mut Phases,
-    ) -> Result<()> {
-        let manifest = ready.prepared.manifest().clone();
-        let way = Way::choose(self.terms.fenced, hooks.has(FENCE))?;
-        self.require_a_witness(&ready.chosen)?;
-        ready.lag = choice::require_recent(&ready.chosen, self.terms.max_lag, self.run.now)?;
-        let mut after = None;
-        if way == Way::Hook && !self.terms.dry_run {
-            phases.begin("fence");
-            after = self.vaults_clock().await;
-            self.run.shutdown.or_interrupted(fence::run(hooks, &manifest)).await?;
-            failpoint::reach("fenced");
-        }
-        if let Some(claiming) = &mut ready.claiming {
-            claiming.fence = fence::told(&manifest, way, !self.terms.fenced);
-        }
-        phases.begin("life");
-        let seen = self.run.shutdown.or_interrupted(restore.signs_of_life(&manifest.cluster_id)).await?;
-        if let Some(sign) = seen.fresh_foreign(after) {
-            if !self.terms.despite_sign_of_life {
-                return Err(fence::alive(sign));
-            }
-            ready.chosen.attention.push(format!("the old site may be alive: {sign}"));
-        }
-        if !ready.chosen.is_vault_away {
-            ready.chosen.attention.extend(seen.doubts);
-        }
-        Ok(())
-    }
-
-    /// Refuses where no vault says whether another host takes the swarm over at this moment, unless somebody vouches.
-    fn require_a_witness(&self, chosen: &Chosen) -> Result<()> {
-        if !chosen.is_vault_away || self.terms.fenced {
-            return Ok(());
-        }
-        Err(Failure::refused("no vault answers, so neither a claim nor a sign of life of another site can be seen")
-            .advice("if you know that no other host has or takes this swarm: --fenced")
-            .advice("or run it again when a vault answers")
-            .into())
-    }
-
-    /// Returns the time by the vault whose clock is the most behind; `None` if none has a clock.
-    async fn vaults_clock(&self) -> Option<Timestamp> {
-        let connected = vaults::connect(self.run.config).await.ok()?;
-        let mut times = Vec::new();
-        for vault in connected {
-            times.extend(vault.vault.clock().await.ok().flatten());
-        }
-        times.into_iter().min()
-    }
-
     /// Takes the swarm over. What was there is put back on failure.
     pub async fn carry_out(&self, ready: Ready) -> Result<PromoteReport> {
         let config = self.run.config;
@@ -226,64 +158,6 @@ impl<'a> Promotion<'a> {
         let mut report = PromoteReport::promoted(&chosen, lag, report, until_restore);
         report.phases.splice(0..0, phases);
         Ok(report)
-    }
-
-    /// Does what comes after the restore. Safe to repeat; failures are told and undo nothing.
-    pub async fn finish(&self, report: &mut PromoteReport) {
-        let after = self.run.shutdown.or_interrupted(self.afterwards(report)).await;
-        if let Err(error) = after {
-            report.attention.push(format!("the swarm is here, but not all was done that comes after that: {error:#}"));
-        }
-    }
-
-    async fn afterwards(&self, report: &mut PromoteReport) -> Result<()> {
-        let restore = self.restore(self.keyring.clone(), self.claiming(false));
-        report.attention.extend(restore.label_late().await?);
-        let objects = Engine::at(&self.run.config.engine.socket).objects().await?;
-        let (scaled, failed) = replicas::scale_back(&objects).await?;
-        failpoint::reach("scaled");
-        report.scaled = scaled;
-        report.attention.extend(failed);
-        if let Some(managers) = self.terms.managers {
-            self.grow(managers, report).await;
-        }
-        report.attention.extend(running::settle(&objects, self.terms.settle).await?);
-        Ok(())
-    }
-
-    /// Makes more managers of the workers that are there. Those that come later are for `node grow`.
-    async fn grow(&self, managers: usize, report: &mut PromoteReport) {
-        let grow =
-            Grow { run: self.run, managers, spread: None, wait: Duration::ZERO, limit: GROWN_LIMIT, dry_run: false };
-        match grow.run().await {
-            Ok(grown) => report.grown = Some(grown),
-            Err(error) => report.attention.push(format!(
-                "the swarm has no more managers than before: {error:#}; `swarmdr-agent node grow --managers {managers}` once workers are there"
-            )),
-        }
-    }
-
-    /// Notes that this promotion is done: what is kept is history, and a later run has nothing to do.
-    pub fn close(&self, report: &mut PromoteReport) {
-        let config = self.run.config;
-        let closed = || -> Result<()> {
-            if let Some(progress) = Progress::read(config) {
-                Progress { is_done: true, ..progress }.write(config)?;
-            }
-            let shelf = Shelf::of(config);
-            if let Some(kept) = shelf.read()?.filter(Kept::waits) {
-                shelf.replace(&Kept { promoted_at: Some(Timestamp::now()), formed: None, ..kept })?;
-            }
-            Ok(())
-        };
-        if let Err(error) = closed() {
-            report.attention.push(format!("{error:#}; the next run does again what comes after the restore"));
-        }
-    }
-
-    /// True if there is something to do on a host that serves: an earlier promotion did not come to its end.
-    pub fn is_unfinished(&self) -> bool {
-        Progress::read(self.run.config).is_some_and(|progress| !progress.is_done)
     }
 
     fn claiming(&self, formed: bool) -> Option<Claiming> {

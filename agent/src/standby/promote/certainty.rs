@@ -1,0 +1,74 @@
+//! What is made sure before a site takes the swarm over: the old one is gone, and not too much is lost.
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::{
+    Chosen, Promotion, Ready, choice,
+    fence::{self, Way},
+};
+use crate::{
+    observe::hooks::{FENCE, Hooks},
+    outcome::{failpoint, failure::Failure, phases::Phases},
+    restore::Restore,
+    vaults,
+};
+
+impl Promotion<'_> {
+    /// Makes sure that the old site is gone, and that not too much is lost.
+    pub(super) async fn make_sure(
+        &self,
+        restore: &Restore<'_>,
+        ready: &mut Ready,
+        hooks: &Hooks,
+        phases: &mut Phases,
+    ) -> Result<()> {
+        let manifest = ready.prepared.manifest().clone();
+        let way = Way::choose(self.terms.fenced, hooks.has(FENCE))?;
+        self.require_a_witness(&ready.chosen)?;
+        ready.lag = choice::require_recent(&ready.chosen, self.terms.max_lag, self.run.now)?;
+        let mut after = None;
+        if way == Way::Hook && !self.terms.dry_run {
+            phases.begin("fence");
+            after = self.vaults_clock().await;
+            self.run.shutdown.or_interrupted(fence::run(hooks, &manifest)).await?;
+            failpoint::reach("fenced");
+        }
+        if let Some(claiming) = &mut ready.claiming {
+            claiming.fence = fence::told(&manifest, way, !self.terms.fenced);
+        }
+        phases.begin("life");
+        let seen = self.run.shutdown.or_interrupted(restore.signs_of_life(&manifest.cluster_id)).await?;
+        if let Some(sign) = seen.fresh_foreign(after) {
+            if !self.terms.despite_sign_of_life {
+                return Err(fence::alive(sign));
+            }
+            ready.chosen.attention.push(format!("the old site may be alive: {sign}"));
+        }
+        if !ready.chosen.is_vault_away {
+            ready.chosen.attention.extend(seen.doubts);
+        }
+        Ok(())
+    }
+
+    /// Refuses where no vault says whether another host takes the swarm over at this moment, unless somebody vouches.
+    fn require_a_witness(&self, chosen: &Chosen) -> Result<()> {
+        if !chosen.is_vault_away || self.terms.fenced {
+            return Ok(());
+        }
+        Err(Failure::refused("no vault answers, so neither a claim nor a sign of life of another site can be seen")
+            .advice("if you know that no other host has or takes this swarm: --fenced")
+            .advice("or run it again when a vault answers")
+            .into())
+    }
+
+    /// Returns the time by the vault whose clock is the most behind; `None` if none has a clock.
+    async fn vaults_clock(&self) -> Option<Timestamp> {
+        let connected = vaults::connect(self.run.config).await.ok()?;
+        let mut times = Vec::new();
+        for vault in connected {
+            times.extend(vault.vault.clock().await.ok().flatten());
+        }
+        times.into_iter().min()
+    }
+}
