@@ -512,7 +512,10 @@ impl Faults {
         let plans = planned["plans"].as_array().context("a plan for each vault")?;
         let rule = plans.iter().find_map(|plan| plan["lifecycle"].as_object()).context("a rule for the bucket")?;
         assert_eq!(rule["Rules"][0]["Filter"]["Prefix"], "prod/");
-        assert!(!serde_json::to_string(rule)?.contains("\"Days\""), "nothing goes by its own age");
+        let rules = rule["Rules"].as_array().context("no list of rules")?;
+        let by_age: Vec<_> = rules.iter().filter(|rule| !rule["Expiration"]["Days"].is_null()).collect();
+        let prefixes: Vec<_> = by_age.iter().map(|rule| &rule["Filter"]["Prefix"]).collect();
+        assert_eq!(prefixes, ["prod/life/"], "no backup goes by its own age");
 
         let done = agent_json(&self.host, 0, &["prune", "--keep-last", "2"])?;
         assert_eq!((done["removed"].as_u64(), count()?.as_str()), (Some(1), "2"), "{done:#}");
