@@ -67,6 +67,16 @@ pub struct Fenced {
     pub how: String,
 }
 
+/// What a release ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleaseKind {
+    /// What the claim was made for did not come about: it never counted.
+    Undone,
+    /// The site had the swarm and lets another one be promoted. Sites from before its claim stay superseded.
+    SteppedDown,
+}
+
 /// The word of a promoter that the site of a claim gave the swarm up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
@@ -75,6 +85,7 @@ pub struct Release {
     pub cluster_id: ClusterId,
     /// The claim that ends. Another claim of the same epoch is not concerned.
     pub claim_id: ClaimId,
+    pub kind: ReleaseKind,
     pub site: String,
     pub at: Timestamp,
     pub reason: String,

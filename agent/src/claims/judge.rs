@@ -10,13 +10,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use swarmdr_archive::Digest;
 
-use super::{ClaimId, Reading, Seen};
+use super::{ClaimId, Reading, ReleaseKind, Seen};
 
 /// What a claim is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     Holds,
-    /// Its site gave it up.
+    /// Its site had the swarm and lets another one be promoted. Who does not carry it is superseded still.
+    SteppedDown,
+    /// What it was made for did not come about: it never counted.
     Released,
     /// This claim was there first.
     Void {
@@ -40,10 +42,10 @@ fn order(seen: &Seen) -> Order {
 
 /// Judges the claims of one vault: each once, by epoch. `releases` are those of all vaults.
 pub fn judge<'a>(reading: &Reading, releases: impl IntoIterator<Item = &'a Reading>) -> Vec<Entry> {
-    let released: Vec<(u32, ClaimId)> = releases
+    let released: Vec<(u32, ClaimId, ReleaseKind)> = releases
         .into_iter()
         .flat_map(|reading| &reading.releases)
-        .map(|release| (release.epoch, release.claim_id))
+        .map(|release| (release.epoch, release.claim_id, release.kind))
         .collect();
     // A claim that was put twice, as after a lost reply, is there since the first time.
     let mut claims: BTreeMap<(u32, ClaimId), &Seen> = BTreeMap::new();
@@ -68,12 +70,20 @@ pub fn judge<'a>(reading: &Reading, releases: impl IntoIterator<Item = &'a Readi
         let before = rivals.into_iter().find(|rival| *rival != order(seen));
         let status = match before {
             Some((_, by)) => Status::Void { by },
-            None if released.contains(&(epoch, id)) => Status::Released,
+            None if released.contains(&(epoch, id, ReleaseKind::Undone)) => Status::Released,
+            None if released.contains(&(epoch, id, ReleaseKind::SteppedDown)) => Status::SteppedDown,
             None => Status::Holds,
         };
         Entry { seen: (*seen).clone(), status }
     };
     claims.iter().map(entry).collect()
+}
+
+/// Returns the claim of the highest epoch that counts, also if its site stepped down: until another site is promoted, the
+/// swarm is nowhere else.
+pub fn owner(entries: &[Entry]) -> Option<&Seen> {
+    let counts = |entry: &&Entry| matches!(entry.status, Status::Holds | Status::SteppedDown);
+    entries.iter().rev().find(counts).map(|entry| &entry.seen)
 }
 
 /// Returns the claim of the highest epoch that holds.

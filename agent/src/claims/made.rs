@@ -37,8 +37,9 @@ pub struct Terms {
 pub enum Demand {
     /// Nothing goes on without a claim.
     Always,
-    /// Credentials that may not write claims do not stop an operator who never asked for them.
-    UnlessDenied,
+    /// A vault that can be read and takes no claim (denied, full, failing) does not stop an operator who never asked for
+    /// claims. One of which nothing is known does.
+    UnlessUnknown,
     /// The vaults may be gone as well, as with an archive in a file.
     IfPossible,
 }

@@ -21,8 +21,8 @@ use swarmdr_vault::{NO_PROGRESS, Upload, Vault, VaultError, store};
 use tempfile::NamedTempFile;
 
 use super::{
-    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, REUSE, Reading, Record, Seen, Status, Terms,
-    document::VERSION, judge, newest, read_all, release,
+    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, REUSE, Reading, Record, ReleaseKind, Seen, Status,
+    Terms, document::VERSION, judge, newest, read_all, release,
 };
 use crate::{
     config::Config,
@@ -88,6 +88,8 @@ enum Answer {
     KeyTaken,
     Denied(anyhow::Error),
     Failed(anyhow::Error),
+    /// It was put, and whether it holds is not known.
+    Unsure(anyhow::Error),
 }
 
 impl Attempt<'_> {
@@ -115,7 +117,7 @@ impl Attempt<'_> {
         tokio::time::sleep(self.config.standby.claim_settle.duration()).await;
         let again = self.read().await;
         let holding = holders(&again);
-        if holding.iter().any(|(_, seen)| seen.claim.epoch > record.epoch) {
+        if holding.iter().any(|(_, seen)| seen.claim.claim_id != record.claim_id && seen.claim.epoch >= record.epoch) {
             return Ok(None);
         }
         let held = holding.iter().filter(|(_, seen)| seen.claim.claim_id == record.claim_id);
@@ -160,6 +162,7 @@ impl Attempt<'_> {
         failpoint::reach("claim-noted");
         let packed = self.sign(&claim)?;
         let (mut held, mut denied, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut is_sure = readings.iter().any(Result::is_ok);
         for connected in self.vaults {
             let url = connected.settings.url.clone();
             match self.put_into(connected.vault.as_ref(), &claim, &packed).await {
@@ -171,6 +174,10 @@ impl Attempt<'_> {
                 )),
                 Ok(Answer::Denied(error)) => denied.push(format!("{url} does not have the claim: {error:#}")),
                 Ok(Answer::Failed(error)) => failed.push(format!("{url} does not have the claim: {error:#}")),
+                Ok(Answer::Unsure(error)) => {
+                    is_sure = false;
+                    failed.push(format!("{url}: {error:#}"));
+                }
                 Err(error) => {
                     self.give_up(&claim, &held).await;
                     return Err(error);
@@ -182,7 +189,7 @@ impl Attempt<'_> {
             if failed.is_empty() {
                 Record::forget(self.config, claim.claim_id);
             }
-            return self.without(denied, failed).map(Put::Done);
+            return self.without(denied, failed, is_sure).map(Put::Done);
         }
         let superseded = before(readings, &claim);
         let mut attention = [denied, failed].concat();
@@ -248,7 +255,7 @@ impl Attempt<'_> {
         let reading = match super::read(vault, &claim.cluster_id, &self.promoter.trusted, self.now).await {
             Ok(reading) => reading,
             // It may be there, and nobody knows whether it was the first.
-            Err(error) => return Ok(Answer::Failed(error.context("whether the claim holds there is not known"))),
+            Err(error) => return Ok(Answer::Unsure(error.context("whether the claim holds there is not known"))),
         };
         let entries = judge(&reading, [&reading]);
         match newest(&entries) {
@@ -274,18 +281,20 @@ impl Attempt<'_> {
         let vaults: Vec<Connected> =
             self.vaults.iter().filter(|connected| held.contains(&connected.settings.url)).cloned().collect();
         if !vaults.is_empty()
-            && let Err(error) = release(&vaults, self.signer, claim, "another site's claim holds", self.now).await
+            && let Err(error) =
+                release(&vaults, self.signer, claim, ReleaseKind::Undone, "another site's claim holds", self.now).await
         {
             tracing::warn!("{error:#}");
         }
         Record::forget(self.config, claim.claim_id);
     }
 
-    /// Goes on without a claim if the caller's demand lets it.
-    fn without(&self, denied: Vec<String>, failed: Vec<String>) -> Result<Outcome> {
+    /// Goes on without a claim if the caller's demand lets it. `is_sure` if the claims of others were seen in some vault,
+    /// and this host's lies in none.
+    fn without(&self, denied: Vec<String>, failed: Vec<String>, is_sure: bool) -> Result<Outcome> {
         let may = match self.terms.demand {
             Demand::Always => false,
-            Demand::UnlessDenied => failed.is_empty(),
+            Demand::UnlessUnknown => failed.is_empty() || is_sure,
             Demand::IfPossible => true,
         };
         let all = [denied.clone(), failed].concat();

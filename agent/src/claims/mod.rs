@@ -28,9 +28,9 @@ pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;
 
-pub use document::{Claim, Fenced, PromotedFrom, Release, Verb};
+pub use document::{Claim, Fenced, PromotedFrom, Release, ReleaseKind, Verb};
 pub use id::ClaimId;
-pub use judge::{Status, judge, newest};
+pub use judge::{Status, judge, newest, owner};
 pub use made::{Demand, Draft, Made, Outcome, Terms};
 pub use make::{holders, make};
 pub use memory::Memory;

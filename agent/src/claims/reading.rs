@@ -214,9 +214,10 @@ fn judge_bytes(cluster: &ClusterId, version: &Version, packed: &[u8], keys: &Tru
                 at: version.at.clone(),
             })))
         }
-        Some(Name::Release(epoch)) => {
+        Some(Name::Release { epoch, claim, .. }) => {
             let release: Release = parse(&opened.document)?;
             require_place(release.version, (release.epoch, &release.cluster_id), (epoch, cluster))?;
+            ensure!(release.claim_id == claim, "it names another claim than its key");
             Ok(Opened::Release(release))
         }
         None => bail!("it has another name"),

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use swarmdr_archive::{SecretKey, receipt};
-use swarmdr_vault::store_bytes;
+use swarmdr_vault::{VaultError, store_bytes};
 
-use super::{Claim, Name, Release, document::VERSION};
+use super::{Claim, ClaimId, Name, Release, ReleaseKind, document::VERSION};
 use crate::{outcome::failure::Failure, vaults::Connected};
 
 /// Stores the release in each vault; at least one must take it. Returns a sentence for each that did not. Safe to
@@ -14,6 +14,7 @@ pub async fn release(
     vaults: &[Connected],
     signer: &SecretKey,
     claim: &Claim,
+    kind: ReleaseKind,
     reason: &str,
     now: Timestamp,
 ) -> Result<Vec<String>> {
@@ -22,6 +23,7 @@ pub async fn release(
         epoch: claim.epoch,
         cluster_id: claim.cluster_id.clone(),
         claim_id: claim.claim_id,
+        kind,
         site: claim.site.clone(),
         at: now,
         reason: reason.to_owned(),
@@ -29,10 +31,9 @@ pub async fn release(
     let about = format!("release of claim {} of cluster {}", claim.epoch, claim.cluster_id);
     let mtime = u64::try_from(now.as_second()).unwrap_or(0);
     let packed = receipt::seal(signer, &serde_json::to_vec_pretty(&release)?, &about, mtime)?;
-    let key = Name::Release(claim.epoch).key(&claim.cluster_id);
     let (mut taken, mut missed) = (false, Vec::new());
     for connected in vaults {
-        let stored = store_bytes(connected.vault.as_ref(), key.clone(), &packed, now).await;
+        let stored = put(connected, claim, &packed, now).await;
         match stored.with_context(|| format!("{} does not have the release", connected.settings.url)) {
             Ok(_) => taken = true,
             Err(error) => missed.push(format!("{error:#}")),
@@ -44,4 +45,16 @@ pub async fn release(
     Err(Failure::failed(format!("no vault took the release of claim {}: others wait until it is old", claim.epoch))
         .because(anyhow::anyhow!(missed.join("; ")))
         .into())
+}
+
+/// Stores the release under its name; under one that nobody can guess if something else lies there.
+async fn put(connected: &Connected, claim: &Claim, packed: &[u8], now: Timestamp) -> Result<()> {
+    let (epoch, vault) = (claim.epoch, connected.vault.as_ref());
+    let key = |tail| Name::Release { epoch, claim: claim.claim_id, tail }.key(&claim.cluster_id);
+    let stored = store_bytes(vault, key(None), packed, now).await;
+    let is_taken = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(VaultError::AlreadyExists { .. }));
+    match stored {
+        Err(error) if is_taken(&error) => store_bytes(vault, key(Some(ClaimId::make()?)), packed, now).await.map(drop),
+        stored => stored.map(drop),
+    }
 }

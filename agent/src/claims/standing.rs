@@ -5,7 +5,7 @@ use serde::Serialize;
 use swarmdr_archive::ClusterId;
 use swarmdr_vault::VersionRef;
 
-use super::{Claim, ClaimId, Reading, Record, Seen, Superseded, judge, newest, read_all};
+use super::{Claim, ClaimId, FRESH, Reading, Record, Seen, Superseded, judge, owner, read_all};
 use crate::{config::Config, keys::promoter::Promoter, vaults::Connected};
 
 /// The standing of this host's swarm.
@@ -36,13 +36,19 @@ pub struct Judged {
     /// The versions that hold this swarm's own claim, by the address of their vault.
     #[serde(skip)]
     pub own: Vec<(String, VersionRef)>,
+    /// Whether the claim of another site can no longer be that of a restore which is undone: it is not fresh, and every
+    /// vault was read, so no release was missed.
+    #[serde(skip)]
+    pub is_settled: bool,
 }
 
 impl Judged {
     /// Returns the claim of the site that has the swarm, if that is another one.
     pub fn superseded(&self) -> Option<Superseded> {
         match self.standing.clone() {
-            Standing::Superseded { claim, since, vault } => Some(Superseded { claim, since, vault }),
+            Standing::Superseded { claim, since, vault } => {
+                Some(Superseded { claim, since, vault, is_settled: self.is_settled })
+            }
             _ => None,
         }
     }
@@ -58,7 +64,8 @@ pub async fn of_this_host(
     now: Timestamp,
 ) -> Judged {
     if promoter.trusted.is_empty() {
-        return Judged { standing: Standing::NotJudged, findings: Vec::new(), unread: Vec::new(), own: Vec::new() };
+        let (findings, unread, own) = (Vec::new(), Vec::new(), Vec::new());
+        return Judged { standing: Standing::NotJudged, findings, unread, own, is_settled: false };
     }
     let record = Record::read(config, cluster).map(|record| record.claim_id);
     let own: Vec<ClaimId> = label.into_iter().chain(record).collect();
@@ -77,7 +84,15 @@ pub async fn of_this_host(
         Standing::Own { claim } => versions_of(&readings, claim.claim_id),
         _ => Vec::new(),
     };
-    Judged { standing, findings, unread, own }
+    let is_settled = unread.is_empty() && is_settled(&standing, &readings);
+    Judged { standing, findings, unread, own, is_settled }
+}
+
+/// Whether the claim of another site is older than a restore takes, by the clock of its vault.
+fn is_settled(standing: &Standing, readings: &[Reading]) -> bool {
+    let Standing::Superseded { since, vault, .. } = standing else { return false };
+    let of_vault = readings.iter().find(|reading| reading.vault == *vault);
+    of_vault.is_some_and(|reading| reading.now.duration_since(*since) >= FRESH)
 }
 
 fn versions_of(readings: &[Reading], id: ClaimId) -> Vec<(String, VersionRef)> {
@@ -95,7 +110,7 @@ fn judged(readings: &[Reading], own: &[ClaimId], findings: &mut Vec<String>) -> 
         return Standing::Unknown;
     }
     let held: Vec<(&Reading, Seen)> =
-        readings.iter().filter_map(|reading| Some((reading, newest(&judge(reading, readings))?.clone()))).collect();
+        readings.iter().filter_map(|reading| Some((reading, owner(&judge(reading, readings))?.clone()))).collect();
     let Some(epoch) = held.iter().map(|(_, seen)| seen.claim.epoch).max() else { return Standing::Unclaimed };
     let (ours, others): (Vec<_>, Vec<_>) = held
         .into_iter()
@@ -119,6 +134,18 @@ fn judged(readings: &[Reading], own: &[ClaimId], findings: &mut Vec<String>) -> 
 mod tests {
     use super::*;
     use crate::claims::testkit::{claim, reading, seen};
+
+    #[test]
+    fn a_claim_that_may_still_be_undone_is_not_settled() {
+        let first = seen(claim(1, 1, None), 0);
+        let superseded =
+            Standing::Superseded { claim: first.claim.clone(), since: first.stored, vault: "a".to_owned() };
+        let at = |age| Reading { now: first.stored + age, ..reading("a", vec![first.clone()]) };
+        let second = jiff::SignedDuration::from_secs(1);
+        assert!(!is_settled(&superseded, &[at(FRESH - second)]));
+        assert!(is_settled(&superseded, &[at(FRESH)]));
+        assert!(!is_settled(&Standing::Own { claim: first.claim.clone() }, &[at(FRESH)]));
+    }
 
     #[test]
     fn the_highest_epoch_in_any_vault_says_whose_the_swarm_is() {

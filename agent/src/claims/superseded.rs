@@ -14,6 +14,8 @@ pub struct Superseded {
     /// When the vault got the claim.
     pub since: Timestamp,
     pub vault: String,
+    /// False while the claim may be that of a restore which is undone, or a vault could not be read.
+    pub is_settled: bool,
 }
 
 impl Superseded {
@@ -30,7 +32,7 @@ impl Superseded {
                 "if that is meant: move the work to {}, then take this swarm apart (`docker swarm leave --force` on each node)",
                 self.claim.site
             ))
-            .advice(format!("if that site was given up again: `swarmdr-agent step-down` there, which releases {key}"))
+            .advice(format!("if that restore never came about and nothing runs there: `swarmdr-agent step-down --claim {}`, with a promoter's key, ends {key}", self.claim.epoch))
             .because(anyhow::Error::new(self))
             .into()
     }
@@ -66,7 +68,7 @@ mod tests {
     #[test]
     fn a_refusal_says_who_when_and_what_to_do_and_is_found_again() {
         let claim = Claim { reason: Some("fire".to_owned()), ..claim(3, 9, None) };
-        let superseded = Superseded { claim, since: second_at(0), vault: "s3://v".to_owned() };
+        let superseded = Superseded { claim, since: second_at(0), vault: "s3://v".to_owned(), is_settled: true };
         let error = superseded.clone().refuse().context("a backup");
         assert_eq!(Superseded::find(&error), Some(&superseded));
         let rendered = Rendered::of(&error);

@@ -79,7 +79,7 @@ impl Host {
 }
 
 fn terms() -> Terms {
-    Terms { fenced: false, own: Vec::new(), living: Vec::new(), demand: Demand::UnlessDenied }
+    Terms { fenced: false, own: Vec::new(), living: Vec::new(), demand: Demand::UnlessUnknown }
 }
 
 fn fenced() -> Terms {
@@ -165,8 +165,13 @@ async fn a_claim_that_was_given_up_stops_nobody_and_another_keeps_its_word() {
     let (vault, vaults) = one(locking());
     let made = first.claim(&vaults, 0, &terms()).await;
     let signer = first.promoter.signer.as_ref().expect("has one");
-    assert!(release(&vaults, signer, &made.claim, "undone", second_at(1)).await.expect("is stored").is_empty());
-    release(&vaults, signer, &made.claim, "undone", second_at(1)).await.expect("again is no harm");
+    assert!(
+        release(&vaults, signer, &made.claim, ReleaseKind::Undone, "undone", second_at(1))
+            .await
+            .expect("is stored")
+            .is_empty()
+    );
+    release(&vaults, signer, &made.claim, ReleaseKind::Undone, "undone", second_at(1)).await.expect("again is no harm");
     assert_eq!(holder(&first, vault.as_ref()).await, None);
     let next = second.claim(&vaults, 2, &terms()).await;
     assert_eq!((next.claim.epoch, next.superseded), (2, None));
@@ -404,4 +409,63 @@ async fn a_claim_of_a_kind_that_is_not_known_yet_is_told() {
         .expect("is stored");
     let reading = host.read(vault.as_ref(), 1).await;
     assert!(reading.claims.is_empty() && reading.findings()[0].contains("version 2"), "{:?}", reading.findings());
+}
+
+fn away(name: &'static str) -> Connected {
+    let vault = InjectingVault::new(Arc::new(locking()), move |_| Injected::Before(broken(name, "any")));
+    connected(Arc::new(vault), name)
+}
+
+#[tokio::test]
+async fn a_killed_run_does_not_go_on_beside_a_rival_that_it_sees() {
+    let identities = Identities::generate();
+    let (first, second) = (Host::with(&identities), Host::with(&identities));
+    let (a, b) = (connected(Arc::new(locking()), "a"), connected(Arc::new(locking()), "b"));
+    first.claim(&[a.clone(), away("b")], 0, &terms()).await;
+    second.claim(&[away("a"), b.clone()], 30, &terms()).await;
+    first.refused(&[a, b], 60, Exit::NotOurTurn).await;
+}
+
+#[tokio::test]
+async fn junk_under_the_name_of_a_release_does_not_keep_the_claim() {
+    let host = Host::with(&Identities::generate());
+    let (vault, vaults) = one(locking());
+    let made = host.claim(&vaults, 1, &terms()).await;
+    let name = Name::Release { epoch: 1, claim: made.id(), tail: None };
+    vault.overlay_at(&name.key(&cluster()), "junk", second_at(0));
+    let signer = host.promoter.signer.as_ref().expect("has one");
+    release(&vaults, signer, &made.claim, ReleaseKind::Undone, "undone", second_at(2)).await.expect("is stored");
+    assert_eq!(holder(&host, vault.as_ref()).await, None);
+}
+
+#[tokio::test]
+async fn a_full_vault_stops_only_who_asked_for_claims() {
+    let host = Host::with(&Identities::generate());
+    let full = |call: &Call| {
+        let (vault, action, detail) = ("v".to_owned(), "store".to_owned(), "0 free".to_owned());
+        matches!(call, Call::Put { .. }).then_some(VaultError::NoSpace { vault, action, detail })
+    };
+    let vaults = [connected(failing(&Arc::new(locking()), full), "v")];
+    assert!(matches!(host.attempt(&vaults, 0, &terms()).await, Ok(Outcome::NotMade(_))));
+    let asked = Terms { demand: Demand::Always, ..terms() };
+    assert!(matches!(host.attempt(&vaults, 0, &asked).await, Err((Exit::Failed, _))));
+}
+
+/// The way back: the site that steps down stops nobody, and the one before it stays superseded.
+#[tokio::test]
+async fn a_site_that_stepped_down_leaves_the_one_before_superseded() {
+    let identities = Identities::generate();
+    let (old, new, next) = (Host::with(&identities), Host::with(&identities), Host::with(&identities));
+    let (_, vaults) = one(locking());
+    let made = new.claim(&vaults, 0, &terms()).await;
+    let signer = new.promoter.signer.as_ref().expect("has one");
+    release(&vaults, signer, &made.claim, ReleaseKind::SteppedDown, "back", second_at(1)).await.expect("is stored");
+    let judge = async |host: &Host, second| {
+        let at = second_at(second);
+        standing::of_this_host(&host.config, &vaults, &host.promoter, &cluster(), None, at).await
+    };
+    assert!(judge(&old, 2).await.superseded().is_some(), "its state is older");
+    assert!(judge(&new, 2).await.superseded().is_none(), "it goes on until another one is promoted");
+    assert_eq!(next.claim(&vaults, 3, &terms()).await.claim.epoch, 2);
+    assert!(judge(&new, 4).await.superseded().is_some());
 }

@@ -77,7 +77,7 @@ struct Row {
     reason: Option<String>,
     /// Id of the key that signed it.
     signer: String,
-    /// `holds`, `released` or `void`: another one was there first.
+    /// `holds`, `stepped-down`, `undone` or `void`: another one was there first.
     state: &'static str,
     /// The claim that was there first.
     void_by: Option<ClaimId>,
@@ -95,7 +95,8 @@ impl Report {
             for entry in judge(reading, &read).into_iter().rev() {
                 let (state, void_by) = match entry.status {
                     Status::Holds => ("holds", None),
-                    Status::Released => ("released", None),
+                    Status::SteppedDown => ("stepped-down", None),
+                    Status::Released => ("undone", None),
                     Status::Void { by } => ("void", Some(by)),
                 };
                 let claim = entry.seen.claim;

@@ -26,7 +26,12 @@ pub async fn run(context: &Context, args: &StepDownArgs) -> Result<Exit> {
 async fn give_up(context: &Context, args: &StepDownArgs, watch: &Watch<'_>) -> Result<Exit> {
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     let keyring = context.keyring(&args.trust, &args.unlock)?;
-    let step_down = StepDown { run: context.run(), keyring, reason: args.reason.clone() };
+    let step_down = StepDown {
+        run: context.run(),
+        keyring,
+        reason: args.reason.clone(),
+        dead: args.claim.map(|epoch| (epoch, args.cluster.clone())),
+    };
     // Refusals come before the hooks.
     let mut report = step_down.run(true).await?;
     if !args.dry_run {

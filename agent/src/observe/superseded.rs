@@ -20,6 +20,10 @@ pub async fn react(config: &Config, watch: &Watch<'_>, superseded: &Superseded) 
     if !is_to_drain || memory.and_then(|memory| memory.drained) == Some(id) {
         return;
     }
+    if !superseded.is_settled {
+        tracing::warn!("the nodes are not drained yet: the claim may be that of a restore which is undone");
+        return;
+    }
     match drain(config).await {
         Ok(true) => Memory::update(config, cluster, |memory| memory.drained = Some(id)),
         // The leader does it, at its next run.

@@ -1,9 +1,9 @@
 //! The way back: this site gives up the newest epoch, so that another one may be promoted, or go on.
 //!
-//! The swarm here is left as it is: what runs there is stopped by whoever moves the traffic and the data. From then on its
-//! backups are refused if another site has a claim, and another site's promotion is not stopped by this one's claim.
+//! The swarm here is left as it is: what runs there is stopped by whoever moves the traffic and the data. It goes
+//! on until another site is promoted, which its claim no longer stops; sites from before that claim stay superseded.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -11,14 +11,15 @@ use swarmdr_archive::{ClusterId, untrusted::shown};
 
 use crate::{
     claims::{
-        self, Claim, label,
+        self, Claim, ReleaseKind, Status, label,
+        life::{self, Own},
         standing::{self, Standing},
     },
     host::engine::Engine,
     keys::{Keyring, promoter::Promoter},
     outcome::{exit::Exit, failpoint, failure::Failure},
     run::Run,
-    vaults,
+    vaults::{self, Connected},
 };
 
 /// A run of `step-down` and its context.
@@ -27,6 +28,8 @@ pub struct StepDown<'a> {
     pub run: Run<'a>,
     pub keyring: Keyring,
     pub reason: Option<String>,
+    /// Epoch of a claim behind which nobody stands, and the swarm if it is named; `None` to give up that of this host.
+    pub dead: Option<(u32, Option<ClusterId>)>,
 }
 
 /// The stable JSON form of `step-down --json`.
@@ -42,39 +45,100 @@ pub struct StepDownReport {
 }
 
 impl StepDown<'_> {
-    /// Releases the claim of this host's swarm. Refuses (exit 4) if another site has the newest one, or nobody.
+    /// Releases the claim of this host's swarm, or the one that was named. Refuses (exit 4) if another site has the
+    /// newest one, or nobody, or if somebody stands behind the one that was named.
     pub async fn run(&self, dry_run: bool) -> Result<StepDownReport> {
-        let config = self.run.config;
-        let engine = Engine::at(&config.engine.socket);
-        let facts = self.run.shutdown.or_interrupted(engine.facts()).await?;
-        let cluster_id = facts.swarm.cluster_id.clone().filter(|_| facts.swarm.works()).ok_or_else(|| {
-            Failure::refused("this host is no manager that works, so it has no swarm to give up")
-                .advice("run it on a manager of the site that is to step down")
-        })?;
-        let promoter = Promoter::find(config, &self.keyring.identities)?;
+        let promoter = Promoter::find(self.run.config, &self.keyring.identities)?;
         let signer = promoter.signer.as_ref().ok_or_else(no_key)?;
-        let connected = vaults::connect(config).await?;
-        let label = label::read(&engine).await?;
-        let judge =
-            async { Ok(standing::of_this_host(config, &connected, &promoter, &cluster_id, label, self.run.now).await) };
-        let judged = self.run.shutdown.or_interrupted(judge).await?;
-        let claim = own(judged.standing)?;
-        let mut report = StepDownReport {
-            result: "would-release",
-            cluster_id,
-            claim,
-            attention: Vec::new(),
-            findings: judged.findings,
+        let connected = vaults::connect(self.run.config).await?;
+        let (kind, found) = match &self.dead {
+            Some((epoch, cluster)) => {
+                let found = self.dead_claim(&connected, &promoter, *epoch, cluster.as_ref());
+                (ReleaseKind::Undone, self.run.shutdown.or_interrupted(found).await?)
+            }
+            None => {
+                let found = self.own_claim(&connected, &promoter);
+                (ReleaseKind::SteppedDown, self.run.shutdown.or_interrupted(found).await?)
+            }
         };
+        let (claim, findings) = found;
+        let cluster_id = claim.cluster_id.clone();
+        let mut report = StepDownReport { result: "would-release", cluster_id, claim, attention: Vec::new(), findings };
         if dry_run {
             return Ok(report);
         }
         let reason = self.reason.as_deref().unwrap_or("step-down");
-        let release = claims::release(&connected, signer, &report.claim, reason, self.run.now);
+        let release = claims::release(&connected, signer, &report.claim, kind, reason, self.run.now);
         report.attention = self.run.shutdown.or_interrupted(release).await?;
         failpoint::reach("released");
         report.result = "released";
         Ok(report)
+    }
+
+    /// Returns the claim of the swarm on this host.
+    async fn own_claim(&self, connected: &[Connected], promoter: &Promoter) -> Result<(Claim, Vec<String>)> {
+        let config = self.run.config;
+        let engine = Engine::at(&config.engine.socket);
+        let facts = engine.facts().await?;
+        let cluster = facts.swarm.cluster_id.clone().filter(|_| facts.swarm.works()).ok_or_else(|| {
+            Failure::refused("this host is no manager that works, so it has no swarm to give up")
+                .advice("run it on a manager of the site that is to step down")
+                .advice("for a claim behind which nobody stands: --claim EPOCH")
+        })?;
+        let label = label::read(&engine).await?;
+        let judged = standing::of_this_host(config, connected, promoter, &cluster, label, self.run.now).await;
+        Ok((own(judged.standing)?, judged.findings))
+    }
+
+    /// Returns the claim of this epoch, unless its site left a fresh sign of life.
+    async fn dead_claim(
+        &self,
+        connected: &[Connected],
+        promoter: &Promoter,
+        epoch: u32,
+        cluster: Option<&ClusterId>,
+    ) -> Result<(Claim, Vec<String>)> {
+        let cluster = match cluster {
+            Some(cluster) => cluster.clone(),
+            None => self.cluster(connected).await?,
+        };
+        let readings = claims::read_all(connected, &cluster, &promoter.trusted, self.run.now).await;
+        let all = || readings.iter().flatten();
+        let unread = readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}"));
+        let entries = all().flat_map(|reading| claims::judge(reading, all()));
+        let held = entries.filter(|entry| entry.status == Status::Holds && entry.seen.claim.epoch == epoch);
+        let claim = held.map(|entry| entry.seen.claim).next().ok_or_else(|| {
+            Failure::refused(format!("no claim of epoch {epoch} on swarm {cluster} holds, so there is nothing to end"))
+                .advice("`swarmdr-agent list --claims` shows the claims")
+        })?;
+        let (keys, own) = (&self.keyring.trusted, Own::default());
+        let seen = life::look(connected, &cluster, keys, &own, self.run.now).await;
+        let id = claim.claim_id.to_string();
+        if let Some(sign) = seen.signs.iter().find(|sign| sign.is_fresh() && sign.sign.claim_id.as_ref() == Some(&id)) {
+            return Err(Failure::refused(format!("somebody stands behind claim {epoch}: {sign}"))
+                .advice("run `swarmdr-agent step-down` there, without --claim")
+                .into());
+        }
+        Ok((claim, unread.chain(seen.doubts).collect()))
+    }
+
+    /// Returns the swarm of this host, or else the only one that has claims in the vaults.
+    async fn cluster(&self, connected: &[Connected]) -> Result<ClusterId> {
+        let facts = Engine::at(&self.run.config.engine.socket).facts().await;
+        if let Some(own) = facts.ok().and_then(|facts| facts.swarm.cluster_id) {
+            return Ok(own);
+        }
+        let mut all = BTreeSet::new();
+        for connected in connected {
+            all.extend(claims::clusters(connected.vault.as_ref()).await?);
+        }
+        match (all.pop_first(), all.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (None, _) => Err(Failure::refused("there are no claims in the vaults, so there is nothing to end").into()),
+            _ => {
+                Err(Failure::usage("several swarms have claims in the vaults").advice("name one with --cluster").into())
+            }
+        }
     }
 }
 

@@ -39,7 +39,15 @@ pub(crate) fn superseded() -> Claimed {
         since: time("2026-11-21T11:00:00Z"),
         vault: "s3://a/x".to_owned(),
     };
-    Claimed { judged: crate::claims::Judged { standing, findings: Vec::new(), unread: Vec::new(), own: Vec::new() } }
+    Claimed {
+        judged: crate::claims::Judged {
+            standing,
+            findings: Vec::new(),
+            unread: Vec::new(),
+            own: Vec::new(),
+            is_settled: true,
+        },
+    }
 }
 
 /// Two vaults with last night's backup, and nothing to complain about.

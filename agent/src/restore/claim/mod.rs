@@ -15,7 +15,7 @@ use swarmdr_archive::{ClusterId, Digest, reader::Head};
 use super::{Prepared, Restore, RestorePlan, change::Change, journal};
 use crate::{
     archive::source::Source,
-    claims::{self, Claim, Demand, Draft, FRESH, Fenced, Outcome, PromotedFrom, Record, Terms},
+    claims::{self, Claim, Demand, Draft, FRESH, Fenced, Outcome, PromotedFrom, Record, ReleaseKind, Terms},
     host::name::hostname,
     keys::promoter::Promoter,
     outcome::{failpoint, failure::Failure},
@@ -65,9 +65,10 @@ impl Restore<'_> {
                 let terms = terms(claiming, prepared, &means.promoter);
                 let attempt =
                     claims::make(self.run.config, &means.vaults, &means.promoter, &draft, &terms, self.run.now);
+                let before = Record::read(self.run.config, &plan.cluster_id);
                 let attempt = self.run.shutdown.or_interrupted(attempt).await;
                 if self.run.shutdown.is_requested() {
-                    self.give_up_unfinished(&means, &plan.cluster_id).await;
+                    self.give_up_unfinished(&means, &plan.cluster_id, before.as_ref()).await;
                 }
                 attempt?
             }
@@ -111,7 +112,7 @@ impl Restore<'_> {
         };
         let minutes = FRESH.as_mins();
         Some(format!(
-            "this host's claim {} on the swarm could not be given up ({problem}): for {minutes} minutes other hosts need --fenced",
+            "this host's claim {} on the swarm could not be given up ({problem}): for {minutes} minutes other hosts need --fenced, and a site that works is superseded until `swarmdr-agent step-down --claim {0}`",
             made.claim.epoch
         ))
     }
@@ -135,9 +136,11 @@ impl Restore<'_> {
         }
     }
 
-    /// Releases what a run that was asked to end may have claimed.
-    async fn give_up_unfinished(&self, means: &Means, cluster: &ClusterId) {
-        let Some(record) = Record::read(self.run.config, cluster) else { return };
+    /// Releases what a run that was asked to end may have claimed. The record from before this run is that of an earlier
+    /// one, whose swarm may be alive.
+    async fn give_up_unfinished(&self, means: &Means, cluster: &ClusterId, before: Option<&Record>) {
+        let record = Record::read(self.run.config, cluster).filter(|record| before != Some(record));
+        let Some(record) = record else { return };
         let release = async {
             let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
             let own = readings
@@ -159,7 +162,7 @@ impl Restore<'_> {
 
     async fn release(&self, means: &Means, claim: &Claim, reason: &str) -> Result<()> {
         let signer = means.promoter.signer.as_ref().ok_or_else(|| anyhow!("there is no key that signs claims"))?;
-        let missed = claims::release(&means.vaults, signer, claim, reason, self.run.now).await?;
+        let missed = claims::release(&means.vaults, signer, claim, ReleaseKind::Undone, reason, self.run.now).await?;
         missed.iter().for_each(|missed| tracing::warn!("{missed}"));
         Ok(())
     }
@@ -179,12 +182,19 @@ fn origin(plan: &RestorePlan, head: &Head) -> Digest {
 }
 
 fn terms(claiming: &Claiming, prepared: &Prepared, promoter: &Promoter) -> Terms {
-    let demand = match (&prepared.found.source, promoter.is_configured) {
-        (_, true) => Demand::Always,
-        (Source::Vault { .. }, false) => Demand::UnlessDenied,
-        (Source::File(_), false) => Demand::IfPossible,
-    };
+    let demand = demand(&prepared.found.source, promoter.is_configured, prepared.is_fenced());
     Terms { fenced: prepared.is_fenced(), own: Vec::new(), living: claiming.living.clone(), demand }
+}
+
+/// What has to be if no vault takes the claim. With an archive in a file the vaults may be gone as well; where claims
+/// were asked for, the operator has to vouch then.
+fn demand(source: &Source, is_configured: bool, is_fenced: bool) -> Demand {
+    match (source, is_configured) {
+        (Source::File(_), true) if is_fenced => Demand::IfPossible,
+        (_, true) => Demand::Always,
+        (Source::Vault { .. }, false) => Demand::UnlessUnknown,
+        (Source::File(_), false) => Demand::IfPossible,
+    }
 }
 
 /// How the old managers of the backup were dealt with.

@@ -21,7 +21,7 @@ impl Restore<'_> {
         let (Some(own), Some(means), false) = (own, self.means().await?, fenced) else { return Ok(()) };
         let cluster = &own.claim.cluster_id;
         let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
-        let later = newest_of(&readings).filter(|(_, seen)| seen.claim.epoch > own.claim.epoch);
+        let later = owner_of(&readings).filter(|(_, seen)| seen.claim.epoch > own.claim.epoch);
         let Some((_, seen)) = later else { return Ok(()) };
         Err(Failure::new(
             Exit::NotOurTurn,
@@ -84,4 +84,11 @@ impl Restore<'_> {
 
 fn newest_of(readings: &[Result<Reading>]) -> Option<(&Reading, claims::Seen)> {
     claims::holders(readings).into_iter().max_by_key(|(_, seen)| seen.claim.epoch)
+}
+
+/// The claim that says whose the swarm is, also if its site has stepped down since.
+fn owner_of(readings: &[Result<Reading>]) -> Option<(&Reading, claims::Seen)> {
+    let all = || readings.iter().flatten();
+    let owners = all().filter_map(|reading| Some((reading, claims::owner(&claims::judge(reading, all()))?.clone())));
+    owners.max_by_key(|(_, seen)| seen.claim.epoch)
 }

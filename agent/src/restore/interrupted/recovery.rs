@@ -79,6 +79,7 @@ impl Restore<'_> {
         let report = match way {
             RecoveryAction::Forget => {
                 placement.tidy();
+                self.end_claim(&journal).await;
                 journal.forget()?;
                 return Ok(None);
             }
@@ -106,6 +107,13 @@ impl Restore<'_> {
         Ok(Some(RestoreReport { finished_earlier_run: true, phases: phases.finish(), ..report }))
     }
 
+    /// Gives up the claim of a run that did not come about, or else the site that works stays superseded by it.
+    async fn end_claim(&self, journal: &Journal) {
+        if let Some(warning) = self.give_up(journal.record.claim.as_ref()).await {
+            tracing::warn!("{warning}");
+        }
+    }
+
     /// Puts the old state back, and drops the journal.
     async fn put_back(&self, placement: Placement, journal: Journal) -> Result<()> {
         let mut change = Change::new(self, placement, journal).await?;
@@ -114,6 +122,7 @@ impl Restore<'_> {
             tracing::info!("what that run had placed is kept in {}", kept.display());
         }
         change.placement.tidy();
+        self.end_claim(&change.journal).await;
         change.journal.forget()
     }
 
