@@ -60,6 +60,8 @@ pub enum Source {
 pub struct Found {
     pub source: Source,
     pub head: Head,
+    /// Time of storing by the vault's clock; `None` for a file.
+    pub stored: Option<Timestamp>,
     /// Problems in the vaults that the operator should look at.
     pub findings: Vec<String>,
 }
@@ -134,7 +136,7 @@ fn find_file(path: &Path, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
     let head = head().map_err(|cause| {
         Failure::new(Exit::NothingUsable, format!("{} cannot be used as a backup here", path.display())).because(cause)
     })?;
-    Ok(Found { source: Source::File(path.to_owned()), head, findings: Vec::new() })
+    Ok(Found { source: Source::File(path.to_owned()), head, stored: None, findings: Vec::new() })
 }
 
 async fn find_in_vaults(config: &Config, filter: &Filter, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
@@ -147,7 +149,8 @@ async fn find_in_vaults(config: &Config, filter: &Filter, keys: &TrustedKeys, no
     let vault = Arc::clone(&vaults[latest.vault]);
     let mismatches = filter.except.iter().map(ToString::to_string);
     let findings = mismatches.chain(latest.findings.lines()).collect();
-    Ok(Found { source: Source::Vault { vault, at: latest.at }, head: latest.head, findings })
+    let source = Source::Vault { vault, at: latest.at };
+    Ok(Found { source, head: latest.head, stored: Some(latest.place.stored), findings })
 }
 
 async fn not_found(

@@ -11,7 +11,7 @@ use swarmdr_archive::{BackupId, ClusterId, untrusted::shown};
 use super::Context;
 use crate::{
     archive::source::Source,
-    claims::{self, ClaimId, Demand, Draft, Made, Outcome, PromotedFrom, Reading, Status, Terms, Verb, judge},
+    claims::{self, ClaimId, Demand, Draft, Fenced, Made, Outcome, PromotedFrom, Reading, Status, Terms, Verb, judge},
     commands::cli::{ClaimArgs, ListArgs},
     keys::{identities, promoter::Promoter},
     outcome::exit::Exit,
@@ -75,6 +75,10 @@ struct Row {
     backup: BackupId,
     verb: Verb,
     reason: Option<String>,
+    /// True if the state was formed beforehand.
+    formed: bool,
+    /// How each old manager was dealt with.
+    fence: Vec<Fenced>,
     /// Id of the key that signed it.
     signer: String,
     /// `holds`, `stepped-down`, `undone` or `void`: another one was there first.
@@ -110,6 +114,8 @@ impl Report {
                     backup: claim.promoted_from.backup,
                     verb: claim.verb,
                     reason: claim.reason,
+                    formed: claim.formed,
+                    fence: claim.fence,
                     signer: entry.seen.signer.to_string(),
                     state,
                     void_by,
@@ -136,22 +142,43 @@ impl fmt::Display for Report {
     }
 }
 
+impl Row {
+    /// Describes what made the claim, and why.
+    fn by(&self) -> String {
+        let formed = if self.formed { ", formed beforehand" } else { "" };
+        let reason = self.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        format!("{}{formed}{reason}", self.verb.word())
+    }
+
+    /// Describes how the old managers were dealt with; those that met the same are named together.
+    fn fence(&self) -> String {
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for Fenced { address, how } in &self.fence {
+            match groups.iter_mut().find(|(known, _)| known == how) {
+                Some((_, addresses)) => addresses.push(address),
+                None => groups.push((how, vec![address])),
+            }
+        }
+        let told = groups.iter().map(|(how, addresses)| format!("{}: {how}", addresses.join(", ")));
+        told.collect::<Vec<_>>().join("; ")
+    }
+}
+
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["EPOCH", "SINCE", "SITE", "ADDRESS", "BACKUP", "BY", "STATE", "SIGNER", "SWARM", "VAULT"]);
+    table.set_header([
+        "EPOCH", "SINCE", "SITE", "ADDRESS", "BACKUP", "BY", "FENCE", "STATE", "SIGNER", "SWARM", "VAULT",
+    ]);
     for row in rows {
-        let by = match &row.reason {
-            Some(reason) => format!("{}: {reason}", row.verb.word()),
-            None => row.verb.word().to_owned(),
-        };
         let cells = [
             row.epoch.to_string(),
             row.stored_at.to_string(),
             row.site.clone(),
             row.addresses.join(", "),
             row.backup.to_string(),
-            by,
+            row.by(),
+            row.fence(),
             row.state.to_owned(),
             row.signer.clone(),
             row.cluster_id.to_string(),
@@ -223,11 +250,28 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_tells_whether_its_state_was_formed_and_how_the_old_site_was_fenced() {
+        let fenced = |address: &str, how: &str| Fenced { address: address.to_owned(), how: how.to_owned() };
+        let mut claim = claim(1, 1, None);
+        claim.formed = true;
+        claim.fence = vec![fenced("a:1", "cut off"), fenced("b:1", "did not answer"), fenced("c:1", "cut off")];
+        let mut report = Report::default();
+        report.add(vec![Ok(reading("v", vec![seen(claim, 0)]))]);
+        let shown = report.to_string();
+        assert!(shown.contains("restore, formed beforehand"), "{shown}");
+        assert!(shown.contains("a:1, c:1: cut off; b:1: did not answer"), "{shown}");
+        let json = serde_json::to_value(&report).expect("is JSON");
+        assert_eq!(json["claims"][0]["formed"], true);
+        assert_eq!(json["claims"][0]["fence"][1]["how"], "did not answer");
+    }
+
+    #[test]
     fn texts_of_others_do_not_steer_the_terminal() {
         assert_tame(|text| {
             let mut report = Report::default();
             let mut claim = claim(1, 1, None);
             (claim.site, claim.reason) = (text.to_owned(), Some(text.to_owned()));
+            claim.fence = vec![Fenced { address: text.to_owned(), how: text.to_owned() }];
             report.add(vec![Ok(reading(text, vec![seen(claim, 0)]))]);
             report.findings.push(text.to_owned());
             report.notes.push(text.to_owned());

@@ -74,7 +74,7 @@ async fn boot_all(context: &Context, args: &VerifyArgs) -> Result<Summary> {
         let mut visit = survey.vault(connected.vault.as_ref()).await;
         while let Some(backup) = visit.next().await {
             let source = Source::Vault { vault: Arc::clone(&connected.vault), at: backup.at };
-            found.push(Found { source, head: backup.head, findings: Vec::new() });
+            found.push(Found { source, head: backup.head, stored: Some(backup.stored), findings: Vec::new() });
         }
     }
     found.sort_by_key(|found| found.head.manifest.id);

@@ -103,6 +103,11 @@ fn of_agent(status: &Status, page: &mut Page) {
         let superseded = u8::from(claims.judged.superseded().is_some());
         page.one("swarmdr_superseded", "1 if another site has taken this swarm over.", superseded);
     }
+    // Absent on a host that is no standby; 0 keeps an alert on the age from falling silent where nothing is kept.
+    if let Some(standby) = &status.standby {
+        let help = "When the backup that this standby host keeps was made; 0 if it keeps none.";
+        page.one("swarmdr_standby_backup_timestamp_seconds", help, standby.created_at.map_or(0.0, seconds));
+    }
     if let Some(removed) = &status.removed {
         page.one(
             "swarmdr_removed_objects",

@@ -10,12 +10,12 @@ use prometheus_parse::{Scrape, Value};
 
 use super::*;
 use crate::{
-    archive::removals::removed::tests::removed,
+    archive::{kept::tests::kept, removals::removed::tests::removed},
     observe::{
         history::Made,
         runs::Run,
         status::{
-            Due,
+            Due, Standby,
             tests::{fine, superseded},
         },
         verb::Verb,
@@ -50,6 +50,7 @@ fn full() -> Status {
     status.sign_of_life =
         Some(OwnSign { every: 120, at: Some(status.at), vaults: vec!["s3://a/x".to_owned()], late: false });
     status.claims = Some(superseded());
+    status.standby = Standby::of(Ok(Some(kept("20261121T033000Z-00000001"))));
     status.drills.last = Some(drill.clone());
     status.drills.proven = Some(drill);
     status.last_backup = Some(Made {
@@ -100,6 +101,7 @@ fn a_scraper_reads_every_figure() {
         ("swarmdr_images", &[], 3.0),
         ("swarmdr_images_missing", &[], 1.0),
         ("swarmdr_images_unknown", &[], 0.0),
+        ("swarmdr_standby_backup_timestamp_seconds", &[], 1_795_231_800.0),
         ("swarmdr_sign_of_life_timestamp_seconds", &[], 1_795_262_400.0),
         ("swarmdr_sign_of_life_fresh_seconds", &[], 420.0),
     ] {
@@ -131,6 +133,15 @@ fn a_host_without_any_history_has_a_page_too() {
     let mut status = fine();
     status.vaults.clear();
     scrape(&render_all(&status));
+}
+
+#[test]
+fn a_standby_that_keeps_nothing_says_so_and_other_hosts_say_nothing() {
+    const NAME: &str = "swarmdr_standby_backup_timestamp_seconds";
+    let mut status = fine();
+    assert!(!render(&status).contains(NAME), "it is no standby");
+    status.standby = Standby::of(Ok(None));
+    assert_eq!(figure(&scrape(&render(&status)), NAME, &[]), 0.0);
 }
 
 #[test]

@@ -11,9 +11,7 @@ use swarmdr_vault::{
     catalog::{self, Bounds, Filter, Skipped, clusters_of, order},
 };
 
-use super::{
-    Drilled, Due, Level, Newest, OwnSign, SpoolStatus, Status, VaultStatus, claimed, living, standby::Standby,
-};
+use super::{Drilled, Due, Level, Newest, OwnSign, SpoolStatus, Standby, Status, VaultStatus, claimed, living};
 use crate::{
     archive::removals::{memory::Memory, object::Object, removed::Removed},
     backup::spool::{self, Spool},

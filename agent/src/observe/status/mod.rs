@@ -36,6 +36,7 @@ pub use drilled::{Drill, Drilled};
 pub use gather::gather;
 pub use show::plain;
 pub use sign_of_life::OwnSign;
+pub use standby::Standby;
 
 /// The stable JSON form of `status --json`.
 #[derive(Debug, Clone, Serialize)]
@@ -65,7 +66,7 @@ pub struct Status {
     pub sign_of_life: Option<OwnSign>,
     /// What this host keeps as a standby; absent if it is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub standby: Option<standby::Standby>,
+    pub standby: Option<Standby>,
     /// The claims on the swarm that this host manages; absent if it manages none, or knows no promoter.
     pub claims: Option<Claimed>,
     #[serde(skip)]

@@ -38,7 +38,7 @@ impl Standby {
         Self::of(shelf.read())
     }
 
-    fn of(kept: Result<Option<Kept>>) -> Option<Self> {
+    pub(in crate::observe) fn of(kept: Result<Option<Kept>>) -> Option<Self> {
         let nothing =
             Self { backup: None, created_at: None, kept_at: None, formed: false, error: None, attention: Vec::new() };
         match kept {

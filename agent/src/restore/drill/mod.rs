@@ -68,7 +68,7 @@ struct Seen {
 impl Drill<'_> {
     /// Drills one backup. An error is about this host or this run, and says nothing about the backup.
     pub async fn rehearse(&self, found: &Found) -> Result<DrillReport> {
-        let Found { source, head, findings } = found;
+        let Found { source, head, findings, .. } = found;
         let since = Instant::now();
         let mut phases = Phases::new();
         let manifest = &head.manifest;

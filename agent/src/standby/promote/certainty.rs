@@ -4,7 +4,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::{
-    Chosen, Promotion, Ready, choice,
+    Chosen, Promotion, Ready,
     fence::{self, Way},
 };
 use crate::{
@@ -26,7 +26,8 @@ impl Promotion<'_> {
         let manifest = ready.prepared.manifest().clone();
         let way = Way::choose(self.terms.fenced, hooks.has(FENCE))?;
         self.require_a_witness(&ready.chosen)?;
-        ready.lag = choice::require_recent(&ready.chosen, self.terms.max_lag, self.run.now)?;
+        ready.lag = ready.chosen.age.require(self.terms.max_lag)?;
+        ready.chosen.notes.extend(ready.chosen.age.told());
         let mut after = None;
         if way == Way::Hook && !self.terms.dry_run {
             phases.begin("fence");

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use swarmdr_archive::Digest;
 use swarmdr_vault::catalog::Filter;
 
+use super::age::Age;
 use crate::{
     archive::{
         fetched::Fetched,
@@ -14,7 +15,6 @@ use crate::{
         source::{Choice, Found, Source},
     },
     keys::Keyring,
-    outcome::failure::Failure,
     run::Run,
     standby::{keep::formed_source, seal},
 };
@@ -34,7 +34,7 @@ pub struct Chosen {
     pub is_local: bool,
     /// True if no vault could be asked.
     pub is_vault_away: bool,
-    pub created_at: Timestamp,
+    pub age: Age,
     pub notes: Vec<String>,
     /// What the operator should see. Exit 6.
     pub attention: Vec<String>,
@@ -71,6 +71,13 @@ fn pick(kept: Option<Facts>, vault: Option<Facts>) -> Option<(Pick, Option<&'sta
     }
 }
 
+/// What the vaults answered.
+struct Asked {
+    found: Found,
+    /// The time by the clock of the vault that has it.
+    now: Option<Timestamp>,
+}
+
 /// Chooses the backup. `elsewhere`: the swarm gets another address, for which it is formed on the day in any case.
 pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere: bool) -> Result<Chosen> {
     let (mut notes, mut attention): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
@@ -95,34 +102,36 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
     };
     let facts =
         |found: &Found| Facts { manifest: found.head.manifest_digest, created_at: found.head.manifest.created_at };
-    let picked = pick(local.as_ref().map(facts), asked.as_ref().ok().map(facts));
+    let picked = pick(local.as_ref().map(facts), asked.as_ref().ok().map(|asked| facts(&asked.found)));
     notes.extend(picked.and_then(|(_, told)| told).map(str::to_owned));
     let is_vault_away = asked.is_err();
     match (picked, local, kept, asked) {
         (Some((Pick::Kept, _)), Some(local), Some(kept), asked) => {
-            if let Err(error) = asked {
+            if let Err(error) = &asked {
                 attention.push(format!(
                     "no vault said whether there is a newer backup than the one that is kept here ({}): {error:#}",
                     kept.backup
                 ));
             }
             let formed = if elsewhere { None } else { formed(run, keyring, &kept, &mut attention).await };
-            let created_at = kept.created_at;
+            let same = asked.as_ref().ok().filter(|it| it.found.head.manifest_digest == kept.manifest);
+            let stored = same.and_then(|same| same.found.stored);
+            let age = Age::of(kept.created_at, stored, asked.as_ref().ok().and_then(|it| it.now), run.now);
             let (source, keyring, formed) = match formed {
                 Some(found) => (found.source, seal::keyring_with(run.config, keyring), true),
                 None => (local.source, keyring.clone(), false),
             };
             let Source::File(path) = source else { return Err(anyhow!("what is kept is no file")) };
             let choice = Choice::File(path);
-            Ok(Chosen { choice, keyring, formed, is_local: true, is_vault_away, created_at, notes, attention })
+            Ok(Chosen { choice, keyring, formed, is_local: true, is_vault_away, age, notes, attention })
         }
-        (_, _, _, Ok(found)) => Ok(Chosen {
+        (_, _, _, Ok(Asked { found, now })) => Ok(Chosen {
             choice: Choice::Vaults(filter.clone()),
             keyring: keyring.clone(),
             formed: false,
             is_local: false,
             is_vault_away: false,
-            created_at: found.head.manifest.created_at,
+            age: Age::of(found.head.manifest.created_at, found.stored, now, run.now),
             notes,
             attention,
         }),
@@ -131,16 +140,24 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
 }
 
 /// Asks the vaults for their newest backup. Where a backup is kept they do not get for ever.
-async fn ask_vaults(run: &Run<'_>, keyring: &Keyring, filter: &Filter, is_kept: bool) -> Result<Found> {
+async fn ask_vaults(run: &Run<'_>, keyring: &Keyring, filter: &Filter, is_kept: bool) -> Result<Asked> {
     let choice = Choice::Vaults(filter.clone());
-    let find = run.shutdown.or_interrupted(Source::find(run.config, &choice, &keyring.trusted, run.now));
+    let ask = async {
+        let found = Source::find(run.config, &choice, &keyring.trusted, run.now).await?;
+        let now = match &found.source {
+            Source::Vault { vault, .. } => vault.clock().await.ok().flatten(),
+            Source::File(_) => None,
+        };
+        Ok(Asked { found, now })
+    };
+    let ask = run.shutdown.or_interrupted(ask);
     if !is_kept {
-        return find.await;
+        return ask.await;
     }
-    let found = tokio::time::timeout(VAULT_LIMIT, find).await;
-    let found = found.with_context(|| format!("no vault answered within {} s", VAULT_LIMIT.as_secs()))?;
+    let asked = tokio::time::timeout(VAULT_LIMIT, ask).await;
+    let asked = asked.with_context(|| format!("no vault answered within {} s", VAULT_LIMIT.as_secs()))?;
     run.shutdown.check()?;
-    found
+    asked
 }
 
 /// Verifies every byte of the kept archive; `None` if it is not whole.
@@ -179,35 +196,9 @@ async fn verify(run: &Run<'_>, keyring: &Keyring, found: &Found) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a backup that is older than the operator wants to lose.
-pub fn require_recent(chosen: &Chosen, max_lag: Option<Duration>, now: Timestamp) -> Result<i64> {
-    let lag = now.duration_since(chosen.created_at).as_secs();
-    match max_lag {
-        Some(most) if lag > i64::try_from(most.as_secs()).unwrap_or(i64::MAX) => Err(Failure::refused(format!(
-            "the newest backup is {} old, which is more than --max-lag (standby.max_lag) allows",
-            human(lag)
-        ))
-        .advice("whatever was changed in the swarm since then is lost by a promotion: if that is all right, use a longer --max-lag")
-        .into()),
-        _ => Ok(lag),
-    }
-}
-
-/// Returns a length of time in words.
-pub fn human(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    match (seconds / 86_400, seconds / 3_600, seconds / 60) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {} min", minutes % 60),
-        (days, hours, _) => format!("{days} d {} h", hours % 24),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{exit::Exit, failure::Rendered};
 
     fn at(text: &str) -> Timestamp {
         text.parse().expect("is a time")
@@ -233,33 +224,5 @@ mod tests {
             let picked = pick(kept, vault).map(|(pick, told)| (pick, told.is_some()));
             assert_eq!(picked, expected, "{kept:?} {vault:?}");
         }
-    }
-
-    #[test]
-    fn a_backup_that_is_too_old_is_refused() {
-        let chosen = |created_at: &str| Chosen {
-            choice: Choice::File("/x".into()),
-            keyring: Keyring::without_archives(None),
-            formed: false,
-            is_local: true,
-            is_vault_away: false,
-            created_at: at(created_at),
-            notes: Vec::new(),
-            attention: Vec::new(),
-        };
-        let now = at("2026-11-21T06:00:00Z");
-        let two_hours = Some(Duration::from_secs(7_200));
-        assert_eq!(require_recent(&chosen("2026-11-21T04:00:00Z"), two_hours, now).expect("is recent"), 7_200);
-        assert_eq!(require_recent(&chosen("2026-11-20T04:00:00Z"), None, now).expect("has no limit"), 93_600);
-        let refused = require_recent(&chosen("2026-11-21T03:59:59Z"), two_hours, now).expect_err("is old");
-        let rendered = Rendered::of(&refused);
-        assert_eq!(rendered.exit, Exit::Refused);
-        assert!(rendered.what.contains("2 h 0 min old"), "{rendered}");
-    }
-
-    #[test]
-    fn lengths_are_told_in_their_largest_units() {
-        let told = [-1, 59, 60, 7_260, 90_000].map(human);
-        assert_eq!(told, ["0 s", "59 s", "1 min", "2 h 1 min", "1 d 1 h"]);
     }
 }

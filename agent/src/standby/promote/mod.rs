@@ -6,6 +6,7 @@
 //! comes after the restore is done then.
 
 mod aftermath;
+mod age;
 mod certainty;
 mod choice;
 mod fence;
@@ -190,7 +191,7 @@ impl Ready {
     /// Returns what a dry run tells beside the plan.
     pub fn notes(&self) -> Vec<String> {
         let mut notes =
-            vec![format!("what was changed in the last {} before the disaster is lost", choice::human(self.lag))];
+            vec![format!("what was changed in the last {} before the disaster is lost", age::human(self.lag))];
         if self.chosen.is_local {
             notes.push("the backup is kept on this host".to_owned());
         }

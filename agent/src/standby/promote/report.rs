@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 use swarmdr_archive::{BackupId, untrusted::shown};
 
-use super::{Chosen, choice::human};
+use super::{Chosen, age::human};
 use crate::{
     nodes::grow::GrowReport,
     outcome::{count::count, elapsed::human_ms, exit::Exit, phases::Phase},
