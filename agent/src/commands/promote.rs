@@ -106,12 +106,15 @@ async fn complete(
     promotion: &Promotion<'_>,
     mut report: PromoteReport,
 ) -> PromoteReport {
-    promotion.finish(&mut report).await;
+    let is_done = promotion.finish(&mut report).await;
     let followed = report.restore.as_ref().and_then(|restore| restore.images.as_ref());
     if let Some((lines, attention)) = look_at_images_of(context, &args.unlock, followed).await {
         report.looked_at(lines, attention);
     }
-    promotion.close(&mut report);
+    // What failed is done again by the next run.
+    if is_done {
+        promotion.close(&mut report);
+    }
     report
 }
 

@@ -106,7 +106,8 @@ impl Leave<'_> {
         };
         signing::require_trusted_signer(config, now)?;
         let packed = sign.seal(&signing::load_or_make(config)?.key)?;
-        let mut last = LastSign { id: sign.id, cluster: sign.cluster_id, at: report.before, vaults: Vec::new() };
+        let before = LastSign::read(&config.state_dir);
+        let mut last = LastSign::next(sign.id, sign.cluster_id, report.before, before);
         // First: if this run ends before it is written again, this host knows its sign all the same.
         last.write(&config.state_dir)?;
         let connected = vaults::connect(config).await?;

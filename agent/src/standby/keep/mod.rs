@@ -77,7 +77,8 @@ impl Standby<'_> {
             Err(error) => return Ok(Step::Settled(Box::new(not_found(kept, error)?))),
         };
         let forming = Forming::of(&found.head.manifest, &self.keyring);
-        let same = kept.filter(|kept| kept.manifest == found.head.manifest_digest);
+        // What was promoted is history, even if it is the newest.
+        let same = kept.filter(Kept::waits).filter(|kept| kept.manifest == found.head.manifest_digest);
         let whole = match same {
             Some(kept) if self.is_whole(&kept.path(&shelf), &found).await => Some(kept),
             _ => None,

@@ -18,27 +18,34 @@ use crate::{
 const GROWN_LIMIT: Duration = Duration::from_secs(180);
 
 impl Promotion<'_> {
-    /// Does what comes after the restore. Safe to repeat; failures are told and undo nothing.
-    pub async fn finish(&self, report: &mut PromoteReport) {
-        let after = self.run.shutdown.or_interrupted(self.afterwards(report)).await;
-        if let Err(error) = after {
-            report.attention.push(format!("the swarm is here, but not all was done that comes after that: {error:#}"));
+    /// Does what comes after the restore, and returns whether all of it was done. Safe to repeat; failures are told and
+    /// undo nothing.
+    pub async fn finish(&self, report: &mut PromoteReport) -> bool {
+        match self.run.shutdown.or_interrupted(self.afterwards(report)).await {
+            Ok(is_done) => is_done,
+            Err(error) => {
+                report
+                    .attention
+                    .push(format!("the swarm is here, but not all was done that comes after that: {error:#}"));
+                false
+            }
         }
     }
 
-    async fn afterwards(&self, report: &mut PromoteReport) -> Result<()> {
+    async fn afterwards(&self, report: &mut PromoteReport) -> Result<bool> {
         let restore = self.restore(self.keyring.clone(), self.claiming(false));
-        report.attention.extend(restore.label_late().await?);
+        let owed = restore.label_late().await?;
         let objects = Engine::at(&self.run.config.engine.socket).objects().await?;
         let (scaled, failed) = replicas::scale_back(&objects).await?;
         failpoint::reach("scaled");
         report.scaled = scaled;
-        report.attention.extend(failed);
+        let is_done = owed.is_empty() && failed.is_empty();
+        report.attention.extend(owed.into_iter().chain(failed));
         if let Some(managers) = self.terms.managers {
             self.grow(managers, report).await;
         }
         report.attention.extend(running::settle(&objects, self.terms.settle).await?);
-        Ok(())
+        Ok(is_done)
     }
 
     /// Makes more managers of the workers that are there. Those that come later are for `node grow`.

@@ -31,9 +31,10 @@ impl Promotion<'_> {
         let mut after = None;
         if way == Way::Hook && !self.terms.dry_run {
             phases.begin("fence");
-            after = self.vaults_clock().await;
             self.run.shutdown.or_interrupted(fence::run(hooks, &manifest)).await?;
             failpoint::reach("fenced");
+            // Signs that were left while the program worked are older than this.
+            after = Some(self.vaults_clock().await.unwrap_or_else(Timestamp::now));
         }
         if let Some(claiming) = &mut ready.claiming {
             claiming.fence = fence::told(&manifest, way, !self.terms.fenced);
