@@ -138,8 +138,11 @@ mod tests {
     #[test]
     fn a_claim_that_may_still_be_undone_is_not_settled() {
         let first = seen(claim(1, 1, None), 0);
-        let superseded =
-            Standing::Superseded { claim: first.claim.clone(), since: first.stored, vault: "a".to_owned() };
+        let superseded = Standing::Superseded {
+            claim: first.claim.clone(),
+            since: first.stored,
+            vault: reading("a", Vec::new()).vault,
+        };
         let at = |age| Reading { now: first.stored + age, ..reading("a", vec![first.clone()]) };
         let second = jiff::SignedDuration::from_secs(1);
         assert!(!is_settled(&superseded, &[at(FRESH - second)]));

@@ -44,7 +44,7 @@ impl Change<'_> {
             }
             self.update(&listed, |spec| {
                 spec["Availability"] = "drain".into();
-                set_label(spec, json!(since.to_string()));
+                set_label(spec, json!(format!("{since}/{}", Timestamp::now())));
             })
             .await
             .map(|probe| probe.map(|()| None))

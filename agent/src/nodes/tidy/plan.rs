@@ -5,8 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::survey::Survey;
 use crate::nodes::roster::Listed;
 
-/// The label on a node that `node tidy` has drained: the moment since which it was down.
+/// The label on a node that `node tidy` has drained: the moment since which it was down, a slash, and that of the drain.
 pub const LABEL: &str = "swarmdr.tidy";
+
+/// Time that a swarm takes to note a drain: a change of the node later than this is another one.
+const DRAINING: SignedDuration = SignedDuration::from_mins(2);
 
 /// When a node has been down for long enough.
 #[derive(Debug, Clone, Copy)]
@@ -78,12 +81,20 @@ fn judge(listed: &Listed, answers: bool, rule: Rule) -> Option<Verdict> {
     if node.availability != "active" && !(own.is_some() && node.availability == "drain") {
         return Some(Verdict::Operators { availability: node.availability.clone() });
     }
-    let noted = own.and_then(|text| text.parse().ok());
+    let noted = own.filter(|_| node.availability == "drain").and_then(|text| noted(text, listed.updated_at));
     let changed = noted.or(listed.updated_at).unwrap_or(rule.now);
     let since = changed.max(rule.engine_since);
     // A time ahead of this host's clock is no time at all.
     let long = rule.now.duration_since(since) >= rule.dead_for && since <= rule.now;
     Some(if long { Verdict::Due { since } } else { Verdict::NotYet { since } })
+}
+
+/// Returns since when a node is down by the label of an earlier run's drain, `<down since>/<drained at>`; `None` if the
+/// node has changed after the drain: it came back in between.
+fn noted(label: &str, updated_at: Option<Timestamp>) -> Option<Timestamp> {
+    let (since, drained) = label.split_once('/')?;
+    let drained: Timestamp = drained.parse().ok()?;
+    updated_at.is_none_or(|at| at <= drained + DRAINING).then(|| since.parse().ok())?
 }
 
 #[cfg(test)]
@@ -149,7 +160,7 @@ mod tests {
                 Some(Verdict::Operators { availability: availability.to_owned() })
             );
         }
-        let own = json!({ "/Spec/Availability": "drain", "/UpdatedAt": "2026-11-21T11:59:00Z", "label swarmdr.tidy": "2026-11-21T11:05:00Z" });
+        let own = json!({ "/Spec/Availability": "drain", "/UpdatedAt": "2026-11-21T11:59:00Z", "label swarmdr.tidy": "2026-11-21T11:05:00Z/2026-11-21T11:58:30Z" });
         assert_eq!(judge(&node(own.clone()), false, rule("10:00")), Some(Verdict::Due { since: at("11:05") }));
         let mut back = own.clone();
         back["/Status/State"] = "ready".into();
@@ -157,6 +168,16 @@ mod tests {
         let mut paused = own;
         paused["/Spec/Availability"] = "pause".into();
         assert!(matches!(judge(&node(paused), false, rule("10:00")), Some(Verdict::Operators { .. })));
+    }
+
+    #[test]
+    fn a_node_that_came_back_after_its_drain_is_down_since_then_only() {
+        let drained = "2026-11-21T11:05:00Z/2026-11-21T11:20:00Z";
+        let again = json!({ "/Spec/Availability": "drain", "/UpdatedAt": "2026-11-21T11:59:00Z", "label swarmdr.tidy": drained });
+        assert!(matches!(judge(&node(again.clone()), false, rule("10:00")), Some(Verdict::NotYet { .. })));
+        let mut taken_back = again;
+        taken_back["/Spec/Availability"] = "active".into();
+        assert!(matches!(judge(&node(taken_back), false, rule("10:00")), Some(Verdict::NotYet { .. })));
     }
 
     #[test]
