@@ -12,9 +12,6 @@ use crate::host::files::whole_file;
 
 const FILE: &str = "life.json";
 
-/// Number of signs before the last that this host knows again: as many as are looked at below its own.
-const REMEMBERED: usize = 12;
-
 /// A timer fires a little early or late; a sign is due by then.
 const TICK: SignedDuration = SignedDuration::from_secs(10);
 
@@ -25,9 +22,6 @@ const SKEW: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSign {
     pub id: String,
-    /// Ids of the signs before it, newest first.
-    #[serde(default)]
-    pub earlier: Vec<String>,
     pub cluster: ClusterId,
     /// When a vault took it last, by this host's clock; absent if none ever did.
     pub at: Option<Timestamp>,
@@ -36,18 +30,6 @@ pub struct LastSign {
 }
 
 impl LastSign {
-    /// The record of a sign that is about to be left, after the one before it.
-    pub fn next(id: String, cluster: ClusterId, at: Option<Timestamp>, before: Option<Self>) -> Self {
-        let before = before.filter(|before| before.cluster == cluster);
-        let earlier = before.into_iter().flat_map(Self::ids).take(REMEMBERED).collect();
-        Self { id, earlier, cluster, at, vaults: Vec::new() }
-    }
-
-    /// Returns the ids of the signs that are this host's own, newest first.
-    pub fn ids(self) -> impl Iterator<Item = String> {
-        [self.id].into_iter().chain(self.earlier)
-    }
-
     /// Returns the last sign of this host; `None` if there is none, or it cannot be read.
     pub fn read(state_dir: &Path) -> Option<Self> {
         let path = state_dir.join(FILE);
@@ -92,7 +74,7 @@ mod tests {
     }
 
     fn last(at: Option<&str>) -> LastSign {
-        LastSign::next("i".to_owned(), "c".parse().expect("is an id"), at.map(time), None)
+        LastSign { id: "i".to_owned(), cluster: "c".parse().expect("is an id"), at: at.map(time), vaults: Vec::new() }
     }
 
     #[test]
@@ -109,17 +91,6 @@ mod tests {
         }
         assert!(sign.is_due(&other, 120, time("2026-11-21T10:00:01Z")), "it is of another swarm");
         assert!(last(None).is_due(&own, 120, time("2026-11-21T10:00:01Z")));
-    }
-
-    #[test]
-    fn signs_before_the_last_are_known_again() {
-        let own: ClusterId = "c".parse().expect("is an id");
-        let next = |before, n: usize| Some(LastSign::next(n.to_string(), own.clone(), None, before));
-        let many = (0..20).fold(None, next).expect("is left");
-        let ids: Vec<String> = many.clone().ids().collect();
-        assert_eq!((ids.len(), ids[0].as_str(), ids[1].as_str()), (REMEMBERED + 1, "19", "18"));
-        let other = LastSign::next("x".to_owned(), "d".parse().expect("is an id"), None, Some(many));
-        assert_eq!(other.ids().collect::<Vec<_>>(), ["x"], "those of another swarm mean nothing");
     }
 
     #[test]

@@ -74,8 +74,10 @@ mod tests {
         };
         assert!(said(None, now)[0].1.contains("left no sign of life yet"));
         let last = LastSign {
+            id: "i".to_owned(),
+            cluster: "c".parse().expect("is an id"),
+            at: Some(now),
             vaults: vec!["s3://a/x".to_owned()],
-            ..LastSign::next("i".to_owned(), "c".parse().expect("is an id"), Some(now), None)
         };
         last.write(dir.path()).expect("writes");
         assert_eq!(said(Some("c"), now), []);

@@ -13,7 +13,7 @@ use super::{
     document::{self, SignOfLife},
     fresh_for,
 };
-use crate::{config::Config, vaults::Connected};
+use crate::{claims::Record, config::Config, vaults::Connected};
 
 /// Time that a vault may take: somebody waits for the swarm.
 const VAULT_LIMIT: Duration = Duration::from_secs(45);
@@ -30,19 +30,23 @@ const MOST_TRIED: usize = 12;
 /// What this host knows to be its own.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
-    /// Ids of the signs that this host left. A claim that it made is no mark of its own: others of that site carry it too.
-    pub signs: Vec<String>,
+    /// The claim of this host.
+    pub claim: Option<String>,
+    /// Id of the last sign that this host left.
+    pub sign: Option<String>,
 }
 
 impl Own {
     /// Reads what this host recorded about the cluster.
     pub fn of_host(config: &Config, cluster: &ClusterId) -> Self {
         let last = LastSign::read(&config.state_dir).filter(|last| last.cluster == *cluster);
-        Self { signs: last.into_iter().flat_map(LastSign::ids).collect() }
+        let claim = Record::read(config, cluster).map(|record| record.claim_id.to_string());
+        Self { claim, sign: last.map(|last| last.id) }
     }
 
     fn has(&self, sign: &SignOfLife) -> bool {
-        self.signs.contains(&sign.id)
+        let is_claim = self.claim.is_some() && self.claim == sign.claim_id;
+        is_claim || self.sign.as_ref() == Some(&sign.id)
     }
 }
 
