@@ -30,7 +30,7 @@ impl Restore<'_> {
     /// Looks for signs of life of other sites in all vaults.
     pub(crate) async fn signs_of_life(&self, cluster: &ClusterId) -> Result<Seen> {
         let config = self.run.config;
-        let own = Own::of_host(config, cluster);
+        let own = Own::of_host(config);
         let vaults = vaults::connect(config).await?;
         Ok(life::look(&vaults, cluster, &self.keyring.trusted, &own, jiff::Timestamp::now()).await)
     }

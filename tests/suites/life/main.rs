@@ -21,7 +21,7 @@ const RESTORE: [&str; 5] = ["restore", "--latest", "--readdress", "--identity", 
 const STANDBY: &str = "[standby]\nsign_of_life = \"30s\"\nsite = \"old\"\n";
 
 /// Makes the next run leave a sign, as if the last one were old.
-const FORGET: &str = "rm /var/lib/swarmdr/life.json";
+const FORGET: &str = r#"sed -i -E 's/"at": *("[^"]*"|null)/"at": null/' /var/lib/swarmdr/life.json"#;
 
 const LIMIT: Duration = Duration::from_secs(90);
 

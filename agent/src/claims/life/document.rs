@@ -13,8 +13,8 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignOfLife {
     pub version: u32,
-    /// Random, so that a host recognizes its own last sign.
-    pub id: String,
+    /// Random id of the host that left it, by which that host knows its own signs again.
+    pub host: String,
     pub cluster_id: ClusterId,
     pub node_id: NodeId,
     /// Name of the site.
@@ -40,10 +40,10 @@ impl SignOfLife {
     }
 
     /// Reads one that was found under the key of `node`, and refuses it unless a trusted key signed it for that place.
-    pub fn open(packed: &[u8], keys: &TrustedKeys, node: &SwarmNode) -> Result<Self> {
+    pub fn open(packed: &[u8], keys: &TrustedKeys, node: &SwarmNode, host: &str) -> Result<Self> {
         let sign: Self = serde_json::from_slice(&receipt::open(packed, keys)?.document)?;
         ensure!(sign.version == VERSION, "it is of version {}", sign.version);
-        let is_here = sign.cluster_id == node.cluster && sign.node_id == node.node;
+        let is_here = sign.cluster_id == node.cluster && sign.node_id == node.node && sign.host == host;
         ensure!(is_here, "it names another place than the one it was found at");
         Ok(sign)
     }
@@ -54,7 +54,14 @@ pub fn prefix(cluster: &ClusterId) -> String {
     format!("{}{cluster}/", object_name::LIFE)
 }
 
-/// Key of a manager's signs.
-pub fn key_of(node: &SwarmNode) -> String {
-    format!("{}{}", prefix(&node.cluster), node.node)
+/// Key of the signs of a manager on one host. A restored manager has the node id of the one that it replaces, and must not
+/// cover that one's signs where a vault keeps only one version of a key.
+pub fn key_of(node: &SwarmNode, host: &str) -> String {
+    format!("{}{}-{host}", prefix(&node.cluster), node.node)
+}
+
+/// Reads what follows the prefix in a key.
+pub fn place_of(name: &str) -> Option<(NodeId, String)> {
+    let (node, host) = name.rsplit_once('-')?;
+    Some((node.parse().ok()?, host.to_owned()))
 }

@@ -21,7 +21,8 @@ const SKEW: SignedDuration = SignedDuration::from_mins(10);
 /// The last sign. It holds names only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSign {
-    pub id: String,
+    /// Random id of this host, which all of its signs carry.
+    pub host: String,
     pub cluster: ClusterId,
     /// When a vault took it last, by this host's clock; absent if none ever did.
     pub at: Option<Timestamp>,
@@ -74,7 +75,7 @@ mod tests {
     }
 
     fn last(at: Option<&str>) -> LastSign {
-        LastSign { id: "i".to_owned(), cluster: "c".parse().expect("is an id"), at: at.map(time), vaults: Vec::new() }
+        LastSign { host: "i".to_owned(), cluster: "c".parse().expect("is an id"), at: at.map(time), vaults: Vec::new() }
     }
 
     #[test]

@@ -74,28 +74,36 @@ impl Leave<'_> {
         let engine = Engine::at(&config.engine.socket);
         let living = shutdown.or_interrupted(require_alive(config, &engine)).await?;
         let last = LastSign::read(&config.state_dir);
+        let host = last.as_ref().map_or_else(random_id, |last| Ok(last.host.clone()))?;
         let mut report = LifeReport {
             result: Exit::Done.word(),
             dry_run: self.dry_run,
             due: last.as_ref().is_none_or(|last| last.is_due(&living.node.cluster, every, now)),
-            key: document::key_of(&living.node),
+            key: document::key_of(&living.node, &host),
             before: last.as_ref().filter(|last| last.cluster == living.node.cluster).and_then(|last| last.at),
             left: Vec::new(),
             attention: Vec::new(),
         };
         if report.due && !self.dry_run {
-            self.leave(living, every, &engine, &mut report).await?;
+            self.leave(living, host, every, &engine, &mut report).await?;
         }
         report.result = report.exit().word();
         Ok(report)
     }
 
-    async fn leave(&self, living: Living, every: u32, engine: &Engine, report: &mut LifeReport) -> Result<()> {
+    async fn leave(
+        &self,
+        living: Living,
+        host: String,
+        every: u32,
+        engine: &Engine,
+        report: &mut LifeReport,
+    ) -> Result<()> {
         let Run { config, shutdown, now, .. } = self.run;
         let claim = shutdown.or_interrupted(label::read(engine)).await?;
         let sign = SignOfLife {
             version: SignOfLife::VERSION,
-            id: random_id()?,
+            host,
             cluster_id: living.node.cluster.clone(),
             node_id: living.node.node.clone(),
             site: config.standby.site.clone().unwrap_or(living.facts.hostname),
@@ -106,8 +114,8 @@ impl Leave<'_> {
         };
         signing::require_trusted_signer(config, now)?;
         let packed = sign.seal(&signing::load_or_make(config)?.key)?;
-        let mut last = LastSign { id: sign.id, cluster: sign.cluster_id, at: report.before, vaults: Vec::new() };
-        // First: if this run ends before it is written again, this host knows its sign all the same.
+        let mut last = LastSign { host: sign.host, cluster: sign.cluster_id, at: report.before, vaults: Vec::new() };
+        // First: if this run ends before it is written again, this host knows its signs all the same.
         last.write(&config.state_dir)?;
         let connected = vaults::connect(config).await?;
         let puts = connected.iter().map(|vault| put(vault, &report.key, &packed, now));

@@ -1,7 +1,7 @@
 //! Signs of life: what a working site leaves in the vaults every few minutes.
 //!
 //! A partitioned site cannot be asked whether it lives. If it reaches a vault, the vault is the witness: a manager that
-//! sees a leader leaves a signed document at `life/<cluster id>/<node id>`, always under the same key, and who takes over
+//! sees a leader leaves a signed document at `life/<cluster id>/<node id>-<host>`, always under the same key, and who takes over
 //! a cluster looks there first. Time is the vault's: a sign is as old as its version. It is bounded by what removes old
 //! versions: the bucket's lifecycle rule, or `prune`.
 //!

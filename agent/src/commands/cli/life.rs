@@ -14,7 +14,7 @@ Examples:
   swarmdr-agent life --look       on any host: which sites are alive
 
 A manager that sees a leader leaves a small signed object in each vault, at
-life/<cluster>/<node>, always under the same key. While the newest is fresh, which
+life/<cluster>/<node>-<host>, always under the same key. While the newest is fresh, which
 is for three times standby.sign_of_life and a minute, `promote` and `restore`
 elsewhere refuse to take the swarm over. swarmdr-life.timer runs this.
 

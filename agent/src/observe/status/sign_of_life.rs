@@ -74,7 +74,7 @@ mod tests {
         };
         assert!(said(None, now)[0].1.contains("left no sign of life yet"));
         let last = LastSign {
-            id: "i".to_owned(),
+            host: "i".to_owned(),
             cluster: "c".parse().expect("is an id"),
             at: Some(now),
             vaults: vec!["s3://a/x".to_owned()],

@@ -13,7 +13,7 @@ use super::{
     document::{self, SignOfLife},
     fresh_for,
 };
-use crate::{claims::Record, config::Config, vaults::Connected};
+use crate::{config::Config, vaults::Connected};
 
 /// Time that a vault may take: somebody waits for the swarm.
 const VAULT_LIMIT: Duration = Duration::from_secs(45);
@@ -30,23 +30,19 @@ const MOST_TRIED: usize = 12;
 /// What this host knows to be its own.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
-    /// The claim of this host.
-    pub claim: Option<String>,
-    /// Id of the last sign that this host left.
-    pub sign: Option<String>,
+    /// Random id that the signs of this host carry. Its claim is no such mark: another host may have the swarm by now
+    /// that this one once brought up.
+    pub host: Option<String>,
 }
 
 impl Own {
-    /// Reads what this host recorded about the cluster.
-    pub fn of_host(config: &Config, cluster: &ClusterId) -> Self {
-        let last = LastSign::read(&config.state_dir).filter(|last| last.cluster == *cluster);
-        let claim = Record::read(config, cluster).map(|record| record.claim_id.to_string());
-        Self { claim, sign: last.map(|last| last.id) }
+    /// Reads what this host recorded.
+    pub fn of_host(config: &Config) -> Self {
+        Self { host: LastSign::read(&config.state_dir).map(|last| last.host) }
     }
 
     fn has(&self, sign: &SignOfLife) -> bool {
-        let is_claim = self.claim.is_some() && self.claim == sign.claim_id;
-        is_claim || self.sign.as_ref() == Some(&sign.id)
+        self.host.as_ref() == Some(&sign.host)
     }
 }
 
@@ -137,17 +133,20 @@ async fn look_into(
         let what = format!("more than {MOST_KEYS} nodes left signs of life there; not all were read");
         seen.doubts.push(format!("{}: {what}", vault.address()));
     }
-    for (node, versions) in listed.keys {
-        let mut key = Key { vault, node, keys, own, now };
+    for ((node, host), versions) in listed.keys {
+        let mut key = Key { vault, node, host, keys, own, now };
         key.newest_foreign(&versions, seen).await?;
     }
     Ok(())
 }
 
+/// A manager, and the id of its host.
+type Place = (SwarmNode, String);
+
 /// The newest versions of each key of a cluster.
 #[derive(Debug, Default)]
 struct Listed {
-    keys: Vec<(SwarmNode, Vec<Version>)>,
+    keys: Vec<(Place, Vec<Version>)>,
     /// Whether there are more keys than are read.
     is_cut: bool,
 }
@@ -160,23 +159,23 @@ async fn newest_versions(vault: &dyn Vault, cluster: &ClusterId) -> Result<Liste
     for _ in 0..MOST_PAGES {
         let page = vault.list_versions(&under, after.as_ref()).await?;
         for version in page.versions {
-            let Some(Ok(node)) = version.at.key.strip_prefix(&under).map(str::parse) else { continue };
-            let node = SwarmNode { cluster: cluster.clone(), node };
+            let Some((node, host)) = version.at.key.strip_prefix(&under).and_then(document::place_of) else { continue };
+            let place = (SwarmNode { cluster: cluster.clone(), node }, host);
             let is_full = listed.keys.len() == MOST_KEYS;
-            match listed.keys.last_mut().filter(|(last, _)| *last == node) {
+            match listed.keys.last_mut().filter(|(last, _)| *last == place) {
                 Some((_, versions)) if versions.len() <= MOST_TRIED => versions.push(version),
                 Some(_) => {}
                 None if is_full => {
                     listed.is_cut = true;
                     return Ok(listed);
                 }
-                None => listed.keys.push((node, vec![version])),
+                None => listed.keys.push((place, vec![version])),
             }
         }
         let Some(next) = page.next else { return Ok(listed) };
         // More of a key of which there is enough, or that is no node's, is passed over.
-        let is_wanted = |(node, versions): &(SwarmNode, Vec<Version>)| {
-            document::key_of(node) == next.key && versions.len() <= MOST_TRIED
+        let is_wanted = |((node, host), versions): &(Place, Vec<Version>)| {
+            document::key_of(node, host) == next.key && versions.len() <= MOST_TRIED
         };
         let is_wanted = listed.keys.last().is_some_and(is_wanted);
         after = Some(if is_wanted { next } else { Marker::after_key(next.key) });
@@ -189,6 +188,7 @@ async fn newest_versions(vault: &dyn Vault, cluster: &ClusterId) -> Result<Liste
 struct Key<'a> {
     vault: &'a dyn Vault,
     node: SwarmNode,
+    host: String,
     keys: &'a TrustedKeys,
     own: &'a Own,
     now: Timestamp,
@@ -222,7 +222,7 @@ impl Key<'_> {
             }
         }
         if junk > 0 {
-            let key = document::key_of(&self.node);
+            let key = document::key_of(&self.node, &self.host);
             seen.doubts.push(format!(
                 "{}: {junk} of the newest versions of {key} are no sign of life, which may hide one: {why}",
                 self.vault.address()
@@ -237,7 +237,7 @@ impl Key<'_> {
             return Ok(Err(format!("it has {} bytes", version.size)));
         }
         match read_range(self.vault, &version.at, 0..version.size).await {
-            Ok(packed) => Ok(SignOfLife::open(&packed, &self.keys.at(version.modified), &self.node)
+            Ok(packed) => Ok(SignOfLife::open(&packed, &self.keys.at(version.modified), &self.node, &self.host)
                 .map_err(|error| format!("{error:#}"))),
             // It was replaced meanwhile, where a vault keeps one version only, or pruned.
             Err(VaultError::NotFound { .. }) => Ok(Err("it is not there any more".to_owned())),

@@ -31,7 +31,7 @@ fn cluster() -> ClusterId {
 fn document_of(site: &str, node: &str, claim: Option<&str>) -> SignOfLife {
     SignOfLife {
         version: SignOfLife::VERSION,
-        id: format!("sign of {site}"),
+        host: "a".to_owned(),
         cluster_id: cluster(),
         node_id: node.parse().expect("is an id"),
         site: site.to_owned(),
@@ -44,7 +44,7 @@ fn document_of(site: &str, node: &str, claim: Option<&str>) -> SignOfLife {
 
 fn put(vault: &MemoryVault, key: &SecretKey, document: &SignOfLife, age: i64) {
     let node = SwarmNode { cluster: cluster(), node: document.node_id.clone() };
-    put_at(vault, &document::key_of(&node), document.seal(key).expect("is small"), age);
+    put_at(vault, &document::key_of(&node, &document.host), document.seal(key).expect("is small"), age);
 }
 
 fn put_at(vault: &MemoryVault, place: &str, content: Vec<u8>, age: i64) {
@@ -87,19 +87,31 @@ async fn the_newest_of_each_node_counts_and_the_freshest_is_named() {
     assert_eq!(seen.fresh_foreign(Some(fenced)), None, "what was left before the fence does not count");
 }
 
-/// The restored manager has the node id of the old one, and so the key of its signs.
+/// The restored manager has the node id of the old one.
 #[tokio::test]
-async fn own_signs_on_top_do_not_hide_another_site() {
+async fn own_signs_do_not_hide_another_site_and_none_of_them_is_foreign() {
     let (key, vault) = (key(), vault("v"));
     put(&vault, &key, &document_of("old", "n1", None), 100);
-    for age in [90, 60, 30] {
-        put(&vault, &key, &document_of("new", "n1", Some("claim")), age);
+    let mine = || SignOfLife { host: "b".to_owned(), ..document_of("new", "n1", Some("claim")) };
+    for age in [130, 90, 10] {
+        put(&vault, &key, &mine(), age);
     }
-    put(&vault, &key, &SignOfLife { id: "mine".to_owned(), ..document_of("new", "n1", None) }, 10);
-    let own = Own { claim: Some("claim".to_owned()), sign: Some("mine".to_owned()) };
+    let own = Own { host: Some("b".to_owned()) };
     let found = seen(vault, &key, &own).await;
     assert_eq!(sites(&found), ["old"]);
     assert!(found.doubts.is_empty(), "{:?}", found.doubts);
+}
+
+#[tokio::test]
+async fn a_living_site_that_this_host_once_brought_up_is_seen() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let config = Config { state_dir: dir.path().to_owned(), ..Config::default() };
+    let id = crate::claims::ClaimId::of(5);
+    crate::claims::Record::new(cluster(), 5, id).write(&config).expect("writes");
+    let (key, vault) = (key(), vault("v"));
+    put(&vault, &key, &document_of("dub1", "n2", Some(&id.to_string())), 10);
+    let found = seen(vault, &key, &Own::of_host(&config)).await;
+    assert_eq!(sites(&found), ["dub1"]);
 }
 
 /// Two sites that never claimed the cluster are not the same one.
@@ -115,16 +127,16 @@ async fn what_is_no_sign_is_told_and_does_not_hide_the_one_below() {
     let (trusted, other, vault) = (key(), key(), vault("v"));
     put(&vault, &trusted, &document_of("fra1", "n1", None), 300);
     put(&vault, &other, &document_of("forged", "n1", None), 200);
-    put_at(&vault, "life/c/n1", b"junk".to_vec(), 100);
-    put_at(&vault, "life/c/n1", vec![0; RECEIPT_MAX as usize + 1], 90);
+    put_at(&vault, "life/c/n1-a", b"junk".to_vec(), 100);
+    put_at(&vault, "life/c/n1-a", vec![0; RECEIPT_MAX as usize + 1], 90);
     // A sign of another node, moved here.
-    put_at(&vault, "life/c/n1", document_of("moved", "n2", None).seal(&trusted).expect("is small"), 80);
-    vault.hide("life/c/n1");
+    put_at(&vault, "life/c/n1-a", document_of("moved", "n2", None).seal(&trusted).expect("is small"), 80);
+    vault.hide("life/c/n1-a");
     put_at(&vault, "life/c/not/a node", b"junk".to_vec(), 80);
     let seen = seen(vault, &trusted, &Own::default()).await;
     assert_eq!(sites(&seen), ["fra1"]);
     let [doubt] = seen.doubts.as_slice() else { panic!("{:?}", seen.doubts) };
-    assert!(doubt.contains("4 of the newest versions of life/c/n1 are no sign of life"), "{doubt}");
+    assert!(doubt.contains("4 of the newest versions of life/c/n1-a are no sign of life"), "{doubt}");
 }
 
 #[tokio::test]
@@ -132,7 +144,7 @@ async fn a_sign_below_a_thousand_versions_of_junk_is_not_found_and_that_is_told(
     let (key, vault) = (key(), vault("v"));
     put(&vault, &key, &document_of("fra1", "n1", None), 300);
     for _ in 0..2500 {
-        put_at(&vault, "life/c/n1", b"junk".to_vec(), 200);
+        put_at(&vault, "life/c/n1-a", b"junk".to_vec(), 200);
     }
     put(&vault, &key, &document_of("fra1", "n2", None), 300);
     let seen = seen(vault, &key, &Own::default()).await;
@@ -144,7 +156,7 @@ async fn a_sign_below_a_thousand_versions_of_junk_is_not_found_and_that_is_told(
 async fn a_thousand_nodes_are_not_all_read_and_that_is_told() {
     let (key, vault) = (key(), vault("v"));
     for node in 0..1000 {
-        put_at(&vault, &format!("life/c/n{node:04}"), b"junk".to_vec(), 9_000_000);
+        put_at(&vault, &format!("life/c/n{node:04}-a"), b"junk".to_vec(), 9_000_000);
     }
     let seen = seen(vault, &key, &Own::default()).await;
     assert!(seen.doubts[0].contains("more than 64 nodes"), "{:?}", seen.doubts);
