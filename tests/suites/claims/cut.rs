@@ -37,10 +37,10 @@ async fn a_killed_run_goes_on_with_its_claim_and_one_that_is_undone_gives_it_up(
     let host = restorer(&site, engine, "r1", OLD)?;
     // Undone by a failure after the engine was stopped.
     ensure!(with_fault(&host, "panic@init-noted")? == Some(1), "the restore did not fail");
-    ensure!(states(&host)? == ["1 released"], "{:?}", states(&host)?);
+    ensure!(states(&host)? == ["1 undone"], "{:?}", states(&host)?);
     // Interrupted by a person while it claims: nobody has to wait for that.
     ensure!(with_fault(&host, "term@claim-put")?.is_some(), "it was killed");
-    ensure!(states(&host)? == ["2 released", "1 released"], "{:?}", states(&host)?);
+    ensure!(states(&host)? == ["2 undone", "1 undone"], "{:?}", states(&host)?);
     // Killed at four points: before the claim is put, after it, after the host was changed, and before the label.
     for (point, expected) in [("claim-noted", 2), ("claim-put", 3), ("place-noted", 3)] {
         ensure!(with_fault(&host, &format!("kill@{point}"))? != Some(0), "{point}: it was not killed");
