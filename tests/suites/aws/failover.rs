@@ -127,6 +127,7 @@ fn region<'a>(site: &'a Site, moto: &'a Moto) -> Result<Region<'a>> {
     let recovery = create_recovery(moto, site, &secret, [text(&vault, "/outputs/RestorePolicyArn")?, ""])?;
     let parameters = [
         ("Bucket", "swarmdr-vault"),
+        ("OldSite", "old"),
         ("RecheckSeconds", "1"),
         ("PollSeconds", "1"),
         ("SettleSeconds", "1"),
