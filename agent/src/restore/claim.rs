@@ -43,11 +43,13 @@ pub struct Claiming {
     pub formed: bool,
     /// Claims whose sites are known to be alive.
     pub living: Vec<ClaimId>,
+    /// Time that each vault gets to show its claims, and again to take this one; `None` if it gets what it needs.
+    pub limit: Option<Duration>,
 }
 
 impl Default for Claiming {
     fn default() -> Self {
-        Self { verb: Verb::Restore, reason: None, fence: Vec::new(), formed: false, living: Vec::new() }
+        Self { verb: Verb::Restore, reason: None, fence: Vec::new(), formed: false, living: Vec::new(), limit: None }
     }
 }
 
@@ -343,7 +345,8 @@ fn terms(claiming: &Claiming, prepared: &Prepared, promoter: &Promoter) -> Terms
         (Source::Vault { .. }, false) => Demand::UnlessDenied,
         (Source::File(_), false) => Demand::IfPossible,
     };
-    Terms { fenced: prepared.is_fenced(), own: Vec::new(), living: claiming.living.clone(), demand }
+    let living = claiming.living.clone();
+    Terms { fenced: prepared.is_fenced(), own: Vec::new(), living, demand, limit: claiming.limit }
 }
 
 /// How the old managers of the backup were dealt with.
