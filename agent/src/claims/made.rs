@@ -1,6 +1,6 @@
 //! What a caller asks for when it makes a claim, and what it gets.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use swarmdr_archive::ClusterId;
@@ -30,6 +30,8 @@ pub struct Terms {
     /// Claims whose sites are known to be alive: they stop this one whatever their age, unless it is fenced.
     pub living: Vec<ClaimId>,
     pub demand: Demand,
+    /// Time that each vault gets to show its claims, and again to take this one; `None` if it gets what it needs.
+    pub limit: Option<Duration>,
 }
 
 /// What has to be if no vault takes the claim.

@@ -14,15 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::{Digest, SecretKey, receipt};
 use swarmdr_vault::{NO_PROGRESS, Upload, Vault, VaultError, store};
 use tempfile::NamedTempFile;
 
 use super::{
-    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, REUSE, Reading, Record, ReleaseKind, Seen, Status,
-    Terms, document::VERSION, judge, newest, read_all, release,
+    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, READ_LIMIT, REUSE, Reading, Record, ReleaseKind, Seen,
+    Status, Terms, document::VERSION, judge, newest, read_all_within, release,
 };
 use crate::{
     config::Config,
@@ -94,7 +94,8 @@ enum Answer {
 
 impl Attempt<'_> {
     async fn read(&self) -> Vec<Result<Reading>> {
-        read_all(self.vaults, &self.draft.cluster_id, &self.promoter.trusted, self.now).await
+        let limit = self.terms.limit.map_or(READ_LIMIT, |limit| limit.min(READ_LIMIT));
+        read_all_within(limit, self.vaults, &self.draft.cluster_id, &self.promoter.trusted, self.now).await
     }
 
     fn own(&self) -> Vec<ClaimId> {
@@ -165,7 +166,7 @@ impl Attempt<'_> {
         let mut is_sure = readings.iter().any(Result::is_ok);
         for connected in self.vaults {
             let url = connected.settings.url.clone();
-            match self.put_into(connected.vault.as_ref(), &claim, &packed).await {
+            match self.put_in_time(connected.vault.as_ref(), &claim, &packed).await {
                 Ok(Answer::Held) => held.push(url),
                 Ok(Answer::KeyTaken) if held.is_empty() => return Ok(Put::KeyTaken),
                 Ok(Answer::KeyTaken) => failed.push(format!(
@@ -234,6 +235,17 @@ impl Attempt<'_> {
         let about = format!("claim {} of cluster {}", claim.epoch, claim.cluster_id);
         let mtime = u64::try_from(claim.at.as_second()).unwrap_or(0);
         Ok(receipt::seal(self.signer, &serde_json::to_vec_pretty(claim)?, &about, mtime)?)
+    }
+
+    /// Puts the claim into one vault, within the limit. The wait for it to settle comes on top.
+    async fn put_in_time(&self, vault: &dyn Vault, claim: &Claim, packed: &[u8]) -> Result<Answer> {
+        let put = self.put_into(vault, claim, packed);
+        let Some(limit) = self.terms.limit else { return put.await };
+        match tokio::time::timeout(limit + self.config.standby.claim_settle.duration(), put).await {
+            Ok(answer) => answer,
+            // As after a reply that was lost: it may be there.
+            Err(_) => Ok(Answer::Failed(anyhow!("it did not answer within {limit:?}"))),
+        }
     }
 
     /// Puts the claim into one vault. An error means that another claim holds there.

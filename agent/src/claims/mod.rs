@@ -35,6 +35,7 @@ pub use made::{Demand, Draft, Made, Outcome, Terms};
 pub use make::{holders, make};
 pub use memory::Memory;
 pub use name::Name;
+use reading::read_all_within;
 pub use reading::{Reading, Seen, clusters, read, read_all};
 pub use record::Record;
 pub use release::release;

@@ -1,6 +1,6 @@
 //! Reads the claims of a cluster in a vault, at a bounded cost whatever lies there.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, stream};
@@ -65,9 +65,20 @@ pub async fn read_all(
     keys: &TrustedKeys,
     here: Timestamp,
 ) -> Vec<Result<Reading>> {
+    read_all_within(READ_LIMIT, vaults, cluster, keys, here).await
+}
+
+/// Does what [`read_all`] does, with the time that each vault may take.
+pub async fn read_all_within(
+    limit: Duration,
+    vaults: &[Connected],
+    cluster: &ClusterId,
+    keys: &TrustedKeys,
+    here: Timestamp,
+) -> Vec<Result<Reading>> {
     let read = vaults.iter().map(async |connected| {
-        let limited = tokio::time::timeout(READ_LIMIT, read(connected.vault.as_ref(), cluster, keys, here));
-        let said = limited.await.with_context(|| format!("no end within {} s", READ_LIMIT.as_secs()));
+        let limited = tokio::time::timeout(limit, read(connected.vault.as_ref(), cluster, keys, here));
+        let said = limited.await.with_context(|| format!("no end within {limit:?}"));
         said.flatten().with_context(|| format!("the claims in {} cannot be read", connected.settings.url))
     });
     futures_util::future::join_all(read).await

@@ -79,7 +79,7 @@ impl Host {
 }
 
 fn terms() -> Terms {
-    Terms { fenced: false, own: Vec::new(), living: Vec::new(), demand: Demand::UnlessUnknown }
+    Terms { fenced: false, own: Vec::new(), living: Vec::new(), demand: Demand::UnlessUnknown, limit: None }
 }
 
 fn fenced() -> Terms {
@@ -354,6 +354,27 @@ async fn a_vault_that_is_away_is_told_and_one_is_enough() {
     assert!(matches!(second.attempt(&none, 60, &terms()).await, Err((Exit::Failed, _))));
     let from_file = Terms { demand: Demand::IfPossible, ..terms() };
     assert!(matches!(second.attempt(&none, 60, &from_file).await, Ok(Outcome::NotMade(_))));
+}
+
+/// A vault that swallows packets must not hold up a promotion.
+#[tokio::test]
+async fn a_vault_that_never_answers_is_given_up_in_time_and_told() {
+    const LIMIT: Duration = Duration::from_millis(200);
+    let host = Host::with(&Identities::generate());
+    let silent = || {
+        let vault = InjectingVault::new(Arc::new(locking()), |_| Injected::Silence);
+        connected(Arc::new(vault), "a")
+    };
+    let hurried = Terms { limit: Some(LIMIT), demand: Demand::IfPossible, ..terms() };
+    let begun = std::time::Instant::now();
+    match host.attempt(&[silent()], 0, &hurried).await {
+        Ok(Outcome::NotMade(why)) => assert!(why[0].contains("did not answer within 200ms"), "{why:?}"),
+        other => panic!("{other:?}"),
+    }
+    // The other one takes the claim all the same.
+    let made = host.claim(&[silent(), connected(Arc::new(locking()), "b")], 0, &hurried).await;
+    assert_eq!((made.vaults.as_slice(), made.attention.len()), (&["s3://b".to_owned()][..], 1), "{made:?}");
+    assert!(begun.elapsed() < READ_LIMIT / 2, "{:?}", begun.elapsed());
 }
 
 /// Two hosts that begin while each reaches another vault: the one that reaches the other's claim later gives way.

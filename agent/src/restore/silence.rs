@@ -19,7 +19,7 @@ impl Restore<'_> {
     pub(super) async fn await_silence(&self, limit: Duration, cluster: &ClusterId) -> Result<Vec<String>> {
         let mut backoff = Backoff::new();
         loop {
-            let seen = self.signs_of_life(cluster).await?;
+            let seen = self.signs_of_life(cluster, None).await?;
             let Some(sign) = seen.fresh_foreign(None) else { return Ok(seen.doubts) };
             if !backoff.wait(limit, &awaited(sign)).await {
                 return Err(alive(sign));
@@ -27,12 +27,16 @@ impl Restore<'_> {
         }
     }
 
-    /// Looks for signs of life of other sites in all vaults.
-    pub(crate) async fn signs_of_life(&self, cluster: &ClusterId) -> Result<Seen> {
+    /// Looks for signs of life of other sites in all vaults. `limit`: time that each gets, if not the usual one.
+    pub(crate) async fn signs_of_life(&self, cluster: &ClusterId, limit: Option<Duration>) -> Result<Seen> {
         let config = self.run.config;
         let own = Own::of_host(config);
         let vaults = vaults::connect(config).await?;
-        Ok(life::look(&vaults, cluster, &self.keyring.trusted, &own, jiff::Timestamp::now()).await)
+        let (keys, now) = (&self.keyring.trusted, jiff::Timestamp::now());
+        Ok(match limit {
+            Some(limit) => life::look_within(limit, &vaults, cluster, keys, &own, now).await,
+            None => life::look(&vaults, cluster, keys, &own, now).await,
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a restore wants of its claim, what became of it, and what the report says of that.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::claims::{Claim, ClaimId, Fenced, Made, Verb};
@@ -15,11 +17,13 @@ pub struct Claiming {
     pub formed: bool,
     /// Claims whose sites are known to be alive.
     pub living: Vec<ClaimId>,
+    /// Time that each vault gets to show its claims, and again to take this one; `None` if it gets what it needs.
+    pub limit: Option<Duration>,
 }
 
 impl Default for Claiming {
     fn default() -> Self {
-        Self { verb: Verb::Restore, reason: None, fence: Vec::new(), formed: false, living: Vec::new() }
+        Self { verb: Verb::Restore, reason: None, fence: Vec::new(), formed: false, living: Vec::new(), limit: None }
     }
 }
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     Chosen, Promotion, Ready,
+    choice::PATIENCE,
     fence::{self, Way},
 };
 use crate::{
@@ -40,7 +41,11 @@ impl Promotion<'_> {
             claiming.fence = fence::told(&manifest, way, !self.terms.fenced);
         }
         phases.begin("life");
-        let seen = self.run.shutdown.or_interrupted(restore.signs_of_life(&manifest.cluster_id)).await?;
+        let seen = self
+            .run
+            .shutdown
+            .or_interrupted(restore.signs_of_life(&manifest.cluster_id, ready.chosen.patience()))
+            .await?;
         if let Some(sign) = seen.fresh_foreign(after) {
             if !self.terms.despite_sign_of_life {
                 return Err(fence::alive(sign));
@@ -67,10 +72,9 @@ impl Promotion<'_> {
     /// Returns the time by the vault whose clock is the most behind; `None` if none has a clock.
     async fn vaults_clock(&self) -> Option<Timestamp> {
         let connected = vaults::connect(self.run.config).await.ok()?;
-        let mut times = Vec::new();
-        for vault in connected {
-            times.extend(vault.vault.clock().await.ok().flatten());
-        }
-        times.into_iter().min()
+        let clocks = connected.iter().map(async |vault| {
+            tokio::time::timeout(PATIENCE, vault.vault.clock()).await.ok().and_then(Result::ok).flatten()
+        });
+        futures_util::future::join_all(clocks).await.into_iter().flatten().min()
     }
 }

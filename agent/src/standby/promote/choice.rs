@@ -22,6 +22,10 @@ use crate::{
 /// Time that vaults get to say whether they have a newer backup than the one that is kept.
 const VAULT_LIMIT: Duration = Duration::from_secs(15);
 
+/// Time that each vault gets for each look and for the claim where the backup lies on this host: one that swallows packets
+/// must not hold up a site that needs it for nothing else.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A backup that was chosen.
 #[derive(Debug)]
 pub struct Chosen {
@@ -38,6 +42,13 @@ pub struct Chosen {
     pub notes: Vec<String>,
     /// What the operator should see. Exit 6.
     pub attention: Vec<String>,
+}
+
+impl Chosen {
+    /// Time that each vault gets; `None` if the backup comes from one of them, so that it gets what it needs.
+    pub fn patience(&self) -> Option<Duration> {
+        self.is_local.then_some(PATIENCE)
+    }
 }
 
 /// Where the backup comes from.

@@ -122,7 +122,7 @@ impl<'a> Promotion<'a> {
                 return Ok(Step::Serves(Box::new(PromoteReport::served(prepared.id()))));
             }
         };
-        let claiming = self.claiming(chosen.formed);
+        let claiming = self.claiming(chosen.formed).map(|claiming| Claiming { limit: chosen.patience(), ..claiming });
         let mut ready = Ready { lag: 0, claiming, chosen, prepared, plan, request, phases: Vec::new() };
         self.make_sure(&restore, &mut ready, hooks, &mut phases).await?;
         ready.phases = phases.finish();

@@ -35,6 +35,8 @@ pub enum Injected {
     Before(VaultError),
     /// Takes effect, then fails: the reply was lost.
     After(VaultError),
+    /// Is never answered, and does not reach the vault.
+    Silence,
     /// An opened stream ends cleanly after this many bytes; other calls ignore it.
     CutAfter(u64),
 }
@@ -85,6 +87,7 @@ macro_rules! under {
         match $injected {
             Injected::Before(error) => Err(error),
             Injected::After(error) => $call.and(Err(error)),
+            Injected::Silence => std::future::pending().await,
             Injected::None | Injected::CutAfter(_) => $call,
         }
     };

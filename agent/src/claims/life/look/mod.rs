@@ -97,12 +97,24 @@ impl Seen {
 
 /// Looks into all vaults at once. One that cannot be asked is a doubt and no error.
 pub async fn look(vaults: &[Connected], cluster: &ClusterId, keys: &TrustedKeys, own: &Own, now: Timestamp) -> Seen {
+    look_within(VAULT_LIMIT, vaults, cluster, keys, own, now).await
+}
+
+/// Does what [`look`] does, with the time that each vault may take.
+pub async fn look_within(
+    limit: Duration,
+    vaults: &[Connected],
+    cluster: &ClusterId,
+    keys: &TrustedKeys,
+    own: &Own,
+    now: Timestamp,
+) -> Seen {
     let looks = vaults.iter().map(async |connected| {
         let mut seen = Seen::default();
         let looking = look_into(connected.vault.as_ref(), cluster, keys, own, now, &mut seen);
-        let failed = match tokio::time::timeout(VAULT_LIMIT, looking).await {
+        let failed = match tokio::time::timeout(limit, looking).await {
             Ok(looked) => looked.err().map(|error| error.to_string()),
-            Err(_) => Some(format!("{} did not answer within {} s", connected.settings.url, VAULT_LIMIT.as_secs())),
+            Err(_) => Some(format!("{} did not answer within {limit:?}", connected.settings.url)),
         };
         let doubt = |why: String| format!("whether another site left a sign of life there is not known: {why}");
         seen.doubts.extend(failed.map(doubt));

@@ -174,6 +174,19 @@ async fn a_vault_that_cannot_be_asked_is_a_doubt_and_the_other_one_is_heard() {
 }
 
 #[tokio::test]
+async fn a_vault_that_never_answers_is_given_up_in_time() {
+    let (key, living) = (key(), vault("v"));
+    put(&living, &key, &document_of("fra1", "n1", None), 10);
+    let vaults = [connected(InjectingVault::new(Arc::new(vault("w")), |_| Injected::Silence)), connected(living)];
+    let (limit, keys) = (Duration::from_millis(200), TrustedKeys::from(key.public()));
+    let begun = std::time::Instant::now();
+    let seen = look_within(limit, &vaults, &cluster(), &keys, &Own::default(), now()).await;
+    assert!(begun.elapsed() < VAULT_LIMIT / 2, "{:?}", begun.elapsed());
+    assert_eq!(sites(&seen), ["fra1"]);
+    assert!(seen.doubts.len() == 1 && seen.doubts[0].contains("did not answer within 200ms"), "{:?}", seen.doubts);
+}
+
+#[tokio::test]
 async fn an_ended_key_signs_no_life() {
     let (key, vault) = (key(), vault("v"));
     put(&vault, &key, &document_of("thief", "n1", None), 10);
