@@ -30,7 +30,7 @@ mod tests;
 
 pub use document::{Claim, Fenced, PromotedFrom, Release, ReleaseKind, Verb};
 pub use id::ClaimId;
-pub use judge::{Status, judge, newest, owner};
+pub use judge::{Entry, Status, judge, newest, owner};
 pub use made::{Demand, Draft, Made, Outcome, Terms};
 pub use make::{holders, make};
 pub use memory::Memory;
