@@ -175,11 +175,14 @@ impl Sandbox {
         self.until(&format!("{} to end", daemon.name), || Ok(!self.is_alive(daemon)))
     }
 
-    /// Whether the daemon runs. The shell reaps late, so a zombie counts as gone.
+    /// Whether the daemon runs. The shell reaps late, so a zombie counts as gone, once its other threads are: until then
+    /// its sockets still listen.
     fn is_alive(&self, daemon: &Daemon) -> bool {
-        let stat = fs::read_to_string(self.path(&format!("/proc/{}/stat", daemon.pid))).unwrap_or_default();
+        let process = self.path(&format!("/proc/{}", daemon.pid));
+        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
         // The name before the state is in parentheses and may contain anything, also parentheses.
-        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+        let Some((_, state)) = stat.rsplit_once(") ") else { return false };
+        !state.starts_with('Z') || fs::read_dir(process.join("task")).is_ok_and(|threads| threads.count() > 1)
     }
 
     fn until(&self, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
