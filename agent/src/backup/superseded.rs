@@ -9,7 +9,7 @@ use crate::{
     claims::{Judged, Memory, Superseded, label, standing},
     host::engine::Engine,
     keys::promoter::Promoter,
-    vaults::{self, Connected},
+    vaults::Connected,
 };
 
 impl Backup<'_> {
@@ -37,7 +37,7 @@ impl Backup<'_> {
                 return Ok(());
             }
         };
-        let vaults = vaults::connect(config).await?;
+        let vaults = uploader.connected();
         let judged = standing::of_this_host(config, &vaults, &promoter, cluster, label, self.run.now).await;
         judged.unread.iter().for_each(|why| tracing::warn!("whether another site has this swarm is not known: {why}"));
         for finding in &judged.findings {

@@ -2,10 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use data_encoding::HEXLOWER;
-use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
+
+use crate::host::random;
 
 /// Random identity of one claim. The swarm that was claimed carries it as a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,9 +15,7 @@ pub struct ClaimId([u8; 16]);
 
 impl ClaimId {
     pub fn make() -> Result<Self> {
-        let mut random = [0; 16];
-        SystemRandom::new().fill(&mut random).map_err(|_| anyhow!("the system gives no random bytes"))?;
-        Ok(Self(random))
+        Ok(Self(random::bytes()?))
     }
 
     #[cfg(test)]

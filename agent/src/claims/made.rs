@@ -25,8 +25,6 @@ pub struct Draft {
 pub struct Terms {
     /// True if the operator vouches that the site of the newest claim is gone: its age does not matter then.
     pub fenced: bool,
-    /// Claims that are this host's own besides the one of its record, as the label of the swarm on its disk.
-    pub own: Vec<ClaimId>,
     /// Claims whose sites are known to be alive: they stop this one whatever their age, unless it is fenced.
     pub living: Vec<ClaimId>,
     pub demand: Demand,

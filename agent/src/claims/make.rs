@@ -21,8 +21,8 @@ use swarmdr_vault::{NO_PROGRESS, Upload, Vault, VaultError, store};
 use tempfile::NamedTempFile;
 
 use super::{
-    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, READ_LIMIT, REUSE, Reading, Record, ReleaseKind, Seen,
-    Status, Terms, document::VERSION, judge, newest, read_all_within, release,
+    Claim, ClaimId, Demand, Draft, Entry, FRESH, Made, Name, Outcome, READ_LIMIT, REUSE, Reading, Record, ReleaseKind,
+    Seen, Status, Terms, document::VERSION, judge, newest, owner, read_all_within, release,
 };
 use crate::{
     config::Config,
@@ -98,9 +98,8 @@ impl Attempt<'_> {
         read_all_within(limit, self.vaults, &self.draft.cluster_id, &self.promoter.trusted, self.now).await
     }
 
-    fn own(&self) -> Vec<ClaimId> {
-        let record = Record::read(self.config, &self.draft.cluster_id);
-        self.terms.own.iter().copied().chain(record.map(|record| record.claim_id)).collect()
+    fn own(&self) -> Option<ClaimId> {
+        Record::read(self.config, &self.draft.cluster_id).map(|record| record.claim_id)
     }
 
     /// Returns the claim of an earlier run if it is recent and holds. It is judged again once it must have settled: the
@@ -137,7 +136,7 @@ impl Attempt<'_> {
         for (reading, seen) in holders(readings) {
             let id = seen.claim.claim_id;
             let stops = age(&seen, reading) < FRESH || self.terms.living.contains(&id);
-            if !self.terms.fenced && !own.contains(&id) && stops {
+            if !self.terms.fenced && own != Some(id) && stops {
                 return Err(lost(&seen, reading));
             }
         }
@@ -340,8 +339,17 @@ fn age(seen: &Seen, reading: &Reading) -> SignedDuration {
 
 /// The claim that holds in each vault that could be read.
 pub fn holders(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
+    chosen(readings, newest)
+}
+
+/// The claim in each vault that says whose the swarm is, also if its site has stepped down since.
+pub fn owners(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
+    chosen(readings, owner)
+}
+
+fn chosen(readings: &[Result<Reading>], choose: fn(&[Entry]) -> Option<&Seen>) -> Vec<(&Reading, Seen)> {
     let all = || readings.iter().flatten();
-    all().filter_map(|reading| Some((reading, newest(&judge(reading, all()))?.clone()))).collect()
+    all().filter_map(|reading| Some((reading, choose(&judge(reading, all()))?.clone()))).collect()
 }
 
 /// The newest claim that held before this one.

@@ -32,7 +32,7 @@ pub use document::{Claim, Fenced, PromotedFrom, Release, ReleaseKind, Verb};
 pub use id::ClaimId;
 pub use judge::{Entry, Status, judge, newest, owner};
 pub use made::{Demand, Draft, Made, Outcome, Terms};
-pub use make::{holders, make};
+pub use make::{holders, make, owners};
 pub use memory::Memory;
 pub use name::Name;
 use reading::read_all_within;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use swarmdr_archive::ClusterId;
 use swarmdr_vault::VersionRef;
 
-use super::{Claim, ClaimId, FRESH, Reading, Record, Seen, Superseded, judge, owner, read_all};
+use super::{Claim, ClaimId, FRESH, Reading, Record, Seen, Status, Superseded, judge, owner, read_all};
 use crate::{config::Config, keys::promoter::Promoter, vaults::Connected};
 
 /// The standing of this host's swarm.
@@ -40,6 +40,9 @@ pub struct Judged {
     /// vault was read, so no release was missed.
     #[serde(skip)]
     pub is_settled: bool,
+    /// Whether the claim is this swarm's own, and its site has stepped down.
+    #[serde(skip)]
+    pub has_stepped_down: bool,
 }
 
 impl Judged {
@@ -65,7 +68,8 @@ pub async fn of_this_host(
 ) -> Judged {
     if promoter.trusted.is_empty() {
         let (findings, unread, own) = (Vec::new(), Vec::new(), Vec::new());
-        return Judged { standing: Standing::NotJudged, findings, unread, own, is_settled: false };
+        let standing = Standing::NotJudged;
+        return Judged { standing, findings, unread, own, is_settled: false, has_stepped_down: false };
     }
     let record = Record::read(config, cluster).map(|record| record.claim_id);
     let own: Vec<ClaimId> = label.into_iter().chain(record).collect();
@@ -85,7 +89,8 @@ pub async fn of_this_host(
         _ => Vec::new(),
     };
     let is_settled = unread.is_empty() && is_settled(&standing, &readings);
-    Judged { standing, findings, unread, own, is_settled }
+    let has_stepped_down = has_stepped_down(&standing, &readings);
+    Judged { standing, findings, unread, own, is_settled, has_stepped_down }
 }
 
 /// Whether the claim of another site is older than a restore takes, by the clock of its vault.
@@ -93,6 +98,12 @@ fn is_settled(standing: &Standing, readings: &[Reading]) -> bool {
     let Standing::Superseded { since, vault, .. } = standing else { return false };
     let of_vault = readings.iter().find(|reading| reading.vault == *vault);
     of_vault.is_some_and(|reading| reading.now.duration_since(*since) >= FRESH)
+}
+
+fn has_stepped_down(standing: &Standing, readings: &[Reading]) -> bool {
+    let Standing::Own { claim } = standing else { return false };
+    let mut entries = readings.iter().flat_map(|reading| judge(reading, readings));
+    entries.any(|entry| entry.seen.claim.claim_id == claim.claim_id && entry.status == Status::SteppedDown)
 }
 
 fn versions_of(readings: &[Reading], id: ClaimId) -> Vec<(String, VersionRef)> {

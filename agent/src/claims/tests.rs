@@ -79,7 +79,7 @@ impl Host {
 }
 
 fn terms() -> Terms {
-    Terms { fenced: false, own: Vec::new(), living: Vec::new(), demand: Demand::UnlessUnknown, limit: None }
+    Terms { fenced: false, living: Vec::new(), demand: Demand::UnlessUnknown, limit: None }
 }
 
 fn fenced() -> Terms {

@@ -208,8 +208,7 @@ pub async fn make(context: &Context, args: &ClaimArgs) -> Result<Exit> {
         fence: Vec::new(),
         formed: false,
     };
-    let (own, living) = (Vec::new(), Vec::new());
-    let terms = Terms { fenced: args.fenced, own, living, demand: Demand::Always, limit: None };
+    let terms = Terms { fenced: args.fenced, living: Vec::new(), demand: Demand::Always, limit: None };
     let vaults = vaults::connect(config).await?;
     let outcome = claims::make(config, &vaults, &promoter, &draft, &terms, context.now).await?;
     let Outcome::Made(made) = outcome else { return Err(anyhow::anyhow!("no vault took the claim")) };

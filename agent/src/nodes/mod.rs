@@ -5,6 +5,7 @@
 //! manager answers, what an update of a service would begin again), `backup` (the members of the group of managers) and
 //! what these may import.
 
+mod ending;
 pub mod grow;
 pub mod join;
 pub mod label;

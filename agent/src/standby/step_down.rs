@@ -88,12 +88,7 @@ impl StepDown<'_> {
         let label = label::read(&engine).await?;
         let judged = standing::of_this_host(config, connected, promoter, &cluster, label, self.run.now).await;
         let claim = own(judged.standing)?;
-        let readings = claims::read_all(connected, &cluster, &promoter.trusted, self.run.now).await;
-        let all = || readings.iter().flatten();
-        let mut entries = all().flat_map(|reading| claims::judge(reading, all()));
-        let is_over =
-            |entry: claims::Entry| entry.seen.claim.claim_id == claim.claim_id && entry.status == Status::SteppedDown;
-        if entries.any(is_over) {
+        if judged.has_stepped_down {
             return Err(Failure::refused(format!("this site has given the swarm up already, epoch {}", claim.epoch))
                 .advice("nothing is left to do here: another site may be promoted")
                 .into());

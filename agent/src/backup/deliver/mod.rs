@@ -61,6 +61,11 @@ struct Route {
 }
 
 impl Uploader {
+    /// Returns the vaults of this run.
+    pub fn connected(&self) -> Vec<Connected> {
+        self.routes.iter().map(|route| route.to.clone()).collect()
+    }
+
     /// Connects to the vaults, and checks that a put could work in each. A vault that is not ready is no error yet.
     pub async fn open(run: &Run<'_>) -> Result<Self> {
         let config = run.config;

@@ -1,6 +1,6 @@
 //! The last sign of life that this host left, for the next run, for `status`, and to know it again in a vault.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
@@ -33,17 +33,7 @@ pub struct LastSign {
 impl LastSign {
     /// Returns the last sign of this host; `None` if there is none, or it cannot be read.
     pub fn read(state_dir: &Path) -> Option<Self> {
-        let path = state_dir.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .inspect_err(|error| tracing::warn!("{} cannot be read: {error}", path.display()))
-                .ok(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!("{} cannot be read: {error}", path.display());
-                None
-            }
-        }
+        whole_file::read_json(&state_dir.join(FILE))
     }
 
     pub fn write(&self, state_dir: &Path) -> Result<()> {
@@ -68,6 +58,8 @@ impl LastSign {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn time(text: &str) -> Timestamp {

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, anyhow};
 use data_encoding::HEXLOWER;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use swarmdr_archive::{
     SwarmNode,
@@ -23,6 +22,7 @@ use crate::{
     config::Config,
     host::{
         engine::{Engine, EngineFacts},
+        random,
         systemd::Systemd,
     },
     keys::signing,
@@ -196,9 +196,7 @@ fn none_took_it(why: &[String]) -> anyhow::Error {
 
 /// Makes an id that nobody else has.
 fn random_id() -> Result<String> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("the system gave no random bytes"))?;
-    Ok(HEXLOWER.encode(&bytes))
+    Ok(HEXLOWER.encode(&random::bytes::<16>()?))
 }
 
 impl fmt::Display for LifeReport {

@@ -1,13 +1,26 @@
 //! Files that are replaced as a whole: however the writer ends, a reader finds the old content or the new.
 
 use std::{
-    fs::{File, Permissions},
+    fs::{self, File, Permissions},
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Reads what [`replace_json`] wrote; `None` if there is no such file, or it cannot be read, which is logged.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let unreadable = |error: &dyn std::fmt::Display| tracing::warn!("{} cannot be read: {error}", path.display());
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).inspect_err(|error| unreadable(error)).ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            unreadable(&error);
+            None
+        }
+    }
+}
 
 /// Replaces the file, whose directory must be there. Only its owner can read it. Durable when this returns.
 pub fn replace_json(path: &Path, content: &impl Serialize) -> io::Result<()> {
@@ -28,8 +41,6 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     plan::{Standing, Step},
 };
 use crate::{
-    nodes::{label::Label, roster::Listed},
+    nodes::{ending, label::Label, roster::Listed},
     outcome::{count::count, exit::Exit, failure::Rendered},
 };
 
@@ -171,16 +171,7 @@ impl fmt::Display for GrowReport {
         for line in &self.left_out {
             writeln!(f, "  left out  {} ({}): {}", shown(&line.hostname), shown(&line.id), shown(&line.why))?;
         }
-        for attention in &self.attention {
-            writeln!(f, "! {}", shown(attention))?;
-        }
-        for line in &self.to_do {
-            writeln!(f, "  to do: {}", shown(line))?;
-        }
-        match self.dry_run {
-            true => writeln!(f, "Nothing was changed."),
-            false => Ok(()),
-        }
+        ending::write(f, &self.attention, &self.to_do, self.dry_run)
     }
 }
 

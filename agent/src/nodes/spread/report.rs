@@ -6,7 +6,10 @@ use serde::Serialize;
 use swarmdr_archive::untrusted::shown;
 
 use super::plan::{Planned, Verdict};
-use crate::outcome::{count::count, exit::Exit};
+use crate::{
+    nodes::ending,
+    outcome::{count::count, exit::Exit},
+};
 
 /// The stable JSON form of `node spread --json`.
 #[derive(Debug, Serialize)]
@@ -166,13 +169,7 @@ impl fmt::Display for SpreadReport {
         for line in self.services.iter().filter(|line| line.rollback_lost) {
             writeln!(f, "  note: `docker service rollback {}` leads to the same service now", shown(&line.service))?;
         }
-        for attention in &self.attention {
-            writeln!(f, "! {}", shown(attention))?;
-        }
-        match self.dry_run {
-            true => writeln!(f, "Nothing was changed."),
-            false => Ok(()),
-        }
+        ending::write(f, &self.attention, &[], self.dry_run)
     }
 }
 

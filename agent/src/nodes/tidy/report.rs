@@ -7,7 +7,10 @@ use serde::Serialize;
 use swarmdr_archive::untrusted::shown;
 
 use super::plan::{Plan, Verdict};
-use crate::{nodes::roster::Listed, outcome::exit::Exit};
+use crate::{
+    nodes::{ending, roster::Listed},
+    outcome::exit::Exit,
+};
 
 /// The stable JSON form of `node tidy --json`.
 #[derive(Debug, Serialize)]
@@ -163,13 +166,7 @@ impl fmt::Display for TidyReport {
         for node in &self.nodes {
             writeln!(f, "  {node}")?;
         }
-        for attention in &self.attention {
-            writeln!(f, "! {}", shown(attention))?;
-        }
-        match self.dry_run {
-            true => writeln!(f, "Nothing was changed."),
-            false => Ok(()),
-        }
+        ending::write(f, &self.attention, &[], self.dry_run)
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn superseded() -> Claimed {
             unread: Vec::new(),
             own: Vec::new(),
             is_settled: true,
+            has_stepped_down: false,
         },
     }
 }

@@ -184,7 +184,7 @@ fn origin(plan: &RestorePlan, head: &Head) -> Digest {
 fn terms(claiming: &Claiming, prepared: &Prepared, promoter: &Promoter) -> Terms {
     let demand = demand(&prepared.found.source, promoter.is_configured, prepared.is_fenced());
     let living = claiming.living.clone();
-    Terms { fenced: prepared.is_fenced(), own: Vec::new(), living, demand, limit: claiming.limit }
+    Terms { fenced: prepared.is_fenced(), living, demand, limit: claiming.limit }
 }
 
 /// What has to be if no vault takes the claim. With an archive in a file the vaults may be gone as well; where claims

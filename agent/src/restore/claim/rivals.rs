@@ -21,7 +21,7 @@ impl Restore<'_> {
         let (Some(own), Some(means), false) = (own, self.means().await?, fenced) else { return Ok(()) };
         let cluster = &own.claim.cluster_id;
         let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
-        let later = owner_of(&readings).filter(|(_, seen)| seen.claim.epoch > own.claim.epoch);
+        let later = latest(claims::owners(&readings)).filter(|(_, seen)| seen.claim.epoch > own.claim.epoch);
         let Some((_, seen)) = later else { return Ok(()) };
         Err(Failure::new(
             Exit::NotOurTurn,
@@ -40,7 +40,7 @@ impl Restore<'_> {
     pub(in crate::restore) async fn claimed_addresses(&self, cluster: &ClusterId) -> Result<Vec<(SocketAddr, String)>> {
         let Some(means) = self.means().await? else { return Ok(Vec::new()) };
         let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
-        let Some((_, seen)) = newest_of(&readings) else { return Ok(Vec::new()) };
+        let Some((_, seen)) = latest(claims::holders(&readings)) else { return Ok(Vec::new()) };
         if Record::read(self.run.config, cluster).is_some_and(|record| record.claim_id == seen.claim.claim_id) {
             return Ok(Vec::new());
         }
@@ -64,7 +64,7 @@ impl Restore<'_> {
         let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
         notes.extend(readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}")));
         let own = Record::read(config, cluster).map(|record| record.claim_id);
-        notes.push(match newest_of(&readings) {
+        notes.push(match latest(claims::holders(&readings)) {
             None => "no site has claimed this swarm; a restore claims it for this host".to_owned(),
             Some((reading, seen)) => {
                 let Claim { site, epoch, claim_id, .. } = &seen.claim;
@@ -82,13 +82,7 @@ impl Restore<'_> {
     }
 }
 
-fn newest_of(readings: &[Result<Reading>]) -> Option<(&Reading, claims::Seen)> {
-    claims::holders(readings).into_iter().max_by_key(|(_, seen)| seen.claim.epoch)
-}
-
-/// The claim that says whose the swarm is, also if its site has stepped down since.
-fn owner_of(readings: &[Result<Reading>]) -> Option<(&Reading, claims::Seen)> {
-    let all = || readings.iter().flatten();
-    let owners = all().filter_map(|reading| Some((reading, claims::owner(&claims::judge(reading, all()))?.clone())));
-    owners.max_by_key(|(_, seen)| seen.claim.epoch)
+/// The claim of the highest epoch.
+fn latest(claims: Vec<(&Reading, claims::Seen)>) -> Option<(&Reading, claims::Seen)> {
+    claims.into_iter().max_by_key(|(_, seen)| seen.claim.epoch)
 }

@@ -1,6 +1,6 @@
 //! What this host found out last about the images of its swarm.
 
-use std::{fmt, fs, io, path::Path};
+use std::{fmt, path::Path};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -53,17 +53,7 @@ impl ImagesChecked {
 
     /// Returns the last check of this host; `None` if there is none, or it cannot be read.
     pub fn read(state_dir: &Path) -> Option<Self> {
-        let path = state_dir.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .inspect_err(|error| tracing::warn!("{} cannot be read: {error}", path.display()))
-                .ok(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!("{} cannot be read: {error}", path.display());
-                None
-            }
-        }
+        whole_file::read_json(&state_dir.join(FILE))
     }
 
     /// Takes the place of the check before. A failure is only logged.
@@ -113,6 +103,8 @@ impl fmt::Display for ImagesChecked {
 
 #[cfg(test)]
 pub mod tests {
+    use std::fs;
+
     use super::*;
     use crate::restore::images::{logins::Origin, need::Need};
 
