@@ -139,7 +139,7 @@ impl<'de> DeserializeSeed<'de> for Slimmed {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, os::unix::net::UnixListener, thread};
+    use std::{io::Write, os::unix::net::UnixListener};
 
     use serde_json::json;
 
@@ -150,7 +150,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let path = dir.path().join("socket");
         let listener = UnixListener::bind(&path).expect("binds");
-        let serve = thread::spawn(move || {
+        // Awaited, so that the connection of a reader that stopped is closed meanwhile.
+        let serve = tokio::task::spawn_blocking(move || {
             let (mut client, _) = listener.accept().expect("accepts");
             let _ = client.read(&mut [0; 1024]).expect("reads");
             let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
@@ -158,7 +159,7 @@ mod tests {
             let _ = [head].into_iter().chain(parts).try_for_each(|part| client.write_all(&part));
         });
         let list = list(&path, "/configs", slim).await;
-        serve.join().expect("serves");
+        serve.await.expect("serves");
         list
     }
 

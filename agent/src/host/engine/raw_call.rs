@@ -137,8 +137,8 @@ pub async fn ask(socket: &Path, method: Method, path: &str, body: Bytes, limit: 
 async fn whole(answer: Response<Incoming>, connection: Connection, limit: usize) -> Result<(StatusCode, Bytes)> {
     let status = answer.status();
     let body = Limited::new(answer.into_body(), limit).collect().await;
-    let body = body.map_err(|error| anyhow::anyhow!("the engine's answer could not be read: {error}"))?.to_bytes();
     connection.abort();
+    let body = body.map_err(|error| anyhow::anyhow!("the engine's answer could not be read: {error}"))?.to_bytes();
     Ok((status, body))
 }
 
