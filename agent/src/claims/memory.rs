@@ -23,8 +23,7 @@ pub struct Memory {
 impl Memory {
     /// Returns what is remembered of a swarm, or of any if none is named.
     pub fn read(config: &Config, cluster: Option<&ClusterId>) -> Option<Self> {
-        let bytes = std::fs::read(path(config)).ok()?;
-        let memory: Self = serde_json::from_slice(&bytes).ok()?;
+        let memory: Self = whole_file::read_json(&path(config))?;
         cluster.is_none_or(|cluster| *cluster == memory.cluster_id).then_some(memory)
     }
 

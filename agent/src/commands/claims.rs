@@ -15,7 +15,6 @@ use crate::{
     commands::cli::{ClaimArgs, ListArgs},
     keys::{identities, promoter::Promoter},
     outcome::exit::Exit,
-    restore::claim::site,
     vaults,
 };
 
@@ -200,7 +199,7 @@ pub async fn make(context: &Context, args: &ClaimArgs) -> Result<Exit> {
     let manifest = &found.head.manifest;
     let draft = Draft {
         cluster_id: manifest.cluster_id.clone(),
-        site: site(config),
+        site: claims::site(config),
         addresses: args.addresses.clone(),
         promoted_from: PromotedFrom { backup: manifest.id, manifest_digest: found.head.manifest_digest },
         verb: Verb::Promote,
@@ -208,7 +207,7 @@ pub async fn make(context: &Context, args: &ClaimArgs) -> Result<Exit> {
         fence: Vec::new(),
         formed: false,
     };
-    let terms = Terms { fenced: args.fenced, living: Vec::new(), demand: Demand::Always, limit: None };
+    let terms = Terms { fenced: args.fenced, demand: Demand::Always, limit: None };
     let vaults = vaults::connect(config).await?;
     let outcome = claims::make(config, &vaults, &promoter, &draft, &terms, context.now).await?;
     let Outcome::Made(made) = outcome else { return Err(anyhow::anyhow!("no vault took the claim")) };

@@ -55,6 +55,7 @@ use crate::{
     keys::Keyring,
     outcome::{failpoint, phases::Phases},
     run::Run,
+    vaults,
 };
 
 /// Space that a new manager needs before it works, in bytes: two preallocated log segments (etcd
@@ -85,6 +86,8 @@ pub struct Restore<'a> {
     pub follow: Option<Follow>,
     /// How the swarm is claimed; `None` if it is not.
     pub claiming: Option<Claiming>,
+    /// The vaults in which claims and signs of life are.
+    pub vaults: vaults::Shared,
 }
 
 impl Restore<'_> {

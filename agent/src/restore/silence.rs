@@ -11,7 +11,6 @@ use super::{Restore, ready::Backoff};
 use crate::{
     claims::life::{self, Own, Seen, Sign},
     outcome::failure::Failure,
-    vaults,
 };
 
 impl Restore<'_> {
@@ -31,11 +30,11 @@ impl Restore<'_> {
     pub(crate) async fn signs_of_life(&self, cluster: &ClusterId, limit: Option<Duration>) -> Result<Seen> {
         let config = self.run.config;
         let own = Own::of_host(config);
-        let vaults = vaults::connect(config).await?;
+        let vaults = self.vaults.get(config).await?;
         let (keys, now) = (&self.keyring.trusted, jiff::Timestamp::now());
         Ok(match limit {
-            Some(limit) => life::look_within(limit, &vaults, cluster, keys, &own, now).await,
-            None => life::look(&vaults, cluster, keys, &own, now).await,
+            Some(limit) => life::look_within(limit, vaults, cluster, keys, &own, now).await,
+            None => life::look(vaults, cluster, keys, &own, now).await,
         })
     }
 }

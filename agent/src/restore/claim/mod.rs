@@ -16,10 +16,9 @@ use super::{Prepared, Restore, RestorePlan, change::Change, journal};
 use crate::{
     archive::source::Source,
     claims::{self, Claim, Demand, Draft, FRESH, Fenced, Outcome, PromotedFrom, Record, ReleaseKind, Terms},
-    host::name::hostname,
     keys::promoter::Promoter,
     outcome::{failpoint, failure::Failure},
-    vaults::{self, Connected},
+    vaults::Connected,
 };
 
 use claimed::{Claimed, Claiming};
@@ -45,7 +44,7 @@ impl Restore<'_> {
             return Ok(None);
         }
         let promoter = Promoter::find(config, &self.keyring.identities)?;
-        Ok(Some(Means { promoter, vaults: vaults::connect(config).await? }))
+        Ok(Some(Means { promoter, vaults: self.vaults.get(config).await?.to_vec() }))
     }
 
     /// Claims the swarm for the restore of this record, right before the engine is stopped. Fails with exit code 3 if
@@ -126,7 +125,7 @@ impl Restore<'_> {
         }
         Draft {
             cluster_id: plan.cluster_id.clone(),
-            site: site(self.run.config),
+            site: claims::site(self.run.config),
             addresses: vec![addr],
             promoted_from: PromotedFrom { backup: plan.id, manifest_digest: origin(plan, head) },
             verb: claiming.verb,
@@ -183,8 +182,7 @@ fn origin(plan: &RestorePlan, head: &Head) -> Digest {
 
 fn terms(claiming: &Claiming, prepared: &Prepared, promoter: &Promoter) -> Terms {
     let demand = demand(&prepared.found.source, promoter.is_configured, prepared.is_fenced());
-    let living = claiming.living.clone();
-    Terms { fenced: prepared.is_fenced(), living, demand, limit: claiming.limit }
+    Terms { fenced: prepared.is_fenced(), demand, limit: claiming.limit }
 }
 
 /// What has to be if no vault takes the claim. With an archive in a file the vaults may be gone as well; where claims
@@ -204,11 +202,6 @@ fn fenced(prepared: &Prepared) -> Vec<Fenced> {
     let how = if prepared.is_fenced() { "the operator vouches for it" } else { "did not answer" };
     let others = manifest.managers.iter().map(|manager| manager.addr.clone());
     others.map(|address| Fenced { address, how: how.to_owned() }).collect()
-}
-
-/// Name of this site in claims.
-pub fn site(config: &crate::config::Config) -> String {
-    config.standby.site.clone().unwrap_or_else(hostname)
 }
 
 fn no_key() -> anyhow::Error {

@@ -12,7 +12,6 @@ use crate::{
     observe::hooks::{FENCE, Hooks},
     outcome::{failpoint, failure::Failure, phases::Phases},
     restore::Restore,
-    vaults,
 };
 
 impl Promotion<'_> {
@@ -71,7 +70,7 @@ impl Promotion<'_> {
 
     /// Returns the time by the vault whose clock is the most behind; `None` if none has a clock.
     async fn vaults_clock(&self) -> Option<Timestamp> {
-        let connected = vaults::connect(self.run.config).await.ok()?;
+        let connected = self.vaults.get(self.run.config).await.ok()?;
         let clocks = connected.iter().map(async |vault| {
             tokio::time::timeout(PATIENCE, vault.vault.clock()).await.ok().and_then(Result::ok).flatten()
         });

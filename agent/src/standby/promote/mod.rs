@@ -32,6 +32,7 @@ use crate::{
         Claiming, Decision, Follow, KEY_LIMIT, Overrides, Prepared, Readdress, Request, Restore, RestorePlan, Waits,
     },
     run::Run,
+    vaults,
 };
 use choice::Chosen;
 pub use progress::Progress;
@@ -66,6 +67,8 @@ pub struct Promotion<'a> {
     pub run: Run<'a>,
     pub keyring: Keyring,
     pub terms: Terms,
+    /// The vaults, of which each look and the claim make use.
+    pub vaults: vaults::Shared,
     /// Start of the run.
     pub since: Instant,
 }
@@ -168,7 +171,14 @@ impl<'a> Promotion<'a> {
     }
 
     fn restore(&self, keyring: Keyring, claiming: Option<Claiming>) -> Restore<'a> {
-        Restore { run: self.run, keyring, prune_dead: false, follow: Some(Follow::default()), claiming }
+        Restore {
+            run: self.run,
+            keyring,
+            prune_dead: false,
+            follow: Some(Follow::default()),
+            claiming,
+            vaults: self.vaults.clone(),
+        }
     }
 
     fn request(&self, choice: Choice) -> Request {
