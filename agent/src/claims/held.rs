@@ -3,7 +3,7 @@
 use anyhow::Result;
 use jiff::SignedDuration;
 
-use super::{Claim, Entry, Reading, Seen, Status, judge, newest, owner};
+use super::{Claim, Ended, Entry, Reading, Seen, Status, judge, newest, owner};
 
 /// The claim that holds in each vault that could be read.
 pub fn holders(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
@@ -16,14 +16,14 @@ pub fn owners(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
 }
 
 fn chosen(readings: &[Result<Reading>], choose: fn(&[Entry]) -> Option<&Seen>) -> Vec<(&Reading, Seen)> {
-    let all = || readings.iter().flatten();
-    all().filter_map(|reading| Some((reading, choose(&judge(reading, all()))?.clone()))).collect()
+    let ended = Ended::of(readings.iter().flatten());
+    readings.iter().flatten().filter_map(|reading| Some((reading, choose(&judge(reading, &ended))?.clone()))).collect()
 }
 
 /// The newest claim that held before this one.
 pub fn before(readings: &[Result<Reading>], claim: &Claim) -> Option<Claim> {
-    let all = || readings.iter().flatten();
-    let entries = all().flat_map(|reading| judge(reading, all()));
+    let ended = Ended::of(readings.iter().flatten());
+    let entries = readings.iter().flatten().flat_map(|reading| judge(reading, &ended));
     let held = entries.filter(|it| it.status == Status::Holds && it.seen.claim.epoch < claim.epoch);
     held.max_by_key(|it| it.seen.claim.epoch).map(|it| it.seen.claim)
 }

@@ -9,6 +9,7 @@
 //!
 //! This layer reads and makes claims; it knows nothing of how a swarm is restored. It may use `vaults` and what is below.
 
+mod copies;
 mod document;
 mod held;
 mod id;
@@ -33,13 +34,13 @@ mod tests;
 pub use document::{Claim, Fenced, PromotedFrom, Release, ReleaseKind, Verb};
 pub use held::{holders, owners};
 pub use id::ClaimId;
-pub use judge::{Entry, Status, judge, newest, owner};
+pub use judge::{Ended, Entry, Status, judge, newest, owner};
 pub use made::{Demand, Draft, Made, Outcome, Terms};
 pub use make::make;
 pub use memory::Memory;
 pub use name::Name;
 use reading::read_all_within;
-pub use reading::{Reading, Seen, clusters, read, read_all};
+pub use reading::{Query, Reading, Seen, SeenRelease, clusters, read, read_all};
 pub use record::Record;
 pub use release::release;
 pub use site::site;

@@ -18,8 +18,8 @@ use swarmdr_archive::SecretKey;
 
 use self::vault::Answer;
 use super::{
-    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, READ_LIMIT, REUSE, Reading, Record, ReleaseKind, Seen,
-    Terms,
+    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, Query, READ_LIMIT, REUSE, Reading, Record, ReleaseKind,
+    Seen, Terms,
     held::{age, before, holders, unread},
     read_all_within, release,
 };
@@ -45,15 +45,16 @@ pub async fn make(
 ) -> Result<Outcome> {
     let signer = promoter.signer.as_ref().context("this host has no key that signs claims")?;
     let attempt = Attempt { config, vaults, promoter, signer, draft, terms, now };
+    let mut tried = 0;
     for _ in 0..TRIES {
         let readings = attempt.read().await;
         if let Some(made) = attempt.go_on_with_own(&readings).await? {
             return Ok(Outcome::Made(Box::new(made)));
         }
         attempt.check_rivals(&readings)?;
-        match attempt.put(&readings).await? {
+        match attempt.put(&readings, tried).await? {
             Put::Done(outcome) => return Ok(outcome),
-            Put::KeyTaken => {}
+            Put::KeyTaken(epoch) => tried = epoch,
         }
     }
     Err(Failure::refused("no claim could be made: each time there was an object under its key that is no claim")
@@ -74,14 +75,20 @@ struct Attempt<'a> {
 
 enum Put {
     Done(Outcome),
-    /// An object that is no claim lies under the key in the first vault.
-    KeyTaken,
+    /// An object that is no claim lies under the key of this epoch in the first vault.
+    KeyTaken(u32),
 }
 
 impl Attempt<'_> {
     async fn read(&self) -> Vec<Result<Reading>> {
         let limit = self.terms.limit.map_or(READ_LIMIT, |limit| limit.min(READ_LIMIT));
-        read_all_within(limit, self.vaults, &self.draft.cluster_id, &self.promoter.trusted, self.now).await
+        let own = Record::read(self.config, &self.draft.cluster_id).map(|record| record.epoch);
+        let first: Vec<u32> = own.into_iter().collect();
+        read_all_within(limit, self.vaults, Query { first: &first, ..self.query() }).await
+    }
+
+    fn query(&self) -> Query<'_> {
+        Query::new(&self.draft.cluster_id, &self.promoter.trusted, self.now)
     }
 
     fn own(&self) -> Option<ClaimId> {
@@ -111,7 +118,7 @@ impl Attempt<'_> {
             held.map(|(reading, seen)| (reading.vault.clone(), seen.claim.clone())).unzip();
         let Some(claim) = claims.into_iter().next() else { return Ok(None) };
         let superseded = before(&again, &claim);
-        let attention = unread(&again);
+        let attention = [unread(&again), again.iter().flatten().flat_map(Reading::findings).collect()].concat();
         Ok(Some(Made { claim, vaults, superseded, is_earlier: true, attention }))
     }
 
@@ -126,7 +133,8 @@ impl Attempt<'_> {
         }
         let hidden: Vec<String> =
             readings.iter().flatten().filter(|it| !it.is_whole).flat_map(Reading::findings).collect();
-        if hidden.is_empty() {
+        // What the operator vouches for is not known from the vault. The findings are told with the claim.
+        if hidden.is_empty() || self.terms.fenced {
             return Ok(());
         }
         let failure = hidden.into_iter().fold(
@@ -135,13 +143,14 @@ impl Attempt<'_> {
         );
         Err(failure
             .advice("remove them: whoever put them there can write to your vault")
+            .advice("or use --fenced if the site of every claim that may be hidden is gone for good")
             .advice("or use --without-claim if you know that no other host restores this swarm")
             .into())
     }
 
     /// Puts the claim into each vault, and judges it in each. Fails if another one holds in any of them.
-    async fn put(&self, readings: &[Result<Reading>]) -> Result<Put> {
-        let claim = self.next_claim(readings)?;
+    async fn put(&self, readings: &[Result<Reading>], tried: u32) -> Result<Put> {
+        let claim = self.next_claim(readings, tried)?;
         Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)?;
         failpoint::reach("claim-noted");
         let packed = self.sign(&claim)?;
@@ -151,7 +160,7 @@ impl Attempt<'_> {
             let url = connected.settings.url.clone();
             match self.put_in_time(connected.vault.as_ref(), &claim, &packed).await {
                 Ok(Answer::Held) => held.push(url),
-                Ok(Answer::KeyTaken) if held.is_empty() => return Ok(Put::KeyTaken),
+                Ok(Answer::KeyTaken) if held.is_empty() => return Ok(Put::KeyTaken(claim.epoch)),
                 Ok(Answer::KeyTaken) => failed.push(format!(
                     "{url} does not have the claim: an object that is none lies under {}",
                     Name::Claim(claim.epoch).key(&claim.cluster_id)
@@ -161,6 +170,12 @@ impl Attempt<'_> {
                 Ok(Answer::Unsure(error)) => {
                     is_sure = false;
                     failed.push(format!("{url}: {error:#}"));
+                }
+                Ok(Answer::Lost { why, stored }) => {
+                    // Where it is void as well: whoever brought it into another vault could take it for one that holds.
+                    held.extend(stored.then_some(url));
+                    self.give_up(&claim, &held).await;
+                    return Err(why);
                 }
                 Err(error) => {
                     self.give_up(&claim, &held).await;
@@ -182,7 +197,7 @@ impl Attempt<'_> {
         Ok(Put::Done(Outcome::Made(Box::new(made))))
     }
 
-    /// Ends the claim in the vaults in which it held before it lost in another one.
+    /// Ends the claim in the vaults that have it, after it lost in one of them.
     async fn give_up(&self, claim: &Claim, held: &[String]) {
         let vaults: Vec<Connected> =
             self.vaults.iter().filter(|connected| held.contains(&connected.settings.url)).cloned().collect();

@@ -4,12 +4,18 @@ use anyhow::{Context, Result};
 use swarmdr_archive::{Digest, receipt};
 
 use super::Attempt;
-use crate::claims::{Claim, ClaimId, Draft, Reading, Status, document::VERSION, judge};
+use crate::claims::{Claim, ClaimId, Draft, Ended, Reading, Status, document::VERSION, judge, name::MOST};
+
+/// Epochs that are passed over where claims may be unseen, so that this one comes after all of them when they are seen
+/// again.
+const GAP: u32 = 1000;
 
 impl Attempt<'_> {
-    pub(super) fn next_claim(&self, readings: &[Result<Reading>]) -> Result<Claim> {
+    /// Returns the claim under the next epoch that is free and above `tried`.
+    pub(super) fn next_claim(&self, readings: &[Result<Reading>], tried: u32) -> Result<Claim> {
         let read: Vec<&Reading> = readings.iter().flatten().collect();
-        let judged = read.iter().flat_map(|reading| judge(reading, read.iter().copied()));
+        let ended = Ended::of(read.iter().copied());
+        let judged = read.iter().flat_map(|reading| judge(reading, &ended));
         let (mut last, mut previous) = (0, None::<(u32, Digest)>);
         for entry in judged {
             let epoch = entry.seen.claim.epoch;
@@ -20,7 +26,9 @@ impl Attempt<'_> {
             }
         }
         let is_free = |epoch: &u32| !read.iter().any(|reading| reading.taken.contains(epoch));
-        let epoch = (last + 1..).find(is_free).context("every epoch is taken")?;
+        let step = if self.sees_all(readings) { 1 } else { GAP };
+        let from = last.saturating_add(step).max(tried.saturating_add(1));
+        let epoch = (from..=MOST).find(is_free).context("every epoch is taken")?;
         let Draft { cluster_id, site, addresses, promoted_from, verb, reason, fence, formed } = self.draft.clone();
         Ok(Claim {
             version: VERSION,
@@ -37,6 +45,13 @@ impl Attempt<'_> {
             fence,
             formed,
         })
+    }
+
+    /// Whether no claim can have been missed.
+    fn sees_all(&self, readings: &[Result<Reading>]) -> bool {
+        let is_seen = |id| readings.iter().flatten().flat_map(|it| &it.claims).any(|seen| seen.claim.claim_id == id);
+        readings.iter().all(|reading| reading.as_ref().is_ok_and(|reading| reading.is_whole))
+            && self.terms.carried.is_none_or(is_seen)
     }
 
     pub(super) fn sign(&self, claim: &Claim) -> Result<Vec<u8>> {

@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::{Attempt, lost};
 use crate::{
-    claims::{Claim, Name, judge, newest, read},
+    claims::{Claim, Ended, Name, Query, judge, newest, read},
     outcome::failpoint,
 };
 
@@ -21,6 +21,12 @@ const LEAST_SETTLE: Duration = Duration::from_millis(500);
 /// What one vault did with the claim.
 pub(super) enum Answer {
     Held,
+    /// Another claim holds there.
+    Lost {
+        why: anyhow::Error,
+        /// Whether this one is there as well.
+        stored: bool,
+    },
     KeyTaken,
     Denied(anyhow::Error),
     Failed(anyhow::Error),
@@ -40,7 +46,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Puts the claim into one vault. An error means that another claim holds there.
+    /// Puts the claim into one vault.
     async fn put_into(&self, vault: &dyn Vault, claim: &Claim, packed: &[u8]) -> Result<Answer> {
         let file = file_of(packed)?;
         let upload = Upload::of_file(Name::Claim(claim.epoch).key(&claim.cluster_id), file.path(), self.now)?;
@@ -56,15 +62,17 @@ impl Attempt<'_> {
             let took = begun.elapsed();
             tokio::time::sleep(self.settle(vault, &upload, took).await).await;
         }
-        let reading = match read(vault, &claim.cluster_id, &self.promoter.trusted, self.now).await {
+        let reading = match read(vault, Query { first: &[claim.epoch], ..self.query() }).await {
             Ok(reading) => reading,
             // It may be there, and nobody knows whether it was the first.
             Err(error) => return Ok(Answer::Unsure(error.context("whether the claim holds there is not known"))),
         };
-        let entries = judge(&reading, [&reading]);
+        let entries = judge(&reading, &Ended::of([&reading]));
         match newest(&entries) {
             Some(seen) if seen.claim.claim_id == claim.claim_id => Ok(Answer::Held),
-            Some(seen) if stored || seen.claim.epoch >= claim.epoch => Err(lost(seen, &reading)),
+            Some(seen) if stored || seen.claim.epoch >= claim.epoch => {
+                Ok(Answer::Lost { why: lost(seen, &reading), stored })
+            }
             _ => Ok(Answer::KeyTaken),
         }
     }

@@ -1,5 +1,6 @@
 //! The promises of claims, against vaults that anyone may write to.
 
+mod copies;
 mod junk;
 mod releases;
 mod rivals;
@@ -79,12 +80,13 @@ impl Host {
     }
 
     async fn read(&self, vault: &dyn Vault, second: i64) -> Reading {
-        read(vault, &cluster(), &self.promoter.trusted, second_at(second)).await.expect("reads")
+        let cluster = cluster();
+        read(vault, Query::new(&cluster, &self.promoter.trusted, second_at(second))).await.expect("reads")
     }
 }
 
 fn terms() -> Terms {
-    Terms { fenced: false, demand: Demand::UnlessUnknown, limit: None }
+    Terms { fenced: false, carried: None, demand: Demand::UnlessUnknown, limit: None }
 }
 
 fn fenced() -> Terms {
@@ -106,7 +108,13 @@ fn one(vault: MemoryVault) -> (Arc<MemoryVault>, Vec<Connected>) {
 
 async fn holder(host: &Host, vault: &dyn Vault) -> Option<Claim> {
     let reading = host.read(vault, 10_000).await;
-    newest(&judge(&reading, [&reading])).map(|seen| seen.claim.clone())
+    newest(&judge(&reading, &Ended::of([&reading]))).map(|seen| seen.claim.clone())
+}
+
+/// What a manager with this host's memory says of its swarm, which carries this claim.
+async fn standing_of(host: &Host, vaults: &[Connected], label: Option<ClaimId>, second: i64) -> Judged {
+    let here = standing::Here { cluster: cluster(), node: None, label };
+    standing::of_this_host(&host.config, vaults, &host.promoter, &here, second_at(second)).await
 }
 
 const HOUR: i64 = 3600;

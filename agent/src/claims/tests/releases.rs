@@ -43,10 +43,7 @@ async fn a_site_that_stepped_down_leaves_the_one_before_superseded() {
     let made = new.claim(&vaults, 0, &terms()).await;
     let signer = new.promoter.signer.as_ref().expect("has one");
     release(&vaults, signer, &made.claim, ReleaseKind::SteppedDown, "back", second_at(1)).await.expect("is stored");
-    let judge = async |host: &Host, second| {
-        let at = second_at(second);
-        standing::of_this_host(&host.config, &vaults, &host.promoter, &cluster(), None, at).await
-    };
+    let judge = async |host: &Host, second| standing_of(host, &vaults, None, second).await;
     assert!(judge(&old, 2).await.superseded().is_some(), "its state is older");
     assert!(judge(&new, 2).await.superseded().is_none(), "it goes on until another one is promoted");
     assert_eq!(next.claim(&vaults, 3, &terms()).await.claim.epoch, 2);

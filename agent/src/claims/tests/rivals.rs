@@ -16,6 +16,13 @@ async fn of_sixteen_at_once_one_goes_on_whatever_the_server_does_with_the_condit
         assert_eq!((won, lost), (1, 15), "{outcomes:?}");
         let Some(Ok(Outcome::Made(made))) = outcomes.iter().find(|outcome| outcome.is_ok()) else { panic!("none") };
         assert_eq!(holder(&hosts[0], vault.as_ref()).await.as_ref(), Some(&made.claim));
+        // Who carries a claim that lost into another vault, where it would be alone, revives nothing.
+        let reading = hosts[0].read(vault.as_ref(), 60).await;
+        let ended = Ended::of([&reading]);
+        for lost in reading.claims.iter().filter(|seen| seen.claim != made.claim) {
+            let alone = testkit::reading("w", vec![lost.clone()]);
+            assert_eq!(judge(&alone, &ended)[0].status, Status::Released);
+        }
     }
 }
 
@@ -61,12 +68,18 @@ async fn rivals_at_different_epochs_are_rivals() {
     let after = testkit::seen(testkit::claim(5, 4, Some(&early)), 9);
     let status = |claims: Vec<Seen>| {
         let reading = testkit::reading("v", claims);
-        judge(&reading, [&reading]).into_iter().map(|entry| entry.status).collect::<Vec<_>>()
+        judge(&reading, &Ended::of([&reading])).into_iter().map(|entry| entry.status).collect::<Vec<_>>()
     };
     let void = |by| Status::Void { by: ClaimId::of(by) };
     assert_eq!(status(vec![first(), early.clone(), late.clone()]), [Status::Holds, Status::Holds, void(2)]);
     assert_eq!(status(vec![first(), late.clone()]), [Status::Holds, Status::Holds]);
     assert_eq!(status(vec![first(), early, late, after]), [Status::Holds, Status::Holds, void(2), Status::Holds]);
+    // One that came long after the first was made without sight of it: it is the newer one.
+    let minutes = |minutes: i64| minutes * 60;
+    let blind = |second| testkit::seen(testkit::claim(1002, 3, Some(&first())), second);
+    let early = || testkit::seen(testkit::claim(2, 2, Some(&first())), 5);
+    assert_eq!(status(vec![first(), early(), blind(minutes(15))]), [Status::Holds, Status::Holds, void(2)]);
+    assert_eq!(status(vec![first(), early(), blind(minutes(15) + 5)]), [Status::Holds; 3]);
     // At one epoch, at the same instant: the lowest id.
     let twins = [7, 6].map(|id| testkit::seen(testkit::claim(1, id, None), 0)).to_vec();
     assert_eq!(status(twins), [Status::Holds, void(6)]);
@@ -92,7 +105,7 @@ async fn a_promoter_whose_end_has_come_claims_nothing_more() {
     host.claim(&vaults, HOUR, &terms()).await;
     let mut trusted = swarmdr_archive::TrustedKeys::new();
     trusted.insert_until(host.promoter.signer.as_ref().expect("has one").public(), Some(second_at(60)));
-    let reading = read(vault.as_ref(), &cluster(), &trusted, second_at(2 * HOUR)).await.expect("reads");
+    let reading = read(vault.as_ref(), Query::new(&cluster(), &trusted, second_at(2 * HOUR))).await.expect("reads");
     assert_eq!(reading.claims.iter().map(|seen| seen.claim.epoch).collect::<Vec<_>>(), [1]);
 }
 

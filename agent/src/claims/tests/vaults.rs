@@ -76,8 +76,8 @@ async fn a_claim_that_loses_in_the_second_vault_is_given_up_in_the_first() {
     let vaults = [connected(Arc::new(busy), "a"), connected(Arc::clone(&b) as Arc<dyn Vault>, "b")];
     first.refused(&vaults, 1, Exit::NotOurTurn).await;
     let (in_a, in_b) = (first.read(a.as_ref(), 60).await, first.read(b.as_ref(), 60).await);
-    assert_eq!(judge(&in_a, [&in_a])[0].status, Status::Released);
-    assert_eq!(newest(&judge(&in_b, [&in_a, &in_b])).expect("holds").claim.claim_id, ClaimId::of(9));
+    assert_eq!(judge(&in_a, &Ended::of([&in_a]))[0].status, Status::Released);
+    assert_eq!(newest(&judge(&in_b, &Ended::of([&in_a, &in_b]))).expect("holds").claim.claim_id, ClaimId::of(9));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     observe::hooks::{FENCE, Hooks},
     outcome::{failpoint, failure::Failure, phases::Phases},
-    restore::Restore,
+    restore::{Looked, Restore},
 };
 
 impl Promotion<'_> {
@@ -43,8 +43,12 @@ impl Promotion<'_> {
         let seen = self
             .run
             .shutdown
-            .or_interrupted(restore.signs_of_life(&manifest.cluster_id, ready.chosen.patience()))
+            .or_interrupted(restore.signs_of_life(&manifest.cluster_id, ready.chosen.patience(), &[]))
             .await?;
+        // What comes until the claim may take long. Who overrules signs overrules those as well.
+        let (limit, unread) = (ready.chosen.patience(), seen.unread.clone());
+        let looked = Looked { after, limit, unread, refuse: fence::alive };
+        ready.prepared.note_look((!self.terms.despite_sign_of_life).then_some(looked));
         if let Some(sign) = seen.fresh_foreign(after) {
             if !self.terms.despite_sign_of_life {
                 return Err(fence::alive(sign));

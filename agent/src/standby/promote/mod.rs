@@ -125,7 +125,11 @@ impl<'a> Promotion<'a> {
                 return Ok(Step::Serves(Box::new(PromoteReport::served(prepared.id()))));
             }
         };
-        let claiming = self.claiming(chosen.formed).map(|claiming| Claiming { limit: chosen.patience(), ..claiming });
+        let claiming = self.claiming(chosen.formed).map(|claiming| Claiming {
+            limit: chosen.patience(),
+            carried: chosen.carried,
+            ..claiming
+        });
         let mut ready = Ready { lag: 0, claiming, chosen, prepared, plan, request, phases: Vec::new() };
         self.make_sure(&restore, &mut ready, hooks, &mut phases).await?;
         ready.phases = phases.finish();
@@ -142,6 +146,7 @@ impl<'a> Promotion<'a> {
         let mut mismatches = 0;
         let report = loop {
             let (formed, units) = (plan.formed, plan.units.clone());
+            let looked = prepared.looked().cloned();
             let error = match restore.run(*plan, prepared).await {
                 Ok(report) => break report,
                 Err(error) => error,
@@ -152,10 +157,11 @@ impl<'a> Promotion<'a> {
             mismatches += 1;
             tracing::warn!("{mismatch}; going on to the next best copy");
             request.choice.except(mismatch);
-            let (decision, again) = self.run.shutdown.or_interrupted(restore.prepare(&request)).await?;
+            let (decision, mut again) = self.run.shutdown.or_interrupted(restore.prepare(&request)).await?;
             let Decision::Restore(next) = decision else {
                 return Ok(PromoteReport::served(again.id()));
             };
+            again.note_look(looked);
             (plan, prepared) = (Box::new(RestorePlan { formed, units, ..*next }), again);
         };
         failpoint::reach("restored");
