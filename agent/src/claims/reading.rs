@@ -188,18 +188,27 @@ pub async fn clusters(vault: &dyn Vault) -> Result<BTreeSet<ClusterId>> {
 
 /// Lists all versions, and says whether they are all. Those of the epochs that come first are among them in any case.
 async fn list(vault: &dyn Vault, query: Query<'_>) -> Result<(Vec<Version>, bool)> {
+    let (mut listed, is_whole) = list_under(vault, &Name::prefix(query.cluster)).await?;
+    if is_whole {
+        return Ok((listed, true));
+    }
+    listed.retain(|version| !is_of(version, query.cluster, query.first));
+    for epoch in query.first {
+        listed.extend(list_under(vault, &Name::Claim(*epoch).key(query.cluster)).await?.0);
+    }
+    Ok((listed, false))
+}
+
+/// Lists all versions below a prefix as far as that is bounded, and says whether they are all.
+async fn list_under(vault: &dyn Vault, prefix: &str) -> Result<(Vec<Version>, bool)> {
     let (mut listed, mut after) = (Vec::new(), None);
     for _ in 0..MOST_PAGES {
-        let page = vault.list_versions(&Name::prefix(query.cluster), after.as_ref()).await?;
+        let page = vault.list_versions(prefix, after.as_ref()).await?;
         listed.extend(page.versions);
         after = page.next;
         if after.is_none() {
             return Ok((listed, true));
         }
-    }
-    listed.retain(|version| !is_of(version, query.cluster, query.first));
-    for epoch in query.first {
-        listed.extend(vault.list_versions(&Name::Claim(*epoch).key(query.cluster), None).await?.versions);
     }
     Ok((listed, false))
 }
