@@ -23,3 +23,23 @@ pub fn in_state(inventory: &Inventory) -> Option<ClaimId> {
 pub async fn write(engine: &Engine, claim: ClaimId) -> Result<bool> {
     engine.set_swarm_label(LABEL, &claim.to_string()).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_claim_of_a_state_is_its_label_if_that_is_one() {
+        let in_state = |labels: &str| {
+            let json = format!(
+                r#"{{"version":1,"cluster":{{"id":"c"{labels}}},"nodes":[],"services":[],"networks":[],"secrets":[],"configs":[],"tasks":{{}}}}"#
+            );
+            super::in_state(&serde_json::from_str(&json).expect("is an inventory"))
+        };
+        let id = ClaimId::of(7);
+        assert_eq!(in_state(&format!(r#","labels":{{"swarmdr.claim":"{id}"}}"#)), Some(id));
+        for none in ["", r#","labels":{}"#, r#","labels":{"swarmdr.claim":"x"}"#] {
+            assert_eq!(in_state(none), None, "{none}");
+        }
+    }
+}

@@ -67,6 +67,9 @@ async fn the_old_site_learns_that_it_was_superseded_and_loses_nothing() -> Resul
     agent_json(&new, 0, &["backup"])?;
     let status = agent_json(&new, 0, &["status"])?;
     ensure!(status["claims"]["standing"] == "own", "{status:#}");
+    // Its backups carry the claim: who restores one knows that it must be in some vault.
+    let seen = agent_json(&new, 0, &["inspect", "--latest", "--identity", IDENTITY])?;
+    ensure!(seen["inventory"]["cluster"]["labels"]["swarmdr.claim"] == report["claim"]["id"], "{seen:#}");
     // A program replaces the labels of the swarm: it knows its claim all the same, and carries it again.
     drop_labels(&new)?;
     ensure!(labels(&new)?.get("swarmdr.claim").is_none(), "{:#}", labels(&new)?);
