@@ -81,7 +81,7 @@ async fn the_old_site_learns_that_it_was_superseded_and_loses_nothing() -> Resul
     let record = serde_json::json!({
         "version": 1, "cluster_id": status["claims"]["claim"]["cluster_id"], "epoch": 1, "claim_id": report["claim"]["id"],
     });
-    new.write_file("/var/lib/swarmdr/claim.json", &record.to_string())?;
+    new.write_file("/var/lib/swarmdr/claim.json", record.to_string())?;
     agent_json(&new, 0, &["backup"])?;
     ensure!(labels(&new)?["swarmdr.claim"] == report["claim"]["id"], "{:#}", labels(&new)?);
 
