@@ -20,6 +20,10 @@ const SIGNATURE: &str = "receipt.json.minisig";
 /// Maximum size of a document in bytes.
 pub const DOCUMENT_MAX: u64 = 32 * 1024;
 
+/// Minimum size of a whole receipt in bytes: the headers of two members, their content, and the end. What is smaller, or no
+/// multiple of a block, is not a receipt.
+pub const RECEIPT_MIN: u64 = 6 * BLOCK as u64;
+
 /// Maximum size of a whole receipt in bytes. A longer file is not a receipt.
 pub const RECEIPT_MAX: u64 = DOCUMENT_MAX + SIGNATURE_MAX + 6 * BLOCK as u64;
 
@@ -30,6 +34,11 @@ pub struct Receipt {
     pub document: Vec<u8>,
     /// Id of the key that signed them.
     pub key_id: KeyId,
+}
+
+/// Whether an object of this size can be a receipt.
+pub fn is_size(size: u64) -> bool {
+    (RECEIPT_MIN..=RECEIPT_MAX).contains(&size) && size.is_multiple_of(BLOCK as u64)
 }
 
 /// Signs a document, and packs both into a tar. `about` becomes part of the trusted comment and must be one line.
@@ -107,7 +116,10 @@ mod tests {
     fn a_receipt_opens_with_its_signers_key_only() {
         let key = key();
         let packed = seal(&key, b"{\"result\":\"proven\"}\n", "of a test", 1_700_000_000).unwrap();
-        assert_eq!(packed.len() % BLOCK, 0);
+        assert!(is_size(packed.len() as u64));
+        assert_eq!(seal(&key, b"{}", "x", 0).unwrap().len() as u64, RECEIPT_MIN);
+        assert_eq!(seal(&key, &[b' '; DOCUMENT_MAX as usize], "x", 0).unwrap().len() as u64 % BLOCK as u64, 0);
+        assert!(![0, 4, RECEIPT_MIN - 1, RECEIPT_MIN + 1, RECEIPT_MAX + 1].into_iter().any(is_size));
         let opened = open(&packed, &TrustedKeys::from(key.public())).unwrap();
         assert_eq!(opened.document, b"{\"result\":\"proven\"}\n");
         assert_eq!(opened.key_id, key.public().key_id());

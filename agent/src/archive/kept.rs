@@ -60,6 +60,9 @@ pub struct Formed {
     pub manifest: Digest,
     /// Version of the engine that formed it.
     pub engine: String,
+    /// The claim that the swarm carries; absent if it has none.
+    #[serde(default)]
+    pub claim: Option<String>,
     pub at: Timestamp,
 }
 

@@ -77,7 +77,7 @@ impl Backup<'_> {
 
         let mut uploader = Uploader::open(&self.run).await?;
         uploader.attention.extend(unfinished::in_data_root(&facts.data_root));
-        self.require_not_superseded(&mut uploader, &own.cluster, request.dry_run).await?;
+        self.require_not_superseded(&mut uploader, &own, request.dry_run).await?;
         let sent = if request.dry_run { Vec::new() } else { uploader.send_waiting().await? };
         let previous = self.read_previous(&mut uploader, &own.cluster).await?;
         let renewed = if request.dry_run { Vec::new() } else { uploader.renew_locks(&own.cluster).await };

@@ -1,6 +1,7 @@
 //! The checks that are made again just before the engine is touched.
 
 use anyhow::Result;
+use swarmdr_archive::SwarmNode;
 
 use super::{
     Backup, BackupPlan, Request,
@@ -36,7 +37,8 @@ impl Backup<'_> {
         EngineControl::require_awake(self.run.config).await?;
         let mut managers = Managers::of(&Engine::at(&self.run.config.engine.socket).nodes().await?);
         managers.probe(plan.node_id.as_str()).await;
-        self.require_not_superseded(uploader, &plan.cluster_id, false).await?;
+        let own = SwarmNode { cluster: plan.cluster_id.clone(), node: plan.node_id.clone() };
+        self.require_not_superseded(uploader, &own, false).await?;
         let now = uploader.previous_backups(&plan.cluster_id).await?;
         if request.if_due {
             if now.newest() != previous.newest() {

@@ -68,7 +68,7 @@ pub struct Fenced {
 }
 
 /// What a release ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReleaseKind {
     /// What the claim was made for did not come about: it never counted.

@@ -2,15 +2,16 @@
 //!
 //! Promoters that start at the same time follow the same claim, and each means to be the next. The vault's clock, which
 //! none of them can set, decides: the first that the vault got holds. That needs no condition that the server enforces,
-//! and it holds as well for promoters that went to different epochs because somebody had put junk under the next one.
+//! and it holds as well for promoters that went to different epochs, because somebody had put junk under the next one, or
+//! because one of them did not reach all vaults.
 //! At the same instant the lowest id wins, so that everybody who looks finds the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use swarmdr_archive::Digest;
 
-use super::{ClaimId, Reading, ReleaseKind, Seen};
+use super::{ClaimId, FRESH, Reading, Release, ReleaseKind, Seen};
 
 /// What a claim is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +41,29 @@ fn order(seen: &Seen) -> Order {
     (seen.stored, seen.claim.claim_id)
 }
 
-/// Judges the claims of one vault: each once, by epoch. `releases` are those of all vaults.
-pub fn judge<'a>(reading: &Reading, releases: impl IntoIterator<Item = &'a Reading>) -> Vec<Entry> {
-    let released: Vec<(u32, ClaimId, ReleaseKind)> = releases
-        .into_iter()
-        .flat_map(|reading| &reading.releases)
-        .map(|release| (release.epoch, release.claim_id, release.kind))
-        .collect();
+/// The claims that were given up, as far as that is known from all vaults.
+#[derive(Debug, Clone, Default)]
+pub struct Ended(BTreeSet<(u32, ClaimId, ReleaseKind)>);
+
+impl Ended {
+    pub fn of<'a>(readings: impl IntoIterator<Item = &'a Reading>) -> Self {
+        Self::default().and(readings.into_iter().flat_map(|reading| &reading.releases).map(|seen| &seen.release))
+    }
+
+    /// Adds what is known from elsewhere.
+    #[must_use]
+    pub fn and<'a>(mut self, releases: impl IntoIterator<Item = &'a Release>) -> Self {
+        self.0.extend(releases.into_iter().map(|release| (release.epoch, release.claim_id, release.kind)));
+        self
+    }
+
+    fn has(&self, epoch: u32, id: ClaimId, kind: ReleaseKind) -> bool {
+        self.0.contains(&(epoch, id, kind))
+    }
+}
+
+/// Judges the claims of one vault: each once, by epoch.
+pub fn judge(reading: &Reading, ended: &Ended) -> Vec<Entry> {
     // A claim that was put twice, as after a lost reply, is there since the first time.
     let mut claims: BTreeMap<(u32, ClaimId), &Seen> = BTreeMap::new();
     for seen in &reading.claims {
@@ -60,23 +77,43 @@ pub fn judge<'a>(reading: &Reading, releases: impl IntoIterator<Item = &'a Readi
         let first = of_epoch.entry(epoch).or_insert(order(seen));
         *first = order(seen).min(*first);
     }
-    let mut after: BTreeMap<Option<Digest>, Order> = BTreeMap::new();
-    for (&(epoch, _), seen) in claims.iter().filter(|((epoch, _), seen)| of_epoch[epoch] == order(seen)) {
-        let first = after.entry(seen.claim.previous).or_insert(of_epoch[&epoch]);
-        *first = order(seen).min(*first);
-    }
+    let first_of_epochs = claims.values().copied().filter(|seen| of_epoch[&seen.claim.epoch] == order(seen));
+    let beaten = beaten(first_of_epochs);
     let entry = |(&(epoch, id), seen): (&(u32, ClaimId), &&Seen)| {
-        let rivals = [of_epoch[&epoch], *after.get(&seen.claim.previous).unwrap_or(&order(seen))];
-        let before = rivals.into_iter().find(|rival| *rival != order(seen));
-        let status = match before {
-            Some((_, by)) => Status::Void { by },
-            None if released.contains(&(epoch, id, ReleaseKind::Undone)) => Status::Released,
-            None if released.contains(&(epoch, id, ReleaseKind::SteppedDown)) => Status::SteppedDown,
+        let of_epoch = Some(of_epoch[&epoch]).filter(|first| *first != order(seen));
+        let status = match of_epoch.map(|(_, by)| by).or_else(|| beaten.get(&(epoch, id)).copied()) {
+            Some(by) => Status::Void { by },
+            None if ended.has(epoch, id, ReleaseKind::Undone) => Status::Released,
+            None if ended.has(epoch, id, ReleaseKind::SteppedDown) => Status::SteppedDown,
             None => Status::Holds,
         };
         Entry { seen: (*seen).clone(), status }
     };
     claims.iter().map(entry).collect()
+}
+
+/// Returns the claims that lost against one with the same claim before it, and against which.
+///
+/// Only those that came at the same time are rivals: a later one was made by a host that did not see the first one, as
+/// while this vault was away, and was put here when it was back.
+fn beaten<'a>(claims: impl Iterator<Item = &'a Seen>) -> BTreeMap<(u32, ClaimId), ClaimId> {
+    let mut after: BTreeMap<Option<Digest>, Vec<&Seen>> = BTreeMap::new();
+    for seen in claims {
+        after.entry(seen.claim.previous).or_default().push(seen);
+    }
+    let mut beaten = BTreeMap::new();
+    for mut rivals in after.into_values() {
+        rivals.sort_by_key(|seen| order(seen));
+        let mut first = rivals[0];
+        for seen in &rivals[1..] {
+            let id = (seen.claim.epoch, seen.claim.claim_id);
+            match seen.stored.duration_since(first.stored) < FRESH {
+                true => drop(beaten.insert(id, first.claim.claim_id)),
+                false => first = seen,
+            }
+        }
+    }
+    beaten
 }
 
 /// Returns the claim of the highest epoch that counts, also if its site stepped down: until another site is promoted, the

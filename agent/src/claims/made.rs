@@ -25,8 +25,8 @@ pub struct Draft {
 pub struct Terms {
     /// True if the operator vouches that the site of the newest claim is gone: its age does not matter then.
     pub fenced: bool,
-    /// Claims whose sites are known to be alive: they stop this one whatever their age, unless it is fenced.
-    pub living: Vec<ClaimId>,
+    /// The claim that the swarm carries in the backup. If no vault shows it, there are claims that are not seen.
+    pub carried: Option<ClaimId>,
     pub demand: Demand,
     /// Time that each vault gets to show its claims, and again to take this one; `None` if it gets what it needs.
     pub limit: Option<Duration>,

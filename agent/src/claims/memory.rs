@@ -3,17 +3,35 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use swarmdr_archive::ClusterId;
+use swarmdr_archive::{ClusterId, NodeId};
 
-use super::ClaimId;
+use super::{ClaimId, Judged, Release, standing::Standing};
 use crate::{config::Config, host::files::whole_file};
+
+/// Most releases that are remembered, the newest ones.
+const MOST_RELEASES: usize = 64;
+
+/// Most claims of its own that are remembered, the newest ones.
+const MOST_CARRIED: usize = 16;
 
 /// The memory of a manager. One that is damaged or of another swarm is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     pub cluster_id: ClusterId,
+    /// The node that this host was when it was last asked. As another one it may be in the swarm of another site.
+    #[serde(default)]
+    pub node: Option<NodeId>,
     /// The claim that the swarm carried when it was last asked, for a time at which its engine cannot be.
     pub label: Option<ClaimId>,
+    /// Every claim that the swarm carried while this host was that node: programs that replace its labels take nothing away.
+    #[serde(default)]
+    pub carried: Vec<ClaimId>,
+    /// The epoch of the own claim, which is read first.
+    #[serde(default)]
+    pub epoch: Option<u32>,
+    /// Releases of claims that never counted: the vault that has one may be away one day, and the claim in another one.
+    #[serde(default)]
+    pub undone: Vec<Release>,
     /// The claim of another site of which the hooks were told.
     pub told: Option<ClaimId>,
     /// The claim of another site for which the nodes were drained. Who makes one active again is not overruled.
@@ -23,9 +41,38 @@ pub struct Memory {
 impl Memory {
     /// Returns what is remembered of a swarm, or of any if none is named.
     pub fn read(config: &Config, cluster: Option<&ClusterId>) -> Option<Self> {
-        let bytes = std::fs::read(path(config)).ok()?;
-        let memory: Self = serde_json::from_slice(&bytes).ok()?;
+        let memory: Self = whole_file::read_json(&path(config))?;
         cluster.is_none_or(|cluster| *cluster == memory.cluster_id).then_some(memory)
+    }
+
+    /// Notes which node this host is, and which claim its swarm carries.
+    pub fn see(&mut self, node: &NodeId, label: Option<ClaimId>) {
+        if self.node.as_ref() != Some(node) {
+            self.carried.clear();
+            self.node = Some(node.clone());
+        }
+        self.label = label;
+        if let Some(label) = label.filter(|label| !self.carried.contains(label)) {
+            self.carried.push(label);
+            self.carried.drain(..self.carried.len().saturating_sub(MOST_CARRIED));
+        }
+    }
+
+    /// Notes what the vaults said.
+    pub fn learn(&mut self, judged: &Judged) {
+        if let Standing::Own { claim } = &judged.standing {
+            self.epoch = Some(claim.epoch);
+        }
+        self.note_undone(&judged.undone);
+    }
+
+    fn note_undone(&mut self, releases: &[Release]) {
+        let new = releases.iter().filter(|new| !self.undone.iter().any(|known| known.claim_id == new.claim_id));
+        let new: Vec<Release> = new.cloned().collect();
+        self.undone.extend(new);
+        self.undone.sort_by_key(|release| (release.epoch, release.claim_id));
+        self.undone.dedup_by_key(|release| (release.epoch, release.claim_id));
+        self.undone.drain(..self.undone.len().saturating_sub(MOST_RELEASES));
     }
 
     /// Changes what is remembered. A failure is only logged: hooks are called again then.
@@ -33,7 +80,11 @@ impl Memory {
         let before = Self::read(config, Some(cluster));
         let mut memory = before.clone().unwrap_or_else(|| Self {
             cluster_id: cluster.clone(),
+            node: None,
             label: None,
+            carried: Vec::new(),
+            epoch: None,
+            undone: Vec::new(),
             told: None,
             drained: None,
         });

@@ -9,7 +9,9 @@
 //!
 //! This layer reads and makes claims; it knows nothing of how a swarm is restored. It may use `vaults` and what is below.
 
+mod copies;
 mod document;
+mod held;
 mod id;
 mod judge;
 pub mod label;
@@ -21,6 +23,7 @@ mod name;
 mod reading;
 mod record;
 mod release;
+mod site;
 pub mod standing;
 mod superseded;
 #[cfg(test)]
@@ -29,16 +32,18 @@ pub(crate) mod testkit;
 mod tests;
 
 pub use document::{Claim, Fenced, PromotedFrom, Release, ReleaseKind, Verb};
+pub use held::{holders, owners};
 pub use id::ClaimId;
-pub use judge::{Entry, Status, judge, newest, owner};
+pub use judge::{Ended, Entry, Status, judge, newest, owner};
 pub use made::{Demand, Draft, Made, Outcome, Terms};
-pub use make::{holders, make, owners};
+pub use make::make;
 pub use memory::Memory;
 pub use name::Name;
 use reading::read_all_within;
-pub use reading::{Reading, Seen, clusters, read, read_all};
+pub use reading::{Query, Reading, Seen, SeenRelease, clusters, read, read_all};
 pub use record::Record;
 pub use release::release;
+pub use site::site;
 pub use standing::Judged;
 pub use superseded::Superseded;
 

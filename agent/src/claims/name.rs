@@ -6,7 +6,7 @@ use swarmdr_vault::object_name::CLAIMS;
 use super::ClaimId;
 
 /// The largest epoch that a key can hold.
-const MOST: u32 = 99_999_999;
+pub const MOST: u32 = 99_999_999;
 
 const DIGITS: usize = 8;
 

@@ -6,10 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use swarmdr_archive::{
-    ClusterId, Digest, KeyId, TrustedKeys,
-    receipt::{self, RECEIPT_MAX},
-};
+use swarmdr_archive::{ClusterId, Digest, KeyId, TrustedKeys, receipt};
 use swarmdr_vault::{Marker, Vault, Version, VersionRef, object_name::CLAIMS, read_range};
 
 use super::{Claim, Name, READ_LIMIT, Release, document::VERSION};
@@ -28,6 +25,24 @@ const AT_ONCE: usize = 8;
 /// Number of objects that are named for a person; the others are counted.
 const MOST_NAMED: usize = 8;
 
+/// What is looked for in each vault.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    pub cluster: &'a ClusterId,
+    /// Whose documents count.
+    pub keys: &'a TrustedKeys,
+    /// Time by this host's clock, for a vault without a clock of its own.
+    pub here: Timestamp,
+    /// Epochs that are read before all others, so that no number of other objects hides them.
+    pub first: &'a [u32],
+}
+
+impl<'a> Query<'a> {
+    pub fn new(cluster: &'a ClusterId, keys: &'a TrustedKeys, here: Timestamp) -> Self {
+        Self { cluster, keys, here, first: &[] }
+    }
+}
+
 /// A claim that counts, as one version of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -38,6 +53,18 @@ pub struct Seen {
     /// Time of storing by the vault's clock.
     pub stored: Timestamp,
     pub at: VersionRef,
+    pub size: u64,
+}
+
+/// A release that counts, as one version of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenRelease {
+    pub release: Release,
+    /// SHA-256 of the document.
+    pub digest: Digest,
+    pub signer: KeyId,
+    pub at: VersionRef,
+    pub size: u64,
 }
 
 /// What lies in one vault.
@@ -48,7 +75,7 @@ pub struct Reading {
     pub now: Timestamp,
     /// Claims that promoters signed, with all versions of each key, oldest first.
     pub claims: Vec<Seen>,
-    pub releases: Vec<Release>,
+    pub releases: Vec<SeenRelease>,
     /// Epochs whose key has any version: no create-only put works there.
     pub taken: BTreeSet<u32>,
     /// Objects that are no claim, and why: some are named, all are counted in `others`.
@@ -59,34 +86,24 @@ pub struct Reading {
 }
 
 /// Reads every vault at the same time. A vault that cannot be read gives an error of its own.
-pub async fn read_all(
-    vaults: &[Connected],
-    cluster: &ClusterId,
-    keys: &TrustedKeys,
-    here: Timestamp,
-) -> Vec<Result<Reading>> {
-    read_all_within(READ_LIMIT, vaults, cluster, keys, here).await
+pub async fn read_all(vaults: &[Connected], query: Query<'_>) -> Vec<Result<Reading>> {
+    read_all_within(READ_LIMIT, vaults, query).await
 }
 
 /// Does what [`read_all`] does, with the time that each vault may take.
-pub async fn read_all_within(
-    limit: Duration,
-    vaults: &[Connected],
-    cluster: &ClusterId,
-    keys: &TrustedKeys,
-    here: Timestamp,
-) -> Vec<Result<Reading>> {
+pub async fn read_all_within(limit: Duration, vaults: &[Connected], query: Query<'_>) -> Vec<Result<Reading>> {
     let read = vaults.iter().map(async |connected| {
-        let limited = tokio::time::timeout(limit, read(connected.vault.as_ref(), cluster, keys, here));
+        let limited = tokio::time::timeout(limit, read(connected.vault.as_ref(), query));
         let said = limited.await.with_context(|| format!("no end within {limit:?}"));
         said.flatten().with_context(|| format!("the claims in {} cannot be read", connected.settings.url))
     });
     futures_util::future::join_all(read).await
 }
 
-/// Reads the claims in one vault. `here` is the time by this host's clock, for a vault without a clock of its own.
-pub async fn read(vault: &dyn Vault, cluster: &ClusterId, keys: &TrustedKeys, here: Timestamp) -> Result<Reading> {
-    let (mut listed, mut is_whole) = list(vault, cluster).await?;
+/// Reads the claims in one vault.
+pub async fn read(vault: &dyn Vault, query: Query<'_>) -> Result<Reading> {
+    let Query { cluster, keys, here, first } = query;
+    let (mut listed, is_whole) = list(vault, query).await?;
     let mut reading = Reading {
         vault: vault.address().to_owned(),
         now: vault.clock().await?.unwrap_or(here),
@@ -106,13 +123,14 @@ pub async fn read(vault: &dyn Vault, cluster: &ClusterId, keys: &TrustedKeys, he
     // A delete marker hides a claim from others, not from here.
     listed.retain(|version| !version.is_delete_marker);
     listed.sort_by(|a, b| (a.modified, &a.at).cmp(&(b.modified, &b.at)));
-    let (named, unnamed): (Vec<Version>, Vec<Version>) =
-        listed.into_iter().partition(|it| Name::parse(&it.at.key, cluster).is_some() && it.size <= RECEIPT_MAX);
+    let (mut named, unnamed): (Vec<Version>, Vec<Version>) =
+        listed.into_iter().partition(|it| Name::parse(&it.at.key, cluster).is_some() && receipt::is_size(it.size));
     for version in unnamed {
-        reading.put_aside(&version, "it is neither the name nor the size of a claim");
+        reading.put_aside(&version, "it has neither the name nor the size of a claim");
     }
-    is_whole &= named.len() <= MOST_READ;
-    reading.is_whole = is_whole;
+    reading.is_whole = is_whole && named.len() <= MOST_READ;
+    // Stable: the oldest come first among those too.
+    named.sort_by_key(|version| !is_of(version, cluster, first));
     let opened = stream::iter(named.into_iter().take(MOST_READ))
         .map(async |version| (open(vault, cluster, &version, keys).await, version))
         .buffered(AT_ONCE);
@@ -120,7 +138,7 @@ pub async fn read(vault: &dyn Vault, cluster: &ClusterId, keys: &TrustedKeys, he
     while let Some((opened, version)) = opened.next().await {
         match opened {
             Ok(Opened::Claim(seen)) => reading.claims.push(*seen),
-            Ok(Opened::Release(release)) => reading.releases.push(release),
+            Ok(Opened::Release(seen)) => reading.releases.push(*seen),
             Err(Unopened::Vault(error)) => return Err(error),
             Err(Unopened::Object(error)) => reading.put_aside(&version, &format!("{error:#}")),
         }
@@ -168,11 +186,24 @@ pub async fn clusters(vault: &dyn Vault) -> Result<BTreeSet<ClusterId>> {
     Ok(found)
 }
 
-/// Lists all versions, and says whether they are all.
-async fn list(vault: &dyn Vault, cluster: &ClusterId) -> Result<(Vec<Version>, bool)> {
+/// Lists all versions, and says whether they are all. Those of the epochs that come first are among them in any case.
+async fn list(vault: &dyn Vault, query: Query<'_>) -> Result<(Vec<Version>, bool)> {
+    let (mut listed, is_whole) = list_under(vault, &Name::prefix(query.cluster)).await?;
+    if is_whole {
+        return Ok((listed, true));
+    }
+    listed.retain(|version| !is_of(version, query.cluster, query.first));
+    for epoch in query.first {
+        listed.extend(list_under(vault, &Name::Claim(*epoch).key(query.cluster)).await?.0);
+    }
+    Ok((listed, false))
+}
+
+/// Lists all versions below a prefix as far as that is bounded, and says whether they are all.
+async fn list_under(vault: &dyn Vault, prefix: &str) -> Result<(Vec<Version>, bool)> {
     let (mut listed, mut after) = (Vec::new(), None);
     for _ in 0..MOST_PAGES {
-        let page = vault.list_versions(&Name::prefix(cluster), after.as_ref()).await?;
+        let page = vault.list_versions(prefix, after.as_ref()).await?;
         listed.extend(page.versions);
         after = page.next;
         if after.is_none() {
@@ -182,9 +213,13 @@ async fn list(vault: &dyn Vault, cluster: &ClusterId) -> Result<(Vec<Version>, b
     Ok((listed, false))
 }
 
+fn is_of(version: &Version, cluster: &ClusterId, epochs: &[u32]) -> bool {
+    epochs.iter().any(|epoch| Name::Claim(*epoch).key(cluster) == version.at.key)
+}
+
 enum Opened {
     Claim(Box<Seen>),
-    Release(Release),
+    Release(Box<SeenRelease>),
 }
 
 enum Unopened {
@@ -223,13 +258,16 @@ fn judge_bytes(cluster: &ClusterId, version: &Version, packed: &[u8], keys: &Tru
                 signer: opened.key_id,
                 stored: version.modified,
                 at: version.at.clone(),
+                size: version.size,
             })))
         }
         Some(Name::Release { epoch, claim, .. }) => {
             let release: Release = parse(&opened.document)?;
             require_place(release.version, (release.epoch, &release.cluster_id), (epoch, cluster))?;
             ensure!(release.claim_id == claim, "it names another claim than its key");
-            Ok(Opened::Release(release))
+            let digest = Digest::of(&opened.document);
+            let (signer, at, size) = (opened.key_id, version.at.clone(), version.size);
+            Ok(Opened::Release(Box::new(SeenRelease { release, digest, signer, at, size })))
         }
         None => bail!("it has another name"),
     }

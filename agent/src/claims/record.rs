@@ -28,8 +28,7 @@ impl Record {
     /// Reads the record if it is about this cluster. One that cannot be read counts as none: the vaults know the
     /// claims, and who does not know its own waits or is told to.
     pub fn read(config: &Config, cluster: &ClusterId) -> Option<Self> {
-        let bytes = fs::read(path(config)).ok()?;
-        let record: Self = serde_json::from_slice(&bytes).ok()?;
+        let record: Self = whole_file::read_json(&path(config))?;
         (record.version == VERSION && record.cluster_id == *cluster).then_some(record)
     }
 
@@ -47,8 +46,8 @@ impl Record {
     /// means nothing.
     pub fn forget(config: &Config, claim: ClaimId) {
         let path = path(config);
-        let is_it = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
-        if is_it.is_some_and(|record| record.claim_id == claim)
+        let found: Option<Self> = whole_file::read_json(&path);
+        if found.is_some_and(|record| record.claim_id == claim)
             && let Err(error) = fs::remove_file(&path)
         {
             tracing::warn!("{} could not be removed: {error}", path.display());

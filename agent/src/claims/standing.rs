@@ -2,11 +2,31 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use swarmdr_archive::ClusterId;
+use swarmdr_archive::{ClusterId, NodeId, TrustedKeys};
 use swarmdr_vault::VersionRef;
 
-use super::{Claim, ClaimId, FRESH, Reading, Record, Seen, Status, Superseded, judge, owner, read_all};
+use super::{
+    Claim, ClaimId, Ended, FRESH, Memory, Query, Reading, Record, Release, ReleaseKind, Seen, Status, Superseded,
+    copies::{self, Missing, is_denied},
+    judge, owner, read_all,
+};
 use crate::{config::Config, keys::promoter::Promoter, vaults::Connected};
+
+/// The swarm of this host, as its engine says, or as it is remembered.
+#[derive(Debug, Clone)]
+pub struct Here {
+    pub cluster: ClusterId,
+    /// The node that this host is in it.
+    pub node: Option<NodeId>,
+    /// The claim that the swarm carries, if it has one.
+    pub label: Option<ClaimId>,
+}
+
+impl From<Memory> for Here {
+    fn from(memory: Memory) -> Self {
+        Self { cluster: memory.cluster_id, node: memory.node, label: memory.label }
+    }
+}
 
 /// The standing of this host's swarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,6 +53,15 @@ pub struct Judged {
     pub findings: Vec<String>,
     /// Vaults that could not be read, and why.
     pub unread: Vec<String>,
+    /// Those of them whose claims the credentials may not read.
+    #[serde(skip)]
+    pub denied: Vec<String>,
+    /// What some vault lacks, of the own claim and of releases.
+    #[serde(skip)]
+    pub missing: Vec<Missing>,
+    /// The releases of claims that never counted.
+    #[serde(skip)]
+    pub undone: Vec<Release>,
     /// The versions that hold this swarm's own claim, by the address of their vault.
     #[serde(skip)]
     pub own: Vec<(String, VersionRef)>,
@@ -46,6 +75,14 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// What is judged where nothing else is known.
+    pub(crate) fn of(standing: Standing) -> Self {
+        let (findings, unread, denied, undone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (missing, own) = (Vec::new(), Vec::new());
+        let (is_settled, has_stepped_down) = (false, false);
+        Self { standing, findings, unread, denied, missing, undone, own, is_settled, has_stepped_down }
+    }
+
     /// Returns the claim of the site that has the swarm, if that is another one.
     pub fn superseded(&self) -> Option<Superseded> {
         match self.standing.clone() {
@@ -57,52 +94,87 @@ impl Judged {
     }
 }
 
-/// Reads all vaults and judges. `label` is the claim that the swarm of this host carries, if it has one.
+/// Reads all vaults and judges.
 pub async fn of_this_host(
     config: &Config,
     vaults: &[Connected],
     promoter: &Promoter,
-    cluster: &ClusterId,
-    label: Option<ClaimId>,
+    here: &Here,
     now: Timestamp,
 ) -> Judged {
     if promoter.trusted.is_empty() {
-        let (findings, unread, own) = (Vec::new(), Vec::new(), Vec::new());
-        let standing = Standing::NotJudged;
-        return Judged { standing, findings, unread, own, is_settled: false, has_stepped_down: false };
+        return Judged::of(Standing::NotJudged);
     }
-    let record = Record::read(config, cluster).map(|record| record.claim_id);
-    let own: Vec<ClaimId> = label.into_iter().chain(record).collect();
-    let read = read_all(vaults, cluster, &promoter.trusted, now).await;
-    let (mut findings, mut unread) = (Vec::new(), Vec::new());
-    let mut readings = Vec::new();
-    for reading in read {
-        match reading {
-            Ok(reading) => readings.push(reading),
-            Err(error) => unread.push(format!("{error:#}")),
-        }
-    }
-    findings.extend(readings.iter().flat_map(Reading::findings));
-    let standing = judged(&readings, &own, &mut findings);
-    let own = match &standing {
-        Standing::Own { claim } => versions_of(&readings, claim.claim_id),
-        _ => Vec::new(),
-    };
-    let is_settled = unread.is_empty() && is_settled(&standing, &readings);
-    let has_stepped_down = has_stepped_down(&standing, &readings);
-    Judged { standing, findings, unread, own, is_settled, has_stepped_down }
+    let record = Record::read(config, &here.cluster);
+    let memory = Memory::read(config, Some(&here.cluster));
+    let first: Vec<u32> =
+        record.iter().map(|record| record.epoch).chain(memory.iter().filter_map(|it| it.epoch)).collect();
+    let query = Query { first: &first, ..Query::new(&here.cluster, &promoter.trusted, now) };
+    let known = Known::of(here, record.as_ref(), memory.as_ref());
+    known.judge(read_all(vaults, query).await, &promoter.trusted)
 }
 
-/// Whether the claim of another site is older than a restore takes, by the clock of its vault.
+/// What this host knows of claims without the vaults.
+struct Known {
+    /// The claims of its own swarm.
+    own: Vec<ClaimId>,
+    /// Releases of claims that never counted. The vault that has one may be away.
+    undone: Vec<Release>,
+}
+
+impl Known {
+    fn of(here: &Here, record: Option<&Record>, memory: Option<&Memory>) -> Self {
+        let carried = memory.filter(|memory| memory.node == here.node).map(|memory| memory.carried.clone());
+        let own =
+            here.label.into_iter().chain(record.map(|record| record.claim_id)).chain(carried.into_iter().flatten());
+        Self { own: own.collect(), undone: memory.map(|memory| memory.undone.clone()).unwrap_or_default() }
+    }
+
+    fn judge(&self, read: Vec<anyhow::Result<Reading>>, keys: &TrustedKeys) -> Judged {
+        let mut judged = Judged::of(Standing::Unknown);
+        let mut readings = Vec::new();
+        for reading in read {
+            match reading {
+                Ok(reading) => readings.push(reading),
+                Err(error) => {
+                    let told = format!("{error:#}");
+                    judged.denied.extend(is_denied(&error).then(|| told.clone()));
+                    judged.unread.push(told);
+                }
+            }
+        }
+        judged.findings.extend(readings.iter().flat_map(Reading::findings));
+        let ended = Ended::of(&readings).and(&self.undone);
+        judged.standing = whose(&readings, &ended, &self.own, &mut judged.findings);
+        if let Standing::Own { claim } = &judged.standing {
+            judged.own = versions_of(&readings, claim.claim_id);
+            judged.has_stepped_down = has_stepped_down(claim, &readings, &ended);
+        }
+        let own = match &judged.standing {
+            Standing::Own { claim } => Some(claim),
+            _ => None,
+        };
+        judged.missing = copies::missing(&readings, own, keys);
+        let released = readings.iter().flat_map(|reading| &reading.releases).map(|seen| &seen.release);
+        judged.undone = released.filter(|release| release.kind == ReleaseKind::Undone).cloned().collect();
+        judged.is_settled = judged.unread.is_empty() && is_settled(&judged.standing, &readings);
+        judged
+    }
+}
+
+/// Whether the claim of another site is older than a restore takes, by the clock of its vault, and no release of it can
+/// have been missed in what was read.
 fn is_settled(standing: &Standing, readings: &[Reading]) -> bool {
     let Standing::Superseded { since, vault, .. } = standing else { return false };
+    if !readings.iter().all(|reading| reading.is_whole) {
+        return false;
+    }
     let of_vault = readings.iter().find(|reading| reading.vault == *vault);
     of_vault.is_some_and(|reading| reading.now.duration_since(*since) >= FRESH)
 }
 
-fn has_stepped_down(standing: &Standing, readings: &[Reading]) -> bool {
-    let Standing::Own { claim } = standing else { return false };
-    let mut entries = readings.iter().flat_map(|reading| judge(reading, readings));
+fn has_stepped_down(claim: &Claim, readings: &[Reading], ended: &Ended) -> bool {
+    let mut entries = readings.iter().flat_map(|reading| judge(reading, ended));
     entries.any(|entry| entry.seen.claim.claim_id == claim.claim_id && entry.status == Status::SteppedDown)
 }
 
@@ -116,12 +188,12 @@ fn versions_of(readings: &[Reading], id: ClaimId) -> Vec<(String, VersionRef)> {
 
 /// Judges what was read. The highest epoch in any vault counts: a vault that did not answer on the day of a claim does
 /// not have it.
-fn judged(readings: &[Reading], own: &[ClaimId], findings: &mut Vec<String>) -> Standing {
+fn whose(readings: &[Reading], ended: &Ended, own: &[ClaimId], findings: &mut Vec<String>) -> Standing {
     if readings.is_empty() {
         return Standing::Unknown;
     }
     let held: Vec<(&Reading, Seen)> =
-        readings.iter().filter_map(|reading| Some((reading, owner(&judge(reading, readings))?.clone()))).collect();
+        readings.iter().filter_map(|reading| Some((reading, owner(&judge(reading, ended))?.clone()))).collect();
     let Some(epoch) = held.iter().map(|(_, seen)| seen.claim.epoch).max() else { return Standing::Unclaimed };
     let (ours, others): (Vec<_>, Vec<_>) = held
         .into_iter()
@@ -155,6 +227,8 @@ mod tests {
             vault: reading("a", Vec::new()).vault,
         };
         let at = |age| Reading { now: first.stored + age, ..reading("a", vec![first.clone()]) };
+        let cut = Reading { is_whole: false, ..at(FRESH) };
+        assert!(!is_settled(&superseded, &[cut]), "a release may be hidden");
         let second = jiff::SignedDuration::from_secs(1);
         assert!(!is_settled(&superseded, &[at(FRESH - second)]));
         assert!(is_settled(&superseded, &[at(FRESH)]));
@@ -165,7 +239,7 @@ mod tests {
     fn the_highest_epoch_in_any_vault_says_whose_the_swarm_is() {
         let told = |readings: &[Reading], own: &[ClaimId]| {
             let mut findings = Vec::new();
-            let standing = judged(readings, own, &mut findings);
+            let standing = whose(readings, &Ended::of(readings), own, &mut findings);
             let word = match standing {
                 Standing::Superseded { claim, .. } => format!("superseded {}", claim.epoch),
                 Standing::Own { claim } => format!("own {}", claim.epoch),

@@ -37,7 +37,7 @@ pub(crate) fn seen(claim: Claim, second: i64) -> Seen {
     let digest = Digest::of(&serde_json::to_vec_pretty(&claim).expect("serialises"));
     let at =
         swarmdr_vault::VersionRef::new(super::Name::Claim(claim.epoch).key(&cluster()), claim.claim_id.to_string());
-    Seen { claim, digest, signer: signer_id(), stored: second_at(second), at }
+    Seen { claim, digest, signer: signer_id(), stored: second_at(second), at, size: 4096 }
 }
 
 fn signer_id() -> KeyId {

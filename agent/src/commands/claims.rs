@@ -11,11 +11,13 @@ use swarmdr_archive::{BackupId, ClusterId, untrusted::shown};
 use super::Context;
 use crate::{
     archive::source::Source,
-    claims::{self, ClaimId, Demand, Draft, Fenced, Made, Outcome, PromotedFrom, Reading, Status, Terms, Verb, judge},
+    claims::{
+        self, ClaimId, Demand, Draft, Ended, Fenced, Made, Outcome, PromotedFrom, Query, Reading, Status, Terms, Verb,
+        judge,
+    },
     commands::cli::{ClaimArgs, ListArgs},
     keys::{identities, promoter::Promoter},
     outcome::exit::Exit,
-    restore::claim::site,
     vaults,
 };
 
@@ -44,7 +46,7 @@ pub async fn list(context: &Context, args: &ListArgs) -> Result<Exit> {
             }
         }
         for cluster in clusters {
-            report.add(claims::read_all(&vaults, &cluster, &promoter.trusted, context.now).await);
+            report.add(claims::read_all(&vaults, Query::new(&cluster, &promoter.trusted, context.now)).await);
         }
         anyhow::Ok(())
     };
@@ -94,9 +96,10 @@ impl Report {
             self.findings.push(format!("{error:#}"));
         }
         let read: Vec<Reading> = readings.into_iter().flatten().collect();
+        let ended = Ended::of(&read);
         for reading in &read {
             self.findings.extend(reading.findings());
-            for entry in judge(reading, &read).into_iter().rev() {
+            for entry in judge(reading, &ended).into_iter().rev() {
                 let (state, void_by) = match entry.status {
                     Status::Holds => ("holds", None),
                     Status::SteppedDown => ("stepped-down", None),
@@ -200,7 +203,7 @@ pub async fn make(context: &Context, args: &ClaimArgs) -> Result<Exit> {
     let manifest = &found.head.manifest;
     let draft = Draft {
         cluster_id: manifest.cluster_id.clone(),
-        site: site(config),
+        site: claims::site(config),
         addresses: args.addresses.clone(),
         promoted_from: PromotedFrom { backup: manifest.id, manifest_digest: found.head.manifest_digest },
         verb: Verb::Promote,
@@ -208,7 +211,7 @@ pub async fn make(context: &Context, args: &ClaimArgs) -> Result<Exit> {
         fence: Vec::new(),
         formed: false,
     };
-    let terms = Terms { fenced: args.fenced, living: Vec::new(), demand: Demand::Always, limit: None };
+    let terms = Terms { fenced: args.fenced, carried: None, demand: Demand::Always, limit: None };
     let vaults = vaults::connect(config).await?;
     let outcome = claims::make(config, &vaults, &promoter, &draft, &terms, context.now).await?;
     let Outcome::Made(made) = outcome else { return Err(anyhow::anyhow!("no vault took the claim")) };

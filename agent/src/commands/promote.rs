@@ -17,6 +17,7 @@ use crate::{
     outcome::exit::Exit,
     restore::{Readdress, Waits},
     standby::promote::{PromoteReport, Promotion, Ready, Step, Terms},
+    vaults,
 };
 
 pub async fn run(context: &Context, args: &PromoteArgs) -> Result<Exit> {
@@ -41,6 +42,7 @@ async fn take_over(context: &Context, args: &PromoteArgs, watch: &Watch<'_>, sin
         run: context.run(),
         keyring: context.keyring(&args.trust, &args.unlock)?,
         terms: terms(context, args),
+        vaults: vaults::Shared::default(),
         since,
     };
     let mut idle = false;

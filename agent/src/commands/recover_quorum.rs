@@ -16,6 +16,7 @@ use crate::{
     outcome::exit::Exit,
     recover::{Recovery, Step},
     restore::Restore,
+    vaults,
 };
 
 pub async fn run(context: &Context, args: &RecoverArgs) -> Result<Exit> {
@@ -49,6 +50,7 @@ async fn resume_or_recover(context: &Context, args: &RecoverArgs, watch: &Watch<
             prune_dead: args.prune_dead,
             follow: None,
             claiming: None,
+            vaults: vaults::Shared::default(),
         },
         backup: Backup { run },
         fenced: args.fenced,

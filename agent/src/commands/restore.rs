@@ -21,6 +21,7 @@ use crate::{
         Claiming, Decision, Follow, KEY_LIMIT, Overrides, Readdress, Request, Restore, RestoreReport, Waits,
         images::{followed::Followed, line::Line},
     },
+    vaults,
 };
 
 /// Number of copies with a payload mismatch after which only one more is tried.
@@ -50,6 +51,7 @@ async fn resume_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<
         prune_dead: args.prune_dead,
         follow: Some(Follow { rules: args.image_map.clone() }),
         claiming: (!args.without_claim).then(Claiming::default),
+        vaults: vaults::Shared::default(),
     };
     let mut request = request(args, context.now);
     // Must not be interrupted: the recovery action brings the host into one of two complete states.

@@ -18,12 +18,17 @@ use nix::{
 };
 
 use crate::{
-    host::files::discard,
-    outcome::{exit::Exit, failure::Failure},
+    host::{files::discard, wait},
+    outcome::{
+        exit::Exit,
+        failure::{Failure, Rendered},
+    },
 };
 
 /// The longest time that a run should take: a lock that is held for longer is held by a run that hangs.
 const LONG: SignedDuration = SignedDuration::from_hours(2);
+/// Pause between two attempts to take a lock that is waited for.
+const POLL: Duration = Duration::from_millis(200);
 /// Time from taking the lock until the file names the holder.
 const WRITTEN_BY: Duration = Duration::from_millis(200);
 
@@ -54,6 +59,32 @@ impl HostLock {
     /// long.
     pub fn acquire(path: &Path) -> Result<Self> {
         Self::acquire_as(path, Uid::effective(), Timestamp::now())
+    }
+
+    /// Takes the lock, and waits for it up to a limit. Then it fails, and names `what` is locked and the holder.
+    pub async fn acquire_within(path: &Path, limit: Duration, what: &str) -> Result<Self> {
+        let mut held = None;
+        let taken = wait::poll(limit, POLL, async || match Self::acquire(path) {
+            Err(error) if Rendered::of(&error).exit == Exit::NotOurTurn => {
+                if held.is_none() {
+                    tracing::info!("waiting up to {} s for {what}: {error:#}", limit.as_secs());
+                }
+                held = Some(error);
+                None
+            }
+            done => Some(done),
+        });
+        match (taken.await, held) {
+            (Some(taken), _) => taken,
+            (None, held) => {
+                let held = held.map_or_else(String::new, |held| format!("{held:#}"));
+                let failure = Failure::failed(format!("{what} did not become free within {} s", limit.as_secs()))
+                    .advice(
+                        "see what that run does (`ps -fp`, `systemctl status`), end it if it hangs, and run this again",
+                    );
+                Err(failure.because(anyhow::anyhow!(held)).into())
+            }
+        }
     }
 
     fn acquire_as(path: &Path, user: Uid, now: Timestamp) -> Result<Self> {
@@ -177,7 +208,6 @@ mod tests {
     use std::os::unix::fs::{chown, symlink};
 
     use super::*;
-    use crate::outcome::failure::Rendered;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).expect("is there").mode() & 0o7777
@@ -194,6 +224,25 @@ mod tests {
         assert!(rendered.to_string().contains(&process::id().to_string()));
         drop(held);
         HostLock::acquire(&path).expect("is free again");
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_waited_for_and_then_its_holder_is_named() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let path = dir.path().join("lock");
+        let held = HostLock::acquire(&path).expect("is free");
+        let error = HostLock::acquire_within(&path, Duration::ZERO, "the second engine").await.expect_err("is held");
+        let rendered = Rendered::of(&error);
+        assert_eq!(rendered.exit, Exit::Failed, "it is no other site's claim");
+        let text = rendered.to_string();
+        assert!(text.contains("the second engine") && text.contains(&process::id().to_string()), "{text}");
+        let waiting = HostLock::acquire_within(&path, Duration::from_secs(60), "the second engine");
+        let release = async {
+            tokio::time::sleep(POLL).await;
+            drop(held);
+        };
+        let (taken, ()) = futures_util::join!(waiting, release);
+        taken.expect("is free by then");
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub use plan::{Decision, Here, Overrides, Readdress, RestorePlan};
 pub use prepared::Prepared;
 pub use ready::Waits;
 pub use report::{Readdressed, RestoreReport};
+pub use silence::Looked;
 
 use crate::{
     archive::{fetched::Fetched, scratch::Scratch, source::Choice, specs::Specs, stage},
@@ -55,6 +56,7 @@ use crate::{
     keys::Keyring,
     outcome::{failpoint, phases::Phases},
     run::Run,
+    vaults,
 };
 
 /// Space that a new manager needs before it works, in bytes: two preallocated log segments (etcd
@@ -85,6 +87,8 @@ pub struct Restore<'a> {
     pub follow: Option<Follow>,
     /// How the swarm is claimed; `None` if it is not.
     pub claiming: Option<Claiming>,
+    /// The vaults in which claims and signs of life are.
+    pub vaults: vaults::Shared,
 }
 
 impl Restore<'_> {
@@ -152,8 +156,9 @@ impl Restore<'_> {
         let mut record = self.record(plan, manifest, &staged, placement, &staging)?;
         failpoint::reach("staged");
         self.check_again(prepared, &staged.examined).await?;
+        self.look_again(prepared).await?;
         phases.begin("claim");
-        self.claim(&mut record, prepared).await?;
+        self.claim(&mut record, prepared, &staged.examined).await?;
         Journal::begin(&data_root, record)
     }
 
@@ -168,10 +173,12 @@ impl Restore<'_> {
         phases: &mut Phases,
     ) -> Result<Journal> {
         let data_root = plan.data_root()?.to_owned();
+        self.look_again(prepared).await?;
         phases.begin("claim");
         let staging = placement.make_staging()?;
         let stage = archive.stage_formed(staging.clone(), &self.keyring);
-        let (staged, claimed) = futures_util::join!(stage, self.claim_for(&mut plan, prepared));
+        let carried = self.claiming.as_ref().and_then(|claiming| claiming.carried);
+        let (staged, claimed) = futures_util::join!(stage, self.claim_for(&mut plan, prepared, carried));
         let claimed = claimed?;
         let ready = async {
             let staged = staged.context("the state that was formed beforehand cannot be used; nothing was changed")?;

@@ -14,6 +14,7 @@ use super::{
     journal::Journal,
     on_disk::OnDisk,
     peers, plan,
+    silence::Looked,
 };
 use crate::{
     archive::source::{Choice, Found, Source},
@@ -25,6 +26,9 @@ use crate::{
     outcome::failure::Failure,
 };
 
+/// Time that vaults get to answer the second time: they did a while ago.
+const AGAIN: Duration = Duration::from_secs(30);
+
 /// A backup that was found: its verified head, and the source of the rest.
 #[derive(Debug)]
 pub struct Prepared {
@@ -33,6 +37,8 @@ pub struct Prepared {
     /// Content of this host's state directory when the plan was made.
     pub(super) on_disk: OnDisk,
     was_unlocked: bool,
+    /// The caller's own look at signs of life.
+    looked: Option<Looked>,
 }
 
 /// The part of a request that matters when a backup is compared with this host.
@@ -63,6 +69,15 @@ impl Prepared {
     /// True if the operator vouches that the old managers are gone.
     pub fn is_fenced(&self) -> bool {
         self.terms.fenced
+    }
+
+    /// Notes a look at signs of life that the caller made itself, to be repeated right before the claim.
+    pub fn note_look(&mut self, looked: Option<Looked>) {
+        self.looked = looked;
+    }
+
+    pub fn looked(&self) -> Option<&Looked> {
+        self.looked.as_ref()
     }
 
     /// Findings in the vaults that the operator should see.
@@ -112,8 +127,13 @@ impl Restore<'_> {
                 found.findings.extend(self.await_silence(request.waits.silence, &cluster).await?);
             }
         }
-        let prepared =
-            Prepared { found, terms, on_disk: holding.on_disk, was_unlocked: holding.was_unlocked || unlocked_first };
+        let prepared = Prepared {
+            found,
+            terms,
+            on_disk: holding.on_disk,
+            was_unlocked: holding.was_unlocked || unlocked_first,
+            looked: None,
+        };
         Ok((decision, prepared))
     }
 
@@ -211,7 +231,7 @@ impl Restore<'_> {
             plan::checks::fence(&asked.living)?;
             fence::require_asked(&asked.unasked_from(elsewhere))?;
             if !prepared.terms.looks_for_life {
-                self.await_silence(Duration::ZERO, &prepared.found.head.manifest.cluster_id).await?;
+                self.await_silence(AGAIN, &prepared.found.head.manifest.cluster_id).await?;
             }
         }
         let holding = self.look().await?;

@@ -20,6 +20,7 @@ use super::seal;
 use crate::{
     archive::{fetched::Fetched, proof, source::Found, specs::Specs},
     backup::pack::{self, Parts},
+    claims::{ClaimId, label},
     host::{
         engine::{Engine, swarm_spec::SwarmSpec},
         random,
@@ -56,6 +57,8 @@ pub struct FormedState {
     /// Digest of the manifest of its archive.
     pub manifest: Digest,
     pub engine: String,
+    /// The claim that the swarm carries.
+    pub claim: Option<ClaimId>,
 }
 
 /// Forms states of backups.
@@ -111,15 +114,17 @@ impl Former<'_> {
         write_snapshot(second.engine(), &second.state_dir(), &before).await?;
         put_back(second.engine(), &before).await?;
         restore::compare_apart(second.engine(), manifest, &recorded).await?;
+        let claim = label::read(second.engine()).await?;
         // Last, and the engine ends with it: tasks that it was given would be refused here.
         give_back_availability(second.engine(), manifest, &recorded).await?;
         second.kill_engine().await?;
         failpoint::reach("standby-ended");
         phases.begin("seal");
-        self.seal(&second.state_dir(), found, recorded, facts.version, out).await
+        let manifest = self.seal(&second.state_dir(), found, recorded, facts.version.clone(), out).await?;
+        Ok(FormedState { manifest, engine: facts.version, claim })
     }
 
-    /// Checks the state that the engine left, and seals it.
+    /// Checks the state that the engine left, and seals it. Returns the digest of the new manifest.
     async fn seal(
         &self,
         state_dir: &Path,
@@ -127,7 +132,7 @@ impl Former<'_> {
         recorded: Inventory,
         engine: String,
         out: &Path,
-    ) -> Result<FormedState> {
+    ) -> Result<Digest> {
         let manifest = found.head.manifest.clone();
         let recipients: Vec<Recipient> = manifest
             .payload
@@ -155,7 +160,7 @@ impl Former<'_> {
             pack::pack_still(&state_dir, parts, &out, bars, &shutdown)
         };
         let sealed = tokio::task::spawn_blocking(work).await.context("the sealing ended unexpectedly")??;
-        Ok(FormedState { manifest: sealed.manifest_digest, engine })
+        Ok(sealed.manifest_digest)
     }
 }
 

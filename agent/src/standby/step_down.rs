@@ -11,9 +11,9 @@ use swarmdr_archive::{ClusterId, untrusted::shown};
 
 use crate::{
     claims::{
-        self, Claim, ReleaseKind, Status, label,
+        self, Claim, Ended, Query, ReleaseKind, Status, label,
         life::{self, Own},
-        standing::{self, Standing},
+        standing::{self, Here, Standing},
     },
     host::engine::Engine,
     keys::{Keyring, promoter::Promoter},
@@ -85,8 +85,8 @@ impl StepDown<'_> {
                 .advice("run it on a manager of the site that is to step down")
                 .advice("for a claim behind which nobody stands: --claim EPOCH")
         })?;
-        let label = label::read(&engine).await?;
-        let judged = standing::of_this_host(config, connected, promoter, &cluster, label, self.run.now).await;
+        let here = Here { cluster, node: facts.swarm.node_id.clone(), label: label::read(&engine).await? };
+        let judged = standing::of_this_host(config, connected, promoter, &here, self.run.now).await;
         let claim = own(judged.standing)?;
         if judged.has_stepped_down {
             return Err(Failure::refused(format!("this site has given the swarm up already, epoch {}", claim.epoch))
@@ -108,10 +108,12 @@ impl StepDown<'_> {
             Some(cluster) => cluster.clone(),
             None => self.cluster(connected).await?,
         };
-        let readings = claims::read_all(connected, &cluster, &promoter.trusted, self.run.now).await;
+        let query = Query { first: &[epoch], ..Query::new(&cluster, &promoter.trusted, self.run.now) };
+        let readings = claims::read_all(connected, query).await;
         let all = || readings.iter().flatten();
+        let ended = Ended::of(all());
         let unread = readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}"));
-        let entries = all().flat_map(|reading| claims::judge(reading, all()));
+        let entries = all().flat_map(|reading| claims::judge(reading, &ended));
         let held = entries.filter(|entry| entry.status == Status::Holds && entry.seen.claim.epoch == epoch);
         let claim = held.map(|entry| entry.seen.claim).next().ok_or_else(|| {
             Failure::refused(format!("no claim of epoch {epoch} on swarm {cluster} holds, so there is nothing to end"))

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::{BackupId, ClusterId, Digest, HashReader, TrustedKeys, reader, writer::Sealed};
 use swarmdr_vault::{Lock, Upload, Vault, VaultSettings, object_name::ObjectName, store};
+use tokio::sync::OnceCell;
 
 use crate::{config::Config, outcome::progress::Progress};
 
@@ -25,6 +26,17 @@ use crate::{config::Config, outcome::progress::Progress};
 pub struct Connected {
     pub settings: VaultSettings,
     pub vault: Arc<dyn Vault>,
+}
+
+/// The configured vaults, connected when they are first needed; all clones share the connections.
+#[derive(Debug, Clone, Default)]
+pub struct Shared(Arc<OnceCell<Vec<Connected>>>);
+
+impl Shared {
+    /// Returns the clients of all configured vaults. A failure is not remembered.
+    pub async fn get(&self, config: &Config) -> Result<&[Connected]> {
+        Ok(self.0.get_or_try_init(|| connect(config)).await?)
+    }
 }
 
 /// A backup as stored in one vault.

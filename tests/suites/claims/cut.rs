@@ -5,7 +5,7 @@ use serde_json::Value;
 use swarmdr_tests::{
     lab::Host,
     s3::Release,
-    scenario::{IDENTITY, Site, agent_json, text},
+    scenario::{CONFIG, IDENTITY, Site, agent_json, text},
 };
 
 use super::{OLD, RESTORE, engines, labels, manager, restorer};
@@ -38,6 +38,16 @@ async fn a_killed_run_goes_on_with_its_claim_and_one_that_is_undone_gives_it_up(
     // Undone by a failure after the engine was stopped.
     ensure!(with_fault(&host, "panic@init-noted")? == Some(1), "the restore did not fail");
     ensure!(states(&host)? == ["1 undone"], "{:?}", states(&host)?);
+    // A vault that could show another site is away: claims are in use by now.
+    let (config, away) = (host.read_file(CONFIG)?, "[[vault]]\nurl = \"file:///srv/away\"\n");
+    site.configure(&host, &format!("{config}\n{away}"))?;
+    let any = [&RESTORE[..], &["--any-vault"]].concat();
+    let refused = agent_json(&host, 4, &any)?;
+    ensure!(text(&refused, "/error")?.contains("or has claimed it, is not known"), "{refused:#}");
+    ensure!(refused.to_string().contains("file:///srv/away"), "{refused:#}");
+    site.configure(&host, &format!("{config}\n{away}required = false\n"))?;
+    agent_json(&host, 6, &[&any[..], &["--dry-run"]].concat())?;
+    site.configure(&host, &config)?;
     // Interrupted by a person while it claims: nobody has to wait for that.
     ensure!(with_fault(&host, "term@claim-put")?.is_some(), "it was killed");
     ensure!(states(&host)? == ["2 undone", "1 undone"], "{:?}", states(&host)?);

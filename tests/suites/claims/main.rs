@@ -3,11 +3,14 @@
 //! `SWARMDR_TEST_FULL=1` runs more rounds of the races, and the hosts on three generations of engines.
 
 mod cut;
+mod drain;
 mod hosts;
 mod partition;
 mod race;
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use swarmdr_tests::{
     campaign::full,
@@ -42,6 +45,25 @@ fn restorer(site: &Site, engine: Engine, name: &str, last: u8) -> Result<Host> {
     site.set_up_restorer(&host)?;
     host.install(&agent_with_faults()?)?;
     Ok(host)
+}
+
+/// Replaces all labels of the swarm by none, as a program does that does not know them.
+fn drop_labels(host: &Host) -> Result<()> {
+    let socket = host.root()?.join("run/docker.sock");
+    let curl = |words: &[&str]| -> Result<String> {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--fail", "--unix-socket"])
+            .arg(&socket)
+            .args(words)
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let mut swarm: Value = serde_json::from_str(&curl(&["http://docker/v1.41/swarm"])?)?;
+    let version = swarm["Version"]["Index"].take();
+    swarm["Spec"]["Labels"] = serde_json::json!({});
+    let (spec, url) = (swarm["Spec"].to_string(), format!("http://docker/v1.41/swarm/update?version={version}"));
+    curl(&["--header", "Content-Type: application/json", "--data", &spec, &url]).map(drop)
 }
 
 /// Labels of the swarm that this host manages.

@@ -7,7 +7,7 @@ use swarmdr_tests::{
     scenario::{CONFIG, IDENTITY, Site, agent, agent_json, describe_swarm, text},
 };
 
-use super::{READDRESS, engines, labels, manager, restorer};
+use super::{READDRESS, drop_labels, engines, labels, manager, restorer};
 
 const HOOK: &str = "/etc/swarmdr/hooks.d/superseded";
 
@@ -67,6 +67,23 @@ async fn the_old_site_learns_that_it_was_superseded_and_loses_nothing() -> Resul
     agent_json(&new, 0, &["backup"])?;
     let status = agent_json(&new, 0, &["status"])?;
     ensure!(status["claims"]["standing"] == "own", "{status:#}");
+    // Its backups carry the claim: who restores one knows that it must be in some vault.
+    let seen = agent_json(&new, 0, &["inspect", "--latest", "--identity", IDENTITY])?;
+    ensure!(seen["inventory"]["cluster"]["labels"]["swarmdr.claim"] == report["claim"]["id"], "{seen:#}");
+    // A program replaces the labels of the swarm: it knows its claim all the same, and carries it again.
+    drop_labels(&new)?;
+    ensure!(labels(&new)?.get("swarmdr.claim").is_none(), "{:#}", labels(&new)?);
+    agent_json(&new, 0, &["backup"])?;
+    ensure!(labels(&new)?["swarmdr.claim"] == report["claim"]["id"], "{:#}", labels(&new)?);
+    // And if it forgot all of it, what its restore noted is enough.
+    drop_labels(&new)?;
+    new.sh("rm /var/lib/swarmdr/claims.json")?;
+    let record = serde_json::json!({
+        "version": 1, "cluster_id": status["claims"]["claim"]["cluster_id"], "epoch": 1, "claim_id": report["claim"]["id"],
+    });
+    new.write_file("/var/lib/swarmdr/claim.json", record.to_string())?;
+    agent_json(&new, 0, &["backup"])?;
+    ensure!(labels(&new)?["swarmdr.claim"] == report["claim"]["id"], "{:#}", labels(&new)?);
 
     // Nodes are drained only if the claim is older than any restore that may still be undone.
     let config = old.read_file(CONFIG)?.replace("[standby]\n", "[standby]\non_superseded = \"drain\"\n");

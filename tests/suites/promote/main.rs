@@ -5,6 +5,7 @@
 
 mod cut;
 mod keep;
+mod late;
 mod pilot;
 mod refuse;
 mod site;

@@ -18,13 +18,9 @@ use super::{
     document::{self, SignOfLife},
 };
 use crate::{
-    claims::label,
+    claims::{label, site},
     config::Config,
-    host::{
-        engine::{Engine, EngineFacts},
-        random,
-        systemd::Systemd,
-    },
+    host::{engine::Engine, random, systemd::Systemd},
     keys::signing,
     outcome::{exit::Exit, failure::Failure},
     run::Run,
@@ -106,7 +102,7 @@ impl Leave<'_> {
             host,
             cluster_id: living.node.cluster.clone(),
             node_id: living.node.node.clone(),
-            site: config.standby.site.clone().unwrap_or(living.facts.hostname),
+            site: site(config),
             claim_id: claim.map(|claim| claim.to_string()),
             address: living.address,
             at: now,
@@ -137,7 +133,6 @@ impl Leave<'_> {
 
 /// A manager that works.
 struct Living {
-    facts: EngineFacts,
     node: SwarmNode,
     address: String,
 }
@@ -171,7 +166,7 @@ async fn require_alive(config: &Config, engine: &Engine) -> Result<Living> {
     let is_led = nodes.iter().any(|it| it.manager.as_ref().is_some_and(|manager| manager.leader));
     let own = nodes.into_iter().find(|it| it.id == node.node.as_str()).and_then(|it| it.manager);
     match own {
-        Some(own) if is_led && own.reachable => Ok(Living { facts, node, address: own.addr.unwrap_or_default() }),
+        Some(own) if is_led && own.reachable => Ok(Living { node, address: own.addr.unwrap_or_default() }),
         _ => Err(no_life("the swarm has no leader, or does not reach this manager")),
     }
 }

@@ -56,6 +56,9 @@ const PREFIX: &str = "swarmdr-second-";
 /// Time limit for the start of the unit, in which no engine runs yet, and for finding out how it ended.
 const MAKING: Duration = Duration::from_secs(30);
 
+/// Time for the second engine of another run to end: a standby forms a state in it, or a drill boots one.
+const TURN: Duration = Duration::from_secs(300);
+
 const POLL: Duration = Duration::from_millis(20);
 
 /// Bytes of the engine's log that are in an error.
@@ -105,7 +108,20 @@ impl SecondEngine {
     /// Makes the unit with its network and its empty directory, after removing what earlier second engines left. No
     /// engine runs in it before [`SecondEngine::boot`].
     pub async fn make(systemd: &Systemd, config: &Config, spec: &Spec) -> Result<Self> {
-        let lock = HostLock::acquire(&HostLock::second_engine_path())?;
+        Self::make_under(HostLock::acquire(&HostLock::second_engine_path())?, systemd, config, spec).await
+    }
+
+    /// Does what [`Self::make`] does, once the second engine of another run has ended: the standby and drills use one by
+    /// themselves, and a swarm that is to come back must not fail for that.
+    pub async fn make_in_turn(systemd: &Systemd, config: &Config, spec: &Spec) -> Result<Self> {
+        Self::make_under(Self::turn().await?, systemd, config, spec).await
+    }
+
+    async fn turn() -> Result<HostLock> {
+        HostLock::acquire_within(&HostLock::second_engine_path(), TURN, "the second engine of this host").await
+    }
+
+    async fn make_under(lock: HostLock, systemd: &Systemd, config: &Config, spec: &Spec) -> Result<Self> {
         let home = home(config);
         // The unit may write there, so it must be there.
         fs::create_dir_all(&config.state_dir)
@@ -135,9 +151,9 @@ impl SecondEngine {
         Ok(second)
     }
 
-    /// Stops and removes what earlier second engines left. One that is in use is an error.
+    /// Stops and removes what earlier second engines left. One that is in use is waited for.
     pub async fn remove_left(systemd: &Systemd, config: &Config) -> Result<()> {
-        let _lock = HostLock::acquire(&HostLock::second_engine_path())?;
+        let _lock = Self::turn().await?;
         sweep(systemd, config).await
     }
 

@@ -77,7 +77,8 @@ struct Progress {
 impl<'a> Join<'a> {
     pub fn new(run: Run<'a>, request: Request) -> Self {
         let keyring = Keyring::without_archives(None);
-        let restore = Restore { run, keyring, prune_dead: false, follow: None, claiming: None };
+        let restore =
+            Restore { run, keyring, prune_dead: false, follow: None, claiming: None, vaults: Default::default() };
         Self { run, request, engine: Engine::at(&run.config.engine.socket), restore }
     }
 

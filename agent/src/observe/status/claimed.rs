@@ -8,7 +8,10 @@ use swarmdr_archive::ClusterId;
 
 use super::{Level, living};
 use crate::{
-    claims::{ClaimId, Judged, Memory, label, standing},
+    claims::{
+        Judged, Memory, label,
+        standing::{self, Here},
+    },
     config::Config,
     host::engine::Engine,
     keys::promoter::Promoter,
@@ -23,6 +26,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub struct Claimed {
     #[serde(flatten)]
     pub judged: Judged,
+    /// Whether the operator named promoters.
+    #[serde(skip)]
+    pub is_configured: bool,
 }
 
 /// Judges the claims on the swarm that this host manages; `None` if it manages none that is known, or if it knows no
@@ -37,25 +43,25 @@ pub async fn look(
     if promoter.trusted.is_empty() {
         return Ok(None);
     }
-    let Some((cluster, label)) = carried(config, cluster).await else { return Ok(None) };
-    let judged = standing::of_this_host(config, vaults, &promoter, &cluster, label, now).await;
-    Ok(Some(Claimed { judged }))
+    let Some(here) = carried(config, cluster).await else { return Ok(None) };
+    let judged = standing::of_this_host(config, vaults, &promoter, &here, now).await;
+    Ok(Some(Claimed { judged, is_configured: promoter.is_configured }))
 }
 
 /// Returns the swarm of this host and the claim that it carries: from the engine if it can be asked, else as the last
 /// backup run saw it.
-async fn carried(config: &Config, cluster: Option<&ClusterId>) -> Option<(ClusterId, Option<ClaimId>)> {
+async fn carried(config: &Config, cluster: Option<&ClusterId>) -> Option<Here> {
     let ask = async {
         living::require_active(&config.engine).await?;
         let engine = Engine::at(&config.engine.socket);
         let swarm = engine.facts().await?.swarm;
-        let here = swarm.cluster_id.clone().filter(|_| swarm.is_manager && swarm.works());
-        let here = here.ok_or_else(|| anyhow::anyhow!("this host manages no swarm that works"))?;
-        anyhow::Ok((here, label::read(&engine).await?))
+        let cluster = swarm.cluster_id.clone().filter(|_| swarm.is_manager && swarm.works());
+        let cluster = cluster.ok_or_else(|| anyhow::anyhow!("this host manages no swarm that works"))?;
+        anyhow::Ok(Here { cluster, node: swarm.node_id.clone(), label: label::read(&engine).await? })
     };
     let asked = tokio::time::timeout(LIMIT, ask).await.ok().and_then(Result::ok);
-    let remembered = || Memory::read(config, cluster).map(|memory| (memory.cluster_id, memory.label));
-    asked.or_else(remembered).filter(|(here, _)| cluster.is_none_or(|cluster| cluster == here))
+    let remembered = || Memory::read(config, cluster).map(Here::from);
+    asked.or_else(remembered).filter(|here| cluster.is_none_or(|cluster| *cluster == here.cluster))
 }
 
 impl Claimed {
@@ -66,6 +72,10 @@ impl Claimed {
         }
         for finding in &self.judged.findings {
             say(Level::Warning, finding.clone());
+        }
+        // Who named promoters relies on being told when another site takes the swarm over.
+        for why in self.judged.unread.iter().filter(|_| self.is_configured) {
+            say(Level::Warning, format!("whether another site has this swarm is not known: {why}"));
         }
     }
 }

@@ -39,16 +39,21 @@ pub(crate) fn superseded() -> Claimed {
         since: time("2026-11-21T11:00:00Z"),
         vault: "s3://a/x".to_owned(),
     };
-    Claimed {
-        judged: crate::claims::Judged {
-            standing,
-            findings: Vec::new(),
-            unread: Vec::new(),
-            own: Vec::new(),
-            is_settled: true,
-            has_stepped_down: false,
-        },
-    }
+    Claimed { judged: crate::claims::Judged::of(standing), is_configured: true }
+}
+
+/// Claims of which one vault shows none.
+fn unread(is_configured: bool) -> Claimed {
+    let mut judged = crate::claims::Judged::of(crate::claims::standing::Standing::Unclaimed);
+    judged.unread.push("s3://a/x: denied".to_owned());
+    Claimed { judged, is_configured }
+}
+
+#[test]
+fn who_named_no_promoters_is_not_bothered_with_claims() {
+    let mut status = Status { claims: Some(unread(false)), ..fine() };
+    status.judge();
+    assert_eq!(status.level, fine().level);
 }
 
 /// Two vaults with last night's backup, and nothing to complain about.
@@ -113,7 +118,7 @@ fn nothing_wrong_is_ok() {
 #[test]
 fn each_trouble_has_its_level_and_its_words() {
     type Spoil = fn(&mut Status);
-    let cases: [(Spoil, Level, &str); 16] = [
+    let cases: [(Spoil, Level, &str); 17] = [
         (|it| it.vaults.iter_mut().for_each(|vault| vault.newest = None), Level::Critical, "no backup that verifies"),
         (|it| it.vaults[0].error = Some("s3://a/x: no answer".to_owned()), Level::Critical, "no answer"),
         (|it| it.vaults[1].error = Some("s3://b/y: no answer".to_owned()), Level::Warning, "no answer"),
@@ -129,6 +134,7 @@ fn each_trouble_has_its_level_and_its_words() {
             "is forged or altered",
         ),
         (|it| it.claims = Some(superseded()), Level::Critical, "site-7 claimed this swarm at"),
+        (|it| it.claims = Some(unread(true)), Level::Warning, "has this swarm is not known: s3://a/x: denied"),
         (|it| it.spool.archives = 2, Level::Warning, "waiting in the spool for a vault: 2 archives"),
         (
             |it| it.spool = SpoolStatus { archives: 32, full: true, ..SpoolStatus::default() },

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use crate::{
-    claims::{Made, label},
-    host::engine::Engine,
+    claims::{ClaimId, Made, label},
+    host::engine::{Engine, EngineFacts},
     outcome::failpoint,
     restore::{Restore, change::Change, journal::Journal},
 };
@@ -14,15 +14,30 @@ impl Restore<'_> {
     pub async fn label_late(&self) -> Result<Vec<String>> {
         let engine = Engine::at(&self.run.config.engine.socket);
         let facts = engine.facts().await?;
-        let Some(mut journal) = Journal::read(&facts.data_root)? else { return Ok(Vec::new()) };
-        let plan = &journal.record.plan;
-        let is_here = facts.swarm.cluster_id.as_ref() == Some(&plan.cluster_id)
-            && (plan.readdress.is_some() || facts.swarm.node_id.as_ref() == Some(&plan.node_id));
-        if journal.record.restored().is_none() || !is_here {
-            return Ok(Vec::new());
+        match restored_here(&facts)? {
+            Some(mut journal) => Ok(carry(&engine, &mut journal).await),
+            None => Ok(Vec::new()),
         }
-        Ok(carry(&engine, &mut journal).await)
     }
+}
+
+/// Returns the claim of the restore that brought the swarm to this host, if that is the swarm which it has now.
+pub fn claimed_here(facts: &EngineFacts) -> Result<Option<ClaimId>> {
+    let claimed = restored_here(facts)?.and_then(|journal| journal.record.claim);
+    Ok(claimed.and_then(|claimed| claimed.made).map(|made| made.id()))
+}
+
+/// Returns the journal of the restore that brought the swarm to this host. A host that has left it since, and was joined to
+/// the swarm of another site, is another node.
+fn restored_here(facts: &EngineFacts) -> Result<Option<Journal>> {
+    let Some(journal) = Journal::read(&facts.data_root)? else { return Ok(None) };
+    let (record, swarm) = (&journal.record, &facts.swarm);
+    let node = match record.plan.readdress {
+        Some(_) => record.joined.as_ref(),
+        None => Some(&record.plan.node_id),
+    };
+    let is_here = swarm.cluster_id.as_ref() == Some(&record.plan.cluster_id) && swarm.node_id.as_ref() == node;
+    Ok((is_here && node.is_some() && record.restored().is_some()).then_some(journal))
 }
 
 impl Change<'_> {

@@ -15,15 +15,15 @@ pub struct Claiming {
     pub fence: Vec<Fenced>,
     /// True if the state was formed beforehand.
     pub formed: bool,
-    /// Claims whose sites are known to be alive.
-    pub living: Vec<ClaimId>,
+    /// The claim that the swarm carries in a state that was formed beforehand.
+    pub carried: Option<ClaimId>,
     /// Time that each vault gets to show its claims, and again to take this one; `None` if it gets what it needs.
     pub limit: Option<Duration>,
 }
 
 impl Default for Claiming {
     fn default() -> Self {
-        Self { verb: Verb::Restore, reason: None, fence: Vec::new(), formed: false, living: Vec::new(), limit: None }
+        Self { verb: Verb::Restore, reason: None, fence: Vec::new(), formed: false, carried: None, limit: None }
     }
 }
 

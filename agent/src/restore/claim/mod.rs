@@ -10,18 +10,22 @@ mod rivals;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use swarm_state::Examined;
 use swarmdr_archive::{ClusterId, Digest, reader::Head};
 
 use super::{Prepared, Restore, RestorePlan, change::Change, journal};
 use crate::{
     archive::source::Source,
-    claims::{self, Claim, Demand, Draft, FRESH, Fenced, Outcome, PromotedFrom, Record, ReleaseKind, Terms},
-    host::name::hostname,
+    claims::{
+        self, Claim, ClaimId, Demand, Draft, FRESH, Fenced, Outcome, PromotedFrom, Query, Record, ReleaseKind, Terms,
+        label,
+    },
     keys::promoter::Promoter,
     outcome::{failpoint, failure::Failure},
-    vaults::{self, Connected},
+    vaults::Connected,
 };
 
+pub use carried::claimed_here;
 use claimed::{Claimed, Claiming};
 
 /// Time to give up a claim while a restore is undone, or after it was interrupted: the vaults may be gone.
@@ -45,24 +49,36 @@ impl Restore<'_> {
             return Ok(None);
         }
         let promoter = Promoter::find(config, &self.keyring.identities)?;
-        Ok(Some(Means { promoter, vaults: vaults::connect(config).await? }))
+        Ok(Some(Means { promoter, vaults: self.vaults.get(config).await?.to_vec() }))
     }
 
     /// Claims the swarm for the restore of this record, right before the engine is stopped. Fails with exit code 3 if
     /// another site was first.
-    pub(super) async fn claim(&self, record: &mut journal::Record, prepared: &Prepared) -> Result<()> {
-        record.claim = self.claim_for(&mut record.plan, prepared).await?;
+    pub(super) async fn claim(
+        &self,
+        record: &mut journal::Record,
+        prepared: &Prepared,
+        state: &Examined,
+    ) -> Result<()> {
+        let carried = state.inventory.as_ref().and_then(label::in_state);
+        record.claim = self.claim_for(&mut record.plan, prepared, carried).await?;
         Ok(())
     }
 
-    /// Claims the swarm for a plan. Returns what became of that; `None` if no claim is to be made.
-    pub(super) async fn claim_for(&self, plan: &mut RestorePlan, prepared: &Prepared) -> Result<Option<Claimed>> {
+    /// Claims the swarm for a plan. `carried`: the claim that the swarm of the backup carries. Returns what became of that;
+    /// `None` if no claim is to be made.
+    pub(super) async fn claim_for(
+        &self,
+        plan: &mut RestorePlan,
+        prepared: &Prepared,
+        carried: Option<ClaimId>,
+    ) -> Result<Option<Claimed>> {
         let (Some(claiming), Some(means)) = (&self.claiming, self.means().await?) else { return Ok(None) };
         failpoint::reach("claim");
         let made = match &means.promoter.signer {
             Some(_) => {
                 let draft = self.draft(plan, prepared, claiming);
-                let terms = terms(claiming, prepared, &means.promoter);
+                let terms = Terms { carried, ..terms(claiming, prepared, &means.promoter) };
                 let attempt =
                     claims::make(self.run.config, &means.vaults, &means.promoter, &draft, &terms, self.run.now);
                 let before = Record::read(self.run.config, &plan.cluster_id);
@@ -126,7 +142,7 @@ impl Restore<'_> {
         }
         Draft {
             cluster_id: plan.cluster_id.clone(),
-            site: site(self.run.config),
+            site: claims::site(self.run.config),
             addresses: vec![addr],
             promoted_from: PromotedFrom { backup: plan.id, manifest_digest: origin(plan, head) },
             verb: claiming.verb,
@@ -141,8 +157,10 @@ impl Restore<'_> {
     async fn give_up_unfinished(&self, means: &Means, cluster: &ClusterId, before: Option<&Record>) {
         let record = Record::read(self.run.config, cluster).filter(|record| before != Some(record));
         let Some(record) = record else { return };
+        let first = [record.epoch];
+        let query = Query { first: &first, ..Query::new(cluster, &means.promoter.trusted, self.run.now) };
         let release = async {
-            let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
+            let readings = claims::read_all(&means.vaults, query).await;
             let own = readings
                 .iter()
                 .flatten()
@@ -183,8 +201,7 @@ fn origin(plan: &RestorePlan, head: &Head) -> Digest {
 
 fn terms(claiming: &Claiming, prepared: &Prepared, promoter: &Promoter) -> Terms {
     let demand = demand(&prepared.found.source, promoter.is_configured, prepared.is_fenced());
-    let living = claiming.living.clone();
-    Terms { fenced: prepared.is_fenced(), living, demand, limit: claiming.limit }
+    Terms { fenced: prepared.is_fenced(), carried: None, demand, limit: claiming.limit }
 }
 
 /// What has to be if no vault takes the claim. With an archive in a file the vaults may be gone as well; where claims
@@ -204,11 +221,6 @@ fn fenced(prepared: &Prepared) -> Vec<Fenced> {
     let how = if prepared.is_fenced() { "the operator vouches for it" } else { "did not answer" };
     let others = manifest.managers.iter().map(|manager| manager.addr.clone());
     others.map(|address| Fenced { address, how: how.to_owned() }).collect()
-}
-
-/// Name of this site in claims.
-pub fn site(config: &crate::config::Config) -> String {
-    config.standby.site.clone().unwrap_or_else(hostname)
 }
 
 fn no_key() -> anyhow::Error {

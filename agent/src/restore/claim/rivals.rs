@@ -7,7 +7,7 @@ use swarmdr_archive::ClusterId;
 
 use super::NO_KEY;
 use crate::{
-    claims::{self, Claim, FRESH, Reading, Record},
+    claims::{self, Claim, FRESH, Query, Reading, Record},
     host::network,
     outcome::{exit::Exit, failure::Failure},
     restore::{Restore, RestorePlan, journal::Journal},
@@ -20,7 +20,8 @@ impl Restore<'_> {
         let own = journal.record.claim.as_ref().and_then(|claimed| claimed.made.as_ref());
         let (Some(own), Some(means), false) = (own, self.means().await?, fenced) else { return Ok(()) };
         let cluster = &own.claim.cluster_id;
-        let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
+        let readings =
+            claims::read_all(&means.vaults, Query::new(cluster, &means.promoter.trusted, self.run.now)).await;
         let later = latest(claims::owners(&readings)).filter(|(_, seen)| seen.claim.epoch > own.claim.epoch);
         let Some((_, seen)) = later else { return Ok(()) };
         Err(Failure::new(
@@ -39,7 +40,8 @@ impl Restore<'_> {
     /// say nothing here: the claim that is made later needs them.
     pub(in crate::restore) async fn claimed_addresses(&self, cluster: &ClusterId) -> Result<Vec<(SocketAddr, String)>> {
         let Some(means) = self.means().await? else { return Ok(Vec::new()) };
-        let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
+        let readings =
+            claims::read_all(&means.vaults, Query::new(cluster, &means.promoter.trusted, self.run.now)).await;
         let Some((_, seen)) = latest(claims::holders(&readings)) else { return Ok(Vec::new()) };
         if Record::read(self.run.config, cluster).is_some_and(|record| record.claim_id == seen.claim.claim_id) {
             return Ok(Vec::new());
@@ -61,7 +63,8 @@ impl Restore<'_> {
             notes.push("the key that signs this host's claims is not among standby.promoters here: managers that know only those do not believe it".to_owned());
         }
         let cluster = &plan.cluster_id;
-        let readings = claims::read_all(&means.vaults, cluster, &means.promoter.trusted, self.run.now).await;
+        let readings =
+            claims::read_all(&means.vaults, Query::new(cluster, &means.promoter.trusted, self.run.now)).await;
         notes.extend(readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}")));
         let own = Record::read(config, cluster).map(|record| record.claim_id);
         notes.push(match latest(claims::holders(&readings)) {

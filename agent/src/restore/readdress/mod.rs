@@ -120,8 +120,9 @@ impl Restore<'_> {
         let formed = old.form(self, manifest, &recorded);
         self.run.shutdown.or_interrupted(formed).await.context("the backup cannot be restored; nothing was changed")?;
         self.check_again(prepared, &examined).await?;
+        self.look_again(prepared).await?;
         phases.begin("claim");
-        self.claim(&mut record, prepared).await?;
+        self.claim(&mut record, prepared, &examined).await?;
         note_data_root(self.run.config, &data_root);
         let journal = Journal::begin(&data_root, record)?;
         let change = Change::new(self, placement, journal).await?.only_over(prepared.on_disk.clone());

@@ -30,7 +30,7 @@ impl Twin {
         let data_root = plan.data_root()?;
         let own = [data_root.to_owned(), restore.run.config.engine.socket.clone()];
         let spec = Spec::new("readdress", plan.id, addresses, own);
-        let second = SecondEngine::make(&systemd, restore.run.config, &spec).await?;
+        let second = SecondEngine::make_in_turn(&systemd, restore.run.config, &spec).await?;
         Ok(Self { second, link: None })
     }
 

@@ -86,7 +86,8 @@ impl Standby<'_> {
         failpoint::reach("standby-sealed");
         std::fs::rename(&new, shelf.path(&name)).context("failed to put the formed state on its place")?;
         shelf.flush()?;
-        Ok(Formed { archive: name, manifest: formed.manifest, engine: formed.engine, at: Timestamp::now() })
+        let claim = formed.claim.map(|claim| claim.to_string());
+        Ok(Formed { archive: name, manifest: formed.manifest, engine: formed.engine, claim, at: Timestamp::now() })
     }
 }
 

@@ -11,8 +11,7 @@ use super::{
 use crate::{
     observe::hooks::{FENCE, Hooks},
     outcome::{failpoint, failure::Failure, phases::Phases},
-    restore::Restore,
-    vaults,
+    restore::{Looked, Restore},
 };
 
 impl Promotion<'_> {
@@ -44,8 +43,12 @@ impl Promotion<'_> {
         let seen = self
             .run
             .shutdown
-            .or_interrupted(restore.signs_of_life(&manifest.cluster_id, ready.chosen.patience()))
+            .or_interrupted(restore.signs_of_life(&manifest.cluster_id, ready.chosen.patience(), &[]))
             .await?;
+        // What comes until the claim may take long. Who overrules signs overrules those as well.
+        let (limit, unread) = (ready.chosen.patience(), seen.unread.clone());
+        let looked = Looked { after, limit, unread, refuse: fence::alive };
+        ready.prepared.note_look((!self.terms.despite_sign_of_life).then_some(looked));
         if let Some(sign) = seen.fresh_foreign(after) {
             if !self.terms.despite_sign_of_life {
                 return Err(fence::alive(sign));
@@ -71,7 +74,7 @@ impl Promotion<'_> {
 
     /// Returns the time by the vault whose clock is the most behind; `None` if none has a clock.
     async fn vaults_clock(&self) -> Option<Timestamp> {
-        let connected = vaults::connect(self.run.config).await.ok()?;
+        let connected = self.vaults.get(self.run.config).await.ok()?;
         let clocks = connected.iter().map(async |vault| {
             tokio::time::timeout(PATIENCE, vault.vault.clock()).await.ok().and_then(Result::ok).flatten()
         });

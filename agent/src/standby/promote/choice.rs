@@ -14,6 +14,7 @@ use crate::{
         kept::{Kept, Shelf},
         source::{Choice, Found, Source},
     },
+    claims::ClaimId,
     keys::Keyring,
     run::Run,
     standby::{keep::formed_source, seal},
@@ -34,6 +35,8 @@ pub struct Chosen {
     pub keyring: Keyring,
     /// True if its state was formed beforehand.
     pub formed: bool,
+    /// The claim that the swarm carries in that state.
+    pub carried: Option<ClaimId>,
     /// True if it lies on this host.
     pub is_local: bool,
     /// True if no vault could be asked.
@@ -132,14 +135,16 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
                 Some(found) => (found.source, seal::keyring_with(run.config, keyring), true),
                 None => (local.source, keyring.clone(), false),
             };
+            let carried = kept.formed.as_ref().and_then(|formed| formed.claim.as_ref()?.parse().ok());
             let Source::File(path) = source else { return Err(anyhow!("what is kept is no file")) };
             let choice = Choice::File(path);
-            Ok(Chosen { choice, keyring, formed, is_local: true, is_vault_away, age, notes, attention })
+            Ok(Chosen { choice, keyring, formed, carried, is_local: true, is_vault_away, age, notes, attention })
         }
         (_, _, _, Ok(Asked { found, now })) => Ok(Chosen {
             choice: Choice::Vaults(filter.clone()),
             keyring: keyring.clone(),
             formed: false,
+            carried: None,
             is_local: false,
             is_vault_away: false,
             age: Age::of(found.head.manifest.created_at, found.stored, now, run.now),

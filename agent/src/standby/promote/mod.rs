@@ -32,6 +32,7 @@ use crate::{
         Claiming, Decision, Follow, KEY_LIMIT, Overrides, Prepared, Readdress, Request, Restore, RestorePlan, Waits,
     },
     run::Run,
+    vaults,
 };
 use choice::Chosen;
 pub use progress::Progress;
@@ -66,6 +67,8 @@ pub struct Promotion<'a> {
     pub run: Run<'a>,
     pub keyring: Keyring,
     pub terms: Terms,
+    /// The vaults, of which each look and the claim make use.
+    pub vaults: vaults::Shared,
     /// Start of the run.
     pub since: Instant,
 }
@@ -122,7 +125,11 @@ impl<'a> Promotion<'a> {
                 return Ok(Step::Serves(Box::new(PromoteReport::served(prepared.id()))));
             }
         };
-        let claiming = self.claiming(chosen.formed).map(|claiming| Claiming { limit: chosen.patience(), ..claiming });
+        let claiming = self.claiming(chosen.formed).map(|claiming| Claiming {
+            limit: chosen.patience(),
+            carried: chosen.carried,
+            ..claiming
+        });
         let mut ready = Ready { lag: 0, claiming, chosen, prepared, plan, request, phases: Vec::new() };
         self.make_sure(&restore, &mut ready, hooks, &mut phases).await?;
         ready.phases = phases.finish();
@@ -139,6 +146,7 @@ impl<'a> Promotion<'a> {
         let mut mismatches = 0;
         let report = loop {
             let (formed, units) = (plan.formed, plan.units.clone());
+            let looked = prepared.looked().cloned();
             let error = match restore.run(*plan, prepared).await {
                 Ok(report) => break report,
                 Err(error) => error,
@@ -149,10 +157,11 @@ impl<'a> Promotion<'a> {
             mismatches += 1;
             tracing::warn!("{mismatch}; going on to the next best copy");
             request.choice.except(mismatch);
-            let (decision, again) = self.run.shutdown.or_interrupted(restore.prepare(&request)).await?;
+            let (decision, mut again) = self.run.shutdown.or_interrupted(restore.prepare(&request)).await?;
             let Decision::Restore(next) = decision else {
                 return Ok(PromoteReport::served(again.id()));
             };
+            again.note_look(looked);
             (plan, prepared) = (Box::new(RestorePlan { formed, units, ..*next }), again);
         };
         failpoint::reach("restored");
@@ -168,7 +177,14 @@ impl<'a> Promotion<'a> {
     }
 
     fn restore(&self, keyring: Keyring, claiming: Option<Claiming>) -> Restore<'a> {
-        Restore { run: self.run, keyring, prune_dead: false, follow: Some(Follow::default()), claiming }
+        Restore {
+            run: self.run,
+            keyring,
+            prune_dead: false,
+            follow: Some(Follow::default()),
+            claiming,
+            vaults: self.vaults.clone(),
+        }
     }
 
     fn request(&self, choice: Choice) -> Request {

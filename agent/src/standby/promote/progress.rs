@@ -24,7 +24,7 @@ pub struct Progress {
 impl Progress {
     /// Reads it; `None` if this host was never promoted, or if the file cannot be read.
     pub fn read(config: &Config) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path(config)).ok()?).ok()
+        whole_file::read_json(&path(config))
     }
 
     pub fn write(&self, config: &Config) -> Result<()> {

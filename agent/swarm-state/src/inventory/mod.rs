@@ -59,6 +59,9 @@ pub struct Cluster {
     pub id: String,
     /// Name; `default` on every engine so far.
     pub name: String,
+    /// Labels of the swarm, from a log only; absent if it has none. They are not compared: a restore adds one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_index: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

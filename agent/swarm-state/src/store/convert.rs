@@ -38,6 +38,7 @@ pub(super) fn cluster(message: messages::Cluster, bytes: &[u8]) -> Cluster {
     Cluster {
         id: message.id,
         name: annotations.name,
+        labels: Some(sorted(annotations.labels)).filter(|labels| !labels.is_empty()),
         version_index: times.version_index,
         created_at: times.created_at,
         updated_at: times.updated_at,

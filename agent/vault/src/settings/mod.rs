@@ -73,6 +73,7 @@ pub struct VaultSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockSettings>,
     /// True if a backup fails unless this vault took it. Otherwise that is a warning, as long as another vault took it.
+    /// A restore that relies on signs of life or claims goes on without this vault only if it is not required.
     #[serde(default = "yes")]
     pub required: bool,
     /// Bytes from which an archive is sent in parts.

@@ -84,6 +84,10 @@ pub struct Seen {
     pub signs: Vec<Sign>,
     /// Vaults that could not be asked, and what may hide a sign.
     pub doubts: Vec<String>,
+    /// The urls of the vaults that could not be asked.
+    pub unread: Vec<String>,
+    /// Whether managers of the cluster leave signs, or ever did.
+    pub is_used: bool,
 }
 
 impl Seen {
@@ -116,14 +120,18 @@ pub async fn look_within(
             Ok(looked) => looked.err().map(|error| error.to_string()),
             Err(_) => Some(format!("{} did not answer within {limit:?}", connected.settings.url)),
         };
-        let doubt = |why: String| format!("whether another site left a sign of life there is not known: {why}");
-        seen.doubts.extend(failed.map(doubt));
+        if let Some(why) = failed {
+            seen.doubts.push(format!("whether another site left a sign of life there is not known: {why}"));
+            seen.unread.push(connected.settings.url.clone());
+        }
         seen
     });
     let mut all = Seen::default();
     for seen in join_all(looks).await {
         all.signs.extend(seen.signs);
         all.doubts.extend(seen.doubts);
+        all.unread.extend(seen.unread);
+        all.is_used |= seen.is_used;
     }
     all
 }
@@ -140,6 +148,7 @@ async fn look_into(
     if listed.keys.is_empty() && !listed.is_cut {
         return Ok(());
     }
+    seen.is_used = true;
     let now = vault.clock().await?.unwrap_or(here);
     if listed.is_cut {
         let what = format!("more than {MOST_KEYS} nodes left signs of life there; not all were read");

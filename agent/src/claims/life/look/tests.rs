@@ -71,6 +71,7 @@ async fn a_site_lives_until_its_last_sign_is_old_by_the_vaults_clock() {
         let seen = seen(vault, &key, &Own::default()).await;
         assert_eq!(seen.fresh_foreign(None).is_some(), lives, "{age}");
         assert!(seen.doubts.is_empty(), "{:?}", seen.doubts);
+        assert!(seen.is_used, "an old sign shows that signs are left");
     }
 }
 

@@ -9,20 +9,19 @@
 //! The vaults are asked one after the other, in the order of the configuration, so the first one that all can reach
 //! decides, and the others record it.
 
-use std::{
-    io::Write,
-    time::{Duration, Instant},
-};
+mod next;
+mod vault;
 
-use anyhow::{Context, Result, anyhow, bail};
-use jiff::{SignedDuration, Timestamp};
-use swarmdr_archive::{Digest, SecretKey, receipt};
-use swarmdr_vault::{NO_PROGRESS, Upload, Vault, VaultError, store};
-use tempfile::NamedTempFile;
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use swarmdr_archive::SecretKey;
 
+use self::vault::Answer;
 use super::{
-    Claim, ClaimId, Demand, Draft, Entry, FRESH, Made, Name, Outcome, READ_LIMIT, REUSE, Reading, Record, ReleaseKind,
-    Seen, Status, Terms, document::VERSION, judge, newest, owner, read_all_within, release,
+    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, Query, READ_LIMIT, REUSE, Reading, Record, ReleaseKind,
+    Seen, Terms,
+    held::{age, before, holders, unread},
+    read_all_within, release,
 };
 use crate::{
     config::Config,
@@ -33,9 +32,6 @@ use crate::{
 
 /// Number of epochs that are tried while somebody else puts junk under each.
 const TRIES: u32 = 8;
-
-/// Least time to wait on a server that enforces the condition; it waits twice as long as the put took, if that is more.
-const LEAST_SETTLE: Duration = Duration::from_millis(500);
 
 /// Makes the claim, or goes on with the one that an earlier run of this host made. Fails with exit code 3 if another
 /// site was first.
@@ -49,15 +45,16 @@ pub async fn make(
 ) -> Result<Outcome> {
     let signer = promoter.signer.as_ref().context("this host has no key that signs claims")?;
     let attempt = Attempt { config, vaults, promoter, signer, draft, terms, now };
+    let mut tried = 0;
     for _ in 0..TRIES {
         let readings = attempt.read().await;
         if let Some(made) = attempt.go_on_with_own(&readings).await? {
             return Ok(Outcome::Made(Box::new(made)));
         }
         attempt.check_rivals(&readings)?;
-        match attempt.put(&readings).await? {
+        match attempt.put(&readings, tried).await? {
             Put::Done(outcome) => return Ok(outcome),
-            Put::KeyTaken => {}
+            Put::KeyTaken(epoch) => tried = epoch,
         }
     }
     Err(Failure::refused("no claim could be made: each time there was an object under its key that is no claim")
@@ -78,24 +75,20 @@ struct Attempt<'a> {
 
 enum Put {
     Done(Outcome),
-    /// An object that is no claim lies under the key in the first vault.
-    KeyTaken,
-}
-
-/// What one vault did with the claim.
-enum Answer {
-    Held,
-    KeyTaken,
-    Denied(anyhow::Error),
-    Failed(anyhow::Error),
-    /// It was put, and whether it holds is not known.
-    Unsure(anyhow::Error),
+    /// An object that is no claim lies under the key of this epoch in the first vault.
+    KeyTaken(u32),
 }
 
 impl Attempt<'_> {
     async fn read(&self) -> Vec<Result<Reading>> {
         let limit = self.terms.limit.map_or(READ_LIMIT, |limit| limit.min(READ_LIMIT));
-        read_all_within(limit, self.vaults, &self.draft.cluster_id, &self.promoter.trusted, self.now).await
+        let own = Record::read(self.config, &self.draft.cluster_id).map(|record| record.epoch);
+        let first: Vec<u32> = own.into_iter().collect();
+        read_all_within(limit, self.vaults, Query { first: &first, ..self.query() }).await
+    }
+
+    fn query(&self) -> Query<'_> {
+        Query::new(&self.draft.cluster_id, &self.promoter.trusted, self.now)
     }
 
     fn own(&self) -> Option<ClaimId> {
@@ -125,24 +118,23 @@ impl Attempt<'_> {
             held.map(|(reading, seen)| (reading.vault.clone(), seen.claim.clone())).unzip();
         let Some(claim) = claims.into_iter().next() else { return Ok(None) };
         let superseded = before(&again, &claim);
-        let attention = unread(&again);
+        let attention = [unread(&again), again.iter().flatten().flat_map(Reading::findings).collect()].concat();
         Ok(Some(Made { claim, vaults, superseded, is_earlier: true, attention }))
     }
 
-    /// Stops where another site has just claimed the swarm, where one that claimed it is alive, and where not all
-    /// claims could be looked at.
+    /// Stops where another site has just claimed the swarm, and where not all claims could be looked at.
     fn check_rivals(&self, readings: &[Result<Reading>]) -> Result<()> {
         let own = self.own();
         for (reading, seen) in holders(readings) {
             let id = seen.claim.claim_id;
-            let stops = age(&seen, reading) < FRESH || self.terms.living.contains(&id);
-            if !self.terms.fenced && own != Some(id) && stops {
+            if !self.terms.fenced && own != Some(id) && age(&seen, reading) < FRESH {
                 return Err(lost(&seen, reading));
             }
         }
         let hidden: Vec<String> =
             readings.iter().flatten().filter(|it| !it.is_whole).flat_map(Reading::findings).collect();
-        if hidden.is_empty() {
+        // What the operator vouches for is not known from the vault. The findings are told with the claim.
+        if hidden.is_empty() || self.terms.fenced {
             return Ok(());
         }
         let failure = hidden.into_iter().fold(
@@ -151,13 +143,14 @@ impl Attempt<'_> {
         );
         Err(failure
             .advice("remove them: whoever put them there can write to your vault")
+            .advice("or use --fenced if the site of every claim that may be hidden is gone for good")
             .advice("or use --without-claim if you know that no other host restores this swarm")
             .into())
     }
 
     /// Puts the claim into each vault, and judges it in each. Fails if another one holds in any of them.
-    async fn put(&self, readings: &[Result<Reading>]) -> Result<Put> {
-        let claim = self.next_claim(readings)?;
+    async fn put(&self, readings: &[Result<Reading>], tried: u32) -> Result<Put> {
+        let claim = self.next_claim(readings, tried)?;
         Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)?;
         failpoint::reach("claim-noted");
         let packed = self.sign(&claim)?;
@@ -167,7 +160,7 @@ impl Attempt<'_> {
             let url = connected.settings.url.clone();
             match self.put_in_time(connected.vault.as_ref(), &claim, &packed).await {
                 Ok(Answer::Held) => held.push(url),
-                Ok(Answer::KeyTaken) if held.is_empty() => return Ok(Put::KeyTaken),
+                Ok(Answer::KeyTaken) if held.is_empty() => return Ok(Put::KeyTaken(claim.epoch)),
                 Ok(Answer::KeyTaken) => failed.push(format!(
                     "{url} does not have the claim: an object that is none lies under {}",
                     Name::Claim(claim.epoch).key(&claim.cluster_id)
@@ -177,6 +170,12 @@ impl Attempt<'_> {
                 Ok(Answer::Unsure(error)) => {
                     is_sure = false;
                     failed.push(format!("{url}: {error:#}"));
+                }
+                Ok(Answer::Lost { why, stored }) => {
+                    // Where it is void as well: whoever brought it into another vault could take it for one that holds.
+                    held.extend(stored.then_some(url));
+                    self.give_up(&claim, &held).await;
+                    return Err(why);
                 }
                 Err(error) => {
                     self.give_up(&claim, &held).await;
@@ -198,96 +197,7 @@ impl Attempt<'_> {
         Ok(Put::Done(Outcome::Made(Box::new(made))))
     }
 
-    fn next_claim(&self, readings: &[Result<Reading>]) -> Result<Claim> {
-        let read: Vec<&Reading> = readings.iter().flatten().collect();
-        let judged = read.iter().flat_map(|reading| judge(reading, read.iter().copied()));
-        let (mut last, mut previous) = (0, None::<(u32, Digest)>);
-        for entry in judged {
-            let epoch = entry.seen.claim.epoch;
-            last = last.max(epoch);
-            let is_void = matches!(entry.status, Status::Void { .. });
-            if !is_void && previous.is_none_or(|(before, _)| before < epoch) {
-                previous = Some((epoch, entry.seen.digest));
-            }
-        }
-        let is_free = |epoch: &u32| !read.iter().any(|reading| reading.taken.contains(epoch));
-        let epoch = (last + 1..).find(is_free).context("every epoch is taken")?;
-        let Draft { cluster_id, site, addresses, promoted_from, verb, reason, fence, formed } = self.draft.clone();
-        Ok(Claim {
-            version: VERSION,
-            epoch,
-            cluster_id,
-            previous: previous.map(|(_, digest)| digest),
-            claim_id: ClaimId::make()?,
-            site,
-            addresses,
-            promoted_from,
-            verb,
-            at: self.now,
-            reason,
-            fence,
-            formed,
-        })
-    }
-
-    fn sign(&self, claim: &Claim) -> Result<Vec<u8>> {
-        let about = format!("claim {} of cluster {}", claim.epoch, claim.cluster_id);
-        let mtime = u64::try_from(claim.at.as_second()).unwrap_or(0);
-        Ok(receipt::seal(self.signer, &serde_json::to_vec_pretty(claim)?, &about, mtime)?)
-    }
-
-    /// Puts the claim into one vault, within the limit. The wait for it to settle comes on top.
-    async fn put_in_time(&self, vault: &dyn Vault, claim: &Claim, packed: &[u8]) -> Result<Answer> {
-        let put = self.put_into(vault, claim, packed);
-        let Some(limit) = self.terms.limit else { return put.await };
-        match tokio::time::timeout(limit + self.config.standby.claim_settle.duration(), put).await {
-            Ok(answer) => answer,
-            // As after a reply that was lost: it may be there.
-            Err(_) => Ok(Answer::Failed(anyhow!("it did not answer within {limit:?}"))),
-        }
-    }
-
-    /// Puts the claim into one vault. An error means that another claim holds there.
-    async fn put_into(&self, vault: &dyn Vault, claim: &Claim, packed: &[u8]) -> Result<Answer> {
-        let file = file_of(packed)?;
-        let upload = Upload::of_file(Name::Claim(claim.epoch).key(&claim.cluster_id), file.path(), self.now)?;
-        let begun = Instant::now();
-        let stored = match store(vault, &upload, NO_PROGRESS).await {
-            Ok(_) => true,
-            Err(VaultError::AlreadyExists { .. }) => false,
-            Err(error @ VaultError::AccessDenied { .. }) => return Ok(Answer::Denied(error.into())),
-            Err(error) => return Ok(Answer::Failed(error.into())),
-        };
-        failpoint::reach("claim-put");
-        if stored {
-            let took = begun.elapsed();
-            tokio::time::sleep(self.settle(vault, &upload, took).await).await;
-        }
-        let reading = match super::read(vault, &claim.cluster_id, &self.promoter.trusted, self.now).await {
-            Ok(reading) => reading,
-            // It may be there, and nobody knows whether it was the first.
-            Err(error) => return Ok(Answer::Unsure(error.context("whether the claim holds there is not known"))),
-        };
-        let entries = judge(&reading, [&reading]);
-        match newest(&entries) {
-            Some(seen) if seen.claim.claim_id == claim.claim_id => Ok(Answer::Held),
-            Some(seen) if stored || seen.claim.epoch >= claim.epoch => Err(lost(seen, &reading)),
-            _ => Ok(Answer::KeyTaken),
-        }
-    }
-
-    /// Returns how long to wait until all claims that were on their way are listed.
-    async fn settle(&self, vault: &dyn Vault, upload: &Upload, took: Duration) -> Duration {
-        let whole = self.config.standby.claim_settle.duration();
-        let is_enforced = matches!(vault.put(upload, NO_PROGRESS).await, Err(VaultError::AlreadyExists { .. }));
-        let others = match vault.list_versions(&upload.key, None).await {
-            Ok(page) => page.versions.iter().filter(|version| version.at.key == upload.key).count() > 1,
-            Err(_) => true,
-        };
-        if is_enforced && !others { (2 * took).max(LEAST_SETTLE).min(whole) } else { whole }
-    }
-
-    /// Ends the claim in the vaults in which it held before it lost in another one.
+    /// Ends the claim in the vaults that have it, after it lost in one of them.
     async fn give_up(&self, claim: &Claim, held: &[String]) {
         let vaults: Vec<Connected> =
             self.vaults.iter().filter(|connected| held.contains(&connected.settings.url)).cloned().collect();
@@ -324,44 +234,6 @@ impl Attempt<'_> {
         }
         Err(failure.because(anyhow::anyhow!(all.join("; "))).into())
     }
-}
-
-fn file_of(bytes: &[u8]) -> Result<NamedTempFile> {
-    let mut file = NamedTempFile::new().context("failed to make a temporary file")?;
-    file.write_all(bytes).with_context(|| format!("failed to write {}", file.path().display()))?;
-    Ok(file)
-}
-
-/// The age of a claim by the vault's clock. One from the future, as in a directory, is as fresh as can be.
-fn age(seen: &Seen, reading: &Reading) -> SignedDuration {
-    reading.now.duration_since(seen.stored)
-}
-
-/// The claim that holds in each vault that could be read.
-pub fn holders(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
-    chosen(readings, newest)
-}
-
-/// The claim in each vault that says whose the swarm is, also if its site has stepped down since.
-pub fn owners(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
-    chosen(readings, owner)
-}
-
-fn chosen(readings: &[Result<Reading>], choose: fn(&[Entry]) -> Option<&Seen>) -> Vec<(&Reading, Seen)> {
-    let all = || readings.iter().flatten();
-    all().filter_map(|reading| Some((reading, choose(&judge(reading, all()))?.clone()))).collect()
-}
-
-/// The newest claim that held before this one.
-fn before(readings: &[Result<Reading>], claim: &Claim) -> Option<Claim> {
-    let all = || readings.iter().flatten();
-    let entries = all().flat_map(|reading| judge(reading, all()));
-    let held = entries.filter(|it| it.status == Status::Holds && it.seen.claim.epoch < claim.epoch);
-    held.max_by_key(|it| it.seen.claim.epoch).map(|it| it.seen.claim)
-}
-
-fn unread(readings: &[Result<Reading>]) -> Vec<String> {
-    readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}")).collect()
 }
 
 /// Describes the claim that was first.

@@ -1,0 +1,39 @@
+//! The claims that count, over all vaults that could be read.
+
+use anyhow::Result;
+use jiff::SignedDuration;
+
+use super::{Claim, Ended, Entry, Reading, Seen, Status, judge, newest, owner};
+
+/// The claim that holds in each vault that could be read.
+pub fn holders(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
+    chosen(readings, newest)
+}
+
+/// The claim in each vault that says whose the swarm is, also if its site has stepped down since.
+pub fn owners(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
+    chosen(readings, owner)
+}
+
+fn chosen(readings: &[Result<Reading>], choose: fn(&[Entry]) -> Option<&Seen>) -> Vec<(&Reading, Seen)> {
+    let ended = Ended::of(readings.iter().flatten());
+    readings.iter().flatten().filter_map(|reading| Some((reading, choose(&judge(reading, &ended))?.clone()))).collect()
+}
+
+/// The newest claim that held before this one.
+pub fn before(readings: &[Result<Reading>], claim: &Claim) -> Option<Claim> {
+    let ended = Ended::of(readings.iter().flatten());
+    let entries = readings.iter().flatten().flat_map(|reading| judge(reading, &ended));
+    let held = entries.filter(|it| it.status == Status::Holds && it.seen.claim.epoch < claim.epoch);
+    held.max_by_key(|it| it.seen.claim.epoch).map(|it| it.seen.claim)
+}
+
+/// Describes the vaults that could not be read.
+pub fn unread(readings: &[Result<Reading>]) -> Vec<String> {
+    readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}")).collect()
+}
+
+/// The age of a claim by the vault's clock. One from the future, as in a directory, is as fresh as can be.
+pub fn age(seen: &Seen, reading: &Reading) -> SignedDuration {
+    reading.now.duration_since(seen.stored)
+}

@@ -1,0 +1,62 @@
+//! The claim that follows those that were seen.
+
+use anyhow::{Context, Result};
+use swarmdr_archive::{Digest, receipt};
+
+use super::Attempt;
+use crate::claims::{Claim, ClaimId, Draft, Ended, Reading, Status, document::VERSION, judge, name::MOST};
+
+/// Epochs that are passed over where claims may be unseen, so that this one comes after all of them when they are seen
+/// again.
+const GAP: u32 = 1000;
+
+impl Attempt<'_> {
+    /// Returns the claim under the next epoch that is free and above `tried`.
+    pub(super) fn next_claim(&self, readings: &[Result<Reading>], tried: u32) -> Result<Claim> {
+        let read: Vec<&Reading> = readings.iter().flatten().collect();
+        let ended = Ended::of(read.iter().copied());
+        let judged = read.iter().flat_map(|reading| judge(reading, &ended));
+        let (mut last, mut previous) = (0, None::<(u32, Digest)>);
+        for entry in judged {
+            let epoch = entry.seen.claim.epoch;
+            last = last.max(epoch);
+            let is_void = matches!(entry.status, Status::Void { .. });
+            if !is_void && previous.is_none_or(|(before, _)| before < epoch) {
+                previous = Some((epoch, entry.seen.digest));
+            }
+        }
+        let is_free = |epoch: &u32| !read.iter().any(|reading| reading.taken.contains(epoch));
+        let step = if self.sees_all(readings) { 1 } else { GAP };
+        let from = last.saturating_add(step).max(tried.saturating_add(1));
+        let epoch = (from..=MOST).find(is_free).context("every epoch is taken")?;
+        let Draft { cluster_id, site, addresses, promoted_from, verb, reason, fence, formed } = self.draft.clone();
+        Ok(Claim {
+            version: VERSION,
+            epoch,
+            cluster_id,
+            previous: previous.map(|(_, digest)| digest),
+            claim_id: ClaimId::make()?,
+            site,
+            addresses,
+            promoted_from,
+            verb,
+            at: self.now,
+            reason,
+            fence,
+            formed,
+        })
+    }
+
+    /// Whether no claim can have been missed.
+    fn sees_all(&self, readings: &[Result<Reading>]) -> bool {
+        let is_seen = |id| readings.iter().flatten().flat_map(|it| &it.claims).any(|seen| seen.claim.claim_id == id);
+        readings.iter().all(|reading| reading.as_ref().is_ok_and(|reading| reading.is_whole))
+            && self.terms.carried.is_none_or(is_seen)
+    }
+
+    pub(super) fn sign(&self, claim: &Claim) -> Result<Vec<u8>> {
+        let about = format!("claim {} of cluster {}", claim.epoch, claim.cluster_id);
+        let mtime = u64::try_from(claim.at.as_second()).unwrap_or(0);
+        Ok(receipt::seal(self.signer, &serde_json::to_vec_pretty(claim)?, &about, mtime)?)
+    }
+}

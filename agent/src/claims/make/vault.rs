@@ -1,0 +1,96 @@
+//! The claim in one vault: it is put there, and judged once every claim that was on its way is listed.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow};
+use swarmdr_vault::{NO_PROGRESS, Upload, Vault, VaultError, store};
+use tempfile::NamedTempFile;
+
+use super::{Attempt, lost};
+use crate::{
+    claims::{Claim, Ended, Name, Query, judge, newest, read},
+    outcome::failpoint,
+};
+
+/// Least time to wait on a server that enforces the condition; it waits twice as long as the put took, if that is more.
+const LEAST_SETTLE: Duration = Duration::from_millis(500);
+
+/// What one vault did with the claim.
+pub(super) enum Answer {
+    Held,
+    /// Another claim holds there.
+    Lost {
+        why: anyhow::Error,
+        /// Whether this one is there as well.
+        stored: bool,
+    },
+    KeyTaken,
+    Denied(anyhow::Error),
+    Failed(anyhow::Error),
+    /// It was put, and whether it holds is not known.
+    Unsure(anyhow::Error),
+}
+
+impl Attempt<'_> {
+    /// Puts the claim into one vault, within the limit. The wait for it to settle comes on top.
+    pub(super) async fn put_in_time(&self, vault: &dyn Vault, claim: &Claim, packed: &[u8]) -> Result<Answer> {
+        let put = self.put_into(vault, claim, packed);
+        let Some(limit) = self.terms.limit else { return put.await };
+        match tokio::time::timeout(limit + self.config.standby.claim_settle.duration(), put).await {
+            Ok(answer) => answer,
+            // As after a reply that was lost: it may be there.
+            Err(_) => Ok(Answer::Failed(anyhow!("it did not answer within {limit:?}"))),
+        }
+    }
+
+    /// Puts the claim into one vault.
+    async fn put_into(&self, vault: &dyn Vault, claim: &Claim, packed: &[u8]) -> Result<Answer> {
+        let file = file_of(packed)?;
+        let upload = Upload::of_file(Name::Claim(claim.epoch).key(&claim.cluster_id), file.path(), self.now)?;
+        let begun = Instant::now();
+        let stored = match store(vault, &upload, NO_PROGRESS).await {
+            Ok(_) => true,
+            Err(VaultError::AlreadyExists { .. }) => false,
+            Err(error @ VaultError::AccessDenied { .. }) => return Ok(Answer::Denied(error.into())),
+            Err(error) => return Ok(Answer::Failed(error.into())),
+        };
+        failpoint::reach("claim-put");
+        if stored {
+            let took = begun.elapsed();
+            tokio::time::sleep(self.settle(vault, &upload, took).await).await;
+        }
+        let reading = match read(vault, Query { first: &[claim.epoch], ..self.query() }).await {
+            Ok(reading) => reading,
+            // It may be there, and nobody knows whether it was the first.
+            Err(error) => return Ok(Answer::Unsure(error.context("whether the claim holds there is not known"))),
+        };
+        let entries = judge(&reading, &Ended::of([&reading]));
+        match newest(&entries) {
+            Some(seen) if seen.claim.claim_id == claim.claim_id => Ok(Answer::Held),
+            Some(seen) if stored || seen.claim.epoch >= claim.epoch => {
+                Ok(Answer::Lost { why: lost(seen, &reading), stored })
+            }
+            _ => Ok(Answer::KeyTaken),
+        }
+    }
+
+    /// Returns how long to wait until all claims that were on their way are listed.
+    async fn settle(&self, vault: &dyn Vault, upload: &Upload, took: Duration) -> Duration {
+        let whole = self.config.standby.claim_settle.duration();
+        let is_enforced = matches!(vault.put(upload, NO_PROGRESS).await, Err(VaultError::AlreadyExists { .. }));
+        let others = match vault.list_versions(&upload.key, None).await {
+            Ok(page) => page.versions.iter().filter(|version| version.at.key == upload.key).count() > 1,
+            Err(_) => true,
+        };
+        if is_enforced && !others { (2 * took).max(LEAST_SETTLE).min(whole) } else { whole }
+    }
+}
+
+fn file_of(bytes: &[u8]) -> Result<NamedTempFile> {
+    let mut file = NamedTempFile::new().context("failed to make a temporary file")?;
+    file.write_all(bytes).with_context(|| format!("failed to write {}", file.path().display()))?;
+    Ok(file)
+}

@@ -1,0 +1,159 @@
+//! Vaults that do not have the same claims, because one was away.
+
+use super::*;
+use standing::Standing;
+
+fn named(name: &str) -> Connected {
+    let vault = MemoryVault::new(name, Some(LockPolicy { mode: LockMode::Compliance, days: 30 }));
+    connected(Arc::new(vault), name)
+}
+
+/// Copies what is missing, and returns what is told.
+async fn copy(host: &Host, vaults: &[Connected], judged: &Judged, second: i64) -> Vec<String> {
+    let mut told = Vec::new();
+    for missing in &judged.missing {
+        told.extend(missing.copy(vaults, &host.promoter.trusted, second_at(second)).await.map(|(_, why)| why));
+    }
+    told
+}
+
+fn word(judged: &Judged) -> String {
+    match &judged.standing {
+        Standing::Own { claim } => format!("own {}", claim.epoch),
+        Standing::Superseded { claim, .. } => format!("superseded {}", claim.epoch),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+#[tokio::test]
+async fn a_vault_that_was_away_says_the_same_as_the_others_when_it_is_back() {
+    let identities = Identities::generate();
+    let (before, old, new) = (Host::with(&identities), Host::with(&identities), Host::with(&identities));
+    let (a, b) = (named("a"), named("b"));
+    before.claim(std::slice::from_ref(&a), 0, &terms()).await;
+    assert_eq!(old.claim(std::slice::from_ref(&a), HOUR, &terms()).await.claim.epoch, 2);
+    // The second vault is added, and the first one is away.
+    let made = new.claim(&[away("a"), b.clone()], 2 * HOUR, &terms()).await;
+    assert_eq!(made.claim.epoch, 1000, "it comes after all that is not seen");
+    let both = [a.clone(), b.clone()];
+    let told = async |host: &Host, vaults: &[Connected], second| word(&standing_of(host, vaults, None, second).await);
+    assert_eq!(told(&old, &both, 2 * HOUR + 60).await, "superseded 1000");
+    let judged = standing_of(&new, &both, None, 2 * HOUR + 60).await;
+    assert_eq!((word(&judged).as_str(), judged.missing.len()), ("own 1000", 0), "a fresh claim is not copied");
+    // Its backup brings the claim into the vault that lacks it. Either vault alone says the same then.
+    let judged = standing_of(&new, &both, None, 3 * HOUR).await;
+    assert_eq!(copy(&new, &both, &judged, 3 * HOUR).await, Vec::<String>::new());
+    for vaults in [[a.clone(), away("b")], [away("a"), b.clone()]] {
+        assert_eq!(told(&new, &vaults, 3 * HOUR + 60).await, "own 1000");
+        assert_eq!(told(&old, &vaults, 3 * HOUR + 60).await, "superseded 1000");
+    }
+    let judged = standing_of(&new, &both, None, 4 * HOUR).await;
+    assert_eq!((judged.missing.len(), judged.own.len()), (0, 2));
+}
+
+/// The backup says that its swarm was claimed, and no vault shows that claim.
+#[tokio::test]
+async fn a_claim_that_only_the_backup_knows_is_passed_over() {
+    let identities = Identities::generate();
+    let (_, vaults) = one(locking());
+    let made = Host::with(&identities).claim(&vaults, 0, &terms()).await;
+    let carries = |claim| Terms { carried: Some(claim), ..terms() };
+    let next = Host::with(&identities).claim(&vaults, HOUR, &carries(made.id())).await;
+    assert_eq!(next.claim.epoch, 2);
+    let next = Host::with(&identities).claim(&vaults, 2 * HOUR, &carries(ClaimId::of(7))).await;
+    assert_eq!(next.claim.epoch, 1002);
+}
+
+#[tokio::test]
+async fn a_release_that_reached_one_vault_ends_the_claim_in_all() {
+    let identities = Identities::generate();
+    let (living, dead) = (Host::with(&identities), Host::with(&identities));
+    let both = [named("a"), named("b")];
+    let made = dead.claim(&both, 0, &terms()).await;
+    let signer = dead.promoter.signer.as_ref().expect("has one");
+    release(&both[..1], signer, &made.claim, ReleaseKind::Undone, "undone", second_at(1)).await.expect("is stored");
+    let without_a = [away("a"), both[1].clone()];
+    assert_eq!(word(&standing_of(&living, &without_a, None, 2).await), "superseded 1");
+    let judged = standing_of(&living, &both, None, 3).await;
+    assert_eq!(word(&judged), "unclaimed");
+    // What was seen once counts, and what is copied counts for everybody.
+    Memory::update(&living.config, &cluster(), |memory| memory.learn(&judged));
+    assert_eq!(word(&standing_of(&living, &without_a, None, 4).await), "unclaimed");
+    let other = Host::with(&identities);
+    assert_eq!(word(&standing_of(&other, &without_a, None, 4).await), "superseded 1");
+    assert_eq!(copy(&living, &both, &judged, 5).await, Vec::<String>::new());
+    assert_eq!(word(&standing_of(&other, &without_a, None, 6).await), "unclaimed");
+    assert!(standing_of(&other, &both, None, 7).await.missing.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_copied_is_told() {
+    let identities = Identities::generate();
+    let host = Host::with(&identities);
+    let (a, inner) = (named("a"), Arc::new(MemoryVault::new("b", None)));
+    host.claim(std::slice::from_ref(&a), 0, &terms()).await;
+    let refusing = [a.clone(), connected(failing(&inner, denied), "b")];
+    let judged = standing_of(&host, &refusing, None, HOUR).await;
+    let told = copy(&host, &refusing, &judged, HOUR).await;
+    assert!(told.len() == 1 && told[0].contains("memory://b lacks") && told[0].contains("by hand"), "{told:?}");
+    inner.overlay(&Name::Claim(1).key(&cluster()), "junk");
+    let both = [a, connected(Arc::clone(&inner) as Arc<dyn Vault>, "b")];
+    let judged = standing_of(&host, &both, None, HOUR).await;
+    let told = copy(&host, &both, &judged, HOUR).await;
+    assert!(told.len() == 1 && !told[0].contains("by hand"), "{told:?}");
+    assert_eq!(word(&standing_of(&host, &both, None, HOUR).await), "own 1");
+}
+
+/// What a vault lacks of a promoter whose end has come would not count there.
+#[tokio::test]
+async fn the_claim_of_a_key_that_has_ended_is_not_copied() {
+    let mut host = Host::with(&Identities::generate());
+    let both = [named("a"), named("b")];
+    host.claim(&both[..1], 0, &terms()).await;
+    assert_eq!(standing_of(&host, &both, None, HOUR).await.missing.len(), 1);
+    let mut trusted = swarmdr_archive::TrustedKeys::new();
+    trusted.insert_until(host.promoter.signer.as_ref().expect("has one").public(), Some(second_at(60)));
+    host.promoter.trusted = trusted;
+    let judged = standing_of(&host, &both, None, HOUR).await;
+    assert_eq!((word(&judged).as_str(), judged.missing.len()), ("own 1", 0));
+}
+
+#[tokio::test]
+async fn a_vault_whose_claims_are_denied_is_told_apart_from_one_that_is_away() {
+    let host = Host::with(&Identities::generate());
+    let unlisted = failing(&Arc::new(locking()), |call| {
+        let (vault, action, detail) = ("v".to_owned(), "list".to_owned(), "403".to_owned());
+        matches!(call, Call::List { .. }).then_some(VaultError::AccessDenied { vault, action, detail })
+    });
+    let judged = standing_of(&host, &[connected(unlisted, "a"), away("b"), named("c")], None, 0).await;
+    assert_eq!((judged.unread.len(), judged.denied.len()), (2, 1), "{judged:?}");
+    assert!(judged.denied[0].contains("s3://a"), "{judged:?}");
+}
+
+/// Programs that replace the labels of a swarm take nothing away; a host that was joined to the swarm of another site is
+/// another node of it.
+#[tokio::test]
+async fn a_swarm_that_lost_its_label_is_not_superseded_by_its_own_claim() {
+    let identities = Identities::generate();
+    let (maker, manager) = (Host::with(&identities), Host::with(&identities));
+    let vaults = [named("a")];
+    let made = maker.claim(&vaults, 0, &terms()).await;
+    let node = |text: &str| text.parse::<swarmdr_archive::NodeId>().expect("is an id");
+    let see = |name: &str, label| {
+        Memory::update(&manager.config, &cluster(), |memory| memory.see(&node(name), label));
+    };
+    let judge = async |name: &str| {
+        let here = standing::Here { cluster: cluster(), node: Some(node(name)), label: None };
+        let promoter = &manager.promoter;
+        word(&standing::of_this_host(&manager.config, &vaults, promoter, &here, second_at(HOUR)).await)
+    };
+    see("n1", None);
+    assert_eq!(judge("n1").await, "superseded 1");
+    see("n1", Some(made.id()));
+    see("n1", None);
+    assert_eq!(judge("n1").await, "own 1");
+    assert_eq!(judge("n2").await, "superseded 1");
+    see("n2", None);
+    assert_eq!(judge("n2").await, "superseded 1");
+    assert!(Memory::read(&manager.config, None).is_some_and(|memory| memory.carried.is_empty()));
+}

@@ -1,0 +1,120 @@
+//! Hosts that want the same swarm, at once and one after the other.
+
+use super::*;
+
+#[tokio::test]
+async fn of_sixteen_at_once_one_goes_on_whatever_the_server_does_with_the_condition() {
+    let identities = Identities::generate();
+    for vault in [locking(), locking().ignoring_conditions()] {
+        let (vault, vaults) = one(vault);
+        let hosts: Vec<Host> = (0..16).map(|_| Host::with(&identities)).collect();
+        let terms = terms();
+        let attempts = hosts.iter().map(|host| host.attempt(&vaults, 0, &terms));
+        let outcomes = futures_util::future::join_all(attempts).await;
+        let won = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Outcome::Made(_)))).count();
+        let lost = outcomes.iter().filter(|outcome| matches!(outcome, Err((Exit::NotOurTurn, _)))).count();
+        assert_eq!((won, lost), (1, 15), "{outcomes:?}");
+        let Some(Ok(Outcome::Made(made))) = outcomes.iter().find(|outcome| outcome.is_ok()) else { panic!("none") };
+        assert_eq!(holder(&hosts[0], vault.as_ref()).await.as_ref(), Some(&made.claim));
+        // Who carries a claim that lost into another vault, where it would be alone, revives nothing.
+        let reading = hosts[0].read(vault.as_ref(), 60).await;
+        let ended = Ended::of([&reading]);
+        for lost in reading.claims.iter().filter(|seen| seen.claim != made.claim) {
+            let alone = testkit::reading("w", vec![lost.clone()]);
+            assert_eq!(judge(&alone, &ended)[0].status, Status::Released);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_claim_stops_others_and_an_old_one_does_not() {
+    let identities = Identities::generate();
+    let (first, second) = (Host::with(&identities), Host::with(&identities));
+    let (_, vaults) = one(locking());
+    let made = first.claim(&vaults, 0, &terms()).await;
+    assert_eq!((made.claim.epoch, &made.claim.previous, &made.superseded), (1, &None, &None));
+    let text = second.refused(&vaults, 14 * 60, Exit::NotOurTurn).await;
+    assert!(text.contains("here") && text.contains("epoch 1") && text.contains("--fenced"), "{text}");
+    let next = second.claim(&vaults, HOUR, &terms()).await;
+    assert_eq!((next.claim.epoch, next.superseded.map(|before| before.claim_id)), (2, Some(made.id())));
+    // And the operator who vouches for it does not wait.
+    assert_eq!(first.claim(&vaults, HOUR + 1, &fenced()).await.claim.epoch, 3);
+}
+
+/// Its own claim of a minute ago is what a killed run left; one of an hour ago may be that of another life.
+#[tokio::test]
+async fn a_run_that_was_killed_goes_on_with_its_own_claim() {
+    let identities = Identities::generate();
+    let host = Host::with(&identities);
+    let (vault, vaults) = one(locking());
+    let made = host.claim(&vaults, 0, &terms()).await;
+    let again = host.claim(&vaults, 60, &terms()).await;
+    assert!(again.is_earlier && again.claim == made.claim && again.superseded.is_none());
+    assert_eq!(vault.list_versions("", None).await.expect("lists").versions.len(), 1);
+    let later = host.claim(&vaults, HOUR, &terms()).await;
+    assert_eq!((later.claim.epoch, later.is_earlier), (2, false));
+    // A record of a claim that lost means nothing.
+    let other = Host::with(&identities);
+    other.claim(&vaults, HOUR + 60, &fenced()).await;
+    host.refused(&vaults, HOUR + 61, Exit::NotOurTurn).await;
+}
+
+/// One had passed the junk over when the other still got the free key before it: they are at different epochs.
+#[tokio::test]
+async fn rivals_at_different_epochs_are_rivals() {
+    let first = || testkit::seen(testkit::claim(1, 1, None), 0);
+    let early = testkit::seen(testkit::claim(2, 2, Some(&first())), 5);
+    let late = testkit::seen(testkit::claim(4, 3, Some(&first())), 6);
+    let after = testkit::seen(testkit::claim(5, 4, Some(&early)), 9);
+    let status = |claims: Vec<Seen>| {
+        let reading = testkit::reading("v", claims);
+        judge(&reading, &Ended::of([&reading])).into_iter().map(|entry| entry.status).collect::<Vec<_>>()
+    };
+    let void = |by| Status::Void { by: ClaimId::of(by) };
+    assert_eq!(status(vec![first(), early.clone(), late.clone()]), [Status::Holds, Status::Holds, void(2)]);
+    assert_eq!(status(vec![first(), late.clone()]), [Status::Holds, Status::Holds]);
+    assert_eq!(status(vec![first(), early, late, after]), [Status::Holds, Status::Holds, void(2), Status::Holds]);
+    // One that came long after the first was made without sight of it: it is the newer one.
+    let minutes = |minutes: i64| minutes * 60;
+    let blind = |second| testkit::seen(testkit::claim(1002, 3, Some(&first())), second);
+    let early = || testkit::seen(testkit::claim(2, 2, Some(&first())), 5);
+    assert_eq!(status(vec![first(), early(), blind(minutes(15))]), [Status::Holds, Status::Holds, void(2)]);
+    assert_eq!(status(vec![first(), early(), blind(minutes(15) + 5)]), [Status::Holds; 3]);
+    // At one epoch, at the same instant: the lowest id.
+    let twins = [7, 6].map(|id| testkit::seen(testkit::claim(1, id, None), 0)).to_vec();
+    assert_eq!(status(twins), [Status::Holds, void(6)]);
+}
+
+/// In a directory the owner of a host sets the times of its files.
+#[tokio::test]
+async fn a_claim_from_the_future_is_as_fresh_as_can_be() {
+    let identities = Identities::generate();
+    let (first, second) = (Host::with(&identities), Host::with(&identities));
+    let (_, vaults) = one(locking());
+    first.claim(&vaults, 1000 * HOUR, &terms()).await;
+    second.refused(&vaults, 0, Exit::NotOurTurn).await;
+    assert_eq!(second.claim(&vaults, 0, &fenced()).await.claim.epoch, 2);
+}
+
+#[tokio::test]
+async fn a_promoter_whose_end_has_come_claims_nothing_more() {
+    let identities = Identities::generate();
+    let host = Host::with(&identities);
+    let (vault, vaults) = one(locking());
+    host.claim(&vaults, 0, &terms()).await;
+    host.claim(&vaults, HOUR, &terms()).await;
+    let mut trusted = swarmdr_archive::TrustedKeys::new();
+    trusted.insert_until(host.promoter.signer.as_ref().expect("has one").public(), Some(second_at(60)));
+    let reading = read(vault.as_ref(), Query::new(&cluster(), &trusted, second_at(2 * HOUR))).await.expect("reads");
+    assert_eq!(reading.claims.iter().map(|seen| seen.claim.epoch).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test]
+async fn a_killed_run_does_not_go_on_beside_a_rival_that_it_sees() {
+    let identities = Identities::generate();
+    let (first, second) = (Host::with(&identities), Host::with(&identities));
+    let (a, b) = (connected(Arc::new(locking()), "a"), connected(Arc::new(locking()), "b"));
+    first.claim(&[a.clone(), away("b")], 0, &terms()).await;
+    second.claim(&[away("a"), b.clone()], 30, &terms()).await;
+    first.refused(&[a, b], 60, Exit::NotOurTurn).await;
+}
