@@ -17,8 +17,8 @@ use super::{
 };
 
 const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
-/// No person is asked, and little is waited for.
-const ALONE: [(&str, &str); 2] = [("AutoPromote", "true"), ("MostLooks", "10")];
+/// No person is asked, and little is waited for: long enough for a few words with an emulator on a busy machine.
+const ALONE: [(&str, &str); 3] = [("AutoPromote", "true"), ("PollSeconds", "15"), ("MostLooks", "3")];
 
 /// Groups whose instances nobody boots.
 fn empty_groups(moto: &Moto) -> Result<Value> {
@@ -96,6 +96,11 @@ fn every_wait_of_the_machine_has_an_end() -> Result<()> {
         }
     }
     ensure!(loops == 4, "{loops} loops were found");
+    // Each of these alone keeps the traffic away.
+    let switches = states["IsServing"]["Choices"][0]["And"].as_array().context("it switches by less")?;
+    let asked: BTreeSet<&str> = switches.iter().filter_map(|it| it["Variable"].as_str()).collect();
+    let all = ["workers", "unknown", "without"].map(|it| format!("$.report.seen.{it}"));
+    assert_eq!(asked, all.iter().map(String::as_str).collect());
     Ok(())
 }
 
@@ -113,8 +118,7 @@ fn a_site_that_is_back_when_a_person_answers_is_left_alone() -> Result<()> {
     ensure!(ended["status"] == "SUCCEEDED", "{ended:#}");
     assert_eq!(moto.ask(&["instance-state", &old])?, "running", "a living site was stopped");
     assert_eq!(machine.size("ManagerGroup", None)?, "0");
-    let mail = machine.mail("alive again")?;
-    ensure!(mail.contains("leaves signs of life again. Nothing was stopped or started"), "{mail}");
+    machine.mail("leaves signs of life again. Nothing was stopped or started")?;
     Ok(())
 }
 
@@ -146,7 +150,7 @@ fn old_managers_that_do_not_stop_are_told_to_a_person() -> Result<()> {
 fn an_answer_of_last_time_counts_for_nothing_and_none_has_an_end() -> Result<()> {
     let lab = Lab::new()?;
     let moto = Moto::start(&lab)?;
-    let machine = Machine::new(&moto, empty_groups(&moto)?, &[("AutoPromote", "true"), ("MostLooks", "20")])?;
+    let machine = Machine::new(&moto, empty_groups(&moto)?, &ALONE)?;
     machine.parameter("", Some("restored"))?;
     let execution = machine.start()?;
     machine.raised("ManagerGroup", "1")?;
@@ -198,25 +202,19 @@ fn traffic_comes_only_when_the_leader_says_now_that_services_run() -> Result<()>
     ensure!(machine.switched()?.is_empty(), "the traffic is switched");
     assert_eq!((machine.size("ManagerGroup", None)?, machine.size("WorkerGroup", None)?), ("3".into(), "1".into()));
 
-    // Each of these alone keeps it from switching.
-    for (report, what) in [
-        (r#"{"workers":0,"unknown":0,"without":0,"text":"no worker"}"#, "no worker"),
-        (r#"{"workers":1,"unknown":1,"without":0,"text":"a node is unknown"}"#, "a node is unknown"),
-        (r#"{"workers":1,"unknown":0,"without":1,"text":"web does not run"}"#, "web does not run"),
-    ] {
-        let execution = machine.start()?;
-        say_when_asked(&machine, report)?;
-        let why = machine.failed(&execution)?;
-        ensure!(why.contains("NotServing") && why.contains(what), "{why}");
-        ensure!(machine.switched()?.is_empty(), "the traffic is switched: {report}");
-    }
+    machine.parameter("", Some("grown"))?;
+    let execution = machine.start()?;
+    say_when_asked(&machine, r#"{"workers":1,"unknown":0,"without":1,"text":"web does not run"}"#)?;
+    let why = machine.failed(&execution)?;
+    ensure!(why.contains("NotServing") && why.contains("web does not run"), "{why}");
+    ensure!(machine.switched()?.is_empty(), "the traffic is switched without a service");
     let execution = machine.start()?;
     say_when_asked(&machine, serving)?;
     let ended = machine.ended(&execution)?;
     ensure!(ended["status"] == "SUCCEEDED", "{ended:#}");
     ensure!(machine.switched()?.contains("The swarm is served from us-east-1."), "the traffic is not switched");
     let mail = machine.mail("traffic is switched")?;
-    ensure!(mail.contains("restored in us-east-1") && mail.contains("1 workers are ready"), "{mail}");
+    ensure!(mail.contains("grown in us-east-1") && mail.contains("1 workers are ready"), "{mail}");
     Ok(())
 }
 
@@ -249,10 +247,12 @@ fn roles_may_what_they_need() -> Result<()> {
     ensure!(own.contains("WhatOpensTheArchivesAndSignsClaims"), "{own}");
 
     let vault = create_stack(&moto, "vault", "vault.yaml", &[("BucketName", "swarmdr-vault")])?;
-    let (_, attached) = role(&moto, &vault, "WatchRole")?;
-    let outputs = ["WatchPolicyArn", "SignOfLifePolicyArn"].map(|it| vault["outputs"][it].clone());
-    let all = attached.as_array().context("it has none")?;
-    ensure!(all.len() == 2 && outputs.iter().all(|it| all.contains(it)), "{attached}: {outputs:?}");
+    // The emulator does not attach policies of the same stack.
+    let template = std::fs::read_to_string(shipped("vault.yaml"))?;
+    let role = template.split("  WatchRole:\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+    let attached = role.and_then(|role| role.split("ManagedPolicyArns:\n").nth(1)).context("there is no role")?;
+    let attached: Vec<&str> = attached.lines().map(|line| line.trim_start_matches([' ', '-'])).collect();
+    assert_eq!(attached, ["!Ref WatchPolicy", "!Ref SignOfLifePolicy"]);
     let watches = moto.ask(&["policy", text(&vault, "/outputs/WatchPolicyArn")?])?;
     ensure!(!watches.contains("Put") && watches.contains("s3:GetObject"), "{watches}");
     Ok(())

@@ -180,7 +180,8 @@ async fn the_machine_brings_the_swarm_up_once_its_site_is_silent() -> Result<()>
     // first manager is away.
     manager.wait_for("the leader to say what is missing", Duration::from_secs(180), || {
         let said = machine.parameter("-report", None)?;
-        Ok((said.contains("1 services without a running task (shift )")).then_some(()))
+        ensure!(said.contains("1 services without a running task (shift)"), "it says {said}");
+        Ok(Some(()))
     })?;
     ensure!(machine.switched()?.is_empty(), "the traffic is switched before services run");
     manager.cut()?;
