@@ -65,6 +65,25 @@ fn no_pipe_of_the_user_data_ends_at_a_first_match() -> Result<()> {
     Ok(())
 }
 
+/// User-data writes scripts by here-documents, in which backquotes run what is between them, also in a comment.
+#[test]
+fn no_script_that_the_user_data_writes_runs_a_comment() -> Result<()> {
+    let template = fs::read_to_string(shipped("recovery.yaml"))?;
+    let (mut until, mut scripts) = (None, 0);
+    for line in template.lines().map(str::trim) {
+        match until {
+            None => {
+                until = line.split_once("<<").map(|(_, word)| word).filter(|word| !word.starts_with('\''));
+                scripts += usize::from(until.is_some());
+            }
+            Some(word) if line == word => until = None,
+            Some(word) => ensure!(!line.contains('`'), "in {word}: {line}"),
+        }
+    }
+    ensure!(scripts == 3 && until.is_none(), "{scripts} scripts are written");
+    Ok(())
+}
+
 #[test]
 fn the_templates_are_clean_and_say_what_the_policies_say() -> Result<()> {
     let output = Command::new(tool("cfn-lint")?).args(TEMPLATES.map(shipped)).output()?;
