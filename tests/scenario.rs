@@ -258,7 +258,8 @@ fn age_key_pair() -> Result<(String, String)> {
     Ok((identity, recipient))
 }
 
-fn minisign_key_pair() -> Result<(String, String)> {
+/// Makes a key pair as an operator would, with the stock tool: the secret file and the public key.
+pub fn minisign_key_pair() -> Result<(String, String)> {
     let dir = tempfile::tempdir()?;
     let (secret, public) = (dir.path().join("s.key"), dir.path().join("s.pub"));
     let made = Command::new("minisign")

@@ -4,17 +4,20 @@ client.py ENDPOINT create-stack NAME TEMPLATE [KEY=VALUE...]   outputs and resou
 client.py ENDPOINT user-data LAUNCH_TEMPLATE                   as an instance would get it
 client.py ENDPOINT network                                     ids of a VPC and a subnet that are there
 client.py ENDPOINT create-secret NAME FILE                     its ARN
-client.py ENDPOINT parameter NAME                              its value
+client.py ENDPOINT parameter NAME [VALUE]                      its value, or nothing; sets it first
+client.py ENDPOINT delete-parameter NAME
+client.py ENDPOINT role NAME                                   the documents of its own policies, and those attached
 client.py ENDPOINT policy ARN                                  the document of a managed policy
-client.py ENDPOINT metric-sum NAMESPACE NAME DIMENSION=VALUE      of the last day
+client.py ENDPOINT metric-sum NAMESPACE NAME DIMENSION=VALUE,...  of the last day
 client.py ENDPOINT put-user-policy USER FILE                   with the keys of the environment
-client.py ENDPOINT silence ALARM                               puts an alarm of this name into the state ALARM
+client.py ENDPOINT silence ALARM [STATE]                       puts an alarm of this name into the state ALARM, or another
 client.py ENDPOINT really MACHINE                              the ARN of a machine that really runs when started
 client.py ENDPOINT start MACHINE                               the ARN of an execution
 client.py ENDPOINT execution ARN                               its status and its error
 client.py ENDPOINT subscribe TOPIC                             the URL of a queue with the mails of a topic
 client.py ENDPOINT mail QUEUE                                  the text of the next one, or nothing
 client.py ENDPOINT approve TOKEN                               answers a task that waits
+client.py ENDPOINT decline TOKEN                               the same, with a no
 client.py ENDPOINT desired GROUP [NUMBER]                      how many instances a group is to have; sets it first
 client.py ENDPOINT old-manager SITE                            the id of an instance of a site
 client.py ENDPOINT instance-state ID                           its state
@@ -110,8 +113,29 @@ def create_secret(endpoint, name, path):
         return client("secretsmanager", endpoint).create_secret(Name=name, SecretString=file.read())["ARN"]
 
 
-def parameter(endpoint, name):
-    return client("ssm", endpoint).get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+def parameter(endpoint, name, value=None):
+    ssm = client("ssm", endpoint)
+    if value is not None:
+        ssm.put_parameter(Name=name, Type="String", Value=value, Overwrite=True)
+    try:
+        return ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    except ssm.exceptions.ParameterNotFound:
+        return ""
+
+
+def delete_parameter(endpoint, name):
+    client("ssm", endpoint).delete_parameter(Name=name)
+    return ""
+
+
+def role(endpoint, name):
+    iam = client("iam", endpoint)
+    own = iam.list_role_policies(RoleName=name)["PolicyNames"]
+    attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    return {
+        "own": [iam.get_role_policy(RoleName=name, PolicyName=it)["PolicyDocument"] for it in own],
+        "attached": [it["PolicyArn"] for it in attached],
+    }
 
 
 def policy(endpoint, arn):
@@ -120,13 +144,13 @@ def policy(endpoint, arn):
     return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
 
 
-def metric_sum(endpoint, namespace, name, dimension):
-    key, value = dimension.split("=", 1)
+def metric_sum(endpoint, namespace, name, dimensions):
+    pairs = [dimension.split("=", 1) for dimension in dimensions.split(",")]
     now = datetime.datetime.now(datetime.timezone.utc)
     points = client("cloudwatch", endpoint).get_metric_statistics(
         Namespace=namespace,
         MetricName=name,
-        Dimensions=[{"Name": key, "Value": value}],
+        Dimensions=[{"Name": key, "Value": value} for key, value in pairs],
         StartTime=now - datetime.timedelta(days=1),
         EndTime=now + datetime.timedelta(minutes=5),
         Period=86400,
@@ -151,7 +175,7 @@ def really(endpoint, machine):
     return made["stateMachineArn"]
 
 
-def silence(endpoint, alarm):
+def silence(endpoint, alarm, state="ALARM"):
     cloudwatch = client("cloudwatch", endpoint)
     cloudwatch.put_metric_alarm(
         AlarmName=alarm,
@@ -163,7 +187,7 @@ def silence(endpoint, alarm):
         Threshold=1,
         ComparisonOperator="LessThanThreshold",
     )
-    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
+    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue=state, StateReason="a test")
 
 
 def start(endpoint, machine):
@@ -198,6 +222,10 @@ def approve(endpoint, token):
     client("stepfunctions", endpoint).send_task_success(taskToken=token, output="true")
 
 
+def decline(endpoint, token):
+    client("stepfunctions", endpoint).send_task_failure(taskToken=token, error="Declined")
+
+
 def desired(endpoint, group, number=None):
     groups = client("autoscaling", endpoint)
     if number is not None:
@@ -227,8 +255,9 @@ def object_of(endpoint, bucket, key):
 
 def main():
     endpoint, verb, *arguments = sys.argv[1:]
-    verbs = [create_stack, user_data, network, create_secret, parameter, policy, metric_sum, put_user_policy]
-    verbs += [really, silence, start, execution, subscribe, mail, approve, desired, old_manager, instance_state, object_of, definition]
+    verbs = [create_stack, user_data, network, create_secret, parameter, delete_parameter, role, policy, metric_sum]
+    verbs += [put_user_policy, really, silence, start, execution, subscribe, mail, approve, decline, desired, old_manager]
+    verbs += [instance_state, object_of, definition]
     answer = {verb.__name__.replace("_", "-"): verb for verb in verbs}[verb](endpoint, *arguments)
     print(answer if isinstance(answer, str) else json.dumps(answer))
 

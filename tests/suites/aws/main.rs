@@ -1,7 +1,9 @@
 //! Everything that is shipped for AWS: templates that an emulator creates, policies that a gateway enforces, and
 //! user-data that brings a swarm back.
 
+mod branches;
 mod failover;
+mod machine;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Duration};
 
@@ -12,7 +14,7 @@ use swarmdr_tests::{
     aws::{Moto, put_user_policy, tool},
     lab::{Engine, Host, HostSpec, Lab, addr},
     packages::{self, checkout},
-    s3::{Bucket, Lock, Mode, Refusal, Release, Retention, Rgw, RgwOptions},
+    s3::{Bucket, Identity, Lock, Mode, Refusal, Release, Retention, Rgw, RgwOptions},
     scenario::{Site, agent_json, describe_swarm, populate, text, wait_populated},
 };
 
@@ -29,6 +31,26 @@ fn policy(name: &str, bucket: &str) -> Result<String> {
     Ok(text.replace("BUCKET", bucket).replace("MAXDAYS", "120"))
 }
 
+/// One policy with the statements of several.
+fn policies(names: &[&str], bucket: &str) -> Result<String> {
+    let mut all = Vec::new();
+    for name in names {
+        let document: Value = serde_json::from_str(&policy(name, bucket)?)?;
+        all.extend(document["Statement"].as_array().context("no statements")?.iter().cloned());
+    }
+    Ok(serde_json::json!({ "Version": "2012-10-17", "Statement": all }).to_string())
+}
+
+/// A user of a site's gateway who may do in its bucket what these policies say.
+fn user_with(site: &Site, name: &str, files: &[&str]) -> Result<Identity> {
+    let identity = site.rgw.user(name)?;
+    let endpoint = format!("http://{}", site.rgw.reach());
+    // There is no TLS to check.
+    let authority = tempfile::NamedTempFile::new()?;
+    put_user_policy(&endpoint, authority.path(), site.rgw.owner(), name, &policies(files, "vault")?)?;
+    Ok(identity)
+}
+
 /// A reader that stops at its first match ends what writes to it by SIGPIPE, which `pipefail` takes for a failure, now
 /// and then: user-data went on to attach an address that the host had.
 #[test]
@@ -43,6 +65,25 @@ fn no_pipe_of_the_user_data_ends_at_a_first_match() -> Result<()> {
     Ok(())
 }
 
+/// User-data writes scripts by here-documents, in which backquotes run what is between them, also in a comment.
+#[test]
+fn no_script_that_the_user_data_writes_runs_a_comment() -> Result<()> {
+    let template = fs::read_to_string(shipped("recovery.yaml"))?;
+    let (mut until, mut scripts) = (None, 0);
+    for line in template.lines().map(str::trim) {
+        match until {
+            None => {
+                until = line.split_once("<<").map(|(_, word)| word).filter(|word| !word.starts_with('\''));
+                scripts += usize::from(until.is_some());
+            }
+            Some(word) if line == word => until = None,
+            Some(word) => ensure!(!line.contains('`'), "in {word}: {line}"),
+        }
+    }
+    ensure!(scripts == 3 && until.is_none(), "{scripts} scripts are written");
+    Ok(())
+}
+
 #[test]
 fn the_templates_are_clean_and_say_what_the_policies_say() -> Result<()> {
     let output = Command::new(tool("cfn-lint")?).args(TEMPLATES.map(shipped)).output()?;
@@ -52,6 +93,8 @@ fn the_templates_are_clean_and_say_what_the_policies_say() -> Result<()> {
     for (name, template) in [
         ("policy-backup.json", "vault.yaml"),
         ("policy-restore.json", "vault.yaml"),
+        ("policy-store.json", "vault.yaml"),
+        ("policy-watch.json", "vault.yaml"),
         ("policy-bucket.json", "vault.yaml"),
         ("policy-mirror.json", "images.yaml"),
         ("policy-pull.json", "images.yaml"),
@@ -141,9 +184,15 @@ async fn what_the_policies_deny_is_denied() -> Result<()> {
     let authority = tempfile::NamedTempFile::new()?;
     fs::write(authority.path(), rgw.authority().context("the gateway has no authority")?)?;
     let mut users: BTreeMap<&str, Bucket> = BTreeMap::new();
-    for (user, file) in [("backup", "policy-backup.json"), ("restore", "policy-restore.json")] {
+    for (user, files) in [
+        ("backup", &["policy-backup.json"][..]),
+        ("restore", &["policy-restore.json"]),
+        // A restored manager has both.
+        ("both", &["policy-restore.json", "policy-store.json"]),
+        ("watch", &["policy-watch.json"]),
+    ] {
         let identity = rgw.user(user)?;
-        put_user_policy(&endpoint, authority.path(), rgw.owner(), user, &policy(file, "vault")?)?;
+        put_user_policy(&endpoint, authority.path(), rgw.owner(), user, &policies(files, "vault")?)?;
         users.insert(user, owner.by(&identity)?);
     }
     let month = Retention::new(Mode::Governance, 30 * DAY);
@@ -176,9 +225,8 @@ async fn what_the_policies_deny_is_denied() -> Result<()> {
             matrix.insert(what, verdict(bucket.put_locked(key, b"x", month).await));
         }
     }
-    println!("{:28} {:>8} {:>8}", "", "backup", "restore");
-    for what in seen["backup"].keys() {
-        println!("{what:28} {:>8} {:>8}", seen["backup"][what], seen["restore"][what]);
+    for (user, matrix) in &seen {
+        println!("{user}: {matrix:#?}");
     }
     let expected = |done: &[&str]| -> Matrix {
         let all = seen["backup"].keys();
@@ -192,6 +240,8 @@ async fn what_the_policies_deny_is_denied() -> Result<()> {
     // does.
     let writes = ["store and lock", "lock for a century", "leave signs of life"];
     assert_eq!(seen["backup"], expected(&[&reads[..], &writes].concat()));
+    assert_eq!(seen["both"], expected(&[&reads[..], &writes, &claims].concat()));
+    assert_eq!(seen["watch"], expected(&reads));
     // Not even the owner of the account may delete the version, as long as the bucket has its policy.
     assert_eq!(verdict(owner.delete_version_bypassing("c/stored", &stored).await), "denied");
     Ok(())
@@ -217,7 +267,7 @@ async fn the_user_data_of_the_recovery_stack_brings_the_swarm_back() -> Result<(
     let policies = ["RestorePolicyArn", "PullPolicyArn"]
         .map(|name| [&vault, &images].into_iter().find_map(|stack| stack["outputs"][name].as_str()));
     let [Some(restores), Some(pulls)] = policies else { anyhow::bail!("a policy is missing: {policies:?}") };
-    let recovery = create_recovery(&moto, &site, &secret, [restores, pulls])?;
+    let recovery = create_recovery(&moto, &site, &secret, [restores, pulls], &[("GrowTo", "1")])?;
     for (stack, resources) in [(&vault, 8), (&recovery, 10), (&images, 2)] {
         assert_eq!(stack["status"], "CREATE_COMPLETE");
         let made = stack["resources"].as_object().map_or(0, serde_json::Map::len);
@@ -229,7 +279,8 @@ async fn the_user_data_of_the_recovery_stack_brings_the_swarm_back() -> Result<(
     let image = |name: &str, last| HostSpec::new(name, Engine::E20_10, addr(last)).with(packages::TOOLS);
     let manager = site.lab.boot(image("recovered", 11))?;
     manager.load_image()?;
-    instance_role(&site, &manager)?;
+    let rights = user_with(&site, "recovery", &["policy-restore.json"])?;
+    rights_of(&manager, &rights)?;
     manager.write_file("/root/package.deb", fs::read(packages::deb()?)?)?;
     // Stands in for the package of Debian: no image of this swarm is in ECR, so it is never asked.
     manager.write_file("/usr/local/bin/docker-credential-ecr-login", "#!/bin/sh\nexit 1\n")?;
@@ -256,7 +307,7 @@ async fn the_user_data_of_the_recovery_stack_brings_the_swarm_back() -> Result<(
 
     // A worker of the group, whose size is raised from zero.
     let worker = site.lab.boot(image("worker", 12))?;
-    instance_role(&site, &worker)?;
+    rights_of(&worker, &rights)?;
     worker.write_file("/root/package.deb", fs::read(packages::deb()?)?)?;
     run_user_data(&worker, &moto.ask(&["user-data", text(&recovery, "/resources/WorkerTemplate")?])?)?;
     manager.wait_for("the worker to be ready", Duration::from_secs(60), || {
@@ -290,17 +341,22 @@ fn sign_of_life(moto: &Moto, host: &Host) -> Result<()> {
     host.sh("rm /usr/local/bin/aws").map(drop)
 }
 
-fn create_recovery(moto: &Moto, site: &Site, secret: &str, [restores, pulls]: [&str; 2]) -> Result<Value> {
+fn create_recovery(
+    moto: &Moto,
+    site: &Site,
+    secret: &str,
+    [restores, pulls]: [&str; 2],
+    others: &[(&str, &str)],
+) -> Result<Value> {
     let network: Value = serde_json::from_str(&moto.ask(&["network"])?)?;
     let digest = Sha256::digest(fs::read(packages::deb()?)?);
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let address = addr(11).to_string();
     let (endpoint, aws) = (site.rgw.endpoint(), moto.endpoint());
-    let parameters = [
+    let mut parameters = vec![
         ("VpcId", text(&network, "/vpc")?),
         ("SubnetId", text(&network, "/subnet")?),
         ("ManagerAddress", &address),
-        ("GrowTo", "1"),
         ("WaitForSilence", "2s"),
         ("VaultUrl", swarmdr_tests::scenario::VAULT),
         ("VaultRegion", "us-east-1"),
@@ -315,6 +371,7 @@ fn create_recovery(moto: &Moto, site: &Site, secret: &str, [restores, pulls]: [&
         ("PackageUrl", "file:///root/package.deb"),
         ("PackageSha256", &digest),
     ];
+    parameters.extend(others);
     create_stack(moto, "recovery", "recovery.yaml", &parameters)
 }
 
@@ -326,13 +383,16 @@ fn create_stack(moto: &Moto, name: &str, template: &str, parameters: &[(&str, &s
     Ok(serde_json::from_str(&moto.ask(&words)?)?)
 }
 
-/// Stands in for the instance metadata: gives every program on this host credentials that may read the vault.
-fn instance_role(site: &Site, host: &Host) -> Result<()> {
-    let reader = site.rgw.reader()?;
-    let (access, secret) = (&reader.access_key, &reader.secret_key);
+/// Stands in for the instance metadata: gives every program on this host, and the units of the agent, these credentials.
+fn rights_of(host: &Host, identity: &Identity) -> Result<()> {
+    let (access, secret) = (&identity.access_key, &identity.secret_key);
     host.write_file(
         "/root/.aws/credentials",
         format!("[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"),
+    )?;
+    host.write_file(
+        "/etc/systemd/system/swarmdr-.service.d/role.conf",
+        format!("[Service]\nEnvironment=AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY={secret}\n"),
     )
 }
 
