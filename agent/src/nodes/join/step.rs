@@ -2,16 +2,36 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use super::{Request, look::Look, why::Why};
+use super::{
+    Request,
+    contact::{self, Contact},
+    leaving::Leaving,
+    look::Look,
+    refusal::Refusal,
+    why::Why,
+};
 use crate::{
-    host::engine::SwarmState,
     nodes::standing::{self, Standing, Swarm},
     outcome::failure::Failure,
+    restore::fence::listed,
 };
 
 /// Time after which an attempt that neither fails nor succeeds is given up. Engines give up by themselves sooner (swarmkit
 /// `ca/certificates.go`: five tries of some seconds).
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(180);
+
+/// Time for which the managers have to refuse a node before it gives up its place. The state of a manager may be replaced
+/// by a newer one, which has the node.
+const REFUSED: Duration = Duration::from_secs(120);
+
+/// For how long this run has seen a state of things.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    /// The engine has been trying to join.
+    pub pending: Duration,
+    /// The managers have refused this node.
+    pub refused: Duration,
+}
 
 /// What a round does.
 #[derive(Debug)]
@@ -26,16 +46,15 @@ pub enum Step {
     Retry(Why),
     /// End an attempt that went nowhere.
     Abandon,
-    /// Give up the place of a node that the managers have removed, and join anew.
-    Renew,
-    /// Leave the other swarm if its managers are all gone.
-    LeaveDead,
+    /// Give up the place of a node that the managers refuse, and join anew.
+    Renew(Refusal),
+    /// Leave the other swarm, or the wanted one as it was at other addresses, if its managers are all gone.
+    Leave(Leaving),
     Attempt,
 }
 
-/// Chooses the step. `tried` are the managers through which this run has tried to join, `pending_for` is the time for
-/// which the engine has been trying.
-pub fn next(look: &Look, request: &Request, tried: &BTreeMap<SocketAddr, u32>, pending_for: Duration) -> Step {
+/// Chooses the step. `tried` are the managers through which this run has tried to join.
+pub fn next(look: &Look, request: &Request, tried: &BTreeMap<SocketAddr, u32>, seen: Seen) -> Step {
     match look.standing {
         Standing::Free => Step::Attempt,
         Standing::Blocked(what) => Step::Refuse(blocked(look, what)),
@@ -43,30 +62,41 @@ pub fn next(look: &Look, request: &Request, tried: &BTreeMap<SocketAddr, u32>, p
         Standing::Joining | Standing::Failed if !is_ours(look, tried) => {
             Step::Wait(Why::AnothersAttempt(through(look)))
         }
-        Standing::Joining if pending_for < ATTEMPT_LIMIT => Step::Wait(Why::StillJoining(through(look))),
+        Standing::Joining if seen.pending < ATTEMPT_LIMIT => Step::Wait(Why::StillJoining(through(look))),
         Standing::Joining | Standing::Failed => Step::Abandon,
-        Standing::Member { swarm, is_settled } => member(look, request, swarm, is_settled),
+        Standing::Member { swarm, is_settled } => member(look, request, seen, (swarm, is_settled)),
     }
 }
 
-fn member(look: &Look, request: &Request, swarm: Swarm, is_settled: bool) -> Step {
+fn member(look: &Look, request: &Request, seen: Seen, (swarm, is_settled): (Swarm, bool)) -> Step {
     match swarm {
-        Swarm::Wanted | Swarm::WantedByAddress if is_settled => Step::Done,
-        // With a token at hand, the host does not end in no swarm.
-        Swarm::Wanted if look.was_removed && look.wanted.ca.is_some() => Step::Renew,
-        Swarm::Wanted => Step::Wait(Why::unsettled(&look.facts.swarm)),
+        Swarm::Wanted if look.is_manager() && is_settled => Step::Done,
+        Swarm::Wanted if look.is_manager() => Step::Wait(Why::unsettled(&look.facts.swarm)),
+        Swarm::Wanted => worker(look, request, seen, is_settled),
+        Swarm::WantedByAddress if is_settled => Step::Done,
         Swarm::WantedByAddress => Step::Wait(Why::UnsettledWithOtherCa),
         Swarm::Unknown => Step::Retry(Why::UnknownSwarm(look.no_token.as_ref().map(|error| format!("{error:#}")))),
-        Swarm::Other if is_manager(look) => Step::Refuse(manager_elsewhere(look)),
-        Swarm::Other if request.leave_dead => Step::LeaveDead,
+        Swarm::Other if look.is_manager() => Step::Refuse(manager_elsewhere(look)),
+        Swarm::Other if request.leave_dead => Step::Leave(Leaving::Other),
         Swarm::Other => Step::Refuse(elsewhere(look)),
     }
 }
 
-/// True if this host is a manager, or may be one. Only managers are ever locked.
-fn is_manager(look: &Look) -> bool {
-    let swarm = &look.facts.swarm;
-    swarm.is_manager || swarm.state == SwarmState::Locked || look.on_disk.may_be_manager()
+/// The step of a worker of the wanted swarm. Its place is given up only with a token at hand, so that the host does not end
+/// in no swarm, and never while a manager that it knows answers and does not refuse it.
+fn worker(look: &Look, request: &Request, seen: Seen, is_settled: bool) -> Step {
+    let has_token = look.wanted.ca.is_some();
+    let no_token = || look.no_token.as_ref().map(|error| format!("{error:#}"));
+    match (look.refusal, &look.contact) {
+        (Some(refusal), _) if has_token && (seen.refused >= REFUSED || request.dry_run) => Step::Renew(refusal),
+        (Some(refusal), _) => Step::Wait(Why::Refused(refusal, no_token())),
+        (None, Contact::Silent { elsewhere: Some(_) }) if has_token => Step::Leave(Leaving::Old),
+        (None, Contact::Silent { .. } | Contact::Unasked(_)) if is_settled => {
+            Step::Wait(Why::Silent(listed(&contact::known(look))))
+        }
+        (None, _) if is_settled => Step::Done,
+        (None, _) => Step::Wait(Why::unsettled(&look.facts.swarm)),
+    }
 }
 
 /// True if the attempt of the engine is one to join the wanted swarm: it may be that of a run that was killed.
@@ -120,7 +150,7 @@ pub fn blocked(look: &Look, what: &str) -> Failure {
 mod tests {
     use super::*;
     use crate::{
-        host::engine::{EngineFacts, LocalSwarm},
+        host::engine::{EngineFacts, LocalSwarm, SwarmState},
         nodes::{
             managers::Found,
             standing::{Node, OnDisk, Wanted},
@@ -142,7 +172,8 @@ mod tests {
             wanted: Wanted { managers: vec!["10.0.0.1:2377".parse().expect("is one")], ca: None },
             standing,
             no_token: None,
-            was_removed: false,
+            refusal: None,
+            contact: Contact::NotAsked,
         }
     }
 
@@ -150,8 +181,8 @@ mod tests {
         Request { managers: Vec::new(), advertise_addr: None, wait: Duration::ZERO, leave_dead, dry_run: false }
     }
 
-    fn choose(look: &Look, leave_dead: bool, pending_for: Duration) -> Step {
-        next(look, &request(leave_dead), &BTreeMap::new(), pending_for)
+    fn choose(look: &Look, leave_dead: bool, pending: Duration) -> Step {
+        next(look, &request(leave_dead), &BTreeMap::new(), Seen { pending, ..Seen::default() })
     }
 
     fn in_other(is_manager: bool) -> Look {
@@ -171,7 +202,7 @@ mod tests {
     fn a_host_in_another_swarm_stays_there_unless_told_otherwise() {
         let rendered = refusal(choose(&in_other(false), false, Duration::ZERO));
         assert!(rendered.advice.iter().any(|advice| advice.contains("--leave-dead")), "{rendered}");
-        assert!(matches!(choose(&in_other(false), true, Duration::ZERO), Step::LeaveDead));
+        assert!(matches!(choose(&in_other(false), true, Duration::ZERO), Step::Leave(Leaving::Other)));
     }
 
     #[test]
@@ -218,19 +249,85 @@ mod tests {
         assert!(matches!(choose(&ours(Standing::Failed), false, Duration::ZERO), Step::Abandon));
     }
 
+    fn worker_of_the_wanted(contact: Contact, refusal: Option<Refusal>, is_settled: bool) -> Look {
+        let standing = Standing::Member { swarm: Swarm::Wanted, is_settled };
+        let node = Node { id: "n".to_owned(), cluster: "c".to_owned(), is_manager: false };
+        let on_disk = OnDisk {
+            has_certificate: true,
+            node: Some(node),
+            managers: ["10.0.0.9:2377".parse().expect("is one")].into(),
+            ..OnDisk::default()
+        };
+        Look { on_disk, contact, refusal, ..look(standing) }
+    }
+
+    fn with_token(mut look: Look) -> Look {
+        look.wanted.ca = Some([1; 32]);
+        look
+    }
+
+    fn after(look: &Look, refused: Duration) -> Step {
+        next(look, &request(false), &BTreeMap::new(), Seen { refused, ..Seen::default() })
+    }
+
     #[test]
-    fn a_node_that_was_removed_joins_anew_once_it_has_a_token() {
-        let mut removed = look(Standing::Member { swarm: Swarm::Wanted, is_settled: false });
-        removed.was_removed = true;
-        assert!(matches!(choose(&removed, false, Duration::ZERO), Step::Wait(_)));
-        removed.wanted.ca = Some([1; 32]);
-        assert!(matches!(choose(&removed, false, Duration::ZERO), Step::Renew));
-        for standing in [
-            Standing::Member { swarm: Swarm::Wanted, is_settled: true },
-            Standing::Member { swarm: Swarm::Other, is_settled: false },
-        ] {
-            removed.standing = standing;
-            assert!(!matches!(choose(&removed, false, Duration::ZERO), Step::Renew), "{standing:?}");
+    fn a_node_that_is_refused_for_long_joins_anew_once_it_has_a_token() {
+        let reached = || Contact::Reached(([10, 0, 0, 9], 2377).into());
+        for (refusal, is_settled) in
+            [(Refusal::Removed, true), (Refusal::Removed, false), (Refusal::Unknown, true), (Refusal::Unknown, false)]
+        {
+            let refused = || worker_of_the_wanted(reached(), Some(refusal), is_settled);
+            assert!(matches!(after(&refused(), REFUSED), Step::Wait(Why::Refused(..))), "there is no token");
+            let refused = with_token(refused());
+            let almost = REFUSED.saturating_sub(Duration::from_secs(1));
+            assert!(matches!(after(&refused, almost), Step::Wait(Why::Refused(..))), "{refusal}");
+            assert!(matches!(after(&refused, REFUSED), Step::Renew(it) if it == refusal), "{refusal}");
+        }
+        let elsewhere = Look {
+            standing: Standing::Member { swarm: Swarm::Other, is_settled: false },
+            ..with_token(worker_of_the_wanted(reached(), Some(Refusal::Unknown), false))
+        };
+        assert!(matches!(after(&elsewhere, REFUSED), Step::Refuse(_)));
+    }
+
+    #[test]
+    fn a_worker_moves_only_if_no_known_manager_answers_and_a_wanted_one_does() {
+        let silent = |open: bool| Contact::Silent { elsewhere: open.then(|| ([10, 0, 0, 1], 2377).into()) };
+        let reached = || Contact::Reached(([10, 0, 0, 9], 2377).into());
+        for is_settled in [true, false] {
+            let of = |contact| worker_of_the_wanted(contact, None, is_settled);
+            assert!(matches!(after(&with_token(of(silent(true))), REFUSED), Step::Leave(Leaving::Old)));
+            for stays in [
+                of(silent(true)),
+                with_token(of(silent(false))),
+                with_token(of(Contact::Unasked("no route".to_owned()))),
+                with_token(of(reached())),
+                with_token(of(Contact::NotAsked)),
+            ] {
+                let is_kept = matches!(stays.contact, Contact::Reached(_) | Contact::NotAsked);
+                match after(&stays, REFUSED) {
+                    Step::Done => assert!(is_settled && is_kept, "{stays:?}"),
+                    Step::Wait(_) => assert!(!is_settled || !is_kept, "{stays:?}"),
+                    step => panic!("{step:?}: {stays:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_manager_of_the_wanted_swarm_never_gives_its_place_up() {
+        for is_settled in [true, false] {
+            let mut manager = with_token(worker_of_the_wanted(
+                Contact::Silent { elsewhere: Some(([10, 0, 0, 1], 2377).into()) },
+                Some(Refusal::Unknown),
+                is_settled,
+            ));
+            manager.on_disk.has_log = true;
+            let step = after(&manager, REFUSED);
+            assert!(
+                matches!(step, Step::Done) == is_settled && !matches!(step, Step::Renew(_) | Step::Leave(_)),
+                "{step:?}"
+            );
         }
     }
 
@@ -243,7 +340,10 @@ mod tests {
             assert!(matches!(choose(&look, true, ATTEMPT_LIMIT), Step::Wait(Why::AnothersAttempt(_))));
             // An address that a name led to when this run tried it.
             let tried = BTreeMap::from([("10.0.0.9:2377".parse().expect("is one"), 1)]);
-            assert!(matches!(next(&look, &request(false), &tried, ATTEMPT_LIMIT), Step::Abandon));
+            assert!(matches!(
+                next(&look, &request(false), &tried, Seen { pending: ATTEMPT_LIMIT, refused: Duration::ZERO }),
+                Step::Abandon
+            ));
         }
     }
 
