@@ -78,7 +78,7 @@ fn node_id(host: &Host) -> Result<String> {
     host.docker(&["info", "--format", "{{.Swarm.NodeID}}"])
 }
 
-/// The swarm was restored at another address, with the same root CA, and its old manager is gone.
+/// The swarm was restored at another address, with the same root CA, and its old manager is gone after a while.
 #[test]
 fn a_worker_follows_its_swarm_to_another_address_and_leaves_no_swarm_that_lives() -> Result<()> {
     let lab = Lab::new()?;
@@ -91,11 +91,14 @@ fn a_worker_follows_its_swarm_to_another_address_and_leaves_no_swarm_that_lives(
     new.sh("base64 -d /root/agent.tar | tar x -C /")?;
     let worker = token(&manager, "worker")?;
     host.write_file(TOKEN, &worker)?;
-    a_manager_that_is_off_for_a_while(&lab, &manager, &host)?;
+    what_is_no_manager(&lab, &manager, &host)?;
+
+    // A twin, as after a restore that was told that the old site is off.
+    agent_json(&new, 0, &["restore", "--latest", "--readdress", "--fenced", "--without-claim"])?;
+    ensure!(token(&new, "worker")? == worker, "it is another root CA");
+    a_manager_that_is_off_for_a_while(&manager, &host)?;
 
     manager.kill()?;
-    agent_json(&new, 0, &["restore", "--latest", "--readdress", "--without-claim"])?;
-    ensure!(token(&new, "worker")? == worker, "it is another root CA");
     let id = node_id(&host)?;
     configure(&host, &[ELSEWHERE])?;
     // Ten minutes are not over after twenty seconds.
@@ -124,10 +127,24 @@ fn dead_after(host: &Host, managers: &[u8], after: &str) -> Result<()> {
     host.write_file(CONFIG, format!("{config}\ndead_after = {after:?}\n"))
 }
 
-/// The wanted address is another one that accepts connections, and the only manager is off for less than it takes.
-fn a_manager_that_is_off_for_a_while(lab: &Lab, manager: &Host, host: &Host) -> Result<()> {
+/// The wanted address accepts connections, as a load balancer does, and no manager is behind it.
+fn what_is_no_manager(lab: &Lab, manager: &Host, host: &Host) -> Result<()> {
     let _open = lab.netns().within(|| TcpListener::bind((lab.gateway_ip(), 2377)))??;
-    dead_after(host, &[SILENT], "40s")?;
+    dead_after(host, &[SILENT], "5s")?;
+    let id = node_id(host)?;
+    ensure!(join_again(host)? == "already");
+    manager.sh("systemctl stop docker.socket docker.service")?;
+    let silent = join(host, 1, &["--wait", "40s"])?;
+    ensure!(text(&silent, "/error")?.contains("no manager that it knows answers"), "{silent:#}");
+    ensure!(node_id(host)? == id, "it left for what is no manager");
+    manager.sh("systemctl start docker.socket docker.service")?;
+    manager.wait_manager()?;
+    wait_worker(manager, host)
+}
+
+/// The wanted manager is a real one elsewhere, and the known one is off for less than it takes.
+fn a_manager_that_is_off_for_a_while(manager: &Host, host: &Host) -> Result<()> {
+    dead_after(host, &[ELSEWHERE], "60s")?;
     let id = node_id(host)?;
     ensure!(join_again(host)? == "already");
     manager.sh("systemctl stop docker.socket docker.service")?;

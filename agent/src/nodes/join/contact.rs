@@ -6,7 +6,7 @@ use super::{Join, look::Look};
 use crate::{
     host::network,
     nodes::{
-        managers,
+        same_root,
         standing::{self, Standing},
     },
 };
@@ -18,7 +18,7 @@ pub enum Contact {
     #[default]
     NotAsked,
     Reached(SocketAddr),
-    /// None of them answers. `elsewhere`: a wanted manager that is none of them accepts a connection.
+    /// None of them answers. `elsewhere`: a wanted manager that is none of them, and has a certificate of this swarm.
     Silent {
         elsewhere: Option<SocketAddr>,
     },
@@ -38,8 +38,8 @@ impl Join<'_> {
             Contact::Silent { .. } => {
                 let others: Vec<SocketAddr> =
                     look.found.addresses.iter().copied().filter(|it| !known.contains(it)).collect();
-                let (open, _) = managers::probe(&others).await;
-                Contact::Silent { elsewhere: open.first().copied() }
+                let (managers, _) = same_root::managers(&look.root_ca(), &others).await;
+                Contact::Silent { elsewhere: managers.first().copied() }
             }
             answered => answered,
         }

@@ -3,7 +3,8 @@
 //!
 //! A manager that reboots is silent too, and a worker that leaves takes its tasks with it. So all managers that the engine
 //! and the disk name have to be silent for `join.dead_after`, and once more right before the act; and a manager of the
-//! wanted swarm has to answer, so that the host does not end in no swarm.
+//! wanted swarm has to answer, so that the host does not end in no swarm. Where this host is to move within its swarm, that
+//! one has to show a certificate of it: what runs here goes on without managers, and must not end for a load balancer.
 
 use std::{
     net::SocketAddr,
@@ -22,7 +23,7 @@ use super::{
     why::Why,
 };
 use crate::{
-    nodes::{managers, standing::OnDisk},
+    nodes::{managers, same_root, standing::OnDisk},
     outcome::{failpoint, failure::Failure},
 };
 
@@ -64,8 +65,7 @@ impl Join<'_> {
             Watched::Answered(manager) => return answered(leaving, look, manager),
             Watched::InVain(why) => return Ok(Acted::InVain(vec![why])),
         }
-        let closed = self.wanted_is_closed(&known).await;
-        if let Some(whys) = closed {
+        if let Some(whys) = self.wanted_is_closed(leaving, look, &known).await {
             return Ok(Acted::InVain(whys));
         }
         if self.request.dry_run {
@@ -135,10 +135,13 @@ impl Join<'_> {
 
     /// Returns why no manager of the wanted swarm can be joined through. Asked anew: what a name stands for may have
     /// changed since the silence began.
-    async fn wanted_is_closed(&self, known: &[SocketAddr]) -> Option<Vec<Why>> {
+    async fn wanted_is_closed(&self, leaving: Leaving, look: &Look, known: &[SocketAddr]) -> Option<Vec<Why>> {
         let mut found = managers::find(self.run.config, &self.request.managers).await;
         found.addresses.retain(|address| !known.contains(address));
-        let (open, closed) = managers::probe(&found.addresses).await;
+        let (open, closed) = match leaving {
+            Leaving::Other => managers::probe(&found.addresses).await,
+            Leaving::Old => same_root::managers(&look.root_ca(), &found.addresses).await,
+        };
         if !open.is_empty() {
             return None;
         }

@@ -1,6 +1,9 @@
 //! One look at everything that a step depends on.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+use swarm_state::state_dir::ROOT_CA;
 
 use super::{Join, contact::Contact, pacing::Pacing, refusal::Refusal, why};
 use crate::{
@@ -29,6 +32,11 @@ pub struct Look {
 }
 
 impl Look {
+    /// Path of the root CA of this host's swarm.
+    pub fn root_ca(&self) -> PathBuf {
+        self.facts.data_root.join("swarm").join(ROOT_CA)
+    }
+
     /// True if this host was in the wanted swarm before; a join that was cut off is still one.
     pub fn is_wanted_member(&self) -> bool {
         !self.on_disk.is_joining

@@ -17,6 +17,7 @@ mod report;
 mod silence;
 mod step;
 mod why;
+mod worker;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
