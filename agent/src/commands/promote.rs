@@ -9,7 +9,7 @@ use crate::{
     commands::cli::PromoteArgs,
     downtime::leftovers::Leftovers,
     host::lock::HostLock,
-    nodes::grow::require_odd,
+    nodes::grow::require_useful,
     observe::{
         verb::Verb,
         watch::{Ended, Fact, Watch},
@@ -22,7 +22,7 @@ use crate::{
 
 pub async fn run(context: &Context, args: &PromoteArgs) -> Result<Exit> {
     let since = Instant::now();
-    args.managers.map_or(Ok(()), require_odd)?;
+    args.managers.map_or(Ok(()), require_useful)?;
     let watch = Watch::over(context.config(), Verb::Promote)?;
     let ended = take_over(context, args, &watch, since)
         .await

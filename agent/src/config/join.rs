@@ -4,6 +4,7 @@ use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use swarmdr_vault::settings::unit_length::Seconds;
 
 use super::{Config, validation::require_absolute};
 use crate::outcome::failure::Failure;
@@ -12,7 +13,7 @@ use crate::outcome::failure::Failure;
 const PORT: u16 = 2377;
 
 /// The `[join]` section of the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JoinConfig {
     /// Addresses of managers (`host:port`; 2377 without a port), asked one after the other.
@@ -27,6 +28,23 @@ pub struct JoinConfig {
     pub advertise_addr: Option<String>,
     /// Program (with its arguments) that gets the worker token on standard input and hands it to new nodes.
     pub publish_command: Vec<String>,
+    /// Time for which all managers that a worker knows have to be silent before it leaves them. A manager that reboots, or
+    /// whose engine is upgraded, is silent for minutes.
+    pub dead_after: Seconds,
+}
+
+impl Default for JoinConfig {
+    fn default() -> Self {
+        Self {
+            managers: Vec::new(),
+            managers_command: Vec::new(),
+            token_file: None,
+            token_command: Vec::new(),
+            advertise_addr: None,
+            publish_command: Vec::new(),
+            dead_after: Seconds::new(600),
+        }
+    }
 }
 
 /// The address of a manager as somebody wrote it: a name or an IP address, with a port.

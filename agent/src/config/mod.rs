@@ -5,6 +5,7 @@
 //! unknown key is an error that names the place and the key. Without any file, everything has a default that works on a
 //! manager: a directory vault below the state directory and a key made on first use.
 
+pub mod grow;
 pub mod images;
 pub mod join;
 mod layers;
@@ -27,7 +28,8 @@ use swarmdr_vault::{
 };
 
 use crate::config::{
-    images::ImagesConfig, join::JoinConfig, retention::Policy, schedule::ScheduleConfig, standby::StandbyConfig,
+    grow::GrowConfig, images::ImagesConfig, join::JoinConfig, retention::Policy, schedule::ScheduleConfig,
+    standby::StandbyConfig,
 };
 
 pub(crate) use layers::CREDENTIALS;
@@ -70,6 +72,8 @@ pub struct Config {
     pub images: ImagesConfig,
     /// How nodes find the swarm and join it.
     pub join: JoinConfig,
+    /// Which workers may become managers.
+    pub grow: GrowConfig,
     /// Who may take the swarm over, and how sites tell that they are alive.
     pub standby: StandbyConfig,
     /// Proxies that the environment's own variables name. Not a setting, but read from the same environment as the
@@ -189,6 +193,7 @@ impl Default for Config {
             network: NetworkConfig::default(),
             images: ImagesConfig::default(),
             join: JoinConfig::default(),
+            grow: GrowConfig::default(),
             standby: StandbyConfig::default(),
             inherited_proxies: Proxies::none(),
             vault: Vec::new(),

@@ -50,6 +50,7 @@ impl Config {
         self.validate_network()?;
         self.validate_images()?;
         self.validate_join()?;
+        self.validate_grow()?;
         self.validate_standby()?;
         self.watch.ping_url.as_deref().map(PingUrl::parse).transpose()?;
         Schedule::from_config(&self.schedule)?;

@@ -13,6 +13,7 @@ mod managers;
 mod program;
 pub mod publish;
 mod roster;
+mod same_root;
 pub mod spread;
 mod standing;
 pub mod tidy;

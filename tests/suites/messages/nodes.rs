@@ -11,7 +11,7 @@ pub fn cases(desk: &mut Desk) -> Result<()> {
     for words in [
         &["node"][..],
         &["node", "grow"],
-        &["node", "grow", "--managers", "4"],
+        &["node", "grow", "--managers", "2"],
         &["node", "grow", "--managers", "3", "--spread", "zone"],
         &["node", "tidy", "--dead-for", "soon"],
         &["node", "join", "--wait", "soon"],

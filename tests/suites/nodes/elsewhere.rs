@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
     campaign::generations,
     lab::{Engine, Host, Lab, Role},
-    scenario::text,
+    scenario::{CONFIG, text},
 };
 
 use crate::yard::{
@@ -41,6 +41,11 @@ fn a_host_leaves_another_swarm_only_if_that_one_is_gone() -> Result<()> {
     other.kill()?;
     let planned = join(&host, 0, &["--leave-dead", "--dry-run"])?;
     ensure!(planned["outcome"] == "would-leave", "{planned:#}");
+    // A manager that reboots is silent too: ten minutes are asked for, and more time than that.
+    let short = join(&host, 4, &["--leave-dead", "--wait", "9m"])?;
+    ensure!(text(&short, "/error")?.contains("have to be silent for 600 s"), "{short:#}");
+    let config = host.read_file(CONFIG)?;
+    host.write_file(CONFIG, format!("{config}\ndead_after = \"20s\"\n"))?;
     let killed = faulty(&host, "kill@node-join-left", &["--leave-dead", "--wait", "3m"])?;
     ensure!(killed.stderr.contains("kill at node-join-left"), "{killed:?}");
     let joined = join(&host, 0, &["--leave-dead", "--wait", "3m"])?;

@@ -119,8 +119,8 @@ fn not_the_leader(group: &Group) -> Result<()> {
     worker.install(&agent_binary()?)?;
     let ended = agent(worker, &GROW)?;
     ensure!(ended.status.code() == Some(4) && ended.stderr.contains("no manager"), "{ended:?}");
-    let even = agent(&group.manager, &["node", "grow", "--managers", "4"])?;
-    ensure!(even.status.code() == Some(2) && even.stderr.contains("odd"), "{even:?}");
+    let two = agent(&group.manager, &["node", "grow", "--managers", "2"])?;
+    ensure!(two.status.code() == Some(2) && two.stderr.contains("odd"), "{two:?}");
     Ok(())
 }
 
@@ -212,4 +212,86 @@ fn workers_that_are_missing_are_waited_for() -> Result<()> {
     ensure!(ended.status.code() == Some(0), "{ended:?}");
     ensure!(group.managers()? == ["m1", "w1", "w2"]);
     Ok(())
+}
+
+/// A worker that the leader cannot call back stays outside of the group of managers, and stops no other.
+#[test]
+fn a_worker_that_cannot_become_a_manager_is_passed_over() -> Result<()> {
+    let group = Group::new([Engine::E26_1, Engine::E26_1, Engine::E26_1])?;
+    let host = &group.manager;
+    host.install(&agent_with_faults()?)?;
+    let planned = agent_json(host, 0, &[&GROW[..], &["--dry-run"]].concat())?;
+    let order = names(&planned["promoted"]);
+    let of = |name: &str| group.workers.iter().find(|worker| worker.name() == name).context("is no worker");
+    let (shut, other) = (of(order[0])?, of(order[1])?);
+    for worker in [shut, other] {
+        host.docker(&["node", "update", "--label-add=grow=yes", worker.name()])?;
+    }
+
+    // Only two may become managers, and one cannot: two managers would be worse than one. A port that drops what it gets
+    // is seen before anything is changed.
+    port_of_managers(shut, "-I", "DROP")?;
+    let short = agent_json(host, 1, &[&GROW[..], &["--only", "grow=yes"]].concat())?;
+    println!("{short:#}");
+    ensure!(names(&short["passed_over"]) == [shut.name()] && short["missing"] == 1, "{short:#}");
+    ensure!(short["left_out"].to_string().contains("it has no label grow=yes"), "{short:#}");
+    ensure!(group.managers()? == [host.name()], "{:?}", group.managers()?);
+    worker_again(host, shut)?;
+
+    // One that refuses is not, as if nobody listened yet. The promotion of a run that was killed is passed over too.
+    port_of_managers(shut, "-R INPUT 1", "REJECT")?;
+    killed_at(host, "promoted", &GROW)?;
+    let grown = agent_json(host, 6, &[&GROW[..], &["--limit", "15s"]].concat())?;
+    println!("{grown:#}");
+    ensure!(names(&grown["passed_over"]) == [shut.name()] && names(&grown["promoted"]).len() == 2, "{grown:#}");
+    let three = group.managers()?;
+    ensure!(three.len() == 3 && !three.iter().any(|name| name == shut.name()), "{three:?}");
+
+    // It joins by itself when it can, and then there are four.
+    port_of_managers(shut, "-D", "REJECT")?;
+    host.wait_for("it to join by itself", LIMIT, || Ok((managers(host)?.len() == 4).then_some(())))?;
+    let even = agent_json(host, 6, &GROW)?;
+    ensure!(even["attention"].to_string().contains("4 managers survive the loss of 1, as 3 do"), "{even:#}");
+    // An engine that is demoted in the second in which it joined stays between both roles.
+    shut.wait_manager()?;
+    host.docker(&["node", "demote", shut.name()])?;
+    worker_again(host, shut)?;
+    a_member_that_falls_silent(&group, shut, &three)?;
+    let four = agent_json(host, 6, &["node", "grow", "--managers", "4"])?;
+    ensure!(names(&four["promoted"]) == [shut.name()] && group.managers()?.len() == 4, "{four:#}");
+    Ok(())
+}
+
+/// It joins the group, and answers no more: the three others are a majority of four, and take it out again.
+fn a_member_that_falls_silent(group: &Group, shut: &Host, three: &[String]) -> Result<()> {
+    let host = &group.manager;
+    let words = ["env", "SWARMDRTEST_FAULT=gate@promoted", "SWARMDRTEST_GATE=/root/gate", "swarmdr-agent"];
+    let grow = ["node", "grow", "--managers", "4", "--limit", "25s", "--json"];
+    let mut running = host.spawn(&[&words[..], &grow].concat())?;
+    host.wait_for("four managers", LIMIT, || Ok((managers(host)?.len() == 4).then_some(())))?;
+    port_of_managers(shut, "-I", "DROP")?;
+    host.wait_for("it to be unreachable", LIMIT, || Ok((managers(host)? == three).then_some(())))?;
+    host.write_file("/root/gate", "")?;
+    let ended = wait_for("the agent to end", LIMIT, || running.finished())?;
+    let report: Value = serde_json::from_str(&ended.stdout).with_context(|| format!("{ended:?}"))?;
+    println!("{report:#}");
+    ensure!(ended.status.code() == Some(1) && names(&report["passed_over"]) == [shut.name()], "{ended:?}");
+    ensure!(managers(host)? == three, "{:?}", managers(host)?);
+    worker_again(host, shut)?;
+    port_of_managers(shut, "-D", "DROP")
+}
+
+/// Changes the rule for the port that managers answer on: `-I`, `-R INPUT 1` or `-D`.
+fn port_of_managers(host: &Host, change: &str, target: &str) -> Result<()> {
+    let change = if change.contains("INPUT") { change.to_owned() } else { format!("{change} INPUT") };
+    host.sh(&format!("iptables {change} -p tcp --dport 2377 -j {target}")).map(drop)
+}
+
+/// Waits until a node is a ready worker, for the swarm and for its own engine.
+fn worker_again(manager: &Host, host: &Host) -> Result<()> {
+    manager.wait_for("it to be a worker again", LIMIT, || {
+        let listed = manager.docker(&["node", "inspect", "--format={{.Spec.Role}} {{.Status.State}}", host.name()])?;
+        let own = host.docker(&["info", "--format={{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}"])?;
+        Ok((listed == "worker ready" && own == "active false").then_some(()))
+    })
 }

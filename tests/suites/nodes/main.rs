@@ -6,6 +6,7 @@ mod elsewhere;
 mod grow;
 mod join;
 mod spread;
+mod stranded;
 mod tidy;
 mod yard;
 

@@ -43,7 +43,7 @@ pub struct PromoteArgs {
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 
-    /// Make this many managers of the workers that are there; odd
+    /// Make this many managers of the workers that are there; an odd number is best
     #[arg(long, value_name = "N")]
     pub managers: Option<usize>,
 

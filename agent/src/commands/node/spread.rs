@@ -5,7 +5,10 @@ use wildmatch::WildMatch;
 
 use super::Context;
 use crate::{
-    commands::cli::NodeSpreadArgs, host::lock::HostLock, nodes::spread::Spread, outcome::exit::Exit,
+    commands::cli::NodeSpreadArgs,
+    host::lock::HostLock,
+    nodes::spread::{Cut, Spread},
+    outcome::exit::Exit,
     restore::items::undelete,
 };
 
@@ -19,6 +22,7 @@ pub async fn run(context: &Context, args: &NodeSpreadArgs) -> Result<Exit> {
     let spread = Spread {
         run: context.run(),
         services: &services,
+        cut: Cut { volumes: args.with_volumes, host_ports: args.with_host_ports },
         at_most: args.at_most,
         limit: args.wait,
         dry_run: args.dry_run,

@@ -30,9 +30,19 @@ pub struct Promotion<'a> {
     pub limit: Duration,
 }
 
+/// How a promotion ended.
+#[derive(Debug)]
+pub enum Settled {
+    Member,
+    /// It is a worker after all, or is gone.
+    Undone,
+    /// It is no manager that keeps up after the limit: the error that says so.
+    Late(anyhow::Error),
+}
+
 /// How far a promoted node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
+pub enum Seen {
     /// Not yet a member of the group of managers.
     Outside,
     /// A member that does not answer.
@@ -65,17 +75,16 @@ impl Promotion<'_> {
         }
     }
 
-    /// Waits until the node is a manager that stays reachable, and the swarm has taken a change with it. Returns false if it
-    /// is a worker after all, or is gone.
-    pub async fn settle(&self) -> Result<bool> {
+    /// Waits until the node is a manager that stays reachable, and the swarm has taken a change with it.
+    pub async fn settle(&self) -> Result<Settled> {
         let begun = Instant::now();
         let mut since: Option<Instant> = None;
         loop {
             let seen = self.look().await;
             match &seen {
                 Ok(Seen::Member) => _ = since.get_or_insert_with(Instant::now),
-                Ok(Seen::Worker | Seen::Removed) => return Ok(false),
-                Err(error) if is_elsewhere(error) => return seen.map(|_| false),
+                Ok(Seen::Worker | Seen::Removed) => return Ok(Settled::Undone),
+                Err(error) if is_elsewhere(error) => return seen.map(|_| Settled::Undone),
                 _ => since = None,
             }
             let stays = since.is_some_and(|since| since.elapsed() >= STAYS);
@@ -84,8 +93,10 @@ impl Promotion<'_> {
                 false => seen.map(|seen| (false, seen)),
             };
             match proven {
-                Ok((true, _)) => return Ok(true),
-                not_yet if begun.elapsed() >= self.limit => return Err(self.failure(not_yet.map(|(_, seen)| seen))),
+                Ok((true, _)) => return Ok(Settled::Member),
+                not_yet if begun.elapsed() >= self.limit => {
+                    return Ok(Settled::Late(self.failure(not_yet.map(|(_, seen)| seen))));
+                }
                 Err(_) => since = None,
                 Ok(_) => {}
             }
@@ -93,7 +104,7 @@ impl Promotion<'_> {
         }
     }
 
-    async fn look(&self) -> Result<Seen> {
+    pub async fn look(&self) -> Result<Seen> {
         let nodes = self.led.nodes().await?;
         let Some(listed) = nodes.iter().find(|listed| listed.id() == self.id) else { return Ok(Seen::Removed) };
         let Some(status) = &listed.node.manager else {
@@ -119,8 +130,7 @@ impl Promotion<'_> {
         }
     }
 
-    /// The error after the limit. Nothing is undone: a demotion is refused where the swarm would lose its majority, and
-    /// a node that is late may join at any time.
+    /// The error after the limit, if the promotion cannot be taken back.
     fn failure(&self, seen: Result<Seen>) -> anyhow::Error {
         let (name, limit) = (self.name, self.limit.as_secs());
         let late = |what: &str| Failure::failed(format!("{name} was made a manager, and {what} within {limit} s"));

@@ -12,28 +12,37 @@
 //!   joined by one node at a time, and by the next one as soon as the last one keeps up.
 //! - A demotion is refused where it would cost the majority (`CanRemoveMember`), so there is no way back from two without
 //!   the second one: it has to return, or `recover-quorum` makes a group of one again.
+//! - A node that stays outside has no vote, so it does not stop the others: it is passed over for the rest of the run, and
+//!   the next run tries it again. So is a member that does not answer, once it is a worker again (`take_back`).
 //!
 //! The API does not tell how far a manager's log is (`backup::lag` reads that from a manager's own disk). What it tells is
 //! used: the manager is reachable for the leader, it accepts a connection, both for as long as an election takes, and then
 //! the swarm takes a change. Among two managers no change is taken that the second one does not have, with everything
 //! before it.
 //!
-//! A number is even only on the way to the next odd one: a promotion begins if there are nodes for all that follow up to an
-//! odd number. Four managers survive as many failures as three.
+//! A number is even only on the way to the next odd one, unless it is the wanted one: a promotion begins if there are nodes
+//! for all that follow up to such a number. Four managers survive as many failures as three, which is told; two survive
+//! fewer than one, and are refused.
 
 mod change;
 mod plan;
 pub mod report;
+mod rule;
+mod take_back;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
 use super::{
     label::Label,
-    roster::{self, Led},
+    roster::{self, Led, Listed},
 };
 use crate::{
+    config::grow::NodeLabel,
     host::engine::Engine,
     outcome::{
         exit::Exit,
@@ -42,9 +51,12 @@ use crate::{
     },
     run::Run,
 };
-use change::Promotion;
+use change::{Promotion, Settled};
 use plan::{Standing, Step};
 pub use report::GrowReport;
+use report::PassedOver;
+use rule::Rule;
+use take_back::{TakenBack, is_shut};
 
 /// Time between two looks for more workers, and after a promotion that somebody else's change came before.
 const POLL: Duration = Duration::from_secs(2);
@@ -53,10 +65,12 @@ const POLL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Grow<'a> {
     pub run: Run<'a>,
-    /// Number of managers that is wanted; odd.
+    /// Number of managers that is wanted; not 0 and not 2.
     pub managers: usize,
     /// Property whose values the managers are to differ in.
     pub spread: Option<&'a Label>,
+    /// Label that a worker must have to become a manager.
+    pub only: Option<&'a NodeLabel>,
     /// Time to wait for workers that are missing.
     pub wait: Duration,
     /// Time that a promoted node gets to become a manager that keeps up.
@@ -68,7 +82,7 @@ impl Grow<'_> {
     /// Runs the whole flow. Refuses a host that does not lead the swarm (exit 3), and a swarm with a manager that does not
     /// answer (exit 4). What happens after the first change is in the report.
     pub async fn run(&self) -> Result<GrowReport> {
-        require_odd(self.managers)?;
+        require_useful(self.managers)?;
         let Run { config, shutdown, .. } = self.run;
         let engine = Engine::at(&config.engine.socket);
         let led = shutdown.or_interrupted(Led::of(engine, "makes managers")).await?;
@@ -76,7 +90,7 @@ impl Grow<'_> {
         let grown = shutdown.or_interrupted(self.grow(&led, &mut report)).await;
         match grown {
             Ok(()) => {}
-            Err(error) if report.promoted.is_empty() => return Err(error),
+            Err(error) if report.promoted.is_empty() && report.passed_over.is_empty() => return Err(error),
             Err(error) => report.stopped(Rendered::of(&error)),
         }
         Ok(report.finish())
@@ -84,12 +98,14 @@ impl Grow<'_> {
 
     async fn grow(&self, led: &Led, report: &mut GrowReport) -> Result<()> {
         let begun = Instant::now();
+        let mut passed_over = BTreeMap::new();
         loop {
             // Asked anew before each promotion: managers may have died since, and workers have gone.
-            let standing = Standing::of(led).await?;
+            let rule = Rule { leader_engine: &led.facts.version, only: self.only, passed_over: &passed_over };
+            let standing = Standing::of(led, &rule).await?;
             standing.require_well()?;
             report.stands(&standing, self.spread);
-            match standing.next(self.managers, self.spread) {
+            let (node, is_new) = match standing.next(self.managers, self.spread) {
                 Step::Enough => return Ok(()),
                 step if self.dry_run => {
                     report.would(&standing, &step, self.managers, self.spread);
@@ -97,41 +113,109 @@ impl Grow<'_> {
                 }
                 Step::Await(node) => {
                     tracing::info!(node = node.id(), hostname = node.name(), "waiting for an earlier promotion");
-                    // One that turned out to be a worker again is a candidate as others.
-                    Promotion { led, id: node.id(), name: node.name(), limit: self.limit }.settle().await?;
+                    (node, false)
                 }
-                Step::Promote(node) => {
-                    let promotion = Promotion { led, id: node.id(), name: node.name(), limit: self.limit };
-                    if !promotion.begin().await? {
-                        tokio::time::sleep(POLL).await;
-                        continue;
-                    }
-                    report.promoted(node, self.spread);
-                    failpoint::reach("promoted");
-                    if !promotion.settle().await? {
-                        return Err(undone(node.name()));
-                    }
-                    tracing::info!(node = node.id(), hostname = node.name(), "is a manager now");
-                    failpoint::reach("grown");
-                }
+                Step::Promote(node) => (node, true),
                 Step::Missing(missing) if begun.elapsed() >= self.wait => {
                     report.misses(missing, &standing);
                     return Ok(());
                 }
-                Step::Missing(_) => tokio::time::sleep(POLL).await,
+                Step::Missing(_) => {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
+            };
+            self.promote(led, (node, is_new), &mut passed_over, report).await?;
+        }
+    }
+
+    /// Makes a node a manager, or waits for a promotion that is under way. One that is late is passed over.
+    async fn promote(
+        &self,
+        led: &Led,
+        (node, is_new): (&Listed, bool),
+        passed_over: &mut BTreeMap<String, String>,
+        report: &mut GrowReport,
+    ) -> Result<()> {
+        let promotion = Promotion { led, id: node.id(), name: node.name(), limit: self.limit };
+        if is_new {
+            if is_shut(node).await {
+                let why = format!("port 2377 of {} is closed, so it would not become a manager", node.name());
+                report.pass_over(node, &why, PassedOver::Worker);
+                passed_over.insert(node.id().to_owned(), why);
+                return Ok(());
             }
+            if !promotion.begin().await? {
+                tokio::time::sleep(POLL).await;
+                return Ok(());
+            }
+            report.promoted(node, self.spread);
+            failpoint::reach("promoted");
+        }
+        match promotion.settle().await? {
+            Settled::Member => {
+                tracing::info!(node = node.id(), hostname = node.name(), "is a manager now");
+                failpoint::reach("grown");
+            }
+            // One of an earlier run that turned out to be a worker again is a candidate as others.
+            Settled::Undone if !is_new => {}
+            Settled::Undone => return Err(undone(node.name())),
+            Settled::Late(late) => match pass_over(&promotion, late).await? {
+                Some((why, is)) => {
+                    report.pass_over(node, &why, is);
+                    passed_over.insert(node.id().to_owned(), why);
+                    failpoint::reach("passed-over");
+                }
+                None => tracing::info!(node = node.id(), hostname = node.name(), "is a manager after all"),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Takes a node that is late back as far as that can be, and returns why it is passed over, and what it is now; `None` if it
+/// is a manager after all. An error if it cannot be taken back: without a majority nothing can be changed, and no other is
+/// to be tried.
+async fn pass_over(promotion: &Promotion<'_>, late: anyhow::Error) -> Result<Option<(String, PassedOver)>> {
+    tracing::warn!("{late:#}: others are tried");
+    let what = Rendered::of(&late).what;
+    match promotion.take_back().await {
+        Ok(TakenBack::Worker) => Ok(Some((format!("{what}; it is a worker again"), PassedOver::Worker))),
+        Ok(TakenBack::Outside) => Ok(Some((what, PassedOver::Outside))),
+        Ok(TakenBack::Member) => Ok(None),
+        Err(error) if is_elsewhere(&error) => Err(error),
+        Err(error) => {
+            tracing::warn!("{} was not made a worker again: {error:#}", promotion.name);
+            Err(late)
         }
     }
 }
 
-/// Refuses an even number of managers.
-pub fn require_odd(managers: usize) -> Result<()> {
-    if managers % 2 == 1 {
-        return Ok(());
+/// Refuses numbers of managers that are worse than one less: none, and two, which survive the loss of none and both of
+/// which are needed.
+pub fn require_useful(managers: usize) -> Result<()> {
+    let worse = match managers {
+        0 => "no manager is wanted",
+        2 => "2 managers are wanted: the loss of either stops the swarm's changes, and 1 has one that can be lost",
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(worse).advice("ask for an odd number: 3 survive the loss of one, 5 of two").into())
+}
+
+/// What an even number of managers means; `None` for an odd one.
+fn even(managers: usize) -> Option<String> {
+    match managers {
+        2 => Some(
+            "there are 2 managers, and both are needed: if either is lost, nothing can be changed. Let more workers join, \
+             or make one of the two a worker (`docker node demote`) while both answer"
+                .to_owned(),
+        ),
+        0 => None,
+        even if even % 2 == 0 => {
+            Some(format!("{even} managers survive the loss of {}, as {} do", (even - 1) / 2, even - 1))
+        }
+        _ => None,
     }
-    Err(Failure::usage(format!("{managers} managers are wanted, and an even number survives no more than one less"))
-        .advice("ask for an odd number: 3 survive the loss of one, 5 of two")
-        .into())
 }
 
 /// The error for a promotion that somebody else took back: what one does on purpose the other must not repeat.
@@ -159,13 +243,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_even_number_of_managers_is_a_mistake() {
-        for (managers, taken) in [(0, false), (1, true), (2, false), (3, true), (4, false), (5, true)] {
-            match require_odd(managers) {
+    fn a_number_of_managers_that_is_worse_than_one_less_is_a_mistake() {
+        for (managers, taken) in [(0, false), (1, true), (2, false), (3, true), (4, true), (5, true)] {
+            match require_useful(managers) {
                 Ok(()) => assert!(taken, "{managers}"),
                 Err(error) => assert!(!taken && Rendered::of(&error).exit == Exit::Usage, "{managers}"),
             }
         }
+    }
+
+    #[test]
+    fn an_even_number_is_told() {
+        for (managers, told) in [(0, None), (1, None), (2, Some("both are needed")), (3, None), (5, None)] {
+            match (even(managers), told) {
+                (None, None) => {}
+                (Some(said), Some(told)) => assert!(said.contains(told), "{said}"),
+                (said, _) => panic!("{managers}: {said:?}"),
+            }
+        }
+        assert_eq!(even(4).as_deref(), Some("4 managers survive the loss of 1, as 3 do"));
+        assert_eq!(even(6).as_deref(), Some("6 managers survive the loss of 2, as 5 do"));
     }
 
     #[test]

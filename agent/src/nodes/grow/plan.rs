@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
+use super::rule::Rule;
+
 use crate::{
     backup::managers::Managers,
-    host::engine::version::EngineVersion,
     nodes::{
         label::Label,
         roster::{Led, Listed},
@@ -50,16 +51,16 @@ pub enum Step<'a> {
 }
 
 impl Standing {
-    pub async fn of(led: &Led) -> Result<Self> {
+    pub async fn of(led: &Led, rule: &Rule<'_>) -> Result<Self> {
         let nodes = led.nodes().await?;
         let mut managers = Managers::of(&nodes.iter().map(|listed| listed.node.clone()).collect::<Vec<_>>());
         managers.probe(&led.own).await;
         let away = managers.unreachable().map(|member| member.id.clone()).collect();
-        Ok(Self::sort(nodes, &away, &led.facts.version))
+        Ok(Self::sort(nodes, &away, rule))
     }
 
     /// Sorts the nodes of a list; `away` are the ids of members that do not answer.
-    pub fn sort(nodes: Vec<Listed>, away: &BTreeSet<String>, leader_engine: &str) -> Self {
+    pub fn sort(nodes: Vec<Listed>, away: &BTreeSet<String>, rule: &Rule<'_>) -> Self {
         let mut sorted = Self::default();
         for listed in nodes {
             let node = &listed.node;
@@ -77,9 +78,12 @@ impl Standing {
                     }
                     sorted.moving.push(listed);
                 }
-                (None, true) if node.is_ready() => sorted.moving.push(listed),
+                (None, true) if node.is_ready() => match rule.passed_over.get(listed.id()) {
+                    Some(why) => sorted.left_out.push(LeftOut { why: why.clone(), node: listed }),
+                    None => sorted.moving.push(listed),
+                },
                 (None, true) => sorted.remains.push(listed),
-                (None, false) => match why_not(&listed, leader_engine) {
+                (None, false) => match rule.why_not(&listed) {
                     Some(why) => sorted.left_out.push(LeftOut { node: listed, why }),
                     None => sorted.candidates.push(listed),
                 },
@@ -121,10 +125,10 @@ impl Standing {
         wanted.saturating_sub(self.members.len() + self.candidates.len())
     }
 
-    /// The nodes that are promoted, in this order: as many as lead to an odd number.
+    /// The nodes that are promoted, in this order: as many as lead to the wanted number, or to an odd one before it.
     pub fn promotions(&self, wanted: usize, spread: Option<&Label>) -> Vec<&Listed> {
         let within = wanted.min(self.members.len() + self.candidates.len());
-        let goal = if within % 2 == 1 { within } else { within.saturating_sub(1) };
+        let goal = if within == wanted || within % 2 == 1 { within } else { within.saturating_sub(1) };
         let number = goal.saturating_sub(self.members.len());
         let value = |node| spread.map_or("", |label| label.of(node));
         let mut held: BTreeMap<&str, usize> = BTreeMap::new();
@@ -145,24 +149,6 @@ impl Standing {
     }
 }
 
-/// The reason why a worker does not become a manager.
-fn why_not(listed: &Listed, leader_engine: &str) -> Option<String> {
-    let node = &listed.node;
-    if !node.is_ready() {
-        return Some(format!("it is {}", if node.state.is_empty() { "in no known state" } else { &node.state }));
-    }
-    if node.availability != "active" {
-        return Some(format!("its availability is `{}`", node.availability));
-    }
-    let engine = node.engine_version.as_deref().unwrap_or_default();
-    match (EngineVersion::parse(engine), EngineVersion::parse(leader_engine)) {
-        (Some(own), Some(leader)) if own < leader => Some(format!(
-            "its engine {engine} is older than the leader's {leader_engine}, and would lose what it does not know"
-        )),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 pub mod tests {
     use serde_json::json;
@@ -180,11 +166,11 @@ pub mod tests {
         .expect("is a node")
     }
 
-    fn manager(id: &str, zone: &str) -> Listed {
+    pub fn manager(id: &str, zone: &str) -> Listed {
         with(worker(id, zone), "/Spec/Role", "manager").member()
     }
 
-    fn with(listed: Listed, path: &str, value: &str) -> Listed {
+    pub fn with(listed: Listed, path: &str, value: &str) -> Listed {
         let mut raw = listed.raw;
         *raw.pointer_mut(path).expect("is there") = value.into();
         Listed::of(raw).expect("is a node")
@@ -198,8 +184,12 @@ pub mod tests {
         }
     }
 
-    fn sort(nodes: Vec<Listed>) -> Standing {
-        Standing::sort(nodes, &BTreeSet::new(), "26.1.5")
+    fn sort_away(nodes: Vec<Listed>, away: &BTreeSet<String>) -> Standing {
+        Standing::sort(nodes, away, &Rule { leader_engine: "26.1.5", only: None, passed_over: &BTreeMap::new() })
+    }
+
+    pub fn sort(nodes: Vec<Listed>) -> Standing {
+        sort_away(nodes, &BTreeSet::new())
     }
 
     fn ids(nodes: Vec<&Listed>) -> Vec<&str> {
@@ -225,7 +215,7 @@ pub mod tests {
     }
 
     #[test]
-    fn a_promotion_never_ends_at_an_even_number() {
+    fn a_promotion_ends_at_an_even_number_only_if_that_is_wanted() {
         for (members, candidates, wanted, promoted, missing) in [
             (1, 0, 3, 0, 2),
             (1, 1, 3, 0, 1),
@@ -237,6 +227,10 @@ pub mod tests {
             (3, 1, 5, 0, 1),
             (3, 9, 3, 0, 0),
             (4, 1, 3, 0, 0),
+            (1, 3, 4, 3, 0),
+            (1, 2, 4, 2, 1),
+            (3, 1, 4, 1, 0),
+            (2, 1, 4, 1, 1),
         ] {
             let managers = (0..members).map(|n| manager(&format!("m{n}"), "a"));
             let workers = (0..candidates).map(|n| worker(&format!("w{n}"), "a"));
@@ -250,23 +244,6 @@ pub mod tests {
                 Step::Await(node) => panic!("{node:?}"),
             }
         }
-    }
-
-    #[test]
-    fn a_worker_that_is_left_out_has_its_reason() {
-        let standing = sort(vec![
-            with(worker("a", ""), "/Status/State", "down"),
-            with(worker("b", ""), "/Spec/Availability", "drain"),
-            with(worker("c", ""), "/Spec/Availability", "pause"),
-            with(worker("d", ""), "/Description/Engine/EngineVersion", "20.10.24+dfsg1"),
-            with(worker("e", ""), "/Description/Engine/EngineVersion", "28.5.2"),
-            with(worker("f", ""), "/Description/Engine/EngineVersion", "dev"),
-        ]);
-        let reasons: Vec<(&str, &str)> = standing.left_out.iter().map(|it| (it.node.id(), it.why.as_str())).collect();
-        let [a, b, c, d] = reasons[..] else { panic!("{reasons:?}") };
-        assert!(a.1.contains("down") && b.1.contains("drain") && c.1.contains("pause"), "{reasons:?}");
-        assert!(d.1.contains("20.10.24") && d.1.contains("older"), "{d:?}");
-        assert_eq!(standing.candidates.iter().map(Listed::id).collect::<Vec<_>>(), ["e", "f"]);
     }
 
     #[test]
@@ -286,7 +263,7 @@ pub mod tests {
     #[test]
     fn a_manager_that_does_not_answer_is_a_refusal_that_names_it() {
         let away = BTreeSet::from(["m2".to_owned()]);
-        let standing = Standing::sort(vec![manager("m1", ""), manager("m2", ""), worker("w", "")], &away, "26.1.5");
+        let standing = sort_away(vec![manager("m1", ""), manager("m2", ""), worker("w", "")], &away);
         let rendered = Rendered::of(&standing.require_well().expect_err("is refused"));
         assert!(rendered.exit == Exit::Refused && rendered.what.contains("host-m2"), "{rendered}");
         sort(vec![manager("m1", ""), manager("m2", "")]).require_well().expect("all answer");

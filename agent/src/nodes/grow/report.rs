@@ -6,7 +6,7 @@ use serde::Serialize;
 use swarmdr_archive::untrusted::shown;
 
 use super::{
-    exit_after,
+    even, exit_after,
     plan::{Standing, Step},
 };
 use crate::{
@@ -28,12 +28,22 @@ pub struct GrowReport {
     pub managers: Vec<NodeLine>,
     /// Nodes that this run has made managers, or would have.
     pub promoted: Vec<NodeLine>,
+    /// Nodes that did not become managers in this run, although they are ready.
+    pub passed_over: Vec<LeftOutLine>,
     pub left_out: Vec<LeftOutLine>,
     /// Number of workers that are missing.
     pub missing: usize,
     pub attention: Vec<String>,
     /// What can be done about it.
     pub to_do: Vec<String>,
+}
+
+/// What a node is that was passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassedOver {
+    Worker,
+    /// A manager by its role, outside of the group.
+    Outside,
 }
 
 /// A node in a report.
@@ -69,6 +79,7 @@ impl GrowReport {
             wanted,
             managers: Vec::new(),
             promoted: Vec::new(),
+            passed_over: Vec::new(),
             left_out: Vec::new(),
             missing: 0,
             attention: Vec::new(),
@@ -76,10 +87,31 @@ impl GrowReport {
         }
     }
 
+    /// Notes that a node did not become a manager.
+    pub fn pass_over(&mut self, node: &Listed, why: &str, is: PassedOver) {
+        let (name, id) = (node.name(), node.id());
+        self.promoted.retain(|line| line.id != id);
+        self.attention.push(format!("{why}: it was passed over"));
+        self.to_do.push(match is {
+            PassedOver::Worker => format!("open port 2377 of {name} for the managers; the next run tries it again"),
+            PassedOver::Outside => format!(
+                "{name} is a manager by its role, and joins the group by itself once port 2377 is open both ways (see \
+                 `journalctl -u docker` there); until then no backup is made, since the group is changing. If it is not to \
+                 join: `docker swarm leave --force` there, then `docker node rm --force {id}` here; it has to join anew"
+            ),
+        });
+        self.passed_over.push(LeftOutLine {
+            id: node.id().to_owned(),
+            hostname: node.name().to_owned(),
+            why: why.to_owned(),
+        });
+    }
+
     /// Notes how the group stands now.
     pub fn stands(&mut self, standing: &Standing, spread: Option<&Label>) {
         self.managers = standing.members.iter().map(|member| NodeLine::of(member, spread)).collect();
-        let left_out = standing.left_out.iter().map(|it| LeftOutLine {
+        let is_told = |id: &str| self.passed_over.iter().any(|line| line.id == id);
+        let left_out = standing.left_out.iter().filter(|it| !is_told(it.node.id())).map(|it| LeftOutLine {
             id: it.node.id().to_owned(),
             hostname: it.node.name().to_owned(),
             why: it.why.clone(),
@@ -131,6 +163,11 @@ impl GrowReport {
     }
 
     pub fn finish(mut self) -> Self {
+        let would = if self.dry_run { self.promoted.len() } else { 0 };
+        self.attention.extend(even(self.managers.len() + would));
+        if self.exit == Exit::Done && self.missing > 0 && !self.passed_over.is_empty() {
+            self.set(Exit::Failed);
+        }
         if self.exit == Exit::Done && !self.attention.is_empty() {
             self.set(Exit::Attention);
         }
@@ -142,7 +179,8 @@ impl GrowReport {
         self.result = exit.word();
     }
 
-    /// Exits 6 if managers are missing, 1 if a promoted node did not become one.
+    /// Exits 6 if workers are missing, or some were passed over and there are enough managers all the same, 1 if there are
+    /// not, since nodes did not become managers.
     pub fn exit(&self) -> Exit {
         self.exit
     }
@@ -168,6 +206,9 @@ impl fmt::Display for GrowReport {
         for line in &self.promoted {
             writeln!(f, "  {}  {line}", if self.dry_run { "would be" } else { "promoted" })?;
         }
+        for line in &self.passed_over {
+            writeln!(f, "  passed    {} ({}): {}", shown(&line.hostname), shown(&line.id), shown(&line.why))?;
+        }
         for line in &self.left_out {
             writeln!(f, "  left out  {} ({}): {}", shown(&line.hostname), shown(&line.id), shown(&line.why))?;
         }
@@ -188,12 +229,31 @@ mod tests {
             GrowReport {
                 managers: vec![line()],
                 promoted: vec![line()],
+                passed_over: vec![LeftOutLine { id: own(), hostname: own(), why: own() }],
                 left_out: vec![LeftOutLine { id: own(), hostname: own(), why: own() }],
                 attention: vec![own()],
                 to_do: vec![own()],
                 ..GrowReport::new(3, true)
             }
         });
+    }
+
+    #[test]
+    fn who_was_passed_over_needs_attention_and_is_a_failure_if_managers_are_missing() {
+        let node = crate::nodes::grow::plan::tests::worker("w1", "");
+        for (missing, exit, is, to_do) in [
+            (0, Exit::Attention, PassedOver::Worker, "open port 2377 of host-w1"),
+            (1, Exit::Failed, PassedOver::Outside, "docker node rm --force w1"),
+        ] {
+            let mut report = GrowReport::new(3, false);
+            report.promoted(&node, None);
+            report.pass_over(&node, "host-w1 did not join", is);
+            report.missing = missing;
+            let report = report.finish();
+            assert!(report.promoted.is_empty() && report.exit() == exit, "{report:?}");
+            assert!(report.to_string().contains("passed    host-w1 (w1): host-w1 did not join"), "{report}");
+            assert!(report.to_string().contains(to_do), "{report}");
+        }
     }
 
     #[test]

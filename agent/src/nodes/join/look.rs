@@ -1,10 +1,13 @@
 //! One look at everything that a step depends on.
 
-use anyhow::Result;
+use std::path::PathBuf;
 
-use super::{Join, pacing::Pacing, why};
+use anyhow::Result;
+use swarm_state::state_dir::ROOT_CA;
+
+use super::{Join, contact::Contact, pacing::Pacing, refusal::Refusal, why};
 use crate::{
-    host::engine::EngineFacts,
+    host::engine::{EngineFacts, SwarmState},
     nodes::{
         managers::{self, Found},
         standing::{OnDisk, Standing, Swarm, Wanted},
@@ -22,15 +25,34 @@ pub struct Look {
     pub standing: Standing,
     /// Why there is no token, where one was asked for.
     pub no_token: Option<anyhow::Error>,
-    /// True if the managers of its swarm have removed this node.
-    pub was_removed: bool,
+    /// Why the managers of its swarm refuse this node, a worker.
+    pub refusal: Option<Refusal>,
+    /// Whether a worker reaches a manager of its swarm.
+    pub contact: Contact,
 }
 
 impl Look {
+    /// Path of the root CA of this host's swarm.
+    pub fn root_ca(&self) -> PathBuf {
+        self.facts.data_root.join("swarm").join(ROOT_CA)
+    }
+
     /// True if this host was in the wanted swarm before; a join that was cut off is still one.
     pub fn is_wanted_member(&self) -> bool {
         !self.on_disk.is_joining
             && matches!(self.standing, Standing::Member { swarm: Swarm::Wanted | Swarm::WantedByAddress, .. })
+    }
+
+    /// True if this host is a manager, or may be one. Only managers are ever locked.
+    pub fn is_manager(&self) -> bool {
+        let swarm = &self.facts.swarm;
+        swarm.is_manager || swarm.state == SwarmState::Locked || self.on_disk.may_be_manager()
+    }
+
+    /// True if nothing says that the managers of this host's swarm do not keep it. An engine alone does not know: it stays
+    /// `active` while no manager answers, and while all of them refuse its node (engine 26.1.5).
+    fn is_kept(&self) -> bool {
+        self.refusal.is_none() && matches!(self.contact, Contact::NotAsked | Contact::Reached(_))
     }
 
     /// Returns the look again with what the token tells.
@@ -42,24 +64,29 @@ impl Look {
 }
 
 impl Join<'_> {
-    /// Looks at the host and asks for the managers. The token is asked for only if it says whose node this host is: on a
-    /// host that is where it should be, none is needed.
+    /// Looks at the host and asks for the managers. The token is asked for only if it says whose node this host is, or may
+    /// be needed for another place: on a host that is where it should be, none is needed.
     pub(super) async fn look(&self, token: &mut TokenSource<'_>, pacing: &Pacing) -> Result<Look> {
         let facts = self.restore.await_engine(pacing.left(), !self.request.dry_run).await?;
         let found = managers::find(self.run.config, &self.request.managers).await;
         let look = self.look_at(facts, found);
         let Standing::Member { swarm, is_settled } = look.standing else { return Ok(look) };
-        if swarm == Swarm::Wanted && is_settled {
+        let contact = self.contact(&look).await;
+        let refusal = match contact {
+            Contact::Reached(_) => self.refusal(&look).await,
+            _ => None,
+        };
+        let look = Look { contact, refusal, ..look };
+        if swarm == Swarm::Wanted && is_settled && look.is_kept() {
             return Ok(look);
         }
-        let was_removed = self.was_removed(&look).await;
-        let look = Look { was_removed, ..look };
         match token.get().await {
             Ok(token) => {
                 let wanted = Wanted { ca: Some(*token.ca()), ..look.wanted.clone() };
                 Ok(look.with(wanted))
             }
-            Err(error) if why::is_mistake(&error) => Err(error),
+            // What is missing stops no host that is in its swarm.
+            Err(error) if why::is_mistake(&error) && !look.is_wanted_member() => Err(error),
             Err(error) => Ok(Look { no_token: Some(error), ..look }),
         }
     }
@@ -68,6 +95,6 @@ impl Join<'_> {
         let on_disk = OnDisk::read(&facts.data_root.join("swarm"));
         let wanted = Wanted { managers: found.addresses.clone(), ca: None };
         let standing = Standing::of(&facts.swarm, &on_disk, &wanted);
-        Look { facts, on_disk, found, wanted, standing, no_token: None, was_removed: false }
+        Look { facts, on_disk, found, wanted, standing, no_token: None, refusal: None, contact: Contact::NotAsked }
     }
 }

@@ -1,18 +1,23 @@
 //! `node join`: makes this host a worker of the swarm, and is safe at every boot.
 //!
 //! Each round looks first (`look`): the engine's answer, the disk, the managers, and the token where that is needed.
-//! Then one step is chosen (`step`) and taken: nothing, a wait, an attempt (`attempt`), the end of an attempt that went
-//! nowhere, or leaving a swarm whose managers are all gone (`leaving`). What a round did not achieve is kept in words
-//! (`why`) for the log and for the end. Nothing is remembered between runs: a run that was killed is continued by looking.
+//! A worker is asked about too: whether a manager that it knows can be reached (`contact`), and whether they refuse it
+//! (`refusal`), since its engine stays `active` either way. Then one step is chosen (`step`) and taken: nothing, a wait, an
+//! attempt (`attempt`), the end of an attempt or of a place that went nowhere, or leaving managers that are all gone
+//! (`leaving`, `silence`). What a round did not achieve is kept in words (`why`) for the log and for the end. Nothing is
+//! remembered between runs: a run that was killed is continued by looking.
 
 mod attempt;
+mod contact;
 mod leaving;
 mod look;
 mod pacing;
-mod removed;
+mod refusal;
 mod report;
+mod silence;
 mod step;
 mod why;
+mod worker;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -31,7 +36,8 @@ use look::Look;
 use pacing::Pacing;
 pub use report::Report;
 use report::{Deeds, Outcome};
-use step::Step;
+use silence::Silence;
+use step::{Seen, Step};
 use why::Why;
 
 /// A request of the operator.
@@ -71,6 +77,7 @@ enum Acted {
 struct Progress {
     /// Managers through which this run has tried to join, and how often.
     tried: BTreeMap<SocketAddr, u32>,
+    silence: Silence,
     deeds: Deeds,
 }
 
@@ -96,7 +103,11 @@ impl<'a> Join<'a> {
         loop {
             let look = self.look(&mut token, &pacing).await?;
             progress.deeds.was_member.get_or_insert(look.is_wanted_member());
-            let step = step::next(&look, &self.request, &progress.tried, pacing.pending_for(look.standing));
+            let seen = Seen {
+                pending: pacing.pending_for(look.standing),
+                refused: pacing.refused_for(look.refusal.is_some()),
+            };
+            let step = step::next(&look, &self.request, &progress.tried, seen);
             tracing::debug!(standing = ?look.standing, ?step, "looked");
             let whys = match step {
                 Step::Done => return Ok(Report::of(Outcome::of(&progress.deeds), &look, progress.deeds, &pacing)),
@@ -104,7 +115,7 @@ impl<'a> Join<'a> {
                 Step::Wait(why) if pacing.poll(&why.to_string()).await => continue,
                 Step::Wait(why) => return Err(why::gave_up(vec![why], &pacing).into()),
                 Step::Retry(why) => vec![why],
-                step => match self.act(step, &look, &mut token, &mut progress).await? {
+                step => match self.act(step, &look, &mut token, (&mut progress, &pacing)).await? {
                     Acted::Rehearsed(outcome) => return Ok(Report::planned(outcome, &look, &pacing)),
                     Acted::LookAgain => continue,
                     Acted::InVain(whys) => whys,
@@ -123,18 +134,18 @@ impl<'a> Join<'a> {
         step: Step,
         look: &Look,
         token: &mut TokenSource<'_>,
-        progress: &mut Progress,
+        (progress, pacing): (&mut Progress, &Pacing),
     ) -> Result<Acted> {
         match step {
-            Step::LeaveDead => self.leave_dead(look, progress).await,
-            Step::Abandon | Step::Renew if self.request.dry_run => Ok(Acted::Rehearsed(Outcome::WouldJoin)),
+            Step::Leave(leaving) => self.leave(leaving, look, progress, pacing).await,
+            Step::Abandon | Step::Renew(_) if self.request.dry_run => Ok(Acted::Rehearsed(Outcome::WouldJoin)),
             Step::Abandon => {
                 tracing::warn!("an attempt to join the swarm went nowhere: the engine is told to give it up");
                 Ok(self.give_up_place().await)
             }
-            Step::Renew => {
-                tracing::warn!("the managers have removed this node from the swarm: it joins anew");
-                progress.deeds.was_removed = true;
+            Step::Renew(refusal) => {
+                tracing::warn!("{refusal}: this host joins anew");
+                progress.deeds.refused = Some(refusal);
                 Ok(self.give_up_place().await)
             }
             _ => self.attempt(look, token, progress).await,

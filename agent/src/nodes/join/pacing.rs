@@ -24,6 +24,7 @@ pub struct Pacing {
     polls: Backoff,
     last: Option<Standing>,
     pending_since: Option<Instant>,
+    refused_since: Option<Instant>,
     told: String,
 }
 
@@ -52,6 +53,7 @@ impl Pacing {
             polls: Backoff { next: FIRST_POLL, longest: LONGEST_POLL },
             last: None,
             pending_since: None,
+            refused_since: None,
             told: String::new(),
         }
     }
@@ -79,6 +81,17 @@ impl Pacing {
             return Duration::ZERO;
         }
         self.pending_since.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    /// Notes whether the managers refuse this node, and returns for how long they have done so at every look.
+    pub fn refused_for(&mut self, is_refused: bool) -> Duration {
+        match is_refused {
+            true => self.refused_since.get_or_insert_with(Instant::now).elapsed(),
+            false => {
+                self.refused_since = None;
+                Duration::ZERO
+            }
+        }
     }
 
     /// Pauses before the next attempt; returns false at once when the time is over.
@@ -150,5 +163,15 @@ mod tests {
         assert!(pacing.pending_since.is_some() && pacing.polls.next > FIRST_POLL);
         pacing.pending_for(Standing::Failed);
         assert!(pacing.pending_since.is_none() && pacing.polls.next == FIRST_POLL);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_ends_counts_no_more() {
+        let mut pacing = Pacing::new(Duration::ZERO);
+        pacing.refused_for(true);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(pacing.refused_for(true) >= Duration::from_millis(5));
+        assert_eq!(pacing.refused_for(false), Duration::ZERO);
+        assert!(pacing.refused_for(true) < Duration::from_millis(5));
     }
 }

@@ -1,11 +1,11 @@
 //! The outcome of `node join`.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use serde::Serialize;
 use swarmdr_archive::untrusted::shown;
 
-use super::{look::Look, pacing::Pacing};
+use super::{look::Look, pacing::Pacing, refusal::Refusal};
 use crate::{
     nodes::standing::{self, Standing, Swarm},
     outcome::{count::count, elapsed::human_ms, exit::Exit},
@@ -19,8 +19,10 @@ pub struct Deeds {
     pub attempts: u32,
     /// Id of the swarm that it left.
     pub left: Option<String>,
-    /// Whether its node was removed by the managers, so that it joined anew.
-    pub was_removed: bool,
+    /// Why the managers refused the node that it was, so that it joined anew.
+    pub refused: Option<Refusal>,
+    /// Managers of the wanted swarm as it was at other addresses, which it left.
+    pub moved_from: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,7 +36,8 @@ pub enum Outcome {
 
 impl Outcome {
     pub fn of(deeds: &Deeds) -> Self {
-        if deeds.was_member == Some(true) && !deeds.was_removed { Self::Already } else { Self::Joined }
+        let stayed = deeds.refused.is_none() && deeds.moved_from.is_empty();
+        if deeds.was_member == Some(true) && stayed { Self::Already } else { Self::Joined }
     }
 }
 
@@ -55,6 +58,10 @@ pub struct Report {
     pub left: Option<String>,
     /// Whether the managers had removed this host's node before.
     pub was_removed: bool,
+    /// Whether the managers did not know this host's node before.
+    pub was_unknown: bool,
+    /// Managers that this host left, since they were gone and the swarm is at other addresses.
+    pub moved_from: Vec<String>,
     /// Number of calls to the engine to join.
     pub attempts: u32,
     pub took_ms: u64,
@@ -89,7 +96,9 @@ impl Report {
             role: Some(if is_manager { "manager" } else { "worker" }),
             managers: managers.iter().map(ToString::to_string).collect(),
             left: deeds.left,
-            was_removed: deeds.was_removed,
+            was_removed: deeds.refused == Some(Refusal::Removed),
+            was_unknown: deeds.refused == Some(Refusal::Unknown),
+            moved_from: deeds.moved_from.iter().map(ToString::to_string).collect(),
             attempts: deeds.attempts,
             took_ms: millis(pacing),
             attention,
@@ -107,7 +116,9 @@ impl Report {
             role: None,
             managers: look.found.addresses.iter().map(ToString::to_string).collect(),
             left: None,
-            was_removed: look.was_removed,
+            was_removed: look.refusal == Some(Refusal::Removed),
+            was_unknown: look.refusal == Some(Refusal::Unknown),
+            moved_from: Vec::new(),
             attempts: 0,
             took_ms: millis(pacing),
             attention: Vec::new(),
@@ -139,6 +150,12 @@ impl fmt::Display for Report {
         }
         if self.was_removed {
             writeln!(f, "The managers have removed the node that this host was before.")?;
+        }
+        if self.was_unknown {
+            writeln!(f, "The managers do not know the node that this host was before.")?;
+        }
+        if !self.moved_from.is_empty() {
+            writeln!(f, "This host left the managers at {}, which are gone.", shown(self.moved_from.join(", ")))?;
         }
         let swarm =
             self.cluster_id.as_ref().map_or_else(|| "the swarm".to_owned(), |id| format!("swarm {}", shown(id)));

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use super::{Request, look::Look, why::Why};
+use super::{Request, leaving::Leaving, look::Look, refusal::Refusal, why::Why, worker};
 use crate::{
-    host::engine::SwarmState,
     nodes::standing::{self, Standing, Swarm},
     outcome::failure::Failure,
 };
@@ -12,6 +11,15 @@ use crate::{
 /// Time after which an attempt that neither fails nor succeeds is given up. Engines give up by themselves sooner (swarmkit
 /// `ca/certificates.go`: five tries of some seconds).
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(180);
+
+/// For how long this run has seen a state of things.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    /// The engine has been trying to join.
+    pub pending: Duration,
+    /// The managers have refused this node.
+    pub refused: Duration,
+}
 
 /// What a round does.
 #[derive(Debug)]
@@ -26,16 +34,15 @@ pub enum Step {
     Retry(Why),
     /// End an attempt that went nowhere.
     Abandon,
-    /// Give up the place of a node that the managers have removed, and join anew.
-    Renew,
-    /// Leave the other swarm if its managers are all gone.
-    LeaveDead,
+    /// Give up the place of a node that the managers refuse, and join anew.
+    Renew(Refusal),
+    /// Leave the other swarm, or the wanted one as it was at other addresses, if its managers are all gone.
+    Leave(Leaving),
     Attempt,
 }
 
-/// Chooses the step. `tried` are the managers through which this run has tried to join, `pending_for` is the time for
-/// which the engine has been trying.
-pub fn next(look: &Look, request: &Request, tried: &BTreeMap<SocketAddr, u32>, pending_for: Duration) -> Step {
+/// Chooses the step. `tried` are the managers through which this run has tried to join.
+pub fn next(look: &Look, request: &Request, tried: &BTreeMap<SocketAddr, u32>, seen: Seen) -> Step {
     match look.standing {
         Standing::Free => Step::Attempt,
         Standing::Blocked(what) => Step::Refuse(blocked(look, what)),
@@ -43,30 +50,24 @@ pub fn next(look: &Look, request: &Request, tried: &BTreeMap<SocketAddr, u32>, p
         Standing::Joining | Standing::Failed if !is_ours(look, tried) => {
             Step::Wait(Why::AnothersAttempt(through(look)))
         }
-        Standing::Joining if pending_for < ATTEMPT_LIMIT => Step::Wait(Why::StillJoining(through(look))),
+        Standing::Joining if seen.pending < ATTEMPT_LIMIT => Step::Wait(Why::StillJoining(through(look))),
         Standing::Joining | Standing::Failed => Step::Abandon,
-        Standing::Member { swarm, is_settled } => member(look, request, swarm, is_settled),
+        Standing::Member { swarm, is_settled } => member(look, request, seen, (swarm, is_settled)),
     }
 }
 
-fn member(look: &Look, request: &Request, swarm: Swarm, is_settled: bool) -> Step {
+fn member(look: &Look, request: &Request, seen: Seen, (swarm, is_settled): (Swarm, bool)) -> Step {
     match swarm {
-        Swarm::Wanted | Swarm::WantedByAddress if is_settled => Step::Done,
-        // With a token at hand, the host does not end in no swarm.
-        Swarm::Wanted if look.was_removed && look.wanted.ca.is_some() => Step::Renew,
-        Swarm::Wanted => Step::Wait(Why::unsettled(&look.facts.swarm)),
+        Swarm::Wanted if look.is_manager() && is_settled => Step::Done,
+        Swarm::Wanted if look.is_manager() => Step::Wait(Why::unsettled(&look.facts.swarm)),
+        Swarm::Wanted => worker::next(look, request, seen, is_settled),
+        Swarm::WantedByAddress if is_settled => Step::Done,
         Swarm::WantedByAddress => Step::Wait(Why::UnsettledWithOtherCa),
         Swarm::Unknown => Step::Retry(Why::UnknownSwarm(look.no_token.as_ref().map(|error| format!("{error:#}")))),
-        Swarm::Other if is_manager(look) => Step::Refuse(manager_elsewhere(look)),
-        Swarm::Other if request.leave_dead => Step::LeaveDead,
+        Swarm::Other if look.is_manager() => Step::Refuse(manager_elsewhere(look)),
+        Swarm::Other if request.leave_dead => Step::Leave(Leaving::Other),
         Swarm::Other => Step::Refuse(elsewhere(look)),
     }
-}
-
-/// True if this host is a manager, or may be one. Only managers are ever locked.
-fn is_manager(look: &Look) -> bool {
-    let swarm = &look.facts.swarm;
-    swarm.is_manager || swarm.state == SwarmState::Locked || look.on_disk.may_be_manager()
 }
 
 /// True if the attempt of the engine is one to join the wanted swarm: it may be that of a run that was killed.
@@ -117,18 +118,19 @@ pub fn blocked(look: &Look, what: &str) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::{
-        host::engine::{EngineFacts, LocalSwarm},
+        host::engine::{EngineFacts, LocalSwarm, SwarmState},
         nodes::{
+            join::contact::Contact,
             managers::Found,
             standing::{Node, OnDisk, Wanted},
         },
         outcome::{exit::Exit, failure::Rendered},
     };
 
-    fn look(standing: Standing) -> Look {
+    pub fn look(standing: Standing) -> Look {
         Look {
             facts: EngineFacts {
                 version: String::new(),
@@ -142,16 +144,17 @@ mod tests {
             wanted: Wanted { managers: vec!["10.0.0.1:2377".parse().expect("is one")], ca: None },
             standing,
             no_token: None,
-            was_removed: false,
+            refusal: None,
+            contact: Contact::NotAsked,
         }
     }
 
-    fn request(leave_dead: bool) -> Request {
+    pub fn request(leave_dead: bool) -> Request {
         Request { managers: Vec::new(), advertise_addr: None, wait: Duration::ZERO, leave_dead, dry_run: false }
     }
 
-    fn choose(look: &Look, leave_dead: bool, pending_for: Duration) -> Step {
-        next(look, &request(leave_dead), &BTreeMap::new(), pending_for)
+    fn choose(look: &Look, leave_dead: bool, pending: Duration) -> Step {
+        next(look, &request(leave_dead), &BTreeMap::new(), Seen { pending, ..Seen::default() })
     }
 
     fn in_other(is_manager: bool) -> Look {
@@ -171,7 +174,7 @@ mod tests {
     fn a_host_in_another_swarm_stays_there_unless_told_otherwise() {
         let rendered = refusal(choose(&in_other(false), false, Duration::ZERO));
         assert!(rendered.advice.iter().any(|advice| advice.contains("--leave-dead")), "{rendered}");
-        assert!(matches!(choose(&in_other(false), true, Duration::ZERO), Step::LeaveDead));
+        assert!(matches!(choose(&in_other(false), true, Duration::ZERO), Step::Leave(Leaving::Other)));
     }
 
     #[test]
@@ -218,22 +221,6 @@ mod tests {
         assert!(matches!(choose(&ours(Standing::Failed), false, Duration::ZERO), Step::Abandon));
     }
 
-    #[test]
-    fn a_node_that_was_removed_joins_anew_once_it_has_a_token() {
-        let mut removed = look(Standing::Member { swarm: Swarm::Wanted, is_settled: false });
-        removed.was_removed = true;
-        assert!(matches!(choose(&removed, false, Duration::ZERO), Step::Wait(_)));
-        removed.wanted.ca = Some([1; 32]);
-        assert!(matches!(choose(&removed, false, Duration::ZERO), Step::Renew));
-        for standing in [
-            Standing::Member { swarm: Swarm::Wanted, is_settled: true },
-            Standing::Member { swarm: Swarm::Other, is_settled: false },
-        ] {
-            removed.standing = standing;
-            assert!(!matches!(choose(&removed, false, Duration::ZERO), Step::Renew), "{standing:?}");
-        }
-    }
-
     /// Somebody may join this host by hand, to wherever they want.
     #[test]
     fn the_attempt_of_somebody_else_is_left_alone() {
@@ -243,7 +230,10 @@ mod tests {
             assert!(matches!(choose(&look, true, ATTEMPT_LIMIT), Step::Wait(Why::AnothersAttempt(_))));
             // An address that a name led to when this run tried it.
             let tried = BTreeMap::from([("10.0.0.9:2377".parse().expect("is one"), 1)]);
-            assert!(matches!(next(&look, &request(false), &tried, ATTEMPT_LIMIT), Step::Abandon));
+            assert!(matches!(
+                next(&look, &request(false), &tried, Seen { pending: ATTEMPT_LIMIT, refused: Duration::ZERO }),
+                Step::Abandon
+            ));
         }
     }
 

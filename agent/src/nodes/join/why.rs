@@ -1,10 +1,10 @@
 //! Why this host is not in the swarm yet, and what to do about it.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use anyhow::anyhow;
 
-use super::pacing::Pacing;
+use super::{pacing::Pacing, refusal::Refusal};
 use crate::{
     host::engine::LocalSwarm,
     nodes::token::without_tokens,
@@ -12,6 +12,7 @@ use crate::{
         exit::Exit,
         failure::{Failure, Rendered},
     },
+    restore::fence::listed,
 };
 
 /// One reason. Those that say more come first.
@@ -29,6 +30,10 @@ pub enum Why {
     /// The engine did not give up a place that leads nowhere.
     NotGivenUp(String),
     StillJoining(String),
+    /// The managers refuse this node. With the reason why there is no token for another place.
+    Refused(Refusal, Option<String>),
+    /// No manager that this worker knows answers, and none of them is to be left now.
+    Silent(String),
     /// This host is a node of the swarm, and the engine is not in it.
     Unsettled(String),
     /// The same, and the token names another root CA.
@@ -62,6 +67,12 @@ impl Why {
         }
     }
 
+    /// No known manager answers, and that has not been so for the time that it takes to leave them.
+    pub fn silent(known: &[SocketAddr], needed: Duration) -> Self {
+        let told = listed(known);
+        Self::Silent(format!("{told}; a worker leaves them for others after {} s of silence", needed.as_secs()))
+    }
+
     /// True if another token may help.
     pub fn is_of_the_token(&self) -> bool {
         matches!(self, Self::TokenRefused(_) | Self::OtherCa(_))
@@ -84,6 +95,11 @@ impl Why {
             Self::Failed(..) => "the engine could not join",
             Self::NotGivenUp(_) => "the engine keeps a membership that leads nowhere",
             Self::StillJoining(_) => "the engine has been trying, and goes on in the background",
+            Self::Refused(Refusal::Removed, _) => "its node was removed, and it gives up that place only after a while",
+            Self::Refused(Refusal::Unknown, _) => {
+                "its node is not known, and it gives up that place only after a while"
+            }
+            Self::Silent(_) => "it is a node of the swarm, and no manager that it knows answers",
             Self::Unsettled(_) => "it is a node of the swarm, and its engine is not in it",
             Self::UnsettledWithOtherCa => {
                 "it is a node of a swarm with these managers, and its root CA is not that of the token"
@@ -112,6 +128,16 @@ impl Why {
             Self::NotGivenUp(_) => &["see `docker info` and `journalctl -u docker`"],
             Self::Failed(..) => &["see `journalctl -u docker` here and on the managers"],
             Self::StillJoining(_) => &["see `docker info`, and run it again: it goes on from there"],
+            Self::Refused(_, Some(_)) => &[
+                "give this host a token for a new place, and run it again: without one it would end in no swarm",
+                PUBLISH,
+            ],
+            Self::Refused(_, None) => &["it joins anew after two minutes of that: run it again with --wait 5m"],
+            Self::Silent(_) => &[
+                "if they are only off for a while, nothing is to be done",
+                "if the swarm was restored at other addresses: name those in join.managers, and run it again with --wait \
+                 15m, which leaves the old ones when they have been silent for join.dead_after",
+            ],
             Self::Unsettled(_) => &[
                 "see `docker info` and `journalctl -u docker`; a locked manager needs `docker swarm unlock`",
                 "if the node was removed from the swarm, and there is no token yet: give it one, and run it again",
@@ -141,6 +167,9 @@ impl fmt::Display for Why {
             Self::OtherCa(manager) => write!(f, "{manager} has another root CA than the one that the token names"),
             Self::Clock(manager, said) | Self::Failed(manager, said) => write!(f, "{manager}: {said}"),
             Self::StillJoining(through) => write!(f, "the engine is joining through {through}"),
+            Self::Refused(refusal, None) => write!(f, "{refusal}"),
+            Self::Refused(refusal, Some(no_token)) => write!(f, "{refusal}; {no_token}"),
+            Self::Silent(managers) => write!(f, "no manager that it knows answers: {managers}"),
             Self::Unsettled(said) => write!(f, "the engine is not in its swarm; {said}"),
             Self::UnsettledWithOtherCa => f.write_str(
                 "the engine is not in its swarm, whose managers are the wanted ones and whose root CA is not",

@@ -11,9 +11,13 @@
 //!
 //! An update may leave a service uneven. With `start-first` the scheduler counts the old tasks too, so that six tasks of one
 //! node become three and three on two new ones, and none on the old one (seen on 26.1.5). Or it knows better, for instance
-//! that a node has just failed several tasks. So each update is remembered with the nodes that there were, and is not made
-//! for the same ones again.
+//! that a node has just failed several tasks. So each update is remembered with the nodes that there were, on the service
+//! itself (`memory`), and is not made for the same ones again.
+//!
+//! A service whose tasks use volumes or directories of their nodes, or ports of them, is left where it is unless the
+//! operator says that this may be cut (`bonds`).
 
+mod bonds;
 mod fit;
 mod level;
 mod memory;
@@ -35,7 +39,7 @@ use crate::{
     restore::images::renew::surplus::Suspects,
     run::Run,
 };
-use memory::Memory;
+pub use bonds::Cut;
 use plan::{Planned, Verdict, View};
 pub use report::SpreadReport;
 use report::{Outcome, ServiceLine};
@@ -47,6 +51,8 @@ pub struct Spread<'a> {
     pub run: Run<'a>,
     /// Patterns of names of services that are meant; all without any.
     pub services: &'a [WildMatch],
+    /// What may tie the tasks of a service to their nodes, and is cut.
+    pub cut: Cut,
     /// Number of services that are updated at most.
     pub at_most: Option<usize>,
     /// Time that the update of one service gets.
@@ -64,11 +70,10 @@ impl Spread<'_> {
     }
 
     async fn spread(&self, led: &Led) -> Result<SpreadReport> {
-        let mut memory = Memory::read(&self.run.config.state_dir);
         let view = View::of(led).await?;
         let mut lines = Vec::new();
         let mut updated = 0;
-        for planned in view.judge(&memory).into_iter().filter(|planned| self.is_meant(&planned.name)) {
+        for planned in view.judge(self.cut).into_iter().filter(|planned| self.is_meant(&planned.name)) {
             if planned.verdict != Verdict::Uneven {
                 lines.push(ServiceLine::of(&planned, Outcome::of(&planned.verdict)));
                 continue;
@@ -82,7 +87,7 @@ impl Spread<'_> {
                 lines.push(ServiceLine::of(&planned, Outcome::Would));
                 continue;
             }
-            let line = self.update(led, &planned, &mut memory).await;
+            let line = self.update(led, &planned).await;
             let is_failure = line.outcome.is_failure();
             lines.push(line);
             failpoint::reach("service-spread");
@@ -98,25 +103,23 @@ impl Spread<'_> {
     }
 
     /// Updates a service that is still to be updated, and finds out what became of it.
-    async fn update(&self, led: &Led, planned: &Planned, memory: &mut Memory) -> ServiceLine {
-        match self.try_update(led, planned, memory).await {
+    async fn update(&self, led: &Led, planned: &Planned) -> ServiceLine {
+        match self.try_update(led, planned).await {
             Ok(line) => line,
             Err(error) => ServiceLine::of(planned, Outcome::Failed { why: format!("{error:#}") }),
         }
     }
 
-    async fn try_update(&self, led: &Led, planned: &Planned, memory: &mut Memory) -> Result<ServiceLine> {
+    async fn try_update(&self, led: &Led, planned: &Planned) -> Result<ServiceLine> {
         // What was true when the run began may have changed while other services were updated.
         let view = View::of(led).await?;
-        let Some(now) = view.judge(memory).into_iter().find(|it| it.id == planned.id) else {
+        let Some(now) = view.judge(self.cut).into_iter().find(|it| it.id == planned.id) else {
             return Ok(ServiceLine::of(planned, Outcome::Gone));
         };
         if now.verdict != Verdict::Uneven {
             return Ok(ServiceLine::of(&now, Outcome::of(&now.verdict)));
         }
-        let there = view.services.iter().filter_map(|object| object["ID"].as_str()).collect();
-        memory.note(&now.id, (&now.nodes, now.force_update), &there, &self.run.config.state_dir);
-        let rollback_lost = match update::begin(led, &now.id).await {
+        let rollback_lost = match update::begin(led, &now.id, &now.nodes).await {
             Ok(Some(rollback_lost)) => rollback_lost,
             Ok(None) => {
                 let why = "somebody changed it while this ran".to_owned();
@@ -135,10 +138,10 @@ impl Spread<'_> {
             let suspects = Suspects { updated: [now.id.clone()].into(), ..Suspects::default() };
             suspects.end_surplus(&led.objects).await?;
         }
-        let after = View::of(led).await?.judge(&Memory::default()).into_iter().find(|it| it.id == now.id);
+        let after = View::of(led).await?.judge(self.cut).into_iter().find(|it| it.id == now.id);
         let Some(after) = after else { return Ok(ServiceLine::of(&now, Outcome::Gone)) };
         let outcome = match after.verdict {
-            Verdict::Uneven => Outcome::StillUneven,
+            Verdict::Uneven | Verdict::Tried => Outcome::StillUneven,
             _ => Outcome::Spread,
         };
         Ok(ServiceLine { rollback_lost, before: now.placed, ..ServiceLine::of(&after, outcome) })

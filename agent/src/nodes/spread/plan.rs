@@ -6,9 +6,10 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::{
+    bonds::{self, Cut},
     fit::{self, Reserved},
     level::is_even,
-    memory::Memory,
+    memory,
     service::Wishes,
 };
 use crate::{
@@ -36,8 +37,6 @@ pub struct Planned {
     pub placed: BTreeMap<String, u64>,
     /// Ids of these nodes, sorted.
     pub nodes: Vec<String>,
-    /// The counter of its forced updates.
-    pub force_update: u64,
     pub starts_first: bool,
     pub verdict: Verdict,
 }
@@ -55,6 +54,10 @@ pub enum Verdict {
     Left {
         why: String,
     },
+    /// An update would spread it, and something ties its tasks to their nodes.
+    Held {
+        why: String,
+    },
     /// An update with the same nodes did not spread it.
     Tried,
 }
@@ -66,30 +69,26 @@ impl View {
     }
 
     /// Judges all services, sorted by name.
-    pub fn judge(&self, memory: &Memory) -> Vec<Planned> {
+    pub fn judge(&self, cut: Cut) -> Vec<Planned> {
         let reserved = fit::reserved(self.tasks.iter().filter(|task| is_wanted(task)));
-        let mut all: Vec<Planned> = self.services.iter().map(|object| self.plan(object, &reserved, memory)).collect();
+        let mut all: Vec<Planned> = self.services.iter().map(|object| self.plan(object, &reserved, cut)).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
-    fn plan(&self, object: &Value, reserved: &Reserved, memory: &Memory) -> Planned {
+    fn plan(&self, object: &Value, reserved: &Reserved, cut: Cut) -> Planned {
         let id = object["ID"].as_str().unwrap_or_default().to_owned();
         let name = object["Spec"]["Name"].as_str().unwrap_or(&id).to_owned();
-        let force_update = object["Spec"]["TaskTemplate"]["ForceUpdate"].as_u64().unwrap_or_default();
         let starts_first = object["Spec"]["UpdateConfig"]["Order"] == "start-first";
-        let mut planned = Planned {
-            id,
-            name,
-            placed: BTreeMap::new(),
-            nodes: Vec::new(),
-            force_update,
-            starts_first,
-            verdict: Verdict::Even,
-        };
+        let mut planned =
+            Planned { id, name, placed: BTreeMap::new(), nodes: Vec::new(), starts_first, verdict: Verdict::Even };
         planned.verdict = self.verdict(object, reserved, &mut planned).unwrap_or_else(|verdict| verdict);
-        if planned.verdict == Verdict::Uneven && memory.has_tried(&planned.id, &planned.nodes, planned.force_update) {
-            planned.verdict = Verdict::Tried;
+        if planned.verdict == Verdict::Uneven {
+            planned.verdict = match bonds::why_held(&object["Spec"], cut) {
+                Some(why) => Verdict::Held { why },
+                None if memory::has_tried(&object["Spec"], &planned.nodes) => Verdict::Tried,
+                None => Verdict::Uneven,
+            };
         }
         planned
     }
@@ -210,7 +209,7 @@ mod tests {
     fn judge(nodes: &[(&str, &str)], object: Value, on: &[(&str, u64)]) -> Verdict {
         let nodes = nodes.iter().map(|(id, zone)| node(id, zone)).collect();
         let view = View { nodes, services: vec![object], tasks: tasks(on) };
-        view.judge(&Memory::default()).remove(0).verdict
+        view.judge(Cut::default()).remove(0).verdict
     }
 
     #[test]
@@ -264,35 +263,45 @@ mod tests {
             services: vec![service(4, ended)],
             tasks: tasks(all),
         };
-        assert_eq!(view.judge(&Memory::default())[0].verdict, Verdict::Uneven, "all of them run still");
+        assert_eq!(view.judge(Cut::default())[0].verdict, Verdict::Uneven, "all of them run still");
         for task in &mut view.tasks {
             task["DesiredState"] = "shutdown".into();
             task["Status"]["State"] = "complete".into();
         }
-        assert!(matches!(view.judge(&Memory::default())[0].verdict, Verdict::NotMeant { .. }));
+        assert!(matches!(view.judge(Cut::default())[0].verdict, Verdict::NotMeant { .. }));
     }
 
     #[test]
     fn a_service_that_an_update_did_not_spread_is_not_updated_for_the_same_nodes() {
-        let scratch = tempfile::tempdir().expect("a scratch directory");
-        let dir = scratch.path().join("made/on/the/way");
-        let view = |nodes: &[&str], force_update: u64| View {
+        let view = |nodes: &[&str], object: Value| View {
             nodes: nodes.iter().map(|id| node(id, "")).collect(),
-            services: vec![service(4, json!({ "Spec/TaskTemplate/ForceUpdate": force_update }))],
+            services: vec![object],
             tasks: tasks(&[("a", 4)]),
         };
-        let mut memory = Memory::read(&dir);
-        let before = view(&["a", "b"], 0).judge(&memory).remove(0);
+        let mut object = service(4, json!({}));
+        let before = view(&["a", "b"], object.clone()).judge(Cut::default()).remove(0);
         assert_eq!(before.verdict, Verdict::Uneven);
-        memory.note(&before.id, (&before.nodes, before.force_update), &["s"].into(), &dir);
-        let memory = Memory::read(&dir);
-        for (nodes, force_update, expected) in [
-            (&["a", "b"][..], 0, Verdict::Uneven),
-            (&["a", "b"], 1, Verdict::Tried),
-            (&["a", "b"], 2, Verdict::Uneven),
-            (&["a", "b", "c"], 1, Verdict::Uneven),
-        ] {
-            assert_eq!(view(nodes, force_update).judge(&memory)[0].verdict, expected, "{nodes:?} {force_update}");
+        memory::force(&mut object["Spec"], &before.nodes);
+        for (nodes, expected) in [(&["a", "b"][..], Verdict::Tried), (&["a", "b", "c"], Verdict::Uneven)] {
+            assert_eq!(view(nodes, object.clone()).judge(Cut::default())[0].verdict, expected, "{nodes:?}");
         }
+    }
+
+    #[test]
+    fn a_service_that_is_tied_to_its_nodes_is_held_if_it_is_uneven() {
+        let nodes = [("a", "x"), ("b", "x")];
+        let with_volume = || {
+            let mounts = json!([{ "Type": "volume", "Source": "db", "Target": "/data" }]);
+            service(2, json!({ "Spec/TaskTemplate/ContainerSpec/Mounts": mounts }))
+        };
+        let verdict = judge(&nodes, with_volume(), &[("a", 2)]);
+        assert!(matches!(&verdict, Verdict::Held { why } if why.contains("`db`")), "{verdict:?}");
+        assert_eq!(judge(&nodes, with_volume(), &[("a", 1), ("b", 1)]), Verdict::Even);
+        let view = View {
+            nodes: nodes.iter().map(|(id, zone)| node(id, zone)).collect(),
+            services: vec![with_volume()],
+            tasks: tasks(&[("a", 2)]),
+        };
+        assert_eq!(view.judge(Cut { volumes: true, host_ports: false })[0].verdict, Verdict::Uneven);
     }
 }

@@ -52,6 +52,10 @@ pub enum Outcome {
     StillUneven,
     /// An earlier run updated it for the same nodes.
     Tried,
+    /// It gains from an update, and its tasks use something of their nodes.
+    Held {
+        why: String,
+    },
     Left {
         why: String,
         needs_attention: bool,
@@ -70,6 +74,7 @@ impl Outcome {
             Verdict::NotMeant { why } => Self::Left { why: why.clone(), needs_attention: false },
             Verdict::Left { why } => Self::Left { why: why.clone(), needs_attention: true },
             Verdict::Tried => Self::Tried,
+            Verdict::Held { why } => Self::Held { why: why.clone() },
         }
     }
 
@@ -125,6 +130,7 @@ impl fmt::Display for ServiceLine {
             Outcome::Even => "even",
             Outcome::StillUneven => "uneven",
             Outcome::Tried => "tried",
+            Outcome::Held { .. } => "held",
             Outcome::Left { .. } => "left",
             Outcome::Gone => "gone",
             Outcome::Failed { .. } => "FAILED",
@@ -137,7 +143,9 @@ impl fmt::Display for ServiceLine {
             write!(f, ", {}", Placed(&self.placed))?;
         }
         match &self.outcome {
-            Outcome::Left { why, .. } | Outcome::Failed { why } => write!(f, ": {}", shown(why)),
+            Outcome::Left { why, .. } | Outcome::Held { why } | Outcome::Failed { why } => {
+                write!(f, ": {}", shown(why))
+            }
             Outcome::StillUneven => write!(f, ": the scheduler placed it so"),
             Outcome::Tried => write!(f, ": an update with the same nodes did not spread it"),
             _ => Ok(()),
@@ -191,6 +199,7 @@ mod tests {
             let lines = vec![
                 line(text, Outcome::Spread),
                 line(text, Outcome::Left { why: why.clone(), needs_attention: true }),
+                line(text, Outcome::Held { why: why.clone() }),
                 line(text, Outcome::Failed { why }),
             ];
             SpreadReport::of(true, lines)
@@ -199,9 +208,10 @@ mod tests {
 
     #[test]
     fn a_failure_decides_and_what_is_not_at_rest_is_told() {
+        let held = || Outcome::Held { why: "why".to_owned() };
         let left = |needs_attention| Outcome::Left { why: "why".to_owned(), needs_attention };
         for (outcomes, exit) in [
-            (vec![Outcome::Spread, Outcome::Even, Outcome::Tried, left(false)], Exit::Done),
+            (vec![Outcome::Spread, Outcome::Even, Outcome::Tried, left(false), held()], Exit::Done),
             (vec![Outcome::Spread, left(true)], Exit::Attention),
             (vec![left(true), Outcome::Failed { why: "paused".to_owned() }], Exit::Failed),
         ] {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::KIND;
+use super::{KIND, memory};
 use crate::{
     host::{
         engine::{Refusal, objects::NewObject},
@@ -27,9 +27,9 @@ pub enum Ended {
     Failed { why: String },
 }
 
-/// Begins the update. Returns whether a rollback had something to go back to, which it has no more; `None` if somebody
+/// Begins the update, for the nodes that may have the tasks. Returns whether a rollback had something to go back to, which it has no more; `None` if somebody
 /// else changes the service at the same time.
-pub async fn begin(led: &Led, id: &str) -> Result<Option<bool>> {
+pub async fn begin(led: &Led, id: &str, nodes: &[String]) -> Result<Option<bool>> {
     let mut first: Option<Value> = None;
     let attempt = async || {
         let service = LivingService::of(&led.objects.one(KIND, id).await?)?.context("it runs no containers")?;
@@ -37,7 +37,8 @@ pub async fn begin(led: &Led, id: &str) -> Result<Option<bool>> {
         if *seen != service.spec || service.obstacle().is_some() {
             return Ok(Probe::Done(None));
         }
-        let spec = forced(&service.spec);
+        let mut spec = service.spec.clone();
+        memory::force(&mut spec, nodes);
         let new = NewObject { kind: KIND, spec: &spec, content: None, registry_auth: None };
         match led.objects.update_service(id, service.version, new).await {
             Err(error) if Refusal::is_out_of_sequence(&error) => Ok(Probe::NotYet(error)),
@@ -45,15 +46,6 @@ pub async fn begin(led: &Led, id: &str) -> Result<Option<bool>> {
         }
     };
     wait::until(BEGIN_LIMIT, POLL, "the swarm to leave the service alone", attempt).await
-}
-
-/// Returns the spec with the counter one higher, which alone makes every task count as changed (swarmkit
-/// `manager/orchestrator/task.go`, `IsTaskDirty`).
-fn forced(spec: &Value) -> Value {
-    let mut spec = spec.clone();
-    let counter = spec["TaskTemplate"]["ForceUpdate"].as_u64().unwrap_or_default();
-    spec["TaskTemplate"]["ForceUpdate"] = (counter + 1).into();
-    spec
 }
 
 /// Waits until the update has ended and all tasks run.
@@ -96,17 +88,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn only_the_counter_is_changed() {
-        let spec = json!({ "Name": "web", "TaskTemplate": { "ContainerSpec": { "Healthcheck": { "Test": ["a"] } } } });
-        let once = forced(&spec);
-        assert_eq!(once["TaskTemplate"]["ForceUpdate"], 1);
-        assert_eq!(forced(&once)["TaskTemplate"]["ForceUpdate"], 2);
-        let mut back = once;
-        back["TaskTemplate"].as_object_mut().expect("is one").remove("ForceUpdate");
-        assert_eq!(back, spec);
-    }
 
     #[test]
     fn an_update_ends_when_all_tasks_run() {

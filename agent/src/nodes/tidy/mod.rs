@@ -23,6 +23,7 @@
 //! keeps the moment, and tells that the drain is not an operator's.
 
 mod change;
+mod left_over;
 mod plan;
 mod report;
 mod survey;
@@ -40,6 +41,7 @@ use crate::{
     run::Run,
 };
 use change::Change;
+pub use left_over::{REMEDY, left_over, named, told};
 use plan::{Plan, Verdict};
 pub use report::TidyReport;
 use report::{NodeOutcome, Outcome};

@@ -16,6 +16,7 @@ use crate::{
         network,
     },
     keys::unlock_key::GivenKey,
+    nodes::tidy,
     restore::interrupted::unfinished,
 };
 
@@ -77,9 +78,18 @@ fn version(text: &str) -> Check {
 
 async fn cluster(config: &Config, own: &NodeId, view: &ManagerView, diagnosis: &mut Diagnosis) {
     diagnosis.add(address(own, view));
+    if let Some(left) = left_drained(view) {
+        diagnosis.add(left);
+    }
     if view.auto_lock() {
         diagnosis.add(unlock_key(config).await);
     }
+}
+
+/// Nodes that an interrupted `node tidy` left drained.
+fn left_drained(view: &ManagerView) -> Option<Check> {
+    let names = tidy::named(&view.nodes);
+    (!names.is_empty()).then(|| Check::warn("swarm.drained", tidy::told(&names)).fix(tidy::REMEDY))
 }
 
 /// Whether the manager's address is on an interface of this host: a restore needs it there.

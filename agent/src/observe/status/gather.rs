@@ -11,7 +11,7 @@ use swarmdr_vault::{
     catalog::{self, Bounds, Filter, Skipped, clusters_of, order},
 };
 
-use super::{Drilled, Due, Level, Newest, OwnSign, SpoolStatus, Standby, Status, VaultStatus, claimed, living};
+use super::{Drilled, Due, Level, Newest, OwnSign, SpoolStatus, Standby, Status, VaultStatus, claimed, living, tidied};
 use crate::{
     archive::removals::{memory::Memory, object::Object, removed::Removed},
     backup::spool::{self, Spool},
@@ -48,7 +48,8 @@ pub async fn gather(
     let living = OptionFuture::from(memory.as_ref().map(|memory| living::objects(config, &memory.cluster)));
     let looking = join_all(connected.iter().map(|vault| look(vault, &filter, keys, now)));
     let claimed = claimed::look(config, &connected, filter.cluster.as_ref(), now);
-    let ((looked, living), claims) = join(join(looking, living), claimed).await;
+    let left_drained = tidied::left_over(config, filter.cluster.as_ref());
+    let ((looked, living), (claims, left_drained)) = join(join(looking, living), join(claimed, left_drained)).await;
     let (vaults, receipts): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
     let mut status = Status {
         at: now,
@@ -68,6 +69,7 @@ pub async fn gather(
         images: images(config, filter.cluster.as_ref(), now),
         sign_of_life: OwnSign::read(config, filter.cluster.as_ref(), now),
         standby: Standby::of_host(config),
+        left_drained,
         history,
     };
     status.removed = memory.and_then(|memory| removed_since(&memory, status.newest(), &living.flatten()?));

@@ -1,8 +1,8 @@
 //! Status of the backups: what is stored where, what is due, what waits in the spool, what was proven, and whether the
 //! operator should look.
 //!
-//! The engine is asked only with `watch.removals`, and only while its unit is active: a call on its socket would start
-//! it during the copy of a cold backup.
+//! The engine is asked for nodes that were left drained, for the claim that it carries, and with `watch.removals` for its
+//! objects, and only while its unit is active: a call on its socket would start it during the copy of a cold backup.
 
 mod claimed;
 mod drilled;
@@ -11,6 +11,7 @@ mod living;
 mod show;
 mod sign_of_life;
 mod standby;
+mod tidied;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -23,6 +24,7 @@ use swarmdr_vault::{
 use crate::{
     archive::removals::removed::Removed,
     downtime::stop_history::StopHistory,
+    nodes::tidy,
     observe::{
         history::{History, Made, Proved},
         runs::{Run, StoredExit},
@@ -69,6 +71,9 @@ pub struct Status {
     pub standby: Option<Standby>,
     /// The claims on the swarm that this host manages; absent if it manages none, or knows no promoter.
     pub claims: Option<Claimed>,
+    /// Nodes that an interrupted `node tidy` left drained although they are ready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_drained: Vec<String>,
     #[serde(skip)]
     pub history: History,
 }
@@ -249,6 +254,9 @@ impl Status {
         if let Some(removed) = self.removed.as_ref().filter(|removed| !removed.is_empty()) {
             let told = format!("removed since the last backup {}: {}", removed.since, removed.words());
             say(Level::Warning, told);
+        }
+        if !self.left_drained.is_empty() {
+            say(Level::Warning, format!("{}; {}", tidy::told(&self.left_drained), tidy::REMEDY));
         }
         if let Some(missing) = self.images.as_ref().and_then(ImagesChecked::words) {
             say(Level::Warning, missing);

@@ -89,6 +89,7 @@ pub(crate) fn fine() -> Status {
         images: None,
         sign_of_life: None,
         standby: None,
+        left_drained: Vec::new(),
         claims: None,
         history: History::default(),
     };
@@ -267,4 +268,13 @@ fn texts_of_others_do_not_steer_the_terminal() {
         "{page:?}"
     );
     assert_eq!(page.lines().count(), crate::observe::metrics::render(&forged("m1")).lines().count(), "{page}");
+}
+
+#[test]
+fn nodes_that_were_left_drained_are_named_with_what_to_do() {
+    let mut status = Status { left_drained: vec!["w1 (n1)".to_owned()], ..fine() };
+    status.judge();
+    assert_eq!(status.level, Level::Warning);
+    let said = &status.reasons[0].text;
+    assert!(said.contains("w1 (n1)") && said.contains("swarmdr-agent node tidy"), "{said}");
 }

@@ -50,8 +50,16 @@ impl Promotion<'_> {
 
     /// Makes more managers of the workers that are there. Those that come later are for `node grow`.
     async fn grow(&self, managers: usize, report: &mut PromoteReport) {
-        let grow =
-            Grow { run: self.run, managers, spread: None, wait: Duration::ZERO, limit: GROWN_LIMIT, dry_run: false };
+        let only = self.run.config.grow.label();
+        let grow = Grow {
+            run: self.run,
+            managers,
+            spread: None,
+            only: only.as_ref(),
+            wait: Duration::ZERO,
+            limit: GROWN_LIMIT,
+            dry_run: false,
+        };
         match grow.run().await {
             Ok(grown) => report.grown = Some(grown),
             Err(error) => report.attention.push(format!(

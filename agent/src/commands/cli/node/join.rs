@@ -22,9 +22,14 @@ Without --wait each manager is tried once; with it, again and again with pauses
 of 1 to 60 s. An engine that is stopped is started.
 
 A host that is in that swarm already exits 0, whatever its role, so this can run
-at every boot. A host in another swarm is left there (4). With --leave-dead it
-leaves that one, if none of its managers answers for 30 s and a manager of the
-wanted swarm does; a host that is a manager itself is never taken out.
+at every boot. A worker that the managers refuse for two minutes, because they
+removed its node or do not know it, joins anew. So does one that knows only
+managers which are gone, if the swarm was restored at other addresses: when none
+of them has answered for join.dead_after (10 minutes) and a wanted one does.
+
+A host in another swarm is left there (4). With --leave-dead it leaves that one
+after the same silence, for which --wait has to be long enough (else 4). A host
+that is a manager itself is never taken out.
 
 Nodes join as workers, and the leader promotes them. Whether a token is that of
 managers cannot be seen before it is used: then it is told (6).
@@ -44,7 +49,7 @@ pub struct NodeJoinArgs {
     #[arg(long, value_name = "TIME", value_parser = length::parse_or_seconds, default_value = "0s")]
     pub wait: Duration,
 
-    /// Leave another swarm first, if none of its managers answers
+    /// Leave another swarm first, if none of its managers answers for join.dead_after
     #[arg(long)]
     pub leave_dead: bool,
 

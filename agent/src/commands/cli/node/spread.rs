@@ -24,12 +24,25 @@ those of which one node has at least two tasks fewer than another. Services in
 the middle of an update, jobs, and services whose tasks have ended for good are
 left. `docker service rollback` has nothing to go back to after an update.
 
+A service with volumes or directories of its nodes is held where it is: its tasks
+would find other data on another node, or none. So is one with ports in host
+mode, whose clients know the node. --with-volumes and --with-host-ports include
+them; name such services with --service as well.
+
 Exits 1 if an update failed, and says what the engine did; 6 if a service was
 left that is not at rest or cannot be judged.")]
 pub struct NodeSpreadArgs {
     /// Only services whose name fits; `*` stands for any number of characters (repeatable)
     #[arg(long = "service", value_name = "PATTERN")]
     pub services: Vec<String>,
+
+    /// Also services with volumes or directories of their nodes, which stay behind
+    #[arg(long)]
+    pub with_volumes: bool,
+
+    /// Also services with ports in host mode, which move to other nodes
+    #[arg(long)]
+    pub with_host_ports: bool,
 
     /// Update no more than this many services
     #[arg(long, value_name = "NUMBER")]

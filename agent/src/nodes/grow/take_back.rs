@@ -1,0 +1,156 @@
+//! The way back of a node that did not become a manager, so that others can be tried.
+//!
+//! A node outside of the group of managers cannot be demoted: the engine answers "can't find manager in raft memberlist"
+//! (swarmkit `manager/controlapi/node.go`, `UpdateNode`). It has no vote, and is left as it is. To have few of those, a
+//! worker is asked for its port before it is promoted ([`is_shut`]).
+//!
+//! A member that does not answer leaves the group by a change that a majority of all its members has to take, itself included
+//! in the number: with two members there is no such majority without the second one, so that one stays.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use tokio::net::TcpStream;
+
+use super::change::{Promotion, Seen};
+use crate::{
+    backup::managers::Managers,
+    host::{
+        engine::Refusal,
+        wait::{self, Probe},
+    },
+    nodes::roster::Listed,
+};
+
+/// Time for the swarm to make a node a worker: its role manager tries again every five seconds.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const POLL: Duration = Duration::from_millis(500);
+
+/// Port of managers.
+const PORT: u16 = 2377;
+
+/// Time for a host to say that nobody listens on that port.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What became of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenBack {
+    Worker,
+    /// It has become a manager meanwhile.
+    Member,
+    /// It is outside of the group, and stays a manager by its role.
+    Outside,
+}
+
+impl Promotion<'_> {
+    /// Makes the node a worker again if it is a member of the group, and waits until it is one. An error if that could
+    /// cost the majority, or does not happen in time.
+    pub async fn take_back(&self) -> Result<TakenBack> {
+        let attempt = async || match self.look().await? {
+            Seen::Member => Ok(Probe::Done(TakenBack::Member)),
+            Seen::Worker | Seen::Removed => Ok(Probe::Done(TakenBack::Worker)),
+            Seen::Outside => Ok(Probe::Done(TakenBack::Outside)),
+            Seen::Leaving => Ok(Probe::NotYet(anyhow!("it is still a member of the group of managers"))),
+            Seen::Silent => self.demote().await,
+        };
+        let what = format!("{} to be a worker again", self.name);
+        wait::until(LIMIT, POLL, &what, attempt).await
+    }
+
+    async fn demote(&self) -> Result<Probe<TakenBack>> {
+        let nodes = self.led.nodes().await?;
+        let mut managers = Managers::of(&nodes.iter().map(|listed| listed.node.clone()).collect::<Vec<_>>());
+        managers.probe(&self.led.own).await;
+        may_demote(&managers, self.id, self.name)?;
+        let listed: &Listed =
+            nodes.iter().find(|listed| listed.id() == self.id).with_context(|| format!("{} is gone", self.name))?;
+        match listed.update(&self.led.objects, |spec| spec["Role"] = "worker".into()).await {
+            Err(error) if Refusal::is_out_of_sequence(&error) => Ok(Probe::NotYet(error)),
+            Err(error) => Err(error.context(format!("failed to make {} a worker again", self.name))),
+            Ok(()) => Ok(Probe::NotYet(anyhow!("it was told to be a worker"))),
+        }
+    }
+}
+
+/// Refuses unless the other members that answer are a majority of all. The caller has seen that the node is a member.
+fn may_demote(managers: &Managers, id: &str, name: &str) -> Result<()> {
+    let all = managers.members.len();
+    let answering = managers.members.iter().filter(|member| member.reachable && member.id != id).count();
+    let majority = all / 2 + 1;
+    if answering < majority {
+        bail!(
+            "{name} stays as it is: {answering} of the other managers answer, and {majority} of {all} have to agree when \
+             one leaves"
+        );
+    }
+    Ok(())
+}
+
+/// Returns true if a worker's host lets nobody know whether somebody listens on the port of managers: a firewall drops or
+/// forbids it. Nobody listens there yet, so an open port refuses.
+pub async fn is_shut(worker: &Listed) -> bool {
+    let Some(addr) = port_of(worker) else { return false };
+    match tokio::time::timeout(REFUSAL_LIMIT, TcpStream::connect(addr)).await {
+        Ok(Ok(_)) => false,
+        Ok(Err(error)) => !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset),
+        Err(_) => true,
+    }
+}
+
+/// The port at the address from which the node has come; `None` for one that cannot be asked.
+fn port_of(worker: &Listed) -> Option<SocketAddr> {
+    let ip: IpAddr = worker.node.addr.as_deref()?.parse().ok()?;
+    (!ip.is_unspecified()).then_some(SocketAddr::new(ip, PORT))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::backup::managers::Member;
+
+    /// Members `m0`, `m1`…, which answer or not.
+    fn group(reachable: &[bool]) -> Managers {
+        let member = |(n, reachable): (usize, &bool)| Member {
+            id: format!("m{n}"),
+            name: format!("host{n}"),
+            addr: None,
+            leader: n == 0,
+            reachable: *reachable,
+        };
+        Managers { members: reachable.iter().enumerate().map(member).collect(), ..Managers::default() }
+    }
+
+    #[test]
+    fn a_member_is_taken_back_only_by_a_majority_without_it() {
+        for (reachable, id, expected) in [
+            // The second of two is needed for every change.
+            (&[true, false][..], "m1", false),
+            (&[true, true], "m1", false),
+            (&[true, true, false], "m2", true),
+            (&[true, false, false], "m2", false),
+            (&[true, true, true, false], "m3", true),
+            (&[true, true, false, false], "m3", false),
+        ] {
+            assert_eq!(may_demote(&group(reachable), id, "host").is_ok(), expected, "{reachable:?} {id}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_refuses_is_open() {
+        let at = |addr: &str| Listed::of(json!({ "ID": "w", "Status": { "Addr": addr } })).expect("is a node");
+        assert!(!is_shut(&at("127.7.0.19")).await, "nobody listens there, and it says so");
+        let listener = tokio::net::TcpListener::bind("127.7.0.18:2377").await.expect("listens");
+        assert!(!is_shut(&at("127.7.0.18")).await);
+        drop(listener);
+        for unknown in ["", "0.0.0.0", "nonsense"] {
+            assert_eq!(port_of(&at(unknown)), None, "{unknown}");
+        }
+    }
+}
