@@ -59,8 +59,10 @@ impl Attempt<'_> {
         };
         failpoint::reach("claim-put");
         if stored {
-            let took = begun.elapsed();
-            tokio::time::sleep(self.settle(vault, &upload, took).await).await;
+            let (took, since) = (begun.elapsed(), Instant::now());
+            let settle = self.settle(vault, &upload, took).await;
+            // What the questions took has passed as well.
+            tokio::time::sleep(settle.saturating_sub(since.elapsed())).await;
         }
         let reading = match read(vault, Query { first: &[claim.epoch], ..self.query() }).await {
             Ok(reading) => reading,

@@ -103,12 +103,15 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
     let kept = kept.filter(Kept::waits).filter(|kept| filter.cluster.as_ref().is_none_or(|it| *it == kept.cluster_id));
     // At once: somebody waits for the swarm.
     let verify = async {
-        match &kept {
-            Some(kept) => whole(run, keyring, &shelf, kept, &mut attention).await,
-            None => None,
-        }
+        let Some(kept) = &kept else { return (None, None) };
+        let local = whole(run, keyring, &shelf, kept, &mut attention).await;
+        let formed = match &local {
+            Some(_) if !elsewhere => formed(run, keyring, kept, &mut attention).await,
+            _ => None,
+        };
+        (local, formed)
     };
-    let (local, asked) = futures_util::join!(verify, ask_vaults(run, keyring, filter, kept.is_some()));
+    let ((local, formed), asked) = futures_util::join!(verify, ask_vaults(run, keyring, filter, kept.is_some()));
     let asked = match (&local, asked) {
         // What is kept is of no use, so the vaults get all the time that they need.
         (None, Err(_)) if kept.is_some() => ask_vaults(run, keyring, filter, false).await,
@@ -127,7 +130,6 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
                     kept.backup
                 ));
             }
-            let formed = if elsewhere { None } else { formed(run, keyring, &kept, &mut attention).await };
             let same = asked.as_ref().ok().filter(|it| it.found.head.manifest_digest == kept.manifest);
             let stored = same.and_then(|same| same.found.stored);
             let age = Age::of(kept.created_at, stored, asked.as_ref().ok().and_then(|it| it.now), run.now);
