@@ -123,6 +123,7 @@ pub mod receipt;
 pub mod recipients;
 pub mod signature;
 mod stream;
+pub mod stream_archive;
 pub mod swarm_node;
 mod tar_header;
 pub mod untrusted;
