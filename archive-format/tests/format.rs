@@ -13,6 +13,11 @@ mod format {
     mod properties;
     mod refused;
     mod state;
+    mod stream;
+    mod stream_golden;
+    mod stream_release;
+    mod stream_vectors;
+    mod stream_writing;
     mod vectors;
     mod writing;
 }

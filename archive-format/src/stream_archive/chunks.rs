@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use sha2::{Digest as _, Sha256};
 
+use super::manifest::DIGEST;
 use crate::{error::Error, limits::LIST_MAX};
 
 /// Writer that lists the digest of each chunk of what is written through it. The list is at most [`LIST_MAX`] bytes; a
@@ -40,19 +41,25 @@ impl<W: Write> ChunkHasher<W> {
 }
 
 impl<W: Write> Write for ChunkHasher<W> {
+    /// Takes the whole buffer, or fails: age cannot write its header in pieces.
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        if self.list.len() as u64 == self.list_max && !buffer.is_empty() {
-            let most = self.list_max / super::manifest::DIGEST * self.size;
-            return Err(io::Error::other(Error::limit("the size of the payload", most)));
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            if self.list.len() as u64 == self.list_max {
+                let most = self.list_max / DIGEST * self.size;
+                return Err(io::Error::other(Error::limit("the size of the payload", most)));
+            }
+            let room = usize::try_from(self.size - self.filled).unwrap_or(usize::MAX);
+            let (part, after) = rest.split_at(rest.len().min(room));
+            self.inner.write_all(part)?;
+            self.hasher.update(part);
+            self.filled += part.len() as u64;
+            if self.filled == self.size {
+                self.end_chunk();
+            }
+            rest = after;
         }
-        let most = buffer.len().min(usize::try_from(self.size - self.filled).unwrap_or(usize::MAX));
-        let written = self.inner.write(&buffer[..most])?;
-        self.hasher.update(&buffer[..written]);
-        self.filled += written as u64;
-        if self.filled == self.size {
-            self.end_chunk();
-        }
-        Ok(written)
+        Ok(buffer.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
