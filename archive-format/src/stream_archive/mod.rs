@@ -5,7 +5,7 @@
 //! it goes on. The head comes first in the archive and is known last:
 //!
 //! - [`StreamWriter`] hands stored bytes to a sink as they come. [`StreamWriter::finish`] returns what belongs before
-//!   them and after them. The caller holds back the first bytes of the payload until then.
+//!   them and after them. The caller holds back the first bytes of the payload until then, or reserves a [`room`].
 //! - [`read_head`] reads the metadata of a stream from the first [`HEAD_LIMIT`](crate::HEAD_LIMIT) bytes, as that of a
 //!   backup is read.
 //! - [`StreamHead::with_list`] reads the list of chunks. [`ListedStream::unpack`] then writes what the stream holds, and
@@ -68,4 +68,4 @@ pub use manifest::{
     StreamPayload,
 };
 pub use name::StreamName;
-pub use writer::{SealedStream, StreamWriter};
+pub use writer::{SealedStream, StreamWriter, room};

@@ -75,9 +75,7 @@ impl<S: Write> StreamWriter<S> {
         chunk_size: u32,
     ) -> Result<Self> {
         writer::check_input(recipients, level)?;
-        let measured = measured(draft, recipients, chunk_size);
-        measured.check()?;
-        let manifest_length = document::write(&measured, 0)?.len().next_multiple_of(BLOCK);
+        let (measured, manifest_length) = measure(draft, recipients, chunk_size)?;
         let layers = Layers::new(ChunkHasher::new(sink, chunk_size), level, recipients)?;
         Ok(Self { measured, manifest_length, layers })
     }
@@ -87,19 +85,12 @@ impl<S: Write> StreamWriter<S> {
         self.layers.plain_size()
     }
 
-    /// Returns the size of the head in bytes if the payload has at most `payload_size` stored bytes: the `room` to
-    /// reserve for it. `u64::MAX` gives the room that is enough for every stream.
-    pub fn room(&self, payload_size: u64) -> u64 {
-        let list = payload_size.div_ceil(self.measured.chunks.size.into()).saturating_mul(DIGEST).min(LIST_MAX);
-        self.fixed() + blocks(list)
-    }
-
     /// Ends the stream and signs it, then verifies its own head.
     ///
-    /// The head is as long as `room` if a room was reserved with [`StreamWriter::room`]; it is longer if it does not
-    /// fit, and no longer than necessary if `room` is 0.
+    /// The head is exactly `room` bytes long if that is what [`room`] returned for the same draft and recipients; it is
+    /// longer if it does not fit, and no longer than necessary if `room` is 0.
     pub fn finish(self, ending: StreamEnding, key: &SecretKey, room: u64) -> Result<SealedStream<S>> {
-        let fixed = self.fixed();
+        let fixed = without_list(&self.measured, self.manifest_length);
         let Passed { out, plain, stored } = self.layers.finish().map_err(own_error)?;
         let (sink, mut list) = out.finish();
         let count = list.len() as u64 / DIGEST;
@@ -134,12 +125,29 @@ impl<S: Write> StreamWriter<S> {
         let tail = vec![0; tar_header::padding(stored.0) + 2 * BLOCK];
         Ok(SealedStream { manifest, manifest_digest, head, tail, sink, size })
     }
+}
 
-    /// Size in bytes of everything in the head but the list of chunks.
-    fn fixed(&self) -> u64 {
-        let signature = signature::length(&self.measured.trusted_comment());
-        4 * BLOCK as u64 + self.manifest_length as u64 + blocks(signature as u64)
-    }
+/// Returns the size of the head in bytes of a stream whose payload has at most `payload_size` stored bytes: the room to
+/// reserve before the payload, where its place must be known before its length. `u64::MAX` gives the room that is enough
+/// for every stream, at most 8.1 MiB. Refuses what [`StreamWriter::new`] refuses.
+pub fn room(draft: &StreamDraft, recipients: &[Recipient], payload_size: u64) -> Result<u64> {
+    let (measured, manifest_length) = measure(draft.clone(), recipients, CHUNK_SIZE)?;
+    let list = payload_size.div_ceil(CHUNK_SIZE.into()).saturating_mul(DIGEST).min(LIST_MAX);
+    Ok(without_list(&measured, manifest_length) + blocks(list))
+}
+
+/// Returns the size in bytes of everything in the head but the list of chunks.
+fn without_list(measured: &StreamManifest, manifest_length: usize) -> u64 {
+    let signature = signature::length(&measured.trusted_comment());
+    4 * BLOCK as u64 + manifest_length as u64 + blocks(signature as u64)
+}
+
+/// Returns the manifest with the largest numbers in it, and its length in bytes, rounded up to a whole tar block.
+fn measure(draft: StreamDraft, recipients: &[Recipient], chunk_size: u32) -> Result<(StreamManifest, usize)> {
+    let measured = measured(draft, recipients, chunk_size);
+    measured.check()?;
+    let length = document::write(&measured, 0)?.len().next_multiple_of(BLOCK);
+    Ok((measured, length))
 }
 
 /// Returns the manifest with the largest numbers that the format admits where the end of the stream will tell.

@@ -144,16 +144,17 @@ fn the_largest_manifest_can_be_finished_and_fits_the_head() {
 fn a_head_fills_the_room_that_was_reserved_for_it() {
     let plain = noise(1, 9 << 20);
     for payload_size in [0, 1, 4 << 20, (4 << 20) + 1, 10 << 20, 1 << 40, u64::MAX] {
-        let writer = writer(draft(), Vec::new());
-        let room = writer.room(payload_size);
-        let sealed = finished(writer, &plain, room);
+        let room = stream_archive::room(&draft(), &test_identity().recipients(), payload_size).unwrap();
+        let sealed = finished(writer(draft(), Vec::new()), &plain, room);
         let fits = payload_size >= sealed.manifest.payload.size;
         assert!(sealed.head.len() as u64 == room || !fits, "{payload_size}: {} for {room}", sealed.head.len());
         let mut out = Vec::new();
         open(&[&sealed.head[..], &sealed.sink, &sealed.tail].concat(), &mut out).unwrap();
         assert!(out == plain);
     }
-    assert!(writer(draft(), Vec::new()).room(u64::MAX) < LIST_MAX + HEAD_LIMIT + 512);
+    assert!(stream_archive::room(&draft(), &[], u64::MAX).unwrap() < LIST_MAX + 8192);
+    let draft = StreamDraft { hostname: "x".repeat(65536), ..draft() };
+    assert!(matches!(stream_archive::room(&draft, &[], 0), Err(Error::LimitExceeded { .. })));
 }
 
 /// Too large a head is no reason to lose what took hours.
