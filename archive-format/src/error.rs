@@ -156,7 +156,7 @@ pub enum Error {
     /// What a stream holds could not be handed on: the receiver ended or refused it.
     #[error("cannot hand on what the stream holds, after {released} bytes")]
     Output {
-        /// Number of bytes that the receiver took before.
+        /// Number of bytes that the receiver took before that.
         released: u64,
         /// Error of the receiver.
         source: io::Error,

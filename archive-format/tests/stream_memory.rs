@@ -26,7 +26,7 @@ use swarmdr_archive::{
 };
 
 /// Peak resident memory that both directions stay under.
-const PEAK: u64 = 56 << 20;
+const PEAK: u64 = 40 << 20;
 
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();

@@ -141,12 +141,21 @@ struct Released<'a> {
 
 impl Released<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        let released = self.hasher.count();
-        if bytes.len() as u64 > self.most - released {
+        if bytes.len() as u64 > self.most - self.hasher.count() {
             return Err(self.wrong_size());
         }
-        self.out.write_all(bytes).map_err(|source| Error::Output { released, source })?;
-        self.hasher.update(bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.out.write(rest) {
+                Ok(0) => return Err(self.refused(io::ErrorKind::WriteZero.into())),
+                Ok(taken) => {
+                    self.hasher.update(&rest[..taken]);
+                    rest = &rest[taken..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.refused(error)),
+            }
+        }
         Ok(())
     }
 
@@ -159,6 +168,10 @@ impl Released<'_> {
             return Err(Error::DigestMismatch { what: "what the stream holds".to_owned() });
         }
         self.out.flush().map_err(|source| Error::Output { released, source })
+    }
+
+    fn refused(&self, source: io::Error) -> Error {
+        Error::Output { released: self.hasher.count(), source }
     }
 
     fn wrong_size(&self) -> Error {

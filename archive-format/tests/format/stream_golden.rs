@@ -18,7 +18,7 @@ const MANIFEST: &str = include_str!("../testkit/streams/golden/manifest.json");
 
 /// What both hold.
 pub fn held() -> Vec<u8> {
-    [noise(11, 6000), vec![0; 1 << 20], noise(12, 3000)].concat()
+    [noise(11, 6000), vec![0; 64 << 10], noise(12, 3000)].concat()
 }
 
 /// The manifest without what differs between the two.
