@@ -14,6 +14,7 @@ mod format {
     mod refused;
     mod state;
     mod stream;
+    mod stream_by_hand;
     mod stream_golden;
     mod stream_release;
     mod stream_vectors;

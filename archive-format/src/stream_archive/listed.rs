@@ -2,18 +2,18 @@
 
 use std::{
     cell::Cell,
-    io::{self, Read, Write},
+    io::{Read, Write},
     ops::Range,
 };
 
-use super::{StreamHead, manifest::DIGEST};
+use super::{StreamHead, checked::CheckedChunks, manifest::DIGEST, released::Released};
 use crate::{
-    digest::{Digest, Hasher},
+    digest::Digest,
     error::{Error, Result},
     limits::Limits,
     reader::{layers, member::read_end},
     recipients::Identities,
-    stream::{CHUNK, read_full},
+    stream::CHUNK,
 };
 
 /// A stream of which head and list are verified, so that every byte of its payload can be.
@@ -91,7 +91,7 @@ impl ListedStream {
             return Err(Error::NeedsIdentity { recipients: payload.recipients.join(", ") });
         }
         let mut stored = CheckedChunks::new(&mut input, self);
-        let mut released = Released { hasher: Hasher::default(), most: payload.plain_size, out };
+        let mut released = Released::new(payload.plain_size, out);
         if let Err(error) = decode(&mut stored, self, identities, &mut released) {
             // A layer above reports the fault of a chunk in its own words.
             return Err(stored.failed.take().unwrap_or(error));
@@ -102,7 +102,7 @@ impl ListedStream {
     }
 
     /// Returns offset and length of a chunk in the payload, in bytes.
-    fn chunk_place(&self, chunk: u64) -> (u64, u64) {
+    pub(super) fn chunk_place(&self, chunk: u64) -> (u64, u64) {
         let (chunks, payload) = (&self.head.manifest.chunks, &self.head.manifest.payload);
         assert!(chunk < chunks.count, "there are {} chunks, and none of the number {chunk}", chunks.count);
         let size = u64::from(chunks.size);
@@ -130,126 +130,4 @@ fn decode(
         }
     }
     layers::finish(decoder, "the compressed stream")
-}
-
-/// What the receiver was given.
-struct Released<'a> {
-    hasher: Hasher,
-    most: u64,
-    out: &'a mut dyn Write,
-}
-
-impl Released<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        if bytes.len() as u64 > self.most - self.hasher.count() {
-            return Err(self.wrong_size());
-        }
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match self.out.write(rest) {
-                Ok(0) => return Err(self.refused(io::ErrorKind::WriteZero.into())),
-                Ok(taken) => {
-                    self.hasher.update(&rest[..taken]);
-                    rest = &rest[taken..];
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.refused(error)),
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self, signed: Digest) -> Result<()> {
-        if self.hasher.count() != self.most {
-            return Err(self.wrong_size());
-        }
-        let (released, digest) = self.hasher.finish();
-        if digest != signed {
-            return Err(Error::DigestMismatch { what: "what the stream holds".to_owned() });
-        }
-        self.out.flush().map_err(|source| Error::Output { released, source })
-    }
-
-    fn refused(&self, source: io::Error) -> Error {
-        Error::Output { released: self.hasher.count(), source }
-    }
-
-    fn wrong_size(&self) -> Error {
-        Error::SizeMismatch { what: "what the stream holds", expected: self.most }
-    }
-}
-
-/// Reader of stored bytes that gives none before the chunk that holds it was checked.
-struct CheckedChunks<'a> {
-    input: &'a mut dyn Read,
-    stream: &'a ListedStream,
-    /// The checked chunk; empty after a failure.
-    chunk: Vec<u8>,
-    /// Number of bytes of the chunk that were given.
-    given: usize,
-    /// Number of the chunk to read next.
-    next: u64,
-    whole: Hasher,
-    failed: Option<Error>,
-}
-
-impl<'a> CheckedChunks<'a> {
-    fn new(input: &'a mut dyn Read, stream: &'a ListedStream) -> Self {
-        Self { input, stream, chunk: Vec::new(), given: 0, next: 0, whole: Hasher::default(), failed: None }
-    }
-
-    /// Reads and checks the next chunk in the place of this one. Returns `false` at the end of the payload.
-    fn next_chunk(&mut self) -> Result<bool> {
-        if self.next == self.stream.head.manifest.chunks.count {
-            return Ok(false);
-        }
-        let (offset, length) = self.stream.chunk_place(self.next);
-        let mut chunk = std::mem::take(&mut self.chunk);
-        self.given = 0;
-        chunk.resize(length as usize, 0);
-        let read = read_full(self.input, &mut chunk);
-        let read = read.map_err(|source| Error::ChunkUnread { chunk: self.next, offset, source })?;
-        self.stream.check_chunk(self.next, &chunk[..read])?;
-        self.whole.update(&chunk);
-        self.chunk = chunk;
-        self.next += 1;
-        Ok(true)
-    }
-
-    /// Checks that all of the payload was used, and its digest.
-    fn finish(self) -> Result<()> {
-        let payload = &self.stream.head.manifest.payload;
-        if self.next < self.stream.head.manifest.chunks.count {
-            return Err(Error::TrailingBytes { after: "the compressed stream" });
-        }
-        let (_, digest) = self.whole.finish();
-        if digest == payload.sha256 {
-            Ok(())
-        } else {
-            Err(Error::DigestMismatch { what: "the stored payload".to_owned() })
-        }
-    }
-}
-
-impl Read for CheckedChunks<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let failed = || io::Error::other("a chunk is not good");
-        if self.failed.is_some() {
-            return Err(failed());
-        }
-        if self.given == self.chunk.len() {
-            match self.next_chunk() {
-                Ok(true) => {}
-                Ok(false) => return Ok(0),
-                Err(error) => {
-                    self.failed = Some(error);
-                    return Err(failed());
-                }
-            }
-        }
-        let count = buffer.len().min(self.chunk.len() - self.given);
-        buffer[..count].copy_from_slice(&self.chunk[self.given..self.given + count]);
-        self.given += count;
-        Ok(count)
-    }
 }

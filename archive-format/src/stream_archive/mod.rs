@@ -51,12 +51,14 @@
 //! # }
 //! ```
 
+mod checked;
 mod chunks;
 mod head;
 mod key;
 mod listed;
 mod manifest;
 mod name;
+mod released;
 mod writer;
 
 pub(crate) use head::LIST_NAME;
