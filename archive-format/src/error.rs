@@ -37,11 +37,21 @@ pub enum Error {
         /// Name of the expected member.
         expected: &'static str,
     },
-    /// The archive has a format that this version does not know.
-    #[error("the archive is of format {found} and this version reads format 1 only; update swarmdr-agent")]
+    /// The archive has another format than the one that belongs here, which may be one of a later version.
+    #[error("the archive is of format {found}, and this version reads only format {reads} here; update swarmdr-agent")]
     UnsupportedVersion {
         /// Format that the manifest names.
         found: u64,
+        /// Format that this reader reads.
+        reads: u64,
+    },
+    /// The archive is of another kind, by its members.
+    #[error("the archive is {found}, not {wanted}")]
+    OtherKind {
+        /// Kind that was found.
+        found: &'static str,
+        /// Kind that was expected.
+        wanted: &'static str,
     },
     /// The manifest is signed by a key that is not trusted here.
     #[error("the archive is signed by key {key_id}, which is not trusted here (trusted: {trusted})")]
@@ -115,6 +125,42 @@ pub enum Error {
         /// Digest of the one that is here.
         found: String,
     },
+    /// The stream may be good, and does not belong to the place where it was found.
+    #[error("the archive belongs at `{own}`, not at `{place}`")]
+    Misplaced {
+        /// Key that the manifest asks for.
+        own: String,
+        /// Key that it was found at.
+        place: String,
+    },
+    /// A chunk of a stream is not the signed one, or is not there. Nothing of it was released.
+    #[error("chunk {chunk} of the stream, at byte {offset} of its payload, {fault}")]
+    BadChunk {
+        /// Number of the chunk, counted from 0.
+        chunk: u64,
+        /// Offset in the stored payload, in bytes: of the chunk, or of the end if the payload ends in the chunk.
+        offset: u64,
+        /// Fault, and what to do about it.
+        fault: &'static str,
+    },
+    /// A chunk of a stream could not be read. Nothing of it was released.
+    #[error("cannot read chunk {chunk} of the stream, at byte {offset} of its payload")]
+    ChunkUnread {
+        /// Number of the chunk, counted from 0.
+        chunk: u64,
+        /// Offset of the chunk in the stored payload, in bytes.
+        offset: u64,
+        /// Error of the input.
+        source: io::Error,
+    },
+    /// What a stream holds could not be handed on: the receiver ended or refused it.
+    #[error("cannot hand on what the stream holds, after {released} bytes")]
+    Output {
+        /// Number of bytes that the receiver took before that.
+        released: u64,
+        /// Error of the receiver.
+        source: io::Error,
+    },
     /// A size is not the signed one.
     #[error("the size of {what} is not the signed one ({expected} bytes)")]
     SizeMismatch {
@@ -155,6 +201,21 @@ pub enum Error {
     #[error("`{text}` is not a backup id; one looks like 20260102T030405Z-0a1b2c3d")]
     InvalidBackupId {
         /// Text, truncated.
+        text: String,
+    },
+    /// The text is not the name of a stream.
+    #[error(
+        "`{text}` is not the name of a stream; one is 1 to 64 of a-z, 0-9, `-` and `_`, begins with a letter or digit, \
+         and looks like shop-db"
+    )]
+    InvalidStreamName {
+        /// Text, escaped and truncated.
+        text: String,
+    },
+    /// The text is not the key of a stream in a vault.
+    #[error("`{text}` is not the key of a stream; one is streams/CLUSTER/NAME/ID.stream")]
+    InvalidStreamKey {
+        /// Text, escaped and truncated.
         text: String,
     },
     /// Text that is not the id of a cluster or of a node.

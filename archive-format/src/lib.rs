@@ -1,4 +1,4 @@
-//! The swarmdr archive, format 1: one signed file that holds the state of a Swarm manager.
+//! The swarmdr archive: one signed file that holds the state of a Swarm manager (format 1) or a stream of data (format 2).
 //!
 //! `FORMAT.md` in the directory of this crate is the normative text. The crate is pure: it reads and writes through
 //! [`std::io`] traits, takes time, keys and randomness as parameters, and accesses no clock, network or path.
@@ -8,8 +8,9 @@
 //! - [`reader::verify_stored`] checks everything that can be checked without a decryption identity.
 //! - [`reader::unpack`] streams the state, and returns `Ok` only if all of it was good.
 //! - [`receipt`] packs and signs a document about a backup.
+//! - [`stream_archive`] packs a stream while it comes, and releases it while it is checked.
 //!
-//! An archive of one file, made and opened in memory:
+//! A backup of one file, made and opened in memory:
 //!
 //! ```
 //! use std::{io::Cursor, ops::ControlFlow};
@@ -123,6 +124,7 @@ pub mod receipt;
 pub mod recipients;
 pub mod signature;
 mod stream;
+pub mod stream_archive;
 pub mod swarm_node;
 mod tar_header;
 pub mod untrusted;

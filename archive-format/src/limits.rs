@@ -10,14 +10,27 @@ pub const SIGNATURE_MAX: u64 = 2 * 1024;
 /// hold. Part of the format.
 pub const SIZE_MAX: u64 = 0o777_7777_7777;
 
+/// Size of a chunk of a stream in bytes, as writers make it: 4 MiB. A reader takes this much memory. Part of the format.
+pub const CHUNK_SIZE: u32 = 4 << 20;
+
+/// Minimum size of a chunk of a stream in bytes. Sizes are powers of two up to [`CHUNK_SIZE`]. Part of the format.
+pub const CHUNK_SIZE_MIN: u32 = 4 << 10;
+
+/// Maximum size of the list of a stream's chunks in bytes: 32 for each of 262 144, which make 1 TiB. Part of the format.
+pub const LIST_MAX: u64 = 8 << 20;
+
+/// Maximum size of what a stream holds, in bytes: the largest integer that every JSON reader keeps exactly. Part of the
+/// format.
+pub const PLAIN_MAX: u64 = (1 << 53) - 1;
+
 /// Maximum number of age recipients of one archive. Part of the format.
 pub const RECIPIENTS_MAX: usize = 64;
 
 /// Number of bytes at the start of an archive that always contain its whole head: manifest, signature and the header
-/// of the payload.
+/// of the third member, which is the payload of a backup and the list of chunks of a stream.
 ///
 /// A ranged read of this many bytes (or of the whole archive, if that is shorter) is enough for
-/// [`read_head`](crate::reader::read_head).
+/// [`read_head`](crate::reader::read_head), and for [the one of streams](crate::stream_archive::read_head).
 pub const HEAD_LIMIT: u64 = 3 * 512 + MANIFEST_MAX + SIGNATURE_MAX;
 
 /// Limits for unpacking. Each is checked before memory or disk space is used.

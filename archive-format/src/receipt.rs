@@ -49,12 +49,8 @@ pub fn seal(key: &SecretKey, document: &[u8], about: &str, mtime: u64) -> Result
     }
     let signature = signature::sign(key, document, &format!("swarmdr receipt {about}"));
     let mut packed = Vec::new();
-    for (name, body) in [(DOCUMENT, document), (SIGNATURE, signature.as_bytes())] {
-        let size = body.len() as u64;
-        packed.extend_from_slice(tar_header::member(name, size, mtime).as_bytes());
-        packed.extend_from_slice(body);
-        packed.resize(packed.len() + padding(size), 0);
-    }
+    tar_header::push_member(&mut packed, DOCUMENT, document, mtime);
+    tar_header::push_member(&mut packed, SIGNATURE, signature.as_bytes(), mtime);
     packed.resize(packed.len() + 2 * BLOCK, 0);
     Ok(packed)
 }

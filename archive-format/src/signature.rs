@@ -17,25 +17,31 @@ use crate::{
 
 const UNTRUSTED: &str = "untrusted comment: ";
 const TRUSTED: &str = "trusted comment: ";
-/// Prefix of the agent's own trusted comments. The content of other comments is up to their signers.
-const OURS: &str = "swarmdr backup ";
+/// Prefix of the trusted comments of backups. The content of comments without the agent's own prefixes is up to their
+/// signers.
+pub(crate) const BACKUP: &str = "swarmdr backup ";
 
-/// Returns the trusted comment of an archive, for people who run `minisign -V`.
+/// Returns the trusted comment of a backup, for people who run `minisign -V`.
 pub fn trusted_comment(id: BackupId, cluster_id: &ClusterId) -> String {
-    format!("{OURS}{id} cluster {cluster_id}")
+    format!("{BACKUP}{id} cluster {cluster_id}")
 }
 
 /// Signs `message` as stock minisign does. The comment must be one line.
 pub fn sign(key: &SecretKey, message: &[u8], trusted_comment: &str) -> String {
     let signature = key.sign(&Blake2b512::digest(message));
     let global = key.sign(&[&signature, trusted_comment.as_bytes()].concat());
-    let line = [&b"ED"[..], &key.public().key_id().0, &signature].concat();
-    format!(
-        "{UNTRUSTED}signature from swarmdr key {}\n{}\n{TRUSTED}{trusted_comment}\n{}\n",
-        key.public().key_id(),
-        BASE64.encode(&line),
-        BASE64.encode(&global),
-    )
+    compose(key.public().key_id(), &signature, &global, trusted_comment)
+}
+
+/// Returns the length in bytes of every signature with this comment, whatever is signed by whichever key.
+pub(crate) fn length(trusted_comment: &str) -> usize {
+    compose(KeyId([0; 8]), &[0; 64], &[0; 64], trusted_comment).len()
+}
+
+fn compose(key_id: KeyId, signature: &[u8; 64], global: &[u8; 64], trusted_comment: &str) -> String {
+    let line = BASE64.encode(&[&b"ED"[..], &key_id.0, signature].concat());
+    let global = BASE64.encode(global);
+    format!("{UNTRUSTED}signature from swarmdr key {key_id}\n{line}\n{TRUSTED}{trusted_comment}\n{global}\n")
 }
 
 /// A parsed signature file. It proves nothing until [`Signature::verify`] succeeds.
@@ -114,12 +120,11 @@ impl Signature {
         if key.verifies(&global, &self.global) { Ok(*key) } else { Err(bad("its trusted comment was altered")) }
     }
 
-    /// Returns an error if the comment has the agent's own form but names another backup. Other comments
+    /// Returns an error if the comment begins with the agent's own prefix but is not the `expected` one. Other comments
     /// are not checked.
-    pub(crate) fn check_comment(&self, id: BackupId, cluster_id: &ClusterId) -> Result<()> {
-        let ours = self.trusted_comment.starts_with(OURS);
-        if ours && self.trusted_comment != trusted_comment(id, cluster_id) {
-            return Err(bad("its trusted comment names another backup than the manifest"));
+    pub(crate) fn check_comment(&self, prefix: &str, expected: &str) -> Result<()> {
+        if self.trusted_comment.starts_with(prefix) && self.trusted_comment != expected {
+            return Err(bad("its trusted comment names another archive than the manifest"));
         }
         Ok(())
     }

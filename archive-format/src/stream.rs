@@ -31,6 +31,11 @@ impl<W: Write> HashWriter<W> {
         Self { inner, hasher: Hasher::default() }
     }
 
+    /// Number of bytes that were written so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.hasher.count()
+    }
+
     pub(crate) fn finish(self) -> (W, u64, Digest) {
         let (count, digest) = self.hasher.finish();
         (self.inner, count, digest)

@@ -5,6 +5,7 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 use crate::{
     contents::{EntryKind, FileEntry},
     extents::Extents,
+    limits::SIZE_MAX,
 };
 
 /// Size of a tar block in bytes.
@@ -18,12 +19,41 @@ pub(crate) fn padding(length: u64) -> usize {
     (length.next_multiple_of(BLOCK as u64) - length) as usize
 }
 
-/// Returns the header of a member of the outer tar, in POSIX ustar form.
+/// Returns the header of a member of the outer tar: in POSIX ustar form, or in the form of GNU tar if octal digits
+/// cannot hold the size.
 pub(crate) fn member(name: &str, size: u64, mtime: u64) -> Header {
-    let mut header = Header::new_ustar();
+    let mut header = if size > SIZE_MAX { Header::new_gnu() } else { Header::new_ustar() };
     fill(&mut header, name, EntryType::Regular, 0o644, size, mtime);
     header.set_cksum();
     header
+}
+
+/// Appends a whole member of the outer tar: header, body and padding.
+pub(crate) fn push_member(tar: &mut Vec<u8>, name: &str, body: &[u8], mtime: u64) {
+    let size = body.len() as u64;
+    tar.extend_from_slice(member(name, size, mtime).as_bytes());
+    tar.extend_from_slice(body);
+    tar.resize(tar.len() + padding(size), 0);
+}
+
+/// Whether this is the header of a regular file in the form of [`member`]. Owner, mode and time of a member have no
+/// meaning, so they may be anything. `limit` is the most that the size may be, and tells whether it may need the form of
+/// GNU tar; the size itself is not compared with it.
+pub(crate) fn is_plain_file(header: &Header, limit: u64) -> bool {
+    let zero = |field: &[u8]| field.iter().all(|&byte| byte == 0);
+    let old = header.as_old();
+    if old.linkflag != *b"0" || !zero(&old.linkname) {
+        return false;
+    }
+    match (header.as_ustar(), header.as_gnu()) {
+        (Some(ustar), _) => ustar.size[0] & 0x80 == 0 && zero(&ustar.prefix) && zero(&ustar.pad),
+        (None, Some(gnu)) if limit > SIZE_MAX => {
+            let size = header.entry_size().ok().filter(|&size| size > SIZE_MAX);
+            // Behind the numbers of the device come only fields for sparse files and increments.
+            size.is_some_and(|size| member("", size, 0).as_old().size == gnu.size) && zero(&header.as_bytes()[345..])
+        }
+        _ => false,
+    }
 }
 
 /// Returns the header of `contents.json` in the payload.

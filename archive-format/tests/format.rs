@@ -13,6 +13,12 @@ mod format {
     mod properties;
     mod refused;
     mod state;
+    mod stream;
+    mod stream_by_hand;
+    mod stream_golden;
+    mod stream_release;
+    mod stream_vectors;
+    mod stream_writing;
     mod vectors;
     mod writing;
 }

@@ -1,6 +1,6 @@
 //! A manifest as bytes: parsed, checked against the rules that its types do not enforce, and written.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ENCRYPTED_PAYLOAD, FORMAT, Manifest, PLAIN_PAYLOAD};
 use crate::{
@@ -14,7 +14,7 @@ impl<P> Manifest<P> {
     /// Checks the fields that do not depend on the payload.
     fn check_identity(&self) -> Result<()> {
         if self.format != FORMAT {
-            return Err(Error::UnsupportedVersion { found: self.format });
+            return Err(Error::UnsupportedVersion { found: self.format, reads: FORMAT });
         }
         if BackupId::new(self.created_at, [0; 4]).created_at() != self.id.created_at() {
             return Err(invalid("its id and its creation time disagree"));
@@ -26,20 +26,9 @@ impl<P> Manifest<P> {
 impl Manifest {
     /// Parses and checks manifest bytes. The result can be trusted as far as the signature over these bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Version {
-            format: u64,
-        }
-        if bytes.len() as u64 > MANIFEST_MAX {
-            return Err(Error::limit("the size of the manifest", MANIFEST_MAX));
-        }
-        // The version is read first: in another format the other keys may have any meaning.
-        let version: Version = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
-        if version.format != FORMAT {
-            return Err(Error::UnsupportedVersion { found: version.format });
-        }
+        check_format(bytes, FORMAT)?;
         check_ids(bytes)?;
-        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
+        let manifest: Self = read(bytes)?;
         manifest.check()?;
         Ok(manifest)
     }
@@ -66,14 +55,38 @@ impl Manifest {
 
     /// Returns the bytes to sign, padded with line feeds to `length`, or longer if the document does not fit.
     pub(crate) fn to_bytes(&self, length: usize) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest has string keys only");
-        bytes.push(b'\n');
-        bytes.resize(bytes.len().max(length), b'\n');
-        if bytes.len() as u64 > MANIFEST_MAX {
-            return Err(Error::limit("the size of the manifest", MANIFEST_MAX));
-        }
-        Ok(bytes)
+        write(self, length)
     }
+}
+
+/// Checks the size of a manifest and its format, before anything else: in another format the other keys may have any
+/// meaning.
+pub(crate) fn check_format(bytes: &[u8], reads: u64) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Version {
+        format: u64,
+    }
+    if bytes.len() as u64 > MANIFEST_MAX {
+        return Err(Error::limit("the size of the manifest", MANIFEST_MAX));
+    }
+    let Version { format } = read(bytes)?;
+    if format == reads { Ok(()) } else { Err(Error::UnsupportedVersion { found: format, reads }) }
+}
+
+/// Parses a manifest. Unknown keys are ignored; a known one that occurs twice is an error.
+pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))
+}
+
+/// Returns the bytes of a manifest, padded with line feeds to `length`, or longer if the document does not fit.
+pub(crate) fn write(manifest: &impl Serialize, length: usize) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(manifest).expect("a manifest has string keys only");
+    bytes.push(b'\n');
+    bytes.resize(bytes.len().max(length), b'\n');
+    if bytes.len() as u64 > MANIFEST_MAX {
+        return Err(Error::limit("the size of the manifest", MANIFEST_MAX));
+    }
+    Ok(bytes)
 }
 
 /// Refuses ids that break their rule before their types do, which would say it with a line and a column.
@@ -83,7 +96,7 @@ fn check_ids(bytes: &[u8]) -> Result<()> {
         cluster_id: String,
         node_id: String,
     }
-    let ids: Ids = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
+    let ids: Ids = read(bytes)?;
     let ill_formed = match (ids.cluster_id.parse::<ClusterId>(), ids.node_id.parse::<NodeId>()) {
         (Err(_), _) => "cluster id",
         (_, Err(_)) => "node id",
@@ -92,7 +105,7 @@ fn check_ids(bytes: &[u8]) -> Result<()> {
     Err(invalid(format!("its {ill_formed} is not 1 to 64 letters and digits")))
 }
 
-fn invalid(reason: impl Into<String>) -> Error {
+pub(crate) fn invalid(reason: impl Into<String>) -> Error {
     Error::InvalidManifest { reason: reason.into() }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A reader ignores keys that it does not know. A key that must be understood bumps [`FORMAT`].
 
-mod document;
+pub(crate) mod document;
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use crate::{
     swarm_node::{ClusterId, NodeId, SwarmNode},
 };
 
-/// Format that this crate writes, and the only one that it reads.
+/// Format of a backup. Streams have [another one](crate::stream_archive::FORMAT).
 pub const FORMAT: u64 = 1;
 
 /// Name of the payload when it is not encrypted.

@@ -6,13 +6,15 @@
 mod body;
 mod entries;
 mod head;
+pub(crate) mod layers;
+pub(crate) mod member;
 mod payload;
 
 use std::io::{self, Read};
 
 pub use body::Body;
 pub use head::{Head, UnverifiedHead};
-pub(crate) use head::{MANIFEST_NAME, SIGNATURE_NAME};
+pub(crate) use member::{MANIFEST_NAME, SIGNATURE_NAME};
 
 use crate::{
     contents::{Contents, FileEntry},
@@ -20,9 +22,8 @@ use crate::{
     key::TrustedKeys,
     limits::Limits,
     recipients::Identities,
-    stream::read_full,
-    tar_header::{self, BLOCK},
 };
+use member::read_end;
 use payload::StoredPayload;
 
 /// Receives what [`unpack`] finds. `()` ignores everything, which makes `unpack` a full check.
@@ -65,7 +66,7 @@ pub fn read_head(mut input: impl Read) -> Result<UnverifiedHead> {
 pub fn verify_stored(mut input: impl Read, trusted: &TrustedKeys) -> Result<Head> {
     let head = head::read(&mut input)?.verify(trusted)?;
     StoredPayload::new(&mut input, &head.manifest.payload).finish()?;
-    read_end(&mut input)?;
+    read_end(&mut input, head.manifest.payload.size)?;
     Ok(head)
 }
 
@@ -93,7 +94,7 @@ pub fn unpack(
         Err(error) => return Err(stored.diagnose(error)),
     };
     stored.finish()?;
-    read_end(&mut input)?;
+    read_end(&mut input, payload.size)?;
     Ok(Unpacked { head, contents })
 }
 
@@ -102,28 +103,6 @@ pub(crate) fn check_expansion(stored: u64, unpacked: u64, limits: &Limits) -> Re
     let allowed = stored.saturating_mul(limits.expansion).max(limits.free_expansion);
     if unpacked > allowed {
         return Err(Error::limit("the unpacked size", allowed));
-    }
-    Ok(())
-}
-
-/// Reads the padding of the payload, the two zero blocks that end a tar, and the end of the input.
-fn read_end(input: &mut dyn Read) -> Result<()> {
-    let mut block = [0; BLOCK];
-    for _ in 0..2 {
-        if read_full(input, &mut block).map_err(Error::read)? < BLOCK {
-            return Err(Error::Truncated { within: "its end" });
-        }
-        let header = tar::Header::from_byte_slice(&block);
-        if tar_header::has_checksum(header) {
-            let found = tar_header::shown_name(header);
-            return Err(Error::UnexpectedMember { found, expected: "the end" });
-        }
-        if block != [0; BLOCK] {
-            return Err(Error::TrailingBytes { after: "the payload" });
-        }
-    }
-    if read_full(input, &mut block[..1]).map_err(Error::read)? != 0 {
-        return Err(Error::TrailingBytes { after: "its end" });
     }
     Ok(())
 }

@@ -1,16 +1,16 @@
-//! Layers of the payload: stored bytes, encryption, compression, tar.
+//! The payload: its stored bytes, and the tar in its layers.
 
 use std::{
     cell::Cell,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, Read},
 };
 
-use age::{DecryptError, Decryptor, stream::StreamReader};
 use sha2::{Digest as _, Sha256};
 
 use super::{
     Head, Visitor,
     entries::{self, TarStream},
+    layers,
 };
 use crate::{
     contents::Contents,
@@ -19,8 +19,6 @@ use crate::{
     limits::Limits,
     manifest::Payload,
     recipients::Identities,
-    stream::{CHUNK, read_full},
-    tar_header,
 };
 
 /// Stored bytes of the payload, hashed while they are read, and the first error in reading them.
@@ -37,17 +35,10 @@ impl<'a> StoredPayload<'a> {
         Self { input, signed, left: signed.size, hasher: Sha256::new(), failed: None }
     }
 
-    /// Reads the rest, checks the digest, and then checks the padding.
+    /// Reads the rest and checks the digest.
     pub(super) fn finish(mut self) -> Result<()> {
         if self.drain()? != self.signed.sha256 {
             return Err(Error::DigestMismatch { what: "the stored payload".to_owned() });
-        }
-        let mut padding = vec![0; tar_header::padding(self.signed.size)];
-        if read_full(self.input, &mut padding).map_err(Error::read)? < padding.len() {
-            return Err(Error::Truncated { within: "the payload" });
-        }
-        if padding.iter().any(|&byte| byte != 0) {
-            return Err(Error::TrailingBytes { after: "the payload" });
         }
         Ok(())
     }
@@ -111,93 +102,15 @@ pub(super) fn unpack(
     limits: &Limits,
     visitor: &mut dyn Visitor,
 ) -> Result<Contents> {
-    let budget = Cell::new(u64::MAX);
-    let stored = Budgeted { inner: stored, budget: &budget };
     let payload = &head.manifest.payload;
-    let layer = if head.manifest.is_encrypted() {
-        budget.set(limits.age_header_bytes);
-        let reader = decrypt(stored, payload, identities);
-        if reader.is_err() && budget.get() == 0 {
-            return Err(Error::limit("the header of the encryption", limits.age_header_bytes));
-        }
-        budget.set(u64::MAX);
-        Decrypted::Age(Box::new(reader?))
-    } else {
-        Decrypted::Plain(stored)
-    };
-    let buffered = BufReader::with_capacity(CHUNK, layer);
-    let mut decoder = zstd::Decoder::with_buffer(buffered).map_err(Error::damaged("compression"))?.single_frame();
-    decoder.window_log_max(limits.window_log).map_err(Error::damaged("compression"))?;
+    let budget = Cell::new(0);
+    let mut decoder = layers::open(stored, &budget, &payload.recipients, identities, limits)?;
     let mut tar = TarStream::new(&mut decoder, payload.tar_size);
-    let contents = entries::walk(&mut tar, head, limits, visitor).map_err(|error| name_window(error, limits))?;
+    let contents =
+        entries::walk(&mut tar, head, limits, visitor).map_err(|error| layers::name_window(error, limits))?;
     if tar.finish()? != payload.tar_sha256 {
         return Err(Error::DigestMismatch { what: "the tar in the payload".to_owned() });
     }
-    // Reads on in each layer: the checksum of the frame and the last encrypted chunk are checked only at the end.
-    let mut below = decoder.finish();
-    let more = below.fill_buf().map_err(Error::damaged("encryption"))?;
-    if !more.is_empty() {
-        return Err(Error::TrailingBytes { after: "the compressed tar" });
-    }
+    layers::finish(decoder, "the compressed tar")?;
     Ok(contents)
-}
-
-/// Returns a limit error if the zstd window is too large. zstd distinguishes this from a broken frame only
-/// by the message.
-fn name_window(error: Error, limits: &Limits) -> Error {
-    match error {
-        Error::Damaged { layer: "compression", source } if source.to_string().contains("too much memory") => {
-            Error::limit("the window of the compression", 1 << limits.window_log)
-        }
-        other => other,
-    }
-}
-
-/// Number of bytes read at a time while the header is parsed. At most this many are read beyond the header; the budget
-/// counts them too.
-const HEADER_CHUNK: usize = 512;
-
-type AgeInput<'a, 'b> = BufReader<Budgeted<'a, 'b>>;
-
-fn decrypt<'a, 'b>(
-    stored: Budgeted<'a, 'b>,
-    payload: &Payload,
-    identities: &Identities,
-) -> Result<StreamReader<AgeInput<'a, 'b>>> {
-    let refuse = |error| match error {
-        DecryptError::NoMatchingKeys => Error::WrongIdentity { recipients: payload.recipients.join(", ") },
-        DecryptError::Io(error) => Error::damaged("encryption")(error),
-        other => Error::damaged("encryption")(io::Error::new(io::ErrorKind::InvalidData, other.to_string())),
-    };
-    let decryptor = Decryptor::new_buffered(BufReader::with_capacity(HEADER_CHUNK, stored)).map_err(refuse)?;
-    decryptor.decrypt(identities.as_age()).map_err(refuse)
-}
-
-/// Reader that stops when a budget is used up: the age header does not declare its length.
-struct Budgeted<'a, 'b> {
-    inner: &'a mut StoredPayload<'b>,
-    budget: &'a Cell<u64>,
-}
-
-impl Read for Budgeted<'_, '_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(usize::try_from(self.budget.get()).unwrap_or(usize::MAX));
-        let read = self.inner.read(&mut buffer[..most])?;
-        self.budget.set(self.budget.get() - read as u64);
-        Ok(read)
-    }
-}
-
-enum Decrypted<'a, 'b> {
-    Plain(Budgeted<'a, 'b>),
-    Age(Box<StreamReader<AgeInput<'a, 'b>>>),
-}
-
-impl Read for Decrypted<'_, '_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(inner) => inner.read(buffer),
-            Self::Age(inner) => inner.read(buffer),
-        }
-    }
 }

@@ -24,7 +24,7 @@ pub(super) struct Reserved {
 }
 
 impl Reserved {
-    pub(super) fn measure(manifest: &ManifestDraft, recipients: &[Recipient], key: &SecretKey) -> Result<Self> {
+    pub(super) fn measure(manifest: &ManifestDraft, recipients: &[Recipient]) -> Result<Self> {
         let name = if recipients.is_empty() { PLAIN_PAYLOAD } else { ENCRYPTED_PAYLOAD };
         let payload = Payload {
             name: name.to_owned(),
@@ -38,7 +38,7 @@ impl Reserved {
         let draft = manifest.clone().with_payload(payload.clone());
         draft.check()?;
         let manifest_length = draft.to_bytes(0)?.len().next_multiple_of(BLOCK);
-        let signature = sign(&draft, b"", key).len();
+        let signature = signature::length(&signature::trusted_comment(draft.id, &draft.cluster_id));
         if signature as u64 > SIGNATURE_MAX {
             return Err(Error::limit("the size of the signature", SIGNATURE_MAX));
         }
@@ -64,11 +64,8 @@ pub(super) fn write_head(
     let signature = sign(manifest, &bytes, key);
     let mtime = manifest.created_at.as_second().max(0) as u64;
     let mut head = Vec::with_capacity(room as usize);
-    for (name, body) in [(MANIFEST_NAME, &bytes[..]), (SIGNATURE_NAME, signature.as_bytes())] {
-        head.extend_from_slice(tar_header::member(name, body.len() as u64, mtime).as_bytes());
-        head.extend_from_slice(body);
-        head.resize(head.len().next_multiple_of(BLOCK), 0);
-    }
+    tar_header::push_member(&mut head, MANIFEST_NAME, &bytes, mtime);
+    tar_header::push_member(&mut head, SIGNATURE_NAME, signature.as_bytes(), mtime);
     let payload = &manifest.payload;
     head.extend_from_slice(tar_header::member(&payload.name, payload.size, mtime).as_bytes());
     assert_eq!(head.len() as u64, room, "the room was measured with the largest numbers");

@@ -1,6 +1,9 @@
-//! Writes the layers of the payload: tar, compression, encryption, stored bytes.
+//! Writes the layers of a payload: compression, encryption, stored bytes.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use age::{Encryptor, stream::StreamWriter};
 
@@ -11,23 +14,53 @@ use crate::{
     stream::HashWriter,
 };
 
-/// Calls `write_tar` with a writer for the tar. Returns size and digest of the tar, and of the stored bytes.
-pub(super) fn write(
-    out: &mut dyn Write,
-    level: i32,
-    recipients: &[Recipient],
-    write_tar: impl FnOnce(&mut dyn Write) -> Result<()>,
-) -> Result<((u64, Digest), (u64, Digest))> {
-    let stored = encrypt(HashWriter::new(out), recipients)?;
-    let mut encoder = zstd::Encoder::new(stored, level).map_err(Error::write)?;
-    encoder.include_checksum(true).map_err(Error::write)?;
-    let mut tar = HashWriter::new(encoder);
-    write_tar(&mut tar)?;
-    let (encoder, tar_size, tar_digest) = tar.finish();
-    let sealing = encoder.finish().map_err(Error::write)?;
-    let (out, size, digest) = sealing.finish().map_err(Error::write)?.finish();
-    out.flush().map_err(Error::write)?;
-    Ok(((tar_size, tar_digest), (size, digest)))
+/// Writer that compresses, and encrypts if there are recipients. Hashes what goes in and what comes out.
+pub(crate) struct Layers<W: Write>(HashWriter<zstd::Encoder<'static, Sealing<HashWriter<W>>>>);
+
+/// What passed through the layers: the number of bytes and their digest, on both sides.
+pub(crate) struct Passed<W> {
+    pub(crate) out: W,
+    pub(crate) plain: (u64, Digest),
+    pub(crate) stored: (u64, Digest),
+}
+
+impl<W: Write> Layers<W> {
+    /// Writes the header of the encryption.
+    pub(crate) fn new(out: W, level: i32, recipients: &[Recipient]) -> Result<Self> {
+        let stored = encrypt(HashWriter::new(out), recipients)?;
+        let mut encoder = zstd::Encoder::new(stored, level).map_err(Error::write)?;
+        encoder.include_checksum(true).map_err(Error::write)?;
+        Ok(Self(HashWriter::new(encoder)))
+    }
+
+    /// Number of bytes that were written into the layers.
+    pub(crate) fn plain_size(&self) -> u64 {
+        self.0.count()
+    }
+
+    /// Writes the end of each layer. Without this call the payload is truncated.
+    pub(crate) fn finish(self) -> io::Result<Passed<W>> {
+        let (encoder, plain_size, plain_digest) = self.0.finish();
+        let (mut out, size, digest) = encoder.finish()?.finish()?.finish();
+        out.flush()?;
+        Ok(Passed { out, plain: (plain_size, plain_digest), stored: (size, digest) })
+    }
+}
+
+impl<W: Write> Write for Layers<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<W: Write> fmt::Debug for Layers<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Layers({} bytes)", self.plain_size())
+    }
 }
 
 fn encrypt<W: Write>(out: W, recipients: &[Recipient]) -> Result<Sealing<W>> {
@@ -47,7 +80,7 @@ enum Sealing<W: Write> {
 }
 
 impl<W: Write> Sealing<W> {
-    /// Encrypts the last chunk. Without this call the payload is truncated.
+    /// Encrypts the last chunk.
     fn finish(self) -> io::Result<W> {
         match self {
             Self::Plain(out) => Ok(out),

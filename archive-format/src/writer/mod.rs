@@ -6,7 +6,7 @@
 //! read twice: `contents.json` contains their digests and comes first.
 
 mod head;
-mod layers;
+pub(crate) mod layers;
 mod progress;
 mod scan;
 mod state;
@@ -32,6 +32,7 @@ use crate::{
     tar_header::{self, BLOCK},
 };
 use head::{Reserved, write_head};
+use layers::{Layers, Passed};
 use progress::{Meter, Metered};
 use scan::Scanned;
 
@@ -125,17 +126,17 @@ pub fn seal<F: Read + Seek, W: Read + Write + Seek>(
     let contents = Contents { files, left_out, inventory };
     contents.check(&limits)?;
 
-    let reserved = Reserved::measure(&manifest, recipients, key)?;
+    let reserved = Reserved::measure(&manifest, recipients)?;
     out.seek(SeekFrom::Start(reserved.head)).map_err(Error::write)?;
     let created_at = manifest.created_at.as_second().max(0) as u64;
     let mut meter = Meter::new(Phase::Pack, total, &mut progress);
-    let (tar, stored) = layers::write(out, level, recipients, |tar| {
-        state::write_contents(tar, &contents, created_at, &limits)?;
-        for ((source, listed), scanned) in entries.iter().zip(&contents.files).zip(&scanned) {
-            state::write_entry(tar, source, listed, scanned, &mut open, &mut meter)?;
-        }
-        state::write_end(tar)
-    })?;
+    let mut tar = Layers::new(&mut *out, level, recipients)?;
+    state::write_contents(&mut tar, &contents, created_at, &limits)?;
+    for ((source, listed), scanned) in entries.iter().zip(&contents.files).zip(&scanned) {
+        state::write_entry(&mut tar, source, listed, scanned, &mut open, &mut meter)?;
+    }
+    state::write_end(&mut tar)?;
+    let Passed { plain: tar, stored, .. } = tar.finish().map_err(Error::write)?;
 
     let payload = Payload { size: stored.0, sha256: stored.1, tar_size: tar.0, tar_sha256: tar.1, ..reserved.payload };
     let manifest = manifest.with_payload(payload);
@@ -147,7 +148,8 @@ pub fn seal<F: Read + Seek, W: Read + Write + Seek>(
     read_back(out, manifest, key, &mut progress)
 }
 
-fn check_input(recipients: &[Recipient], level: i32) -> Result<()> {
+/// Checks what the caller gives to [`Layers`].
+pub(crate) fn check_input(recipients: &[Recipient], level: i32) -> Result<()> {
     if recipients.len() > RECIPIENTS_MAX {
         return Err(Error::limit("the number of recipients", RECIPIENTS_MAX as u64));
     }

@@ -11,13 +11,13 @@ use super::{
 };
 
 /// The commands of FORMAT.md that begin like this.
-fn commands(start: &str) -> String {
+pub fn commands(start: &str) -> String {
     let format = include_str!("../../FORMAT.md");
     let mut blocks = format.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
     blocks.find(|block| block.contains(start)).unwrap_or_else(|| panic!("FORMAT.md has no `{start}`")).to_owned()
 }
 
-fn run(directory: &Path, commands: &str) -> String {
+fn run_to_end(directory: &Path, commands: &str) -> (bool, String) {
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", commands])
         .env("KEY", test_key().public().to_string())
@@ -25,7 +25,18 @@ fn run(directory: &Path, commands: &str) -> String {
         .output()
         .expect("bash runs");
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{commands}\n{said}");
+    (output.status.success(), said)
+}
+
+pub fn run(directory: &Path, commands: &str) -> String {
+    let (success, said) = run_to_end(directory, commands);
+    assert!(success, "{commands}\n{said}");
+    said
+}
+
+pub fn run_to_failure(directory: &Path, commands: &str) -> String {
+    let (success, said) = run_to_end(directory, commands);
+    assert!(!success, "{commands}\n{said}");
     said
 }
 

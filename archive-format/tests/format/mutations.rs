@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use swarmdr_archive::{Contents, Digest, Identities, Limits, Manifest, TrustedKeys, reader};
+use swarmdr_archive::{Contents, Digest, Identities, Limits, Manifest, TrustedKeys, reader, stream_archive};
 
 use super::{
-    forge::{Forge, tar_of},
+    forge::{Forge, compress, tar_of},
     golden::{ENCRYPTED, PLAIN},
     state::{test_identity, test_key},
-    vectors,
+    stream, stream_golden, stream_vectors, vectors,
 };
 use crate::fuzz;
 
@@ -65,19 +65,34 @@ fn what_the_fuzzer_signs_opens() {
     reader::unpack(&*archive, &test_key().public().into(), &test_identity(), &Limits::default(), &mut ()).unwrap();
 }
 
+#[test]
+fn what_the_fuzzer_signs_as_a_stream_opens() {
+    let plain = stream::noise(1, 9000);
+    let archive = fuzz::sign_stream(&compress(&plain), (9000, Digest::of(&plain)), false);
+    let mut input = &archive[..];
+    let head = stream_archive::read_head(&mut input).unwrap().verify(&test_key().public().into()).unwrap();
+    let mut out = Vec::new();
+    head.with_list(&mut input).unwrap().unpack(input, &Identities::none(), &mut out).unwrap();
+    assert!(out == plain);
+}
+
 type Target = (&'static str, fn(&[u8]));
 
 /// Seeded, so that a failure comes back; ended by time, so that it stays short.
 #[test]
 fn mutated_inputs_never_panic() {
-    let targets: [Target; 4] = [
+    let targets: [Target; 6] = [
         ("archive", fuzz::archive),
         ("payload", fuzz::payload),
         ("state_tar", fuzz::state_tar),
+        ("stream", fuzz::stream),
+        ("stream_payload", fuzz::stream_payload),
         ("texts", fuzz::texts),
     ];
     let mut corpus: Vec<Vec<u8>> = vec![PLAIN.to_vec(), ENCRYPTED.to_vec(), tar_of(&Forge::new().entries)];
     corpus.extend(vectors::all().into_iter().map(|vector| vector.bytes));
+    corpus.extend([stream_golden::PLAIN.to_vec(), stream_golden::ENCRYPTED.to_vec()]);
+    corpus.extend(stream_vectors::all().into_iter().map(|vector| vector.bytes));
     corpus.extend(Forge::new().right_members().into_iter().map(|member| member.body));
     corpus.push(include_bytes!("../testkit/test.key").to_vec());
     corpus.push(include_bytes!("../testkit/test.identity").to_vec());

@@ -1,12 +1,13 @@
-//! Every vector of the testkit is refused, and for its own reason.
+//! Every vector of the testkit, of backups and of streams, is refused, and for its own reason.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use swarmdr_archive::{Error, Identities, Limits, TrustedKeys, reader};
+use swarmdr_archive::{Error, Identities, Limits, Result, TrustedKeys, reader};
 
 use super::{
     state::{test_identity, test_key},
-    vectors,
+    stream, stream_vectors,
+    vectors::{self, Vector},
 };
 
 fn testkit() -> PathBuf {
@@ -19,44 +20,72 @@ fn kind(error: &Error) -> String {
     debug.chars().take_while(char::is_ascii_alphanumeric).collect()
 }
 
-fn refusal(archive: &[u8]) -> String {
-    let trusted = TrustedKeys::from(test_key().public());
-    match reader::unpack(archive, &trusted, &test_identity(), &Limits::default(), &mut ()) {
-        Ok(_) => "accepted".to_owned(),
-        Err(error) => kind(&error),
-    }
+/// Vectors of one format: where they are stored, and how an archive is opened.
+struct Vectors {
+    /// Directory in the testkit.
+    directory: &'static str,
+    extension: &'static str,
+    made: fn() -> Vec<Vector>,
+    open: fn(&[u8]) -> Result<()>,
 }
 
-/// Lines of `name kind`.
-fn expected() -> BTreeMap<String, String> {
-    let text = fs::read_to_string(testkit().join("refused.txt")).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once(' ')).map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+const FORMATS: [Vectors; 2] = [
+    Vectors { directory: "", extension: "swarmdr", made: vectors::all, open: open_backup },
+    Vectors { directory: "streams", extension: "stream", made: stream_vectors::all, open: open_stream },
+];
+
+fn open_backup(archive: &[u8]) -> Result<()> {
+    let trusted = TrustedKeys::from(test_key().public());
+    reader::unpack(archive, &trusted, &test_identity(), &Limits::default(), &mut ()).map(drop)
+}
+
+fn open_stream(archive: &[u8]) -> Result<()> {
+    stream::open(archive, &mut Vec::new()).map(drop)
+}
+
+impl Vectors {
+    fn path(&self, name: &str) -> PathBuf {
+        testkit().join(self.directory).join(name)
+    }
+
+    fn refusal(&self, archive: &[u8]) -> String {
+        (self.open)(archive).map_or_else(|error| kind(&error), |()| "accepted".to_owned())
+    }
+
+    /// Lines of `name kind`.
+    fn expected(&self) -> BTreeMap<String, String> {
+        let text = fs::read_to_string(self.path("refused.txt")).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.filter_map(|line| line.split_once(' ')).map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+    }
 }
 
 #[test]
 fn every_stored_vector_is_refused_for_its_own_reason() {
-    let mut expected = expected();
-    for file in fs::read_dir(testkit().join("refused")).unwrap() {
-        let path = file.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let kind = expected.remove(&name).unwrap_or_else(|| panic!("{name} is not in refused.txt"));
-        assert_eq!(refusal(&fs::read(&path).unwrap()), kind, "{name}");
+    for format in FORMATS {
+        let mut expected = format.expected();
+        for file in fs::read_dir(format.path("refused")).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let kind = expected.remove(&name).unwrap_or_else(|| panic!("{name} is not in refused.txt"));
+            assert_eq!(format.refusal(&fs::read(&path).unwrap()), kind, "{name}");
+        }
+        assert!(expected.is_empty(), "no file for {expected:?}");
     }
-    assert!(expected.is_empty(), "no file for {expected:?}");
 }
 
 #[test]
 fn every_vector_as_made_now_is_refused_for_its_own_reason() {
-    let expected = expected();
-    let vectors = vectors::all();
-    let wrong: Vec<_> = vectors
-        .iter()
-        .map(|vector| (vector.name, vector.error, refusal(&vector.bytes)))
-        .filter(|(_, error, found)| error != found)
-        .collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(vectors.len(), expected.len(), "refused.txt is stale: run write_vectors");
+    for format in FORMATS {
+        let vectors = (format.made)();
+        let wrong: Vec<_> = vectors
+            .iter()
+            .map(|vector| (vector.name, vector.error, format.refusal(&vector.bytes)))
+            .filter(|(_, error, found)| error != found)
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert_eq!(vectors.len(), format.expected().len(), "refused.txt is stale: run write_vectors");
+    }
 }
 
 #[test]
@@ -113,14 +142,16 @@ fn limits_are_the_callers() {
 #[test]
 #[ignore = "writes the testkit"]
 fn write_vectors() {
-    let mut list = String::from("# What each file of refused/ is refused with: the variant of `Error`.\n");
-    fs::create_dir_all(testkit().join("refused")).unwrap();
-    for vector in vectors::all() {
-        let path = testkit().join("refused").join(format!("{}.swarmdr", vector.name));
-        if !path.exists() {
-            fs::write(path, &vector.bytes).unwrap();
+    for format in FORMATS {
+        let mut list = String::from("# What each file of refused/ is refused with: the variant of `Error`.\n");
+        fs::create_dir_all(format.path("refused")).unwrap();
+        for vector in (format.made)() {
+            let path = format.path("refused").join(format!("{}.{}", vector.name, format.extension));
+            if !path.exists() {
+                fs::write(path, &vector.bytes).unwrap();
+            }
+            list += &format!("{} {}\n", vector.name, vector.error);
         }
-        list += &format!("{} {}\n", vector.name, vector.error);
+        fs::write(format.path("refused.txt"), list).unwrap();
     }
-    fs::write(testkit().join("refused.txt"), list).unwrap();
 }

@@ -10,6 +10,7 @@ use tar::EntryType;
 use super::{
     forge::{Forge, Piece, compress, pieces_of, signed, tar_of, test_id},
     state::{State, test_identity, test_key},
+    stream::StreamForge,
 };
 
 /// A refused archive, and the variant of `Error` that says why.
@@ -38,13 +39,14 @@ pub fn all() -> Vec<Vector> {
     vectors
 }
 
-type Add<'a> = &'a mut dyn FnMut(&'static str, &'static str, Vec<u8>);
+pub type Add<'a> = &'a mut dyn FnMut(&'static str, &'static str, Vec<u8>);
 
 fn foreign(add: Add<'_>) {
     add("archive_empty", "NotAnArchive", Vec::new());
     add("archive_is_text", "NotAnArchive", b"hello world\n".repeat(100));
     add("archive_is_another_tar", "NotAnArchive", tar_of(&[Piece::member("etc/passwd", b"root")]));
     add("archive_is_its_payload", "NotAnArchive", Forge::new().right_members()[2].body.clone());
+    add("archive_is_a_stream", "OtherKind", StreamForge::new().archive());
 }
 
 fn cut(add: Add<'_>) {
@@ -276,23 +278,25 @@ fn encryption(add: Add<'_>) {
     let endless = "-> X25519 aaaa\nAAAA\n".repeat(1000);
     put("encrypted_header_endless", "LimitExceeded", format!("age-encryption.org/v1\n{endless}").as_bytes());
     put("encrypted_for_a_passphrase", "WrongIdentity", &with_passphrase(b"x"));
-    let sealed = |plain: &[u8]| {
-        let encryptor = age::Encryptor::with_recipients(std::iter::once(&age_recipient() as &dyn age::Recipient));
-        let mut writer = encryptor.unwrap().wrap_output(Vec::new()).unwrap();
-        writer.write_all(plain).unwrap();
-        writer.finish().unwrap()
-    };
     let frame = compress(&tar_of(&Forge::new().entries));
-    put("encrypted_frame_followed_by_text", "TrailingBytes", &sealed(&[&frame[..], &b"x"[..]].concat()));
+    put("encrypted_frame_followed_by_text", "TrailingBytes", &age_to_test(&[&frame[..], &b"x"[..]].concat()));
     let filled = [&frame[..], &vec![b'x'; 65536 - frame.len()]].concat();
-    put("encrypted_frame_followed_by_a_chunk", "TrailingBytes", &sealed(&filled));
+    put("encrypted_frame_followed_by_a_chunk", "TrailingBytes", &age_to_test(&filled));
+}
+
+/// Encrypts to the test identity.
+pub fn age_to_test(plain: &[u8]) -> Vec<u8> {
+    let encryptor = age::Encryptor::with_recipients(std::iter::once(&age_recipient() as &dyn age::Recipient));
+    let mut writer = encryptor.unwrap().wrap_output(Vec::new()).unwrap();
+    writer.write_all(plain).unwrap();
+    writer.finish().unwrap()
 }
 
 fn age_recipient() -> age::x25519::Recipient {
     test_identity().recipients()[0].to_string().parse().unwrap()
 }
 
-fn with_passphrase(plain: &[u8]) -> Vec<u8> {
+pub fn with_passphrase(plain: &[u8]) -> Vec<u8> {
     let mut recipient = age::scrypt::Recipient::new(age::secrecy::SecretString::from("secret"));
     recipient.set_work_factor(2);
     let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient)).unwrap();
