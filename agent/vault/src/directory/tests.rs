@@ -30,6 +30,7 @@ async fn conforms() {
         locks: false,
         locks_parts: false,
         multipart_from: None,
+        stream_part: 100_000,
     };
     conformance::run(Arc::new(DirectoryVault::own(directory.path().join("vault"))), can).await;
 }

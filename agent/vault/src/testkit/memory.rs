@@ -13,10 +13,11 @@ use std::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::Digest;
+use tokio::io::AsyncReadExt;
 
 use crate::{
-    Checksum, Content, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload,
-    Vault, VaultError, Version, VersionRef,
+    Checksum, Content, Draft, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Part, PartLimits, Parts, Placed,
+    Progress, SentPart, Source, Tampering, Upload, Vault, VaultError, Version, VersionRef, parts::checksum_of,
 };
 
 const PAGE: usize = 1000;
@@ -32,6 +33,7 @@ pub struct MemoryVault {
     is_read_only: bool,
     /// True if the condition of a put is ignored, as old servers do.
     ignores_conditions: bool,
+    limits: PartLimits,
     state: Mutex<State>,
 }
 
@@ -40,6 +42,16 @@ struct State {
     /// Versions by key, newest last.
     keys: BTreeMap<String, Vec<StoredVersion>>,
     versions_made: u64,
+    /// Objects that were begun, by number.
+    begun: BTreeMap<u64, Begun>,
+}
+
+/// An object that is put together of parts.
+#[derive(Debug)]
+struct Begun {
+    key: String,
+    at: Timestamp,
+    parts: BTreeMap<u32, Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -48,6 +60,8 @@ struct StoredVersion {
     modified: Timestamp,
     /// `None` for a delete marker.
     content: Option<Vec<u8>>,
+    /// The checksum of an object that was put together of parts.
+    of_parts: Option<Checksum>,
     lock: Option<Lock>,
 }
 
@@ -59,6 +73,7 @@ impl MemoryVault {
             lets_bypass: false,
             is_read_only: false,
             ignores_conditions: false,
+            limits: PartLimits { smallest: 1, largest: u64::MAX, most: 10_000 },
             state: Mutex::default(),
         }
     }
@@ -79,6 +94,12 @@ impl MemoryVault {
     #[must_use]
     pub fn ignoring_conditions(self) -> Self {
         Self { ignores_conditions: true, ..self }
+    }
+
+    /// Takes other parts.
+    #[must_use]
+    pub fn with_part_limits(self, limits: PartLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Removes the lock of a version if `may` returns true for it.
@@ -148,6 +169,21 @@ impl MemoryVault {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn refuse_taken(&self, state: &State, key: &str) -> Result<(), VaultError> {
+        let top = state.keys.get(key).and_then(|entries| entries.last());
+        match top.and_then(|top| top.content.as_ref()) {
+            Some(content) if !self.ignores_conditions => {
+                let found = format!("{} bytes", content.len());
+                Err(VaultError::AlreadyExists { vault: self.address.clone(), key: key.to_owned(), found })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn wrong(&self, key: &str, action: &str, detail: impl Into<String>) -> VaultError {
+        VaultError::Other { vault: self.address.clone(), action: format!("{action} `{key}`"), detail: detail.into() }
+    }
+
     fn not_found(&self, key: &str) -> VaultError {
         VaultError::NotFound { vault: self.address.clone(), key: key.into() }
     }
@@ -164,7 +200,13 @@ impl State {
     fn push(&mut self, key: &str, content: Option<Vec<u8>>, lock: Option<Lock>, modified: Timestamp) -> VersionRef {
         self.versions_made += 1;
         let id = format!("v{:06}", self.versions_made);
-        self.keys.entry(key.into()).or_default().push(StoredVersion { id: id.clone(), modified, content, lock });
+        self.keys.entry(key.into()).or_default().push(StoredVersion {
+            id: id.clone(),
+            modified,
+            content,
+            of_parts: None,
+            lock,
+        });
         VersionRef::new(key, id)
     }
 }
@@ -185,8 +227,7 @@ impl Vault for MemoryVault {
 
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
         progress(0);
-        let unread = |source| VaultError::File { action: "read the archive", path: upload.file.clone(), source };
-        let content = tokio::fs::read(&upload.file).await.map_err(unread)?;
+        let content = read_all(&upload.source).await?;
         let found = Checksum::Whole(*Digest::of(&content).as_bytes());
         let expected = Checksum::Whole(upload.sha256);
         if found != expected {
@@ -198,18 +239,24 @@ impl Vault for MemoryVault {
             });
         }
         let mut state = self.state();
-        let top = state.keys.get(&upload.key).and_then(|entries| entries.last());
-        if let Some(StoredVersion { content: Some(content), .. }) = top
-            && !self.ignores_conditions
-        {
-            let found = format!("{} bytes", content.len());
-            return Err(VaultError::AlreadyExists { vault: self.address.clone(), key: upload.key.clone(), found });
-        }
+        self.refuse_taken(&state, &upload.key)?;
         let lock = self.policy.map(|policy| policy.lock_from(upload.now));
         let at = state.push(&upload.key, Some(content), lock, upload.now);
         drop(state);
         progress(upload.size);
         Ok(Placed { at, checksum: expected, read_back: false })
+    }
+
+    fn part_limits(&self) -> PartLimits {
+        self.limits
+    }
+
+    async fn begin<'a>(&'a self, draft: &Draft) -> Result<Box<dyn Parts + 'a>, VaultError> {
+        let mut state = self.state();
+        state.versions_made += 1;
+        let id = state.versions_made;
+        state.begun.insert(id, Begun { key: draft.key.clone(), at: draft.now, parts: BTreeMap::new() });
+        Ok(Box::new(MemoryParts { vault: self, id, draft: draft.clone() }))
     }
 
     async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError> {
@@ -224,7 +271,7 @@ impl Vault for MemoryVault {
     async fn head(&self, version: &VersionRef) -> Result<ObjectHead, VaultError> {
         self.with_object(version, |entry, content| ObjectHead {
             size: content.len() as u64,
-            checksum: Some(Checksum::Whole(*Digest::of(content).as_bytes())),
+            checksum: Some(entry.of_parts.unwrap_or_else(|| Checksum::Whole(*Digest::of(content).as_bytes()))),
             lock: entry.lock,
         })
     }
@@ -308,8 +355,92 @@ impl Vault for MemoryVault {
     }
 
     async fn unfinished(&self) -> Result<Vec<String>, VaultError> {
-        Ok(Vec::new())
+        Ok(self.state().begun.values().map(|begun| begun.key.clone()).collect())
     }
+
+    async fn discard_unfinished(&self, under: &str, before: Timestamp) -> Result<Vec<String>, VaultError> {
+        let mut removed = Vec::new();
+        self.state().begun.retain(|_, begun| {
+            let goes = begun.key.starts_with(under) && begun.at < before;
+            if goes {
+                removed.push(begun.key.clone());
+            }
+            !goes
+        });
+        Ok(removed)
+    }
+}
+
+/// The parts of one object.
+#[derive(Debug)]
+struct MemoryParts<'a> {
+    vault: &'a MemoryVault,
+    id: u64,
+    draft: Draft,
+}
+
+impl Drop for MemoryParts<'_> {
+    fn drop(&mut self) {
+        self.vault.state().begun.remove(&self.id);
+    }
+}
+
+#[async_trait]
+impl Parts for MemoryParts<'_> {
+    async fn put(&self, part: &Part, progress: Progress<'_>) -> Result<SentPart, VaultError> {
+        progress(0);
+        let content = read_all(&part.source).await?;
+        // Others take their turn, as over a network.
+        tokio::task::yield_now().await;
+        let (size, sha256) = (content.len() as u64, *Digest::of(&content).as_bytes());
+        if sha256 != part.sha256 || size > self.vault.limits.largest || part.number > self.vault.limits.most {
+            return Err(self.vault.wrong(
+                &self.draft.key,
+                "store a part of",
+                format!("{} of {size} bytes", part.number),
+            ));
+        }
+        let mut state = self.vault.state();
+        let begun = state.begun.get_mut(&self.id).ok_or_else(|| self.vault.not_found(&self.draft.key))?;
+        begun.parts.insert(part.number, content);
+        drop(state);
+        progress(size);
+        Ok(SentPart { number: part.number, size, sha256, etag: None })
+    }
+
+    async fn complete(&self, sent: &[SentPart]) -> Result<Option<Placed>, VaultError> {
+        let (vault, key) = (self.vault, &self.draft.key);
+        let action = "put together";
+        let mut state = vault.state();
+        vault.refuse_taken(&state, key)?;
+        let mut begun = state.begun.remove(&self.id).ok_or_else(|| vault.not_found(key))?;
+        let mut content = Vec::new();
+        for (number, part) in (1..).zip(sent) {
+            let bytes = begun.parts.remove(&number).filter(|bytes| Digest::of(bytes).as_bytes() == &part.sha256);
+            let bytes = bytes.ok_or_else(|| vault.wrong(key, action, format!("part {number} is another one")))?;
+            if (bytes.len() as u64) < vault.limits.smallest && (number as usize) < sent.len() {
+                return Err(vault.wrong(key, action, format!("part {number} has only {} bytes", bytes.len())));
+            }
+            content.extend(bytes);
+        }
+        let lock = vault.policy.map(|policy| policy.lock_from(self.draft.now));
+        let at = state.push(key, Some(content), lock, self.draft.now);
+        let checksum = checksum_of(sent);
+        if let Some(version) = state.keys.get_mut(key).and_then(|entries| entries.last_mut()) {
+            version.of_parts = Some(checksum);
+        }
+        Ok(Some(Placed { at, checksum, read_back: false }))
+    }
+
+    /// Dropping it is enough.
+    async fn abort(self: Box<Self>) {}
+}
+
+async fn read_all(source: &Source) -> Result<Vec<u8>, VaultError> {
+    let mut content = Vec::new();
+    let read = async { source.open().await?.read_to_end(&mut content).await };
+    read.await.map_err(|error| source.unread(error))?;
+    Ok(content)
 }
 
 fn describe(key: &str, entry: &StoredVersion, is_latest: bool) -> Version {
@@ -348,10 +479,12 @@ mod tests {
         locks: true,
         locks_parts: true,
         multipart_from: None,
+        stream_part: 5,
     };
 
     fn locking() -> MemoryVault {
-        MemoryVault::new("v", Some(LockPolicy { mode: LockMode::Governance, days: 1 }))
+        let limits = PartLimits { smallest: 5, largest: 10_000, most: 1000 };
+        MemoryVault::new("v", Some(LockPolicy { mode: LockMode::Governance, days: 1 })).with_part_limits(limits)
     }
 
     #[tokio::test]

@@ -1,0 +1,298 @@
+//! Stores a stream while it is produced.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Ending, Payload, StreamSizes, payload::Piece, plan::Plan};
+use crate::{
+    Draft, Parts, Placed, Progress, SentPart, Source, Stored, Upload, Vault, VaultError, clock,
+    parts::{Sending, retrying},
+    prove::{Expected, find_same, finish, prove, require_lock, versions_of},
+    store,
+};
+
+/// A stream on its way into a vault.
+#[derive(Debug, Clone)]
+pub struct StreamUpload {
+    pub key: String,
+    /// Stored with the object in clear, readable by all who may read the object: no secrets here.
+    pub metadata: Vec<(String, String)>,
+    /// The time at which the stream begins.
+    pub now: Timestamp,
+    /// The longest that the stream may take. The lock of a stream in parts is given when it begins, and holds for its
+    /// whole length from `now + longest` on.
+    pub longest: SignedDuration,
+    /// Bytes that are expected, which choose the size of the parts.
+    pub expect: Option<u64>,
+    pub sizes: StreamSizes,
+}
+
+/// Stores the head, the payload and the tail of a stream as one object, in this order, and proves that it is there:
+/// whole, locked, and once. The vault needs room for it; this host does not, and memory is bounded by
+/// [`StreamSizes::memory`]. `progress` receives the bytes that were sent.
+///
+/// The first part's worth of the payload is held back. If there is more, the following parts are sent while the stream
+/// runs, each again from memory if it fails, and at the end part 1: the head and what was held back. Then the vault puts
+/// them together in one step, if the key is free. A stream that fits into one part is stored like an archive.
+///
+/// After any error nothing is visible under the key, but for these: [`VaultError::AlreadyExists`] (somebody else's
+/// object, seen at the beginning or at the end), [`VaultError::LockDropped`] (stored, and not locked),
+/// [`VaultError::ChecksumMismatch`] (stored, and wrong), and one that [is transient](VaultError::is_transient): whether it
+/// was stored is not known then. A sender that is dropped before the end is [`VaultError::Abandoned`]. A future that is
+/// dropped removes what was sent; a run that is killed leaves it to [`Vault::discard_unfinished`]. A stream cannot be sent
+/// again, so the caller begins another one, under another key.
+pub async fn put_stream(
+    vault: &dyn Vault,
+    upload: &StreamUpload,
+    mut payload: Payload,
+    progress: Progress<'_>,
+) -> Result<Stored, VaultError> {
+    let begun = Instant::now();
+    let now = clock::time_of(vault, upload.now).await;
+    let plan = Plan::new(vault, &upload.key, upload.sizes, upload.expect)?;
+    refuse_taken(vault, &upload.key).await?;
+    match hold(vault, &upload.key, &mut payload, &plan).await? {
+        Held::All { held, ending } => {
+            let took = SignedDuration::try_from(begun.elapsed()).unwrap_or_default();
+            store_small(vault, upload, now + took, held, ending, progress).await
+        }
+        Held::More { held, rest } => {
+            let now = now.checked_add(upload.longest).unwrap_or(Timestamp::MAX);
+            let draft = Draft { key: upload.key.clone(), metadata: upload.metadata.clone(), now };
+            let parts = retrying(vault.address(), &upload.key, || vault.begin(&draft)).await?;
+            let sending = Sending::new(vault.address(), &upload.key, &*parts, progress);
+            let stream = Stream::new(vault, &upload.key, &plan, &sending, held);
+            let outcome = stream.run(rest, payload).await;
+            settle(vault, &draft, parts, outcome).await
+        }
+    }
+}
+
+/// Refuses a key that is taken before the stream is produced. The completion decides.
+async fn refuse_taken(vault: &dyn Vault, key: &str) -> Result<(), VaultError> {
+    match versions_of(vault, key).await?.into_iter().find(|version| !version.is_delete_marker) {
+        Some(version) => Err(VaultError::AlreadyExists {
+            vault: vault.address().into(),
+            key: key.to_owned(),
+            found: format!("{} bytes", version.size),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The beginning of the payload.
+enum Held {
+    /// All of it, at most one part.
+    All { held: Bytes, ending: Ending },
+    /// A whole part, and the first bytes that follow it.
+    More { held: Bytes, rest: Bytes },
+}
+
+async fn hold(vault: &dyn Vault, key: &str, payload: &mut Payload, plan: &Plan) -> Result<Held, VaultError> {
+    let mut filling = Filling::of(plan.size_of(1).unwrap_or(u64::MAX));
+    loop {
+        match payload.next().await {
+            Some(Piece::Bytes(mut bytes)) => {
+                filling.fill(&mut bytes);
+                if !bytes.is_empty() {
+                    return Ok(Held::More { held: filling.take(), rest: bytes });
+                }
+            }
+            Some(Piece::End(ending)) => return Ok(Held::All { held: filling.take(), ending }),
+            None => return Err(abandoned(vault, key)),
+        }
+    }
+}
+
+fn abandoned(vault: &dyn Vault, key: &str) -> VaultError {
+    VaultError::Abandoned { vault: vault.address().into(), key: key.to_owned() }
+}
+
+async fn store_small(
+    vault: &dyn Vault,
+    upload: &StreamUpload,
+    now: Timestamp,
+    held: Bytes,
+    ending: Ending,
+    progress: Progress<'_>,
+) -> Result<Stored, VaultError> {
+    let source = Source::Memory(vec![ending.head, held, ending.tail]);
+    let sha256 = source.sha256().await.map_err(|error| source.unread(error))?;
+    let (key, metadata) = (upload.key.clone(), upload.metadata.clone());
+    store(vault, &Upload { key, size: source.size(), source, sha256, metadata, now }, progress).await
+}
+
+/// All parts of a stream, and what the vault answered when it was to put them together.
+struct Outcome {
+    sent: Vec<SentPart>,
+    completion: Result<Option<Placed>, VaultError>,
+}
+
+/// Proves what was stored, or removes what was sent.
+async fn settle(
+    vault: &dyn Vault,
+    draft: &Draft,
+    parts: Box<dyn Parts + '_>,
+    outcome: Result<Outcome, VaultError>,
+) -> Result<Stored, VaultError> {
+    if !matches!(outcome, Ok(Outcome { completion: Ok(Some(_)), .. })) {
+        parts.abort().await;
+    }
+    let Outcome { sent, completion } = outcome?;
+    let (key, expected) = (&draft.key, Expected::of_parts(&draft.key, &sent));
+    let asked = vault.lock_policy().map(|policy| policy.lock_from(draft.now));
+    let failure = match completion {
+        Ok(Some(placed)) => {
+            // First, because it may be necessary to read everything back for the rest.
+            require_lock(vault, key, &vault.head(&placed.at).await?, asked)?;
+            let found = prove(vault, &expected, placed.at.clone(), Some(&placed)).await?;
+            return finish(vault, key, found, asked, false).await;
+        }
+        Ok(None) => VaultError::Unreachable {
+            vault: vault.address().into(),
+            action: format!("put the parts of `{key}` together"),
+            detail: "an earlier attempt seems to have done it, and its answer was lost".into(),
+        },
+        Err(failure @ VaultError::AlreadyExists { .. }) => failure,
+        Err(failure) if failure.is_transient() => failure,
+        Err(failure) => return Err(failure),
+    };
+    match find_same(vault, &expected).await? {
+        Some(found) => finish(vault, key, found, asked, false).await,
+        None => Err(failure),
+    }
+}
+
+/// A stream of more than one part.
+struct Stream<'a> {
+    vault: &'a dyn Vault,
+    key: &'a str,
+    plan: &'a Plan,
+    sending: &'a Sending<'a>,
+    /// The first bytes of the payload, which become the end of part 1.
+    held: Bytes,
+    filling: Filling,
+    /// Number of the part that fills.
+    number: u32,
+    /// Bytes of all parts that were cut, but for part 1.
+    offset: u64,
+    on_their_way: FuturesUnordered<BoxFuture<'a, Result<SentPart, VaultError>>>,
+    bytes_on_their_way: u64,
+    sent: Vec<SentPart>,
+}
+
+impl<'a> Stream<'a> {
+    fn new(vault: &'a dyn Vault, key: &'a str, plan: &'a Plan, sending: &'a Sending<'a>, held: Bytes) -> Self {
+        Self {
+            vault,
+            key,
+            plan,
+            sending,
+            held,
+            filling: Filling::of(0),
+            number: 1,
+            offset: 0,
+            on_their_way: FuturesUnordered::new(),
+            bytes_on_their_way: 0,
+            sent: Vec::new(),
+        }
+    }
+
+    /// Sends everything, part 1 last, and has it put together.
+    async fn run(mut self, rest: Bytes, mut payload: Payload) -> Result<Outcome, VaultError> {
+        self.begin_part(2)?;
+        self.take(rest).await?;
+        let ending = loop {
+            tokio::select! {
+                Some(sent) = self.on_their_way.next(), if !self.on_their_way.is_empty() => self.note(sent?),
+                piece = payload.next() => match piece {
+                    Some(Piece::Bytes(bytes)) => self.take(bytes).await?,
+                    Some(Piece::End(ending)) => break ending,
+                    None => return Err(abandoned(self.vault, self.key)),
+                },
+            }
+        };
+        self.take(ending.tail).await?;
+        self.send_off().await?;
+        while let Some(sent) = self.on_their_way.next().await {
+            self.note(sent?);
+        }
+        let first = Source::Memory(vec![ending.head, self.held]);
+        self.sent.push(self.sending.send(1, 0, first).await?);
+        self.sent.sort_by_key(|part| part.number);
+        let completion = self.sending.complete(&self.sent).await;
+        Ok(Outcome { sent: self.sent, completion })
+    }
+
+    fn begin_part(&mut self, number: u32) -> Result<(), VaultError> {
+        let size = self.plan.size_of(number).ok_or_else(|| self.plan.too_long(self.vault, self.key))?;
+        self.number = number;
+        self.filling = Filling::of(size);
+        Ok(())
+    }
+
+    /// Takes bytes into the part that fills, and sends parts as they are full and more follows.
+    async fn take(&mut self, mut bytes: Bytes) -> Result<(), VaultError> {
+        loop {
+            self.filling.fill(&mut bytes);
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.send_off().await?;
+            self.begin_part(self.number + 1)?;
+        }
+    }
+
+    /// Begins to send the part that was filled, once the bounds leave room for it and for the next one.
+    async fn send_off(&mut self) -> Result<(), VaultError> {
+        let (part, number) = (self.filling.take(), self.number);
+        let size = part.len() as u64;
+        let next = self.plan.size_of(number + 1).unwrap_or(0);
+        while !self.plan.has_room((self.on_their_way.len(), self.bytes_on_their_way), size, next) {
+            if let Some(sent) = self.on_their_way.next().await {
+                self.note(sent?);
+            }
+        }
+        let sending = self.sending;
+        let part = sending.send(number, self.offset, Source::Memory(vec![part]));
+        self.on_their_way.push(Box::pin(part));
+        self.bytes_on_their_way += size;
+        self.offset += size;
+        Ok(())
+    }
+
+    fn note(&mut self, sent: SentPart) {
+        self.bytes_on_their_way -= sent.size;
+        self.sent.push(sent);
+    }
+}
+
+/// A part that fills. Bytes are copied into one buffer, so that small pieces cost no more memory than they have.
+struct Filling {
+    size: usize,
+    bytes: Vec<u8>,
+}
+
+impl Filling {
+    fn of(size: u64) -> Self {
+        Self { size: usize::try_from(size).unwrap_or(usize::MAX), bytes: Vec::new() }
+    }
+
+    /// Takes as many bytes as have room.
+    fn fill(&mut self, bytes: &mut Bytes) {
+        let taken = bytes.split_to(bytes.len().min(self.size - self.bytes.len()));
+        if self.bytes.capacity() == 0 && !taken.is_empty() {
+            // The whole at once: growing would copy, and hold up to three times the bytes meanwhile. Pages that are
+            // not written to cost nothing.
+            self.bytes.reserve_exact(self.size);
+        }
+        self.bytes.extend_from_slice(&taken);
+    }
+
+    fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes).into()
+    }
+}
