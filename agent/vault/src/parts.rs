@@ -5,7 +5,7 @@
 use std::{
     fmt,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -14,12 +14,6 @@ use swarmdr_archive::Hasher;
 use swarmdr_http::Backoff;
 
 use super::{Checksum, Placed, Progress, Source, VaultError};
-
-/// Attempts of one part, of the beginning, and of the completion. Parts and completion are safe to repeat: an upload
-/// makes at most one version.
-const ATTEMPTS: u32 = 4;
-
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(2) };
 
 /// Parts of a file that are sent at once: enough to keep a link busy while one of them waits for its answer.
 pub(crate) const PARALLEL_PARTS: usize = 3;
@@ -84,25 +78,81 @@ pub trait Parts: fmt::Debug + Send + Sync {
     async fn abort(self: Box<Self>);
 }
 
+/// How long a call that failed is made again. Parts and completion are safe to repeat: an upload makes at most one
+/// version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    attempts: u32,
+    /// From the first failure to the last attempt.
+    lasts: Duration,
+    backoff: Backoff,
+}
+
+impl Patience {
+    /// For a file, which is still there for another put.
+    pub const OF_FILE: Self = Self {
+        attempts: 4,
+        lasts: Duration::MAX,
+        backoff: Backoff { first: Duration::from_millis(500), max: Duration::from_secs(2) },
+    };
+
+    /// For a stream, which cannot be produced again.
+    pub fn of_stream(lasts: Duration) -> Self {
+        let backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(30) };
+        Self { attempts: u32::MAX, lasts, backoff }
+    }
+
+    /// Runs `attempt` until it succeeds, fails for good, or has failed for long enough.
+    pub async fn retrying<T, F: Future<Output = Result<T, VaultError>>>(
+        self,
+        vault: &str,
+        key: &str,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, VaultError> {
+        let mut failures = 0;
+        let mut since = None;
+        loop {
+            let error = match attempt().await {
+                Err(error) if error.is_transient() => error,
+                result => return result,
+            };
+            failures += 1;
+            let pause = self.backoff.length(failures);
+            let waited = since.get_or_insert_with(Instant::now).elapsed();
+            if failures >= self.attempts || waited.saturating_add(pause) > self.lasts {
+                return Err(error);
+            }
+            tracing::warn!(vault, key, "{error}; trying again");
+            self.backoff.pause(failures).await;
+        }
+    }
+}
+
 /// Sends the parts of one object, each until the vault has it.
 pub(crate) struct Sending<'a> {
     vault: &'a str,
     key: &'a str,
     parts: &'a dyn Parts,
+    patience: Patience,
     /// Bytes of all parts that were sent so far.
     done: AtomicU64,
     progress: Progress<'a>,
 }
 
 impl<'a> Sending<'a> {
-    pub fn new(vault: &'a str, key: &'a str, parts: &'a dyn Parts, progress: Progress<'a>) -> Self {
-        Self { vault, key, parts, done: AtomicU64::new(0), progress }
+    pub fn new(
+        (vault, key): (&'a str, &'a str),
+        parts: &'a dyn Parts,
+        patience: Patience,
+        progress: Progress<'a>,
+    ) -> Self {
+        Self { vault, key, parts, patience, done: AtomicU64::new(0), progress }
     }
 
     pub async fn send(&self, number: u32, offset: u64, source: Source) -> Result<SentPart, VaultError> {
         let sha256 = source.sha256().await.map_err(|error| source.unread(error))?;
         let part = Part { number, offset, source, sha256 };
-        retrying(self.vault, self.key, || self.send_once(&part)).await
+        self.patience.retrying(self.vault, self.key, || self.send_once(&part)).await
     }
 
     async fn send_once(&self, part: &Part) -> Result<SentPart, VaultError> {
@@ -119,24 +169,8 @@ impl<'a> Sending<'a> {
     }
 
     pub async fn complete(&self, sent: &[SentPart]) -> Result<Option<Placed>, VaultError> {
-        retrying(self.vault, self.key, || self.parts.complete(sent)).await
+        self.patience.retrying(self.vault, self.key, || self.parts.complete(sent)).await
     }
-}
-
-/// Runs `attempt` until it succeeds, fails for good, or has failed often enough.
-pub(crate) async fn retrying<T, F: Future<Output = Result<T, VaultError>>>(
-    vault: &str,
-    key: &str,
-    attempt: impl Fn() -> F,
-) -> Result<T, VaultError> {
-    for number in 1..ATTEMPTS {
-        match attempt().await {
-            Err(error) if error.is_transient() => tracing::warn!(vault, key, "{error}; trying again"),
-            result => return result,
-        }
-        BACKOFF.pause(number).await;
-    }
-    attempt().await
 }
 
 /// Returns the checksum that S3 gives an object of these parts.

@@ -1,6 +1,6 @@
 //! Streams of unknown length on a real object store: what the agent asks of multipart uploads there, one by one.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::SignedDuration;
 use swarmdr_tests::s3::{Fault, LossyProxy, Mode, Release};
@@ -31,6 +31,7 @@ async fn stream(vault: &dyn swarmdr_vault::Vault, key: &str) -> Result<swarmdr_v
         longest: SignedDuration::from_hours(1),
         expect: None,
         sizes: StreamSizes { part: PART, parallel: 3, memory: 8 * PART },
+        patience: Duration::from_secs(5),
     };
     let produce = async {
         for _ in 0..17 {

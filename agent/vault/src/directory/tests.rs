@@ -106,3 +106,48 @@ async fn a_directory_that_an_operator_makes_is_never_made_by_a_backup() {
     fs::create_dir(&root).unwrap();
     store(&vault, &upload, NO_PROGRESS).await.unwrap();
 }
+
+/// Parts of two blocks, and a first part of whole blocks or not: room is inserted for it, or the rest is copied.
+#[tokio::test]
+async fn a_first_part_of_any_length_comes_before_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = DirectoryVault::new(directory.path());
+    for first in [0, 1, 4095, 4096, 4097, 3 * 4096] {
+        let draft = Draft { key: format!("s/{first}"), metadata: Vec::new(), now: Timestamp::UNIX_EPOCH };
+        let parts = vault.begin(&draft).await.unwrap();
+        let (mut sent, mut whole) = (Vec::new(), Vec::new());
+        for (number, offset, size) in [(3, 8192, 100), (2, 0, 8192), (1, 0, first)] {
+            let bytes = vec![b'a' + number as u8; size];
+            whole.splice(0..0, bytes.clone());
+            let source = crate::Source::Memory(vec![bytes.into()]);
+            let sha256 = source.sha256().await.unwrap();
+            sent.insert(0, parts.put(&crate::Part { number, offset, source, sha256 }, NO_PROGRESS).await.unwrap());
+        }
+        parts.complete(&sent).await.unwrap().unwrap();
+        assert!(fs::read(directory.path().join(&draft.key)).unwrap() == whole, "{first}");
+        assert_eq!(mode(&directory.path().join(&draft.key)), 0o600);
+    }
+    assert_eq!(vault.unfinished().await.unwrap(), [""; 0]);
+}
+
+/// A byte that the disk changed meanwhile.
+#[tokio::test]
+async fn a_part_that_is_not_on_the_disk_as_it_was_sent_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = DirectoryVault::new(directory.path());
+    let draft = Draft { key: "s/a".into(), metadata: Vec::new(), now: Timestamp::UNIX_EPOCH };
+    let parts = vault.begin(&draft).await.unwrap();
+    let mut sent = Vec::new();
+    for number in [2, 1] {
+        let source = crate::Source::Memory(vec![vec![number as u8; 5000].into()]);
+        let sha256 = source.sha256().await.unwrap();
+        sent.insert(0, parts.put(&crate::Part { number, offset: 0, source, sha256 }, NO_PROGRESS).await.unwrap());
+    }
+    let unfinished = vault.unfinished().await.unwrap();
+    let file = fs::OpenOptions::new().write(true).open(directory.path().join(&unfinished[0])).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"x", 77).unwrap();
+    let error = parts.complete(&sent).await.unwrap_err();
+    assert!(matches!(error, VaultError::ChecksumMismatch { .. }), "{error:?}");
+    assert_eq!(vault.list_versions("", None).await.unwrap().versions, []);
+    assert_eq!(vault.unfinished().await.unwrap(), [""; 0]);
+}

@@ -18,7 +18,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{S3Vault, body, client, unfinished::PendingUpload};
 use crate::{
     Draft, Part, PartLimits, Parts, Placed, Progress, SentPart, Upload, VaultError,
-    parts::{PARALLEL_PARTS, Sending, checksum_of},
+    parts::{PARALLEL_PARTS, Patience, Sending, checksum_of},
     settings::{MAX_PART_SIZE, MIN_PART_SIZE},
 };
 
@@ -45,7 +45,7 @@ impl S3Vault {
         parts: &dyn Parts,
         progress: Progress<'_>,
     ) -> Result<Placed, VaultError> {
-        let sending = Sending::new(&self.address, &upload.key, parts, progress);
+        let sending = Sending::new((&self.address, &upload.key), parts, Patience::OF_FILE, progress);
         let cuts = || plan(upload.size, self.target.part_size);
         let behind_first = cuts().next().map_or(0, |(_, range)| range.end);
         let sent: Vec<SentPart> = stream::iter(cuts())

@@ -1,6 +1,6 @@
 //! Stores a stream while it is produced.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Ending, Payload, StreamSizes, payload::Piece, plan::Plan};
 use crate::{
     Draft, Parts, Placed, Progress, SentPart, Source, Stored, Upload, Vault, VaultError, clock,
-    parts::{Sending, retrying},
+    parts::{Patience, Sending},
     prove::{Expected, find_same, finish, prove, require_lock, versions_of},
     store,
 };
@@ -28,6 +28,15 @@ pub struct StreamUpload {
     /// Bytes that are expected, which choose the size of the parts.
     pub expect: Option<u64>,
     pub sizes: StreamSizes,
+    /// How long a part is sent again while the vault does not take it; meanwhile the stream waits. See
+    /// [`StreamUpload::PATIENCE`].
+    pub patience: Duration,
+}
+
+impl StreamUpload {
+    /// A patience that outlasts the restart of a server or of a router. A stream that ended would have to be produced
+    /// from its beginning.
+    pub const PATIENCE: Duration = Duration::from_mins(5);
 }
 
 /// Stores the head, the payload and the tail of a stream as one object, in this order, and proves that it is there:
@@ -38,12 +47,48 @@ pub struct StreamUpload {
 /// runs, each again from memory if it fails, and at the end part 1: the head and what was held back. Then the vault puts
 /// them together in one step, if the key is free. A stream that fits into one part is stored like an archive.
 ///
-/// After any error nothing is visible under the key, but for these: [`VaultError::AlreadyExists`] (somebody else's
-/// object, seen at the beginning or at the end), [`VaultError::LockDropped`] (stored, and not locked),
-/// [`VaultError::ChecksumMismatch`] (stored, and wrong), and one that [is transient](VaultError::is_transient): whether it
-/// was stored is not known then. A sender that is dropped before the end is [`VaultError::Abandoned`]. A future that is
-/// dropped removes what was sent; a run that is killed leaves it to [`Vault::discard_unfinished`]. A stream cannot be sent
-/// again, so the caller begins another one, under another key.
+/// A part that the vault does not take within [`StreamUpload::patience`] is an error. So are a key that is taken, at the
+/// beginning or at the end ([`VaultError::AlreadyExists`]), a sender that is dropped before the end
+/// ([`VaultError::Abandoned`]), and a stream for which all parts are too small ([`VaultError::Unusable`]). Nothing of the
+/// stream is visible then. It may be only if the proof of what was stored fails: it is not locked
+/// ([`VaultError::LockDropped`]), has other bytes ([`VaultError::ChecksumMismatch`]) or cannot be looked at. And it may be
+/// if the vault did not answer at the end ([`VaultError::is_transient`]).
+///
+/// A future that is dropped removes what was sent; a run that is killed leaves it to [`Vault::discard_unfinished`]. A
+/// stream cannot be sent again, so after an error the caller begins another one, under another key.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use swarmdr_http::Proxies;
+/// # let directory = tempfile::tempdir()?;
+/// # let settings = swarmdr_vault::VaultSettings::new(format!("file://{}", directory.path().display()));
+/// # let vault = settings.target()?.connect(&Proxies::none()).await?;
+/// use std::io::Write;
+///
+/// use swarmdr_vault::{Ending, NO_PROGRESS, StreamSizes, StreamUpload, payload, put_stream, read_range};
+///
+/// let upload = StreamUpload {
+///     key: "streams/c/db/20261121T101500Z-0a1b2c3d.stream".into(),
+///     metadata: Vec::new(),
+///     now: jiff::Timestamp::now(),
+///     longest: jiff::SignedDuration::from_hours(4),
+///     expect: None,
+///     sizes: StreamSizes::default(),
+///     patience: StreamUpload::PATIENCE,
+/// };
+/// let (sender, payload) = payload();
+/// let producer = tokio::task::spawn_blocking(move || {
+///     let mut writer = sender.into_writer();
+///     writer.write_all(b"payload")?;
+///     writer.finish(Ending { head: "head, ".into(), tail: ", tail".into() })
+/// });
+/// let stored = put_stream(&*vault, &upload, payload, NO_PROGRESS).await?;
+/// producer.await??;
+/// assert_eq!(read_range(&*vault, &stored.at, 0..stored.size).await?, b"head, payload, tail");
+/// # Ok(())
+/// # }
+/// ```
 pub async fn put_stream(
     vault: &dyn Vault,
     upload: &StreamUpload,
@@ -62,8 +107,9 @@ pub async fn put_stream(
         Held::More { held, rest } => {
             let now = now.checked_add(upload.longest).unwrap_or(Timestamp::MAX);
             let draft = Draft { key: upload.key.clone(), metadata: upload.metadata.clone(), now };
-            let parts = retrying(vault.address(), &upload.key, || vault.begin(&draft)).await?;
-            let sending = Sending::new(vault.address(), &upload.key, &*parts, progress);
+            let (names, patience) = ((vault.address(), &*upload.key), Patience::of_stream(upload.patience));
+            let parts = patience.retrying(names.0, names.1, || vault.begin(&draft)).await?;
+            let sending = Sending::new(names, &*parts, patience, progress);
             let stream = Stream::new(vault, &upload.key, &plan, &sending, held);
             let outcome = stream.run(rest, payload).await;
             settle(vault, &draft, parts, outcome).await

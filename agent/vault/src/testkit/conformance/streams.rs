@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::future::join;
@@ -46,6 +47,7 @@ fn upload(s: &Subject, key: &str) -> StreamUpload {
         longest: SignedDuration::from_hours(4),
         expect: None,
         sizes: StreamSizes { part, parallel: 3, memory: 6 * part },
+        patience: Duration::from_secs(4),
     }
 }
 
