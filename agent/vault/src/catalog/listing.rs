@@ -31,7 +31,7 @@ impl<'a> Listing<'a> {
 
     /// Begins at the first key of the prefix.
     #[must_use]
-    pub fn from_the_start(self, from_the_start: bool) -> Self {
+    pub fn beginning_at_the_start(self, from_the_start: bool) -> Self {
         Self { from_the_start, ..self }
     }
 

@@ -65,7 +65,7 @@ pub async fn newest_streams(
         }
         let mut pass = Pass::new(Prefer::Newest, most);
         let pages = if spent >= bounds.pages { window.pages.min(bounds.pages_when_spent) } else { window.pages };
-        let mut listing = Listing::new(vault, &under, window, pages).from_the_start(window.is_whole());
+        let mut listing = Listing::new(vault, &under, window, pages).beginning_at_the_start(window.is_whole());
         let wants = |candidate: &Candidate<StreamName>| before.is_none_or(|before| candidate.id.created_at() < before);
         let to_its_end = listing.read(&mut pass, wants).await?;
         spent += listing.listed;

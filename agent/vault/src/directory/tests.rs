@@ -1,8 +1,10 @@
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     sync::Arc,
 };
+
+use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::*;
 use crate::{
@@ -112,6 +114,11 @@ async fn a_directory_that_an_operator_makes_is_never_made_by_a_backup() {
 async fn a_first_part_of_any_length_comes_before_the_others() {
     let directory = tempfile::tempdir().unwrap();
     let vault = DirectoryVault::new(directory.path());
+    let inserts = {
+        let file = tempfile::tempfile_in(directory.path()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[1; 8192], 0).unwrap();
+        fallocate(&file, FallocateFlags::FALLOC_FL_INSERT_RANGE, 0, 4096).is_ok()
+    };
     for first in [0, 1, 4095, 4096, 4097, 3 * 4096] {
         let draft = Draft { key: format!("s/{first}"), metadata: Vec::new(), now: Timestamp::UNIX_EPOCH };
         let parts = vault.begin(&draft).await.unwrap();
@@ -123,9 +130,13 @@ async fn a_first_part_of_any_length_comes_before_the_others() {
             let sha256 = source.sha256().await.unwrap();
             sent.insert(0, parts.put(&crate::Part { number, offset, source, sha256 }, NO_PROGRESS).await.unwrap());
         }
+        let number_of = |key: &str| fs::metadata(directory.path().join(key)).unwrap().ino();
+        let written = number_of(&vault.unfinished().await.unwrap()[0]);
         parts.complete(&sent).await.unwrap().unwrap();
         assert!(fs::read(directory.path().join(&draft.key)).unwrap() == whole, "{first}");
         assert_eq!(mode(&directory.path().join(&draft.key)), 0o600);
+        let aligned = first > 0 && first % 4096 == 0;
+        assert_eq!(number_of(&draft.key) == written, inserts && aligned, "{first}: the same file if room is inserted");
     }
     assert_eq!(vault.unfinished().await.unwrap(), [""; 0]);
 }

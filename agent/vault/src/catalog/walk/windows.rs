@@ -117,7 +117,7 @@ impl Walk<'_> {
         let from_the_start = window.is_whole() && self.filter.after.is_none() && self.filter.id.is_none();
         let spent = self.pages >= self.bounds.pages && part.stage != Stage::StoredFirst;
         let pages = if spent { window.pages.min(self.bounds.pages_when_spent) } else { window.pages };
-        let mut listing = Listing::new(self.vault, &under, window, pages).from_the_start(from_the_start);
+        let mut listing = Listing::new(self.vault, &under, window, pages).beginning_at_the_start(from_the_start);
         let listed = listing.read(&mut pass, |candidate| self.wants(part, candidate)).await;
         self.pages += listing.listed;
         Ok(Listed { to_its_end: listed?, pass: pass.end(), junk_before: listing.junk_before })

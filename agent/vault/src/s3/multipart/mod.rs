@@ -135,6 +135,25 @@ impl Parts for S3Parts<'_> {
     }
 
     async fn complete(&self, sent: &[SentPart]) -> Result<Option<Placed>, VaultError> {
+        let condition = self.vault.only_if_free();
+        match self.complete_once(sent, condition.clone()).await {
+            // Some servers know the header at a put only. All parts are there, and a stream cannot be sent again, so the
+            // condition is given up instead, as with `conditional_put = false`: the key is looked at before and after.
+            Err(error @ VaultError::NotSupported { .. }) if condition.is_some() => {
+                tracing::warn!(key = self.key, "{error}; it is completed without a condition");
+                self.complete_once(sent, None).await
+            }
+            result => result,
+        }
+    }
+
+    async fn abort(self: Box<Self>) {
+        self.upload.abort().await;
+    }
+}
+
+impl S3Parts<'_> {
+    async fn complete_once(&self, sent: &[SentPart], condition: Option<String>) -> Result<Option<Placed>, VaultError> {
         let is_first = self.completions.fetch_add(1, Ordering::Relaxed) == 0;
         let listed = sent.iter().map(|part| {
             CompletedPart::builder()
@@ -151,7 +170,7 @@ impl Parts for S3Parts<'_> {
             .bucket(&self.vault.target.bucket)
             .key(self.vault.full_key(&self.key))
             .upload_id(self.upload.id())
-            .set_if_none_match(self.vault.only_if_free())
+            .set_if_none_match(condition)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(listed.collect())).build())
             .customize()
             .config_override(client::one_attempt())
@@ -172,10 +191,6 @@ impl Parts for S3Parts<'_> {
             Err(error) => Err(error),
         }
     }
-
-    async fn abort(self: Box<Self>) {
-        self.upload.abort().await;
-    }
 }
 
 fn number_of(number: u32) -> i32 {
@@ -190,26 +205,4 @@ fn plan(size: u64, part_size: u64) -> impl Iterator<Item = (u32, Range<u64>)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parts(size: u64, part_size: u64) -> Vec<(u32, Range<u64>)> {
-        plan(size, part_size).collect()
-    }
-
-    #[test]
-    fn sections_cover_the_whole_without_gap() {
-        assert_eq!(parts(10, 5), [(1, 0..5), (2, 5..10)]);
-        assert_eq!(parts(11, 5), [(1, 0..5), (2, 5..10), (3, 10..11)]);
-        assert_eq!(parts(4, 5), [(1, 0..4)]);
-        assert_eq!(parts(0, 5), [(1, 0..0)]);
-    }
-
-    #[test]
-    fn parts_grow_when_there_would_be_too_many() {
-        let size = 5 << 40;
-        let parts = parts(size, 5 << 20);
-        assert!(parts.len() <= 10_000, "{}", parts.len());
-        assert_eq!(parts.last().unwrap().1.end, size);
-    }
-}
+mod tests;
