@@ -3,6 +3,7 @@
 //! The head of a stream comes first in its object, but is known only at its end. So the first part of a multipart upload
 //! is held back and sent last, see [`put_stream`]. Nothing is visible in the vault before the whole is.
 
+mod cut;
 mod payload;
 mod plan;
 mod put;

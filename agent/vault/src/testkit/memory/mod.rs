@@ -3,6 +3,8 @@
 //! It passes the same conformance suite as the real ones. Methods do what an attacker with write access could do to a
 //! bucket: [`MemoryVault::hide`], [`MemoryVault::overlay`], [`MemoryVault::expire_locks`].
 
+mod parts;
+
 use std::{
     collections::BTreeMap,
     io::Cursor,
@@ -13,11 +15,10 @@ use std::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::Digest;
-use tokio::io::AsyncReadExt;
 
 use crate::{
-    Checksum, Content, Draft, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Part, PartLimits, Parts, Placed,
-    Progress, SentPart, Source, Tampering, Upload, Vault, VaultError, Version, VersionRef, parts::checksum_of,
+    Checksum, Content, Draft, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, PartLimits, Parts, Placed,
+    Progress, Tampering, Upload, Vault, VaultError, Version, VersionRef,
 };
 
 const PAGE: usize = 1000;
@@ -227,7 +228,7 @@ impl Vault for MemoryVault {
 
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
         progress(0);
-        let content = read_all(&upload.source).await?;
+        let content = parts::read_all(&upload.source).await?;
         let found = Checksum::Whole(*Digest::of(&content).as_bytes());
         let expected = Checksum::Whole(upload.sha256);
         if found != expected {
@@ -256,7 +257,7 @@ impl Vault for MemoryVault {
         state.versions_made += 1;
         let id = state.versions_made;
         state.begun.insert(id, Begun { key: draft.key.clone(), at: draft.now, parts: BTreeMap::new() });
-        Ok(Box::new(MemoryParts { vault: self, id, draft: draft.clone() }))
+        Ok(Box::new(parts::MemoryParts { vault: self, id, draft: draft.clone() }))
     }
 
     async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError> {
@@ -371,78 +372,6 @@ impl Vault for MemoryVault {
     }
 }
 
-/// The parts of one object.
-#[derive(Debug)]
-struct MemoryParts<'a> {
-    vault: &'a MemoryVault,
-    id: u64,
-    draft: Draft,
-}
-
-impl Drop for MemoryParts<'_> {
-    fn drop(&mut self) {
-        self.vault.state().begun.remove(&self.id);
-    }
-}
-
-#[async_trait]
-impl Parts for MemoryParts<'_> {
-    async fn put(&self, part: &Part, progress: Progress<'_>) -> Result<SentPart, VaultError> {
-        progress(0);
-        let content = read_all(&part.source).await?;
-        // Others take their turn, as over a network.
-        tokio::task::yield_now().await;
-        let (size, sha256) = (content.len() as u64, *Digest::of(&content).as_bytes());
-        if sha256 != part.sha256 || size > self.vault.limits.largest || part.number > self.vault.limits.most {
-            return Err(self.vault.wrong(
-                &self.draft.key,
-                "store a part of",
-                format!("{} of {size} bytes", part.number),
-            ));
-        }
-        let mut state = self.vault.state();
-        let begun = state.begun.get_mut(&self.id).ok_or_else(|| self.vault.not_found(&self.draft.key))?;
-        begun.parts.insert(part.number, content);
-        drop(state);
-        progress(size);
-        Ok(SentPart { number: part.number, size, sha256, etag: None })
-    }
-
-    async fn complete(&self, sent: &[SentPart]) -> Result<Option<Placed>, VaultError> {
-        let (vault, key) = (self.vault, &self.draft.key);
-        let action = "put together";
-        let mut state = vault.state();
-        vault.refuse_taken(&state, key)?;
-        let mut begun = state.begun.remove(&self.id).ok_or_else(|| vault.not_found(key))?;
-        let mut content = Vec::new();
-        for (number, part) in (1..).zip(sent) {
-            let bytes = begun.parts.remove(&number).filter(|bytes| Digest::of(bytes).as_bytes() == &part.sha256);
-            let bytes = bytes.ok_or_else(|| vault.wrong(key, action, format!("part {number} is another one")))?;
-            if (bytes.len() as u64) < vault.limits.smallest && (number as usize) < sent.len() {
-                return Err(vault.wrong(key, action, format!("part {number} has only {} bytes", bytes.len())));
-            }
-            content.extend(bytes);
-        }
-        let lock = vault.policy.map(|policy| policy.lock_from(self.draft.now));
-        let at = state.push(key, Some(content), lock, self.draft.now);
-        let checksum = checksum_of(sent);
-        if let Some(version) = state.keys.get_mut(key).and_then(|entries| entries.last_mut()) {
-            version.of_parts = Some(checksum);
-        }
-        Ok(Some(Placed { at, checksum, read_back: false }))
-    }
-
-    /// Dropping it is enough.
-    async fn abort(self: Box<Self>) {}
-}
-
-async fn read_all(source: &Source) -> Result<Vec<u8>, VaultError> {
-    let mut content = Vec::new();
-    let read = async { source.open().await?.read_to_end(&mut content).await };
-    read.await.map_err(|error| source.unread(error))?;
-    Ok(content)
-}
-
 fn describe(key: &str, entry: &StoredVersion, is_latest: bool) -> Version {
     Version {
         at: VersionRef::new(key, &entry.id),
@@ -461,57 +390,4 @@ fn is_behind(version: &Version, after: &Marker) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::{
-        super::{
-            conformance::{self, Abilities},
-            injector::{Injected, InjectingVault},
-        },
-        *,
-    };
-
-    const ABILITIES: Abilities = Abilities {
-        create_only: true,
-        create_only_in_a_race: true,
-        verifies_checksum: true,
-        locks: true,
-        locks_parts: true,
-        multipart_from: None,
-        stream_part: 5,
-    };
-
-    fn locking() -> MemoryVault {
-        let limits = PartLimits { smallest: 5, largest: 10_000, most: 1000 };
-        MemoryVault::new("v", Some(LockPolicy { mode: LockMode::Governance, days: 1 })).with_part_limits(limits)
-    }
-
-    #[tokio::test]
-    async fn conforms() {
-        conformance::run(Arc::new(locking()), ABILITIES).await;
-    }
-
-    #[tokio::test]
-    async fn conforms_without_locks() {
-        let can = Abilities { locks: false, locks_parts: false, ..ABILITIES };
-        conformance::run(Arc::new(MemoryVault::new("v", None)), can).await;
-    }
-
-    #[tokio::test]
-    async fn conforms_behind_the_injector() {
-        conformance::run(Arc::new(InjectingVault::new(Arc::new(locking()), |_| Injected::None)), ABILITIES).await;
-    }
-
-    #[tokio::test]
-    async fn versions_below_a_marker_are_still_listed() {
-        let vault = locking();
-        let first = vault.overlay("k", "one");
-        let second = vault.overlay("k", "two");
-        let marker = vault.hide("k");
-        let page = vault.list_versions("", None).await.unwrap();
-        let listed: Vec<_> = page.versions.iter().map(|v| (&v.at, v.is_latest, v.is_delete_marker)).collect();
-        assert_eq!(listed, [(&marker, true, true), (&second, false, false), (&first, false, false)]);
-        assert!(matches!(vault.head(&marker).await, Err(VaultError::NotFound { .. })));
-    }
-}
+mod tests;
