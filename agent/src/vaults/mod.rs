@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::{BackupId, ClusterId, Digest, HashReader, TrustedKeys, reader, writer::Sealed};
-use swarmdr_vault::{Lock, Upload, Vault, VaultSettings, object_name::ObjectName, store};
+use swarmdr_vault::{Lock, Source, Upload, Vault, VaultSettings, object_name::ObjectName, store};
 use tokio::sync::OnceCell;
 
 use crate::{config::Config, outcome::progress::Progress};
@@ -120,7 +120,7 @@ impl Connected {
         let name = ObjectName::new(archive.cluster.clone(), archive.id);
         let upload = Upload {
             key: name.key(),
-            file: archive.path.clone(),
+            source: Source::File { path: archive.path.clone(), range: 0..archive.size },
             size: archive.size,
             sha256: *archive.sha256.as_bytes(),
             metadata: vec![

@@ -35,13 +35,25 @@ pub async fn fetch(
     sink: &mut (dyn AsyncWrite + Send + Unpin),
     progress: Progress<'_>,
 ) -> Result<Fetched, VaultError> {
+    fetch_range(vault, at, 0..size, sink, progress).await
+}
+
+/// Writes a range of one version into `sink`, like [`fetch`]; size and digest are those of the range.
+pub(crate) async fn fetch_range(
+    vault: &dyn Vault,
+    at: &VersionRef,
+    range: Range<u64>,
+    sink: &mut (dyn AsyncWrite + Send + Unpin),
+    progress: Progress<'_>,
+) -> Result<Fetched, VaultError> {
+    let size = range.end.saturating_sub(range.start);
     let mut hasher = Hasher::default();
     let mut done = 0;
     let mut breaks = 0;
     let mut buffer = vec![0; BUFFER];
     while done < size {
         let from = done;
-        let failure = match vault.open(at, done..size).await {
+        let failure = match vault.open(at, range.start + done..range.end).await {
             Ok(mut content) => loop {
                 let wanted = buffer.len().min(usize::try_from(size - done).unwrap_or(usize::MAX));
                 match read_some(&mut content, &mut buffer[..wanted]).await {
@@ -51,7 +63,7 @@ pub async fn fetch(
                         done += n as u64;
                         progress(done);
                     }
-                    Err(error) => break broken(vault, at, done, &error),
+                    Err(error) => break broken(vault, at, range.start + done, &error),
                 }
                 if done == size {
                     sink.flush().await.map_err(|source| local_write(at, source))?;
@@ -74,8 +86,19 @@ pub async fn fetch(
 
 /// Reads a range into memory. The caller must bound its length.
 pub async fn read_range(vault: &dyn Vault, at: &VersionRef, range: Range<u64>) -> Result<Vec<u8>, VaultError> {
+    let room = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0).min(BUFFER);
+    read_into(vault, at, range, Vec::with_capacity(room)).await
+}
+
+/// Reads a range into an empty vector, like [`read_range`]. If its capacity exceeds the range by a few bytes, it does
+/// not grow.
+pub(crate) async fn read_into(
+    vault: &dyn Vault,
+    at: &VersionRef,
+    range: Range<u64>,
+    mut bytes: Vec<u8>,
+) -> Result<Vec<u8>, VaultError> {
     let size = range.end.saturating_sub(range.start);
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).min(BUFFER));
     let mut breaks = 0;
     while (bytes.len() as u64) < size {
         let before = bytes.len();

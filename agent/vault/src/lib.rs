@@ -2,8 +2,8 @@
 //!
 //! [`Vault`] is a thin trait: each method makes one attempt at one operation. Everything that spans several attempts is
 //! written once, on top of the trait, and works for every vault: [`store`](store()) puts an archive and proves that it
-//! is there, [`fetch`](fetch()) reads one back over a connection that may break, and [`catalog`] finds the backups that
-//! verify among all stored objects.
+//! is there, [`put_stream`] does so for a stream of unknown length, [`fetch`](fetch()) and [`Ranges`] read one back over a
+//! connection that may break, and [`catalog`] finds the backups that verify among all stored objects.
 //!
 //! Keys are relative to the vault (its bucket prefix or directory), see [`object_name`].
 //!
@@ -46,11 +46,16 @@ mod error;
 mod fetch;
 mod object;
 pub mod object_name;
+mod parts;
+mod prove;
 mod renew;
 mod replace;
 pub mod s3;
 pub mod settings;
+mod source;
 mod store;
+mod stream;
+pub mod stream_name;
 #[cfg(any(test, feature = "testkit"))]
 #[allow(clippy::unwrap_used, reason = "code for tests")]
 pub mod testkit;
@@ -68,10 +73,16 @@ pub use fetch::{Fetched, fetch, read_range};
 pub use object::{
     Checksum, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Placed, Tampering, Upload, Version, VersionRef,
 };
+pub use parts::{Draft, Part, PartLimits, Parts, SentPart};
+pub use prove::{Stored, VerifiedBy};
 pub use renew::{Renewed, renew, renew_version};
 pub use replace::replace;
 pub use settings::{SettingsError, Target, VaultSettings};
-pub use store::{Stored, VerifiedBy, store, store_bytes};
+pub use source::Source;
+pub use store::{store, store_bytes};
+pub use stream::{
+    Closed, Ending, Payload, PayloadSender, PayloadWriter, Ranges, StreamSizes, StreamUpload, payload, put_stream,
+};
 
 /// Callback for the number of bytes transferred so far, which shrinks when a part has to be sent again.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
@@ -110,6 +121,13 @@ pub trait Vault: fmt::Debug + Send + Sync {
     /// object.
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError>;
 
+    /// Returns what this vault takes as parts of an object.
+    fn part_limits(&self) -> PartLimits;
+
+    /// Begins an object that is put together of parts, with the lock. It becomes visible, whole, when it is completed,
+    /// and only if its key is free then. Call [`put_stream`] instead.
+    async fn begin<'a>(&'a self, draft: &Draft) -> Result<Box<dyn Parts + 'a>, VaultError>;
+
     /// Puts a few bytes on top of what the key holds: a new version, or the only one where the vault keeps none. Its lock
     /// is [`Lock::brief`], so that a bucket's default retention does not keep every version for weeks.
     async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError>;
@@ -142,4 +160,9 @@ pub trait Vault: fmt::Debug + Send + Sync {
     /// Returns the keys of uploads that were begun and neither completed nor aborted, at most one page. They cost money
     /// and hold no backup.
     async fn unfinished(&self) -> Result<Vec<String>, VaultError>;
+
+    /// Removes uploads that were begun before this time and never completed, if their keys start with `under`, and
+    /// returns their keys; at most one page. An upload that still runs is removed too if it was begun before (in a
+    /// directory: if nothing was written to it since).
+    async fn discard_unfinished(&self, under: &str, before: Timestamp) -> Result<Vec<String>, VaultError>;
 }

@@ -1,15 +1,14 @@
 //! Data that vaults take and return: uploads, versions, locks, checksums, pages.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, path::Path};
 
-use super::VaultError;
+use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use swarmdr_archive::Digest;
+
+use super::{Source, VaultError};
 
 /// Mode of a lock, which says who may remove it: nobody (COMPLIANCE), or an account with `s3:BypassGovernanceRetention`
 /// (GOVERNANCE).
@@ -63,11 +62,11 @@ impl Lock {
     }
 }
 
-/// A sealed file on its way into a vault. The file must not change until the upload is done.
+/// Sealed bytes on their way into a vault. A file must not change until the upload is done.
 #[derive(Debug, Clone)]
 pub struct Upload {
     pub key: String,
-    pub file: PathBuf,
+    pub source: Source,
     pub size: u64,
     pub sha256: [u8; 32],
     /// Stored with the object in clear, readable by all who may read the object: no secrets here.
@@ -84,7 +83,15 @@ impl Upload {
             path: file.into(),
             source,
         })?;
-        Ok(Self { key: key.into(), file: file.into(), size, sha256: *sha256.as_bytes(), metadata: Vec::new(), now })
+        let source = Source::File { path: file.into(), range: 0..size };
+        Ok(Self { key: key.into(), source, size, sha256: *sha256.as_bytes(), metadata: Vec::new(), now })
+    }
+
+    /// Makes an upload of bytes in memory.
+    pub fn of_bytes(key: impl Into<String>, bytes: impl Into<Bytes>, now: Timestamp) -> Self {
+        let bytes = bytes.into();
+        let (size, sha256) = (bytes.len() as u64, *Digest::of(&bytes).as_bytes());
+        Self { key: key.into(), source: Source::Memory(vec![bytes]), size, sha256, metadata: Vec::new(), now }
     }
 
     /// Adds one name and value of metadata, which is stored in clear.

@@ -26,9 +26,12 @@ pub const CLAIMS: &str = "claims/";
 /// Prefix of the signs of life of managers; the cluster id follows.
 pub const LIFE: &str = "life/";
 
+/// Prefix of stored streams; the cluster id and the name of the stream follow, see [`crate::stream_name`].
+pub const STREAMS: &str = "streams/";
+
 /// Whether a key belongs to the agent although it names no backup.
 pub fn is_own(key: &str) -> bool {
-    [DOCTOR, DRILLS, CLAIMS, LIFE].iter().any(|own| key.starts_with(own))
+    [DOCTOR, DRILLS, CLAIMS, LIFE, STREAMS].iter().any(|own| key.starts_with(own))
 }
 
 /// Key of one backup. Every value is well-formed, so none points outside its vault.

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError,
-    VersionRef,
+    Content, Draft, Lock, LockPolicy, Marker, ObjectHead, Page, Part, PartLimits, Parts, Placed, Progress, SentPart,
+    Tampering, Upload, Vault, VaultError, VersionRef,
 };
 
 /// Times after which a silence is logged.
@@ -44,7 +44,29 @@ impl WatchedVault {
     }
 
     fn report(&self, what: &str, silent: Duration) {
-        tracing::warn!("{}: no answer for {} s ({what}); still waiting", self.inner.address(), silent.as_secs());
+        report(self.inner.address(), what, silent);
+    }
+}
+
+fn report(vault: &str, what: &str, silent: Duration) {
+    tracing::warn!("{vault}: no answer for {} s ({what}); still waiting", silent.as_secs());
+}
+
+/// When the last byte of a call moved.
+struct Moved(Mutex<Instant>);
+
+impl Moved {
+    fn new() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    fn note(&self, done: u64, progress: Progress<'_>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        progress(done);
+    }
+
+    fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,14 +117,19 @@ impl Vault for WatchedVault {
     }
 
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
-        let moved = Mutex::new(Instant::now());
-        let report = |done| {
-            *moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            progress(done);
-        };
-        let put = self.inner.put(upload, &report);
-        let moved = || *moved.lock().unwrap_or_else(PoisonError::into_inner);
-        watch(RHYTHM, put, moved, |silent| self.report("an archive is sent", silent)).await
+        let moved = Moved::new();
+        let report_bytes = |done| moved.note(done, progress);
+        let put = self.inner.put(upload, &report_bytes);
+        watch(RHYTHM, put, || moved.last(), |silent| self.report("an archive is sent", silent)).await
+    }
+
+    fn part_limits(&self) -> PartLimits {
+        self.inner.part_limits()
+    }
+
+    async fn begin<'a>(&'a self, draft: &Draft) -> Result<Box<dyn Parts + 'a>, VaultError> {
+        let inner = self.watch("an upload in parts is begun", self.inner.begin(draft)).await?;
+        Ok(Box::new(WatchedParts { vault: self.inner.address(), inner }))
     }
 
     async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError> {
@@ -139,6 +166,37 @@ impl Vault for WatchedVault {
 
     async fn unfinished(&self) -> Result<Vec<String>, VaultError> {
         self.watch("asked for unfinished uploads", self.inner.unfinished()).await
+    }
+
+    async fn discard_unfinished(&self, under: &str, before: Timestamp) -> Result<Vec<String>, VaultError> {
+        self.watch("asked to remove unfinished uploads", self.inner.discard_unfinished(under, before)).await
+    }
+}
+
+/// Parts that are passed on to those of another vault.
+#[derive(Debug)]
+struct WatchedParts<'a> {
+    vault: &'a str,
+    inner: Box<dyn Parts + 'a>,
+}
+
+#[async_trait]
+impl Parts for WatchedParts<'_> {
+    async fn put(&self, part: &Part, progress: Progress<'_>) -> Result<SentPart, VaultError> {
+        let moved = Moved::new();
+        let report_bytes = |done| moved.note(done, progress);
+        let put = self.inner.put(part, &report_bytes);
+        watch(RHYTHM, put, || moved.last(), |silent| report(self.vault, "a part is sent", silent)).await
+    }
+
+    async fn complete(&self, sent: &[SentPart]) -> Result<Option<Placed>, VaultError> {
+        let begun = Instant::now();
+        let told = |silent| report(self.vault, "the parts are put together", silent);
+        watch(RHYTHM, self.inner.complete(sent), || begun, told).await
+    }
+
+    async fn abort(self: Box<Self>) {
+        self.inner.abort().await;
     }
 }
 

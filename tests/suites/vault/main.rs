@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod network;
+mod streams;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -88,6 +89,7 @@ fn abilities(release: Release) -> Abilities {
         locks: true,
         locks_parts: modern,
         multipart_from: Some(THRESHOLD),
+        stream_part: PART,
     }
 }
 

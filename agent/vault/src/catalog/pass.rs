@@ -6,18 +6,46 @@ use jiff::Timestamp;
 use swarmdr_archive::BackupId;
 
 use super::{Timing, Visibility};
-use crate::{Version, VersionRef, object_name::ObjectName};
+use crate::{Version, VersionRef, object_name::ObjectName, stream_name::StreamName};
 
 /// Number of the oldest versions of a key that are examined, and of the newest. A key of this agent has one version. On
 /// servers that ignore `If-None-Match`, the original may be newer than a version that an attacker stored before.
 const EDGE: usize = 4;
 
-/// A version whose key is the name of a backup. The greater candidate comes earlier in the walk: the one of the newer
+/// The name of an object that has the time of its making in its key, so that keys of one prefix sort by time.
+pub trait TimedName: Clone + Ord {
+    /// Returns `None` for any other key.
+    fn of_key(key: &str) -> Option<Self>;
+
+    fn id(&self) -> BackupId;
+}
+
+impl TimedName for ObjectName {
+    fn of_key(key: &str) -> Option<Self> {
+        Self::parse(key).ok()
+    }
+
+    fn id(&self) -> BackupId {
+        self.id()
+    }
+}
+
+impl TimedName for StreamName {
+    fn of_key(key: &str) -> Option<Self> {
+        Self::parse(key).ok()
+    }
+
+    fn id(&self) -> BackupId {
+        self.id()
+    }
+}
+
+/// A version whose key is a name of this kind, that of a backup unless said otherwise. The greater candidate comes earlier in the walk: the one of the newer
 /// backup and, within a key, the older version, which is more likely the original.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Candidate {
+pub struct Candidate<N = ObjectName> {
     pub id: BackupId,
-    pub name: ObjectName,
+    pub name: N,
     /// Number of newer versions of the key. Times cannot order them: S3's listings have whole seconds.
     pub depth: u64,
     pub at: VersionRef,
@@ -26,7 +54,7 @@ pub struct Candidate {
     pub visibility: Visibility,
 }
 
-impl Candidate {
+impl<N> Candidate<N> {
     /// Whether the version was stored at about the time in its name. No writer can set the vault's clock, so an
     /// attacker cannot make such versions for a time before the break-in.
     pub fn is_prompt(&self) -> bool {
@@ -45,43 +73,43 @@ pub enum Prefer {
 
 /// Collects candidates from the versions of a listing, in the order of the listing.
 #[derive(Debug)]
-pub struct Pass {
+pub struct Pass<N = ObjectName> {
     prefer: Prefer,
     limit: usize,
     /// Candidates by rank. The lowest is dropped first.
-    ranked: BTreeSet<(i64, Candidate)>,
+    ranked: BTreeSet<(i64, Candidate<N>)>,
     /// Whether there were more candidates than the limit.
     pub overflowed: bool,
-    /// Number of versions under keys that are not the name of a backup.
+    /// Number of versions under keys that are not a name of this kind.
     pub junk: u64,
     /// Number of versions that were dropped, between the few oldest and newest of their key.
     pub passed_over: u64,
-    key: Option<Key>,
+    key: Option<Key<N>>,
 }
 
 /// The key that is being listed.
 #[derive(Debug)]
-struct Key {
-    name: ObjectName,
+struct Key<N> {
+    name: N,
     key: String,
     /// Visibility of the versions below the newest.
     cover: Visibility,
     /// Number of versions seen so far, including delete markers.
     depth: u64,
-    newest: Vec<Candidate>,
-    oldest: VecDeque<Candidate>,
+    newest: Vec<Candidate<N>>,
+    oldest: VecDeque<Candidate<N>>,
     passed_over: u64,
 }
 
-impl Pass {
+impl<N: TimedName> Pass<N> {
     pub fn new(prefer: Prefer, limit: usize) -> Self {
         Self { prefer, limit, ranked: BTreeSet::new(), overflowed: false, junk: 0, passed_over: 0, key: None }
     }
 
-    pub fn take(&mut self, version: Version, wants: impl Fn(&Candidate) -> bool) {
+    pub fn take(&mut self, version: Version, wants: impl Fn(&Candidate<N>) -> bool) {
         if self.key.as_ref().is_none_or(|key| key.key != version.at.key) {
             self.end_key();
-            let Ok(name) = ObjectName::parse(&version.at.key) else {
+            let Some(name) = N::of_key(&version.at.key) else {
                 self.junk += 1;
                 return;
             };
@@ -100,7 +128,7 @@ impl Pass {
     }
 
     /// Returns the candidates that were kept.
-    pub fn into_batch(self) -> BTreeSet<Candidate> {
+    pub fn into_batch(self) -> BTreeSet<Candidate<N>> {
         self.ranked.into_iter().map(|(_, candidate)| candidate).collect()
     }
 
@@ -121,8 +149,8 @@ impl Pass {
     }
 }
 
-impl Key {
-    fn new(name: ObjectName, newest: &Version) -> Self {
+impl<N: TimedName> Key<N> {
+    fn new(name: N, newest: &Version) -> Self {
         let cover = match newest.is_delete_marker {
             true => Visibility::UnderDeleteMarker,
             false => Visibility::UnderNewerVersion,
@@ -132,7 +160,7 @@ impl Key {
     }
 
     /// Makes a candidate of the next version, unless it is a delete marker. Versions of a key come newest first.
-    fn place(&mut self, version: Version) -> Option<Candidate> {
+    fn place(&mut self, version: Version) -> Option<Candidate<N>> {
         let depth = self.depth;
         self.depth += 1;
         if version.is_delete_marker {
@@ -143,7 +171,7 @@ impl Key {
         Some(Candidate { id: self.name.id(), name: self.name.clone(), depth, at, size, modified, visibility })
     }
 
-    fn keep(&mut self, candidate: Candidate) {
+    fn keep(&mut self, candidate: Candidate<N>) {
         if self.newest.len() < EDGE {
             self.newest.push(candidate);
             return;

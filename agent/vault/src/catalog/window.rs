@@ -7,7 +7,6 @@
 //! little more than that minute.
 
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
-use swarmdr_archive::ClusterId;
 
 /// Length of the first window: it holds the newest of daily backups.
 const FIRST: SignedDuration = SignedDuration::from_hours(48);
@@ -108,17 +107,17 @@ impl Window {
         self.is_whole
     }
 
-    /// Returns a key before all keys of the window, after which the listing begins.
-    pub fn before_first_key(&self, cluster: &ClusterId) -> String {
-        format!("{cluster}/{}", self.from.strftime("%Y%m%dT%H%M%SZ"))
+    /// Returns a key before all keys of the window, after which the listing begins. Their `prefix` ends with a slash.
+    pub fn before_first_key(&self, prefix: &str) -> String {
+        format!("{prefix}{}", self.from.strftime("%Y%m%dT%H%M%SZ"))
     }
 
     /// Returns a key after all keys of the window and before all later ones.
-    pub fn end_key(&self, cluster: &ClusterId) -> String {
+    pub fn end_key(&self, prefix: &str) -> String {
         match self.to == Timestamp::MAX {
             // `:` sorts after every digit.
-            true => format!("{cluster}/:"),
-            false => format!("{cluster}/{}", self.to.strftime("%Y%m%dT%H%M%SZ")),
+            true => format!("{prefix}:"),
+            false => format!("{prefix}{}", self.to.strftime("%Y%m%dT%H%M%SZ")),
         }
     }
 }
@@ -149,7 +148,7 @@ mod tests {
         let windows = || Windows::new(time("2026-11-21T00:00:00Z"), None, None);
         assert_eq!(listed(windows(), |_| false).len(), 1);
         let parts = listed(windows(), Window::is_whole);
-        let c = &"c".parse().unwrap();
+        let c = "c/";
         assert_eq!(parts[0].before_first_key(c), "c/20261123T000000Z");
         assert_eq!(parts[0].end_key(c), "c/:");
         assert_eq!(parts[1].before_first_key(c), "c/20261119T000000Z");

@@ -5,6 +5,7 @@ use std::{
     fs::{self, Metadata},
     io,
     path::Path,
+    time::SystemTime,
 };
 
 pub const PAGE: usize = 1000;
@@ -36,15 +37,27 @@ pub fn page(root: &Path, under: &str, after: Option<&str>) -> io::Result<(Vec<(S
 }
 
 /// Returns the temporary files of runs that died or are still running.
-pub fn leftovers(root: &Path) -> io::Result<Vec<String>> {
+pub fn leftovers(root: &Path) -> io::Result<Vec<(String, Metadata)>> {
     let mut found = Vec::new();
-    walk(root, "", DEPTH, &mut |key, is_directory, _| {
+    walk(root, "", DEPTH, &mut |key, is_directory, entry| {
         if !is_directory && is_hidden(key) && key.ends_with(UNFINISHED) && found.len() < PAGE {
-            found.push(key.to_owned());
+            found.push((key.to_owned(), entry.metadata()?));
         }
         Ok(is_directory)
     })?;
     Ok(found)
+}
+
+/// Removes temporary files whose names start with `under` and that were written to before this time only.
+pub fn remove_leftovers(root: &Path, under: &str, before: SystemTime) -> io::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for (key, metadata) in leftovers(root)? {
+        if key.starts_with(under) && metadata.modified()? < before {
+            fs::remove_file(root.join(&key))?;
+            removed.push(key);
+        }
+    }
+    Ok(removed)
 }
 
 fn is_hidden(key: &str) -> bool {

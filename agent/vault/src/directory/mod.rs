@@ -5,6 +5,7 @@
 //! run leaves `.<name>.<random>.part`, which is never listed and is reported by [`Vault::unfinished`].
 
 mod listing;
+mod parts;
 mod publish;
 
 use std::{
@@ -24,8 +25,8 @@ use nix::{
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::{
-    Checksum, Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Target, Upload, Vault,
-    VaultError, Version, VersionRef,
+    Checksum, Content, Draft, Lock, LockPolicy, Marker, ObjectHead, Page, PartLimits, Parts, Placed, Progress,
+    Tampering, Target, Upload, Vault, VaultError, Version, VersionRef,
 };
 
 /// The version id of every object in a vault without versions.
@@ -162,6 +163,17 @@ impl Vault for DirectoryVault {
         })
     }
 
+    /// A file has no parts when it is complete.
+    fn part_limits(&self) -> PartLimits {
+        PartLimits { smallest: 1, largest: u64::MAX, most: u32::MAX }
+    }
+
+    async fn begin<'a>(&'a self, draft: &Draft) -> Result<Box<dyn Parts + 'a>, VaultError> {
+        let path = self.path_of(&draft.key)?;
+        self.require_there()?;
+        Ok(Box::new(parts::DirectoryParts::begin(self, path, &draft.key)?))
+    }
+
     async fn put_over(&self, key: &str, bytes: &[u8], _: Timestamp) -> Result<(), VaultError> {
         let path = self.path_of(key)?;
         self.require_there()?;
@@ -226,11 +238,19 @@ impl Vault for DirectoryVault {
 
     async fn unfinished(&self) -> Result<Vec<String>, VaultError> {
         let root = self.root.clone();
-        tokio::task::spawn_blocking(move || listing::leftovers(&root))
+        let found = tokio::task::spawn_blocking(move || listing::leftovers(&root)).await;
+        let found = found.map_err(io::Error::other).flatten();
+        let found = found.map_err(|error| self.error("list", &self.root.display().to_string(), &error))?;
+        Ok(found.into_iter().map(|(key, _)| key).collect())
+    }
+
+    async fn discard_unfinished(&self, under: &str, before: Timestamp) -> Result<Vec<String>, VaultError> {
+        let (root, under) = (self.root.clone(), under.to_owned());
+        tokio::task::spawn_blocking(move || listing::remove_leftovers(&root, &under, before.into()))
             .await
             .map_err(io::Error::other)
             .flatten()
-            .map_err(|error| self.error("list", &self.root.display().to_string(), &error))
+            .map_err(|error| self.error("remove unfinished files in", &self.root.display().to_string(), &error))
     }
 }
 

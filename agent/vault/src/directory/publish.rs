@@ -27,8 +27,18 @@ pub async fn publish(
     upload: &Upload,
     progress: Progress<'_>,
 ) -> Result<(), VaultError> {
-    let failed = |error: io::Error| vault.error("store", &upload.key, &error);
-    refuse_taken(vault, path, upload)?;
+    let key = &upload.key;
+    let directory = prepare(vault, path, key)?;
+    refuse_full(vault, directory, key, upload.size)?;
+    let temporary = temporary_beside(path).map_err(|error| vault.error("store", key, &error))?;
+    copy(vault, upload, &temporary, progress).await?;
+    verify(vault, upload, &temporary).await?;
+    give_name(vault, temporary, path, key)
+}
+
+/// Refuses a key that is taken, and makes its directory, which is returned.
+pub fn prepare<'a>(vault: &'a DirectoryVault, path: &'a Path, key: &str) -> Result<&'a Path, VaultError> {
+    refuse_taken(vault, path, key)?;
     let directory = path.parent().unwrap_or(&vault.root);
     make_directories(&vault.root, directory).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => VaultError::Unusable {
@@ -37,24 +47,27 @@ pub async fn publish(
             detail: "its parent does not exist".into(),
             advice: "create it, or mount the disk that should hold it".into(),
         },
-        _ => failed(error),
+        _ => vault.error("store", key, &error),
     })?;
-    refuse_full(vault, directory, upload)?;
+    Ok(directory)
+}
 
+/// Makes a temporary file in the directory of `path`, which is removed when it is dropped.
+pub fn temporary_beside(path: &Path) -> io::Result<NamedTempFile> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = tempfile::Builder::new()
-        .prefix(&format!(".{name}."))
-        .suffix(UNFINISHED)
-        .tempfile_in(directory)
-        .map_err(failed)?;
-    copy(vault, upload, &temporary, progress).await?;
-    verify(vault, upload, &temporary).await?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(UNFINISHED).tempfile_in(directory)
+}
+
+/// Gives a file that is complete and on the disk its name, which must be free.
+pub fn give_name(vault: &DirectoryVault, file: NamedTempFile, path: &Path, key: &str) -> Result<(), VaultError> {
+    let failed = |error: io::Error| vault.error("store", key, &error);
     // Refuses an existing name in the same step that gives the name.
-    temporary.persist_noclobber(path).map_err(|error| match error.error.kind() {
-        io::ErrorKind::AlreadyExists => taken(vault, path, upload),
+    file.persist_noclobber(path).map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => taken(vault, path, key),
         _ => failed(error.error),
     })?;
-    sync_directory(directory).map_err(failed)
+    sync_directory(path.parent().unwrap_or(&vault.root)).map_err(failed)
 }
 
 /// Replaces a small file as a whole: a reader finds the old content or the new one. It is not read back: the next one
@@ -63,9 +76,7 @@ pub fn replace(vault: &DirectoryVault, path: &Path, key: &str, bytes: &[u8]) -> 
     let write = || -> io::Result<()> {
         let directory = path.parent().unwrap_or(&vault.root);
         make_directories(&vault.root, directory)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let prefix = format!(".{name}.");
-        let mut new = tempfile::Builder::new().prefix(&prefix).suffix(UNFINISHED).tempfile_in(directory)?;
+        let mut new = temporary_beside(path)?;
         new.write_all(bytes)?;
         new.as_file().sync_all()?;
         new.persist(path)?;
@@ -75,28 +86,28 @@ pub fn replace(vault: &DirectoryVault, path: &Path, key: &str, bytes: &[u8]) -> 
 }
 
 /// Refuses early, to save the copy; the rename decides.
-fn refuse_taken(vault: &DirectoryVault, path: &Path, upload: &Upload) -> Result<(), VaultError> {
-    if path.symlink_metadata().is_ok() { Err(taken(vault, path, upload)) } else { Ok(()) }
+fn refuse_taken(vault: &DirectoryVault, path: &Path, key: &str) -> Result<(), VaultError> {
+    if path.symlink_metadata().is_ok() { Err(taken(vault, path, key)) } else { Ok(()) }
 }
 
-fn taken(vault: &DirectoryVault, path: &Path, upload: &Upload) -> VaultError {
+fn taken(vault: &DirectoryVault, path: &Path, key: &str) -> VaultError {
     let found = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => format!("{} bytes", metadata.len()),
         _ => "not a regular file".into(),
     };
-    VaultError::AlreadyExists { vault: vault.address.clone(), key: upload.key.clone(), found }
+    VaultError::AlreadyExists { vault: vault.address.clone(), key: key.to_owned(), found }
 }
 
-fn refuse_full(vault: &DirectoryVault, directory: &Path, upload: &Upload) -> Result<(), VaultError> {
-    let space = statvfs(directory).map_err(|errno| vault.error("store", &upload.key, &errno.into()))?;
+pub fn refuse_full(vault: &DirectoryVault, directory: &Path, key: &str, size: u64) -> Result<(), VaultError> {
+    let space = statvfs(directory).map_err(|errno| vault.error("store", key, &errno.into()))?;
     let free = space.blocks_available().saturating_mul(space.fragment_size());
-    if free >= upload.size {
+    if free >= size {
         return Ok(());
     }
     Err(VaultError::NoSpace {
         vault: vault.address.clone(),
-        action: format!("store `{}`", upload.key),
-        detail: format!("{} bytes needed, {free} free", upload.size),
+        action: format!("store `{key}`"),
+        detail: format!("{size} bytes needed, {free} free"),
     })
 }
 
@@ -106,9 +117,9 @@ async fn copy(
     temporary: &NamedTempFile,
     progress: Progress<'_>,
 ) -> Result<(), VaultError> {
-    let unread = |source| VaultError::File { action: "read the archive", path: upload.file.clone(), source };
+    let unread = |error| upload.source.unread(error);
     let unwritten = |error: io::Error| vault.error("store", &upload.key, &error);
-    let mut source = tokio::fs::File::open(&upload.file).await.map_err(unread)?;
+    let mut source = upload.source.open().await.map_err(unread)?;
     let mut target = tokio::fs::File::from_std(temporary.as_file().try_clone().map_err(unwritten)?);
     let mut buffer = vec![0; BUFFER];
     let mut done = 0;

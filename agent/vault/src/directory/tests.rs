@@ -1,8 +1,10 @@
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     sync::Arc,
 };
+
+use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::*;
 use crate::{
@@ -30,6 +32,7 @@ async fn conforms() {
         locks: false,
         locks_parts: false,
         multipart_from: None,
+        stream_part: 100_000,
     };
     conformance::run(Arc::new(DirectoryVault::own(directory.path().join("vault"))), can).await;
 }
@@ -104,4 +107,58 @@ async fn a_directory_that_an_operator_makes_is_never_made_by_a_backup() {
     assert!(!root.exists());
     fs::create_dir(&root).unwrap();
     store(&vault, &upload, NO_PROGRESS).await.unwrap();
+}
+
+/// Parts of two blocks, and a first part of whole blocks or not: room is inserted for it, or the rest is copied.
+#[tokio::test]
+async fn a_first_part_of_any_length_comes_before_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = DirectoryVault::new(directory.path());
+    let inserts = {
+        let file = tempfile::tempfile_in(directory.path()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[1; 8192], 0).unwrap();
+        fallocate(&file, FallocateFlags::FALLOC_FL_INSERT_RANGE, 0, 4096).is_ok()
+    };
+    for first in [0, 1, 4095, 4096, 4097, 3 * 4096] {
+        let draft = Draft { key: format!("s/{first}"), metadata: Vec::new(), now: Timestamp::UNIX_EPOCH };
+        let parts = vault.begin(&draft).await.unwrap();
+        let (mut sent, mut whole) = (Vec::new(), Vec::new());
+        for (number, offset, size) in [(3, 8192, 100), (2, 0, 8192), (1, 0, first)] {
+            let bytes = vec![b'a' + number as u8; size];
+            whole.splice(0..0, bytes.clone());
+            let source = crate::Source::Memory(vec![bytes.into()]);
+            let sha256 = source.sha256().await.unwrap();
+            sent.insert(0, parts.put(&crate::Part { number, offset, source, sha256 }, NO_PROGRESS).await.unwrap());
+        }
+        let number_of = |key: &str| fs::metadata(directory.path().join(key)).unwrap().ino();
+        let written = number_of(&vault.unfinished().await.unwrap()[0]);
+        parts.complete(&sent).await.unwrap().unwrap();
+        assert!(fs::read(directory.path().join(&draft.key)).unwrap() == whole, "{first}");
+        assert_eq!(mode(&directory.path().join(&draft.key)), 0o600);
+        let aligned = first > 0 && first % 4096 == 0;
+        assert_eq!(number_of(&draft.key) == written, inserts && aligned, "{first}: the same file if room is inserted");
+    }
+    assert_eq!(vault.unfinished().await.unwrap(), [""; 0]);
+}
+
+/// A byte that the disk changed meanwhile.
+#[tokio::test]
+async fn a_part_that_is_not_on_the_disk_as_it_was_sent_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = DirectoryVault::new(directory.path());
+    let draft = Draft { key: "s/a".into(), metadata: Vec::new(), now: Timestamp::UNIX_EPOCH };
+    let parts = vault.begin(&draft).await.unwrap();
+    let mut sent = Vec::new();
+    for number in [2, 1] {
+        let source = crate::Source::Memory(vec![vec![number as u8; 5000].into()]);
+        let sha256 = source.sha256().await.unwrap();
+        sent.insert(0, parts.put(&crate::Part { number, offset: 0, source, sha256 }, NO_PROGRESS).await.unwrap());
+    }
+    let unfinished = vault.unfinished().await.unwrap();
+    let file = fs::OpenOptions::new().write(true).open(directory.path().join(&unfinished[0])).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"x", 77).unwrap();
+    let error = parts.complete(&sent).await.unwrap_err();
+    assert!(matches!(error, VaultError::ChecksumMismatch { .. }), "{error:?}");
+    assert_eq!(vault.list_versions("", None).await.unwrap().versions, []);
+    assert_eq!(vault.unfinished().await.unwrap(), [""; 0]);
 }

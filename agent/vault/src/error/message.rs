@@ -46,6 +46,7 @@ impl VaultError {
             Self::AlreadyExists { .. }
             | Self::NotFound { .. }
             | Self::InvalidKey { .. }
+            | Self::Abandoned { .. }
             | Self::File { .. }
             | Self::Other { .. } => return None,
         }))
@@ -86,6 +87,9 @@ impl VaultError {
             Self::NoSpace { vault, action, detail } => write!(f, "{vault}: no room to {action} ({detail})"),
             Self::NotFound { vault, key } => {
                 write!(f, "{vault}: there is no `{key}`; it was deleted, or never stored")
+            }
+            Self::Abandoned { vault, key } => {
+                write!(f, "{vault}: nothing was stored as `{key}`, because its stream ended before it was complete")
             }
             Self::InvalidKey { vault, key, why } => write!(f, "{vault}: `{key}` cannot be a key of this vault: {why}"),
             Self::File { action, path, .. } => write!(f, "failed to {action} `{}`", path.display()),

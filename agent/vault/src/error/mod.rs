@@ -117,6 +117,12 @@ pub enum VaultError {
         key: String,
     },
 
+    /// Whoever produced a stream ended before it said that the stream is complete, so nothing was stored.
+    Abandoned {
+        vault: String,
+        key: String,
+    },
+
     InvalidKey {
         vault: String,
         key: String,

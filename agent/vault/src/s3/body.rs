@@ -1,9 +1,7 @@
-//! A request body that streams a section of a file and reports its progress.
+//! A request body that streams a source and reports its progress.
 
 use std::{
-    io::{self, SeekFrom},
-    ops::Range,
-    path::Path,
+    io,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,11 +12,12 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
-    fs::File,
-    io::{AsyncRead, AsyncSeekExt, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     sync::watch,
     time::Instant,
 };
+
+use crate::{Source, source::SourceReader};
 
 const CHUNK: usize = 64 * 1024;
 
@@ -26,24 +25,22 @@ const CHUNK: usize = 64 * 1024;
 /// it, the object may be stored or not.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-struct Section {
-    file: File,
+struct Streamed {
+    reader: SourceReader,
     left: u64,
     buffer: Box<[u8]>,
     sent: watch::Sender<u64>,
 }
 
 /// Returns the body, and the progress of its bytes into the connection.
-pub async fn section(path: &Path, range: Range<u64>) -> io::Result<(ByteStream, SendProgress)> {
-    let mut file = File::open(path).await?;
-    file.seek(SeekFrom::Start(range.start)).await?;
-    let size = range.end - range.start;
+pub async fn of(source: &Source) -> io::Result<(ByteStream, SendProgress)> {
+    let (reader, size) = (source.open().await?, source.size());
     let (sent, receiver) = watch::channel(0);
-    let section = Section { file, left: size, buffer: vec![0; CHUNK].into(), sent };
-    Ok((ByteStream::new(SdkBody::from_body_1_x(section)), SendProgress { size, receiver }))
+    let streamed = Streamed { reader, left: size, buffer: vec![0; CHUNK].into(), sent };
+    Ok((ByteStream::new(SdkBody::from_body_1_x(streamed)), SendProgress { size, receiver }))
 }
 
-impl Body for Section {
+impl Body for Streamed {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -54,7 +51,7 @@ impl Body for Section {
         }
         let wanted = CHUNK.min(usize::try_from(this.left).unwrap_or(CHUNK));
         let mut buffer = ReadBuf::new(&mut this.buffer[..wanted]);
-        ready!(Pin::new(&mut this.file).poll_read(cx, &mut buffer))?;
+        ready!(Pin::new(&mut this.reader).poll_read(cx, &mut buffer))?;
         let chunk = Bytes::copy_from_slice(buffer.filled());
         if chunk.is_empty() {
             let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the archive became shorter while it was sent");
@@ -74,18 +71,18 @@ impl Body for Section {
     }
 }
 
-/// How many bytes of a section were sent.
+/// How many bytes of a source were sent.
 pub struct SendProgress {
     size: u64,
     receiver: watch::Receiver<u64>,
 }
 
-/// The whole section was sent, but no answer came.
+/// The whole source was sent, but no answer came.
 #[derive(Debug)]
 pub struct NoResponse;
 
 impl SendProgress {
-    /// Runs the request that sends the section, and reports each step.
+    /// Runs the request that sends the source, and reports each step.
     pub async fn drive<T>(mut self, request: impl Future<Output = T>, report: impl Fn(u64)) -> Result<T, NoResponse> {
         let mut request = pin!(request);
         let mut deadline = pin!(tokio::time::sleep_until(Instant::now() + ANSWER_TIMEOUT));

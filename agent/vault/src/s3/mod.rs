@@ -31,8 +31,8 @@ use jiff::Timestamp;
 use swarmdr_http::Proxies;
 
 use super::{
-    Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError,
-    VersionRef, settings::S3Target,
+    Content, Draft, Lock, LockPolicy, Marker, ObjectHead, Page, PartLimits, Parts, Placed, Progress, Tampering, Upload,
+    Vault, VaultError, VersionRef, settings::S3Target,
 };
 
 /// A bucket, or the part of it below a prefix.
@@ -104,6 +104,14 @@ impl Vault for S3Vault {
         }
     }
 
+    fn part_limits(&self) -> PartLimits {
+        multipart::LIMITS
+    }
+
+    async fn begin<'a>(&'a self, draft: &Draft) -> Result<Box<dyn Parts + 'a>, VaultError> {
+        Ok(Box::new(self.begin_parts(draft).await?))
+    }
+
     async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError> {
         self.put_on_top(key, bytes, Some(Lock::brief(now)), "put a new version of").await
     }
@@ -138,5 +146,9 @@ impl Vault for S3Vault {
 
     async fn unfinished(&self) -> Result<Vec<String>, VaultError> {
         self.list_unfinished().await
+    }
+
+    async fn discard_unfinished(&self, under: &str, before: Timestamp) -> Result<Vec<String>, VaultError> {
+        self.abort_unfinished(under, before).await
     }
 }

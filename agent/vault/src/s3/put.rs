@@ -12,7 +12,7 @@ use crate::{Checksum, Lock, LockMode, Placed, Progress, Upload, VaultError, Vers
 
 impl S3Vault {
     pub(super) async fn put_whole(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
-        let (body, sent) = body::section(&upload.file, 0..upload.size).await.map_err(|error| unread(upload, error))?;
+        let (body, sent) = body::of(&upload.source).await.map_err(|error| upload.source.unread(error))?;
         let lock = self.lock_headers(upload.now);
         let request = self
             .client
@@ -42,7 +42,7 @@ impl S3Vault {
             Ok(answer) if answer.version_id.is_none() && answer.e_tag.is_none() => {
                 Err(self.not_s3(action, &upload.key, "answered 200 with nothing that a put is answered with"))
             }
-            Ok(answer) => self.placed(upload, answer.version_id, Checksum::Whole(upload.sha256)),
+            Ok(answer) => self.placed(&upload.key, answer.version_id, Checksum::Whole(upload.sha256)),
             Err(error) => Err(self.explain(self.error(action, &upload.key, error)).await),
         }
     }
@@ -77,12 +77,12 @@ impl S3Vault {
     /// Makes the result of a put. A bucket that returns no version id keeps no versions, whatever it said when checked.
     pub(super) fn placed(
         &self,
-        upload: &Upload,
+        key: &str,
         version_id: Option<String>,
         checksum: Checksum,
     ) -> Result<Placed, VaultError> {
         let id = version_id.ok_or_else(|| VaultError::NotVersioned { vault: self.address.clone() })?;
-        Ok(Placed { at: VersionRef::new(&upload.key, id), checksum, read_back: false })
+        Ok(Placed { at: VersionRef::new(key, id), checksum, read_back: false })
     }
 
     pub(super) fn lock_headers(&self, now: Timestamp) -> LockHeaders {
@@ -116,8 +116,4 @@ impl LockHeaders {
         };
         Self { mode, until: DateTime::from_secs(lock.until.as_second()) }
     }
-}
-
-pub(super) fn unread(upload: &Upload, source: std::io::Error) -> VaultError {
-    VaultError::File { action: "read the archive", path: upload.file.clone(), source }
 }

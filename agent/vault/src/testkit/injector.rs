@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::{
-    Content, Lock, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload, Vault, VaultError,
-    VersionRef,
+    Content, Draft, Lock, LockPolicy, Marker, ObjectHead, Page, Part, PartLimits, Parts, Placed, Progress, SentPart,
+    Tampering, Upload, Vault, VaultError, VersionRef,
 };
 
 /// A call that is about to be made, for the deciding function.
@@ -17,6 +17,9 @@ pub enum Call {
     Rehearse,
     Put { key: String },
     PutOver { key: String },
+    Begin { key: String },
+    PutPart { key: String, number: u32 },
+    Complete { key: String },
     Head { at: VersionRef },
     List { under: String },
     Open { at: VersionRef, range: Range<u64> },
@@ -25,6 +28,7 @@ pub enum Call {
     Tamper { at: VersionRef, how: Tampering },
     Clock,
     Unfinished,
+    DiscardUnfinished { under: String },
 }
 
 /// The outcome of a call.
@@ -116,6 +120,15 @@ impl Vault for InjectingVault {
         under!((self.decide)(&call), self.inner.put(upload, progress).await)
     }
 
+    fn part_limits(&self) -> PartLimits {
+        self.inner.part_limits()
+    }
+
+    async fn begin<'a>(&'a self, draft: &Draft) -> Result<Box<dyn Parts + 'a>, VaultError> {
+        let inner = under!((self.decide)(&Call::Begin { key: draft.key.clone() }), self.inner.begin(draft).await)?;
+        Ok(Box::new(InjectingParts { key: draft.key.clone(), decide: &*self.decide, inner }))
+    }
+
     async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError> {
         under!((self.decide)(&Call::PutOver { key: key.into() }), self.inner.put_over(key, bytes, now).await)
     }
@@ -157,5 +170,40 @@ impl Vault for InjectingVault {
 
     async fn unfinished(&self) -> Result<Vec<String>, VaultError> {
         under!((self.decide)(&Call::Unfinished), self.inner.unfinished().await)
+    }
+
+    async fn discard_unfinished(&self, under: &str, before: Timestamp) -> Result<Vec<String>, VaultError> {
+        let call = Call::DiscardUnfinished { under: under.into() };
+        under!((self.decide)(&call), self.inner.discard_unfinished(under, before).await)
+    }
+}
+
+/// The parts of one object, whose calls may fail too.
+struct InjectingParts<'a> {
+    key: String,
+    decide: &'a Decide,
+    inner: Box<dyn Parts + 'a>,
+}
+
+impl fmt::Debug for InjectingParts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InjectingParts").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Parts for InjectingParts<'_> {
+    async fn put(&self, part: &Part, progress: Progress<'_>) -> Result<SentPart, VaultError> {
+        let call = Call::PutPart { key: self.key.clone(), number: part.number };
+        under!((self.decide)(&call), self.inner.put(part, progress).await)
+    }
+
+    async fn complete(&self, sent: &[SentPart]) -> Result<Option<Placed>, VaultError> {
+        let call = Call::Complete { key: self.key.clone() };
+        under!((self.decide)(&call), self.inner.complete(sent).await)
+    }
+
+    async fn abort(self: Box<Self>) {
+        self.inner.abort().await;
     }
 }

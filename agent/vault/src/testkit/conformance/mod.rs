@@ -7,6 +7,7 @@ mod failures;
 mod list;
 mod put;
 mod read;
+mod streams;
 
 use std::{
     path::PathBuf,
@@ -34,6 +35,8 @@ pub struct Abilities {
     pub locks_parts: bool,
     /// Bytes from which a put is sent in parts; `None` if none is.
     pub multipart_from: Option<u64>,
+    /// Bytes of a part of the streams that are put into it.
+    pub stream_part: u64,
 }
 
 /// A vault under test and a directory for files.
@@ -82,6 +85,16 @@ pub async fn run(vault: Arc<dyn Vault>, can: Abilities) {
         failures::a_vault_that_stays_down_is_unreachable,
         failures::a_broken_download_goes_on_where_it_broke,
         failures::a_dropped_put_leaves_nothing,
+        streams::streams_of_every_length_come_back_whole,
+        streams::a_stream_becomes_visible_at_its_end_if_its_key_is_free_then,
+        streams::a_taken_key_refuses_a_stream_before_it_is_produced,
+        streams::a_stream_without_an_end_leaves_nothing,
+        streams::a_dropped_put_of_a_stream_leaves_nothing,
+        streams::a_part_that_fails_is_sent_again_from_memory,
+        streams::a_part_that_never_arrives_ends_the_stream_and_leaves_nothing,
+        streams::a_completion_whose_reply_is_lost_makes_one_version,
+        streams::what_a_killed_run_left_is_removed_by_a_later_one,
+        streams::ranges_come_in_order_over_connections_that_break,
     ];
 }
 

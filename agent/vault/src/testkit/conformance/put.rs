@@ -99,7 +99,7 @@ pub async fn a_wrong_checksum_is_an_error(s: &Subject) {
 
 pub async fn a_missing_file_is_an_error_of_this_host(s: &Subject) {
     let upload = s.upload("missing/a", SMALL, 77);
-    std::fs::remove_file(&upload.file).expect("it was just written");
+    std::fs::remove_file(s.directory.path().join(format!("{SMALL}-77"))).expect("it was just written");
     let result = store(s.vault(), &upload, &|_| {}).await;
     assert_error(result, |error| matches!(error, VaultError::File { .. }));
     assert_eq!(s.count("missing/a").await, 0);

@@ -3,6 +3,8 @@
 //! It passes the same conformance suite as the real ones. Methods do what an attacker with write access could do to a
 //! bucket: [`MemoryVault::hide`], [`MemoryVault::overlay`], [`MemoryVault::expire_locks`].
 
+mod parts;
+
 use std::{
     collections::BTreeMap,
     io::Cursor,
@@ -15,8 +17,8 @@ use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::Digest;
 
 use crate::{
-    Checksum, Content, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, Placed, Progress, Tampering, Upload,
-    Vault, VaultError, Version, VersionRef,
+    Checksum, Content, Draft, Lock, LockMode, LockPolicy, Marker, ObjectHead, Page, PartLimits, Parts, Placed,
+    Progress, Tampering, Upload, Vault, VaultError, Version, VersionRef,
 };
 
 const PAGE: usize = 1000;
@@ -32,6 +34,7 @@ pub struct MemoryVault {
     is_read_only: bool,
     /// True if the condition of a put is ignored, as old servers do.
     ignores_conditions: bool,
+    limits: PartLimits,
     state: Mutex<State>,
 }
 
@@ -40,6 +43,16 @@ struct State {
     /// Versions by key, newest last.
     keys: BTreeMap<String, Vec<StoredVersion>>,
     versions_made: u64,
+    /// Objects that were begun, by number.
+    begun: BTreeMap<u64, Begun>,
+}
+
+/// An object that is put together of parts.
+#[derive(Debug)]
+struct Begun {
+    key: String,
+    at: Timestamp,
+    parts: BTreeMap<u32, Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -48,6 +61,8 @@ struct StoredVersion {
     modified: Timestamp,
     /// `None` for a delete marker.
     content: Option<Vec<u8>>,
+    /// The checksum of an object that was put together of parts.
+    of_parts: Option<Checksum>,
     lock: Option<Lock>,
 }
 
@@ -59,6 +74,7 @@ impl MemoryVault {
             lets_bypass: false,
             is_read_only: false,
             ignores_conditions: false,
+            limits: PartLimits { smallest: 1, largest: u64::MAX, most: 10_000 },
             state: Mutex::default(),
         }
     }
@@ -79,6 +95,12 @@ impl MemoryVault {
     #[must_use]
     pub fn ignoring_conditions(self) -> Self {
         Self { ignores_conditions: true, ..self }
+    }
+
+    /// Takes other parts.
+    #[must_use]
+    pub fn with_part_limits(self, limits: PartLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Removes the lock of a version if `may` returns true for it.
@@ -148,6 +170,21 @@ impl MemoryVault {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn refuse_taken(&self, state: &State, key: &str) -> Result<(), VaultError> {
+        let top = state.keys.get(key).and_then(|entries| entries.last());
+        match top.and_then(|top| top.content.as_ref()) {
+            Some(content) if !self.ignores_conditions => {
+                let found = format!("{} bytes", content.len());
+                Err(VaultError::AlreadyExists { vault: self.address.clone(), key: key.to_owned(), found })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn wrong(&self, key: &str, action: &str, detail: impl Into<String>) -> VaultError {
+        VaultError::Other { vault: self.address.clone(), action: format!("{action} `{key}`"), detail: detail.into() }
+    }
+
     fn not_found(&self, key: &str) -> VaultError {
         VaultError::NotFound { vault: self.address.clone(), key: key.into() }
     }
@@ -164,7 +201,13 @@ impl State {
     fn push(&mut self, key: &str, content: Option<Vec<u8>>, lock: Option<Lock>, modified: Timestamp) -> VersionRef {
         self.versions_made += 1;
         let id = format!("v{:06}", self.versions_made);
-        self.keys.entry(key.into()).or_default().push(StoredVersion { id: id.clone(), modified, content, lock });
+        self.keys.entry(key.into()).or_default().push(StoredVersion {
+            id: id.clone(),
+            modified,
+            content,
+            of_parts: None,
+            lock,
+        });
         VersionRef::new(key, id)
     }
 }
@@ -185,8 +228,7 @@ impl Vault for MemoryVault {
 
     async fn put(&self, upload: &Upload, progress: Progress<'_>) -> Result<Placed, VaultError> {
         progress(0);
-        let unread = |source| VaultError::File { action: "read the archive", path: upload.file.clone(), source };
-        let content = tokio::fs::read(&upload.file).await.map_err(unread)?;
+        let content = parts::read_all(&upload.source).await?;
         let found = Checksum::Whole(*Digest::of(&content).as_bytes());
         let expected = Checksum::Whole(upload.sha256);
         if found != expected {
@@ -198,18 +240,24 @@ impl Vault for MemoryVault {
             });
         }
         let mut state = self.state();
-        let top = state.keys.get(&upload.key).and_then(|entries| entries.last());
-        if let Some(StoredVersion { content: Some(content), .. }) = top
-            && !self.ignores_conditions
-        {
-            let found = format!("{} bytes", content.len());
-            return Err(VaultError::AlreadyExists { vault: self.address.clone(), key: upload.key.clone(), found });
-        }
+        self.refuse_taken(&state, &upload.key)?;
         let lock = self.policy.map(|policy| policy.lock_from(upload.now));
         let at = state.push(&upload.key, Some(content), lock, upload.now);
         drop(state);
         progress(upload.size);
         Ok(Placed { at, checksum: expected, read_back: false })
+    }
+
+    fn part_limits(&self) -> PartLimits {
+        self.limits
+    }
+
+    async fn begin<'a>(&'a self, draft: &Draft) -> Result<Box<dyn Parts + 'a>, VaultError> {
+        let mut state = self.state();
+        state.versions_made += 1;
+        let id = state.versions_made;
+        state.begun.insert(id, Begun { key: draft.key.clone(), at: draft.now, parts: BTreeMap::new() });
+        Ok(Box::new(parts::MemoryParts { vault: self, id, draft: draft.clone() }))
     }
 
     async fn put_over(&self, key: &str, bytes: &[u8], now: Timestamp) -> Result<(), VaultError> {
@@ -224,7 +272,7 @@ impl Vault for MemoryVault {
     async fn head(&self, version: &VersionRef) -> Result<ObjectHead, VaultError> {
         self.with_object(version, |entry, content| ObjectHead {
             size: content.len() as u64,
-            checksum: Some(Checksum::Whole(*Digest::of(content).as_bytes())),
+            checksum: Some(entry.of_parts.unwrap_or_else(|| Checksum::Whole(*Digest::of(content).as_bytes()))),
             lock: entry.lock,
         })
     }
@@ -308,7 +356,19 @@ impl Vault for MemoryVault {
     }
 
     async fn unfinished(&self) -> Result<Vec<String>, VaultError> {
-        Ok(Vec::new())
+        Ok(self.state().begun.values().map(|begun| begun.key.clone()).collect())
+    }
+
+    async fn discard_unfinished(&self, under: &str, before: Timestamp) -> Result<Vec<String>, VaultError> {
+        let mut removed = Vec::new();
+        self.state().begun.retain(|_, begun| {
+            let goes = begun.key.starts_with(under) && begun.at < before;
+            if goes {
+                removed.push(begun.key.clone());
+            }
+            !goes
+        });
+        Ok(removed)
     }
 }
 
@@ -330,55 +390,4 @@ fn is_behind(version: &Version, after: &Marker) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::{
-        super::{
-            conformance::{self, Abilities},
-            injector::{Injected, InjectingVault},
-        },
-        *,
-    };
-
-    const ABILITIES: Abilities = Abilities {
-        create_only: true,
-        create_only_in_a_race: true,
-        verifies_checksum: true,
-        locks: true,
-        locks_parts: true,
-        multipart_from: None,
-    };
-
-    fn locking() -> MemoryVault {
-        MemoryVault::new("v", Some(LockPolicy { mode: LockMode::Governance, days: 1 }))
-    }
-
-    #[tokio::test]
-    async fn conforms() {
-        conformance::run(Arc::new(locking()), ABILITIES).await;
-    }
-
-    #[tokio::test]
-    async fn conforms_without_locks() {
-        let can = Abilities { locks: false, locks_parts: false, ..ABILITIES };
-        conformance::run(Arc::new(MemoryVault::new("v", None)), can).await;
-    }
-
-    #[tokio::test]
-    async fn conforms_behind_the_injector() {
-        conformance::run(Arc::new(InjectingVault::new(Arc::new(locking()), |_| Injected::None)), ABILITIES).await;
-    }
-
-    #[tokio::test]
-    async fn versions_below_a_marker_are_still_listed() {
-        let vault = locking();
-        let first = vault.overlay("k", "one");
-        let second = vault.overlay("k", "two");
-        let marker = vault.hide("k");
-        let page = vault.list_versions("", None).await.unwrap();
-        let listed: Vec<_> = page.versions.iter().map(|v| (&v.at, v.is_latest, v.is_delete_marker)).collect();
-        assert_eq!(listed, [(&marker, true, true), (&second, false, false), (&first, false, false)]);
-        assert!(matches!(vault.head(&marker).await, Err(VaultError::NotFound { .. })));
-    }
-}
+mod tests;
