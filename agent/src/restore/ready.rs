@@ -166,5 +166,5 @@ impl Restore<'_> {
 
 /// True if the answer is unknown because a vault could not be searched, for lack of a network or of credentials.
 fn may_pass(error: &anyhow::Error) -> bool {
-    error.chain().any(|link| matches!(link.downcast_ref(), Some(CatalogError::Unanswered { .. })))
+    error.chain().any(|link| matches!(link.downcast_ref::<CatalogError>(), Some(CatalogError::Unanswered { .. })))
 }

@@ -55,7 +55,6 @@ pub mod settings;
 mod source;
 mod store;
 mod stream;
-pub mod stream_name;
 #[cfg(any(test, feature = "testkit"))]
 #[allow(clippy::unwrap_used, reason = "code for tests")]
 pub mod testkit;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use swarmdr_archive::{BackupId, ClusterId};
+use swarmdr_archive::{BackupId, ClusterId, stream_archive};
 use thiserror::Error;
 
 const SUFFIX: &str = ".swarmdr";
@@ -26,8 +26,8 @@ pub const CLAIMS: &str = "claims/";
 /// Prefix of the signs of life of managers; the cluster id follows.
 pub const LIFE: &str = "life/";
 
-/// Prefix of stored streams; the cluster id and the name of the stream follow, see [`crate::stream_name`].
-pub const STREAMS: &str = "streams/";
+/// Prefix of streams; the cluster id and the name of the stream follow.
+pub const STREAMS: &str = stream_archive::STREAMS;
 
 /// Whether a key belongs to the agent although it names no backup.
 pub fn is_own(key: &str) -> bool {

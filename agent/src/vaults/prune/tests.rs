@@ -19,7 +19,14 @@ fn held(id: &str) -> GoodBackup {
 }
 
 fn stored(id: BackupId, stored: Timestamp) -> GoodBackup {
-    let place = Place { id, sequence: 1, previous: None, digest: Digest::of(id.to_string().as_bytes()), stored };
+    let place = Place {
+        id,
+        sequence: 1,
+        previous: None,
+        digest: Digest::of(id.to_string().as_bytes()),
+        ended: id.created_at(),
+        stored,
+    };
     GoodBackup { place, at: VersionRef::new(format!("c/{id}.swarmdr"), "v"), size: 1, proven: true, lock: None }
 }
 

@@ -2,60 +2,66 @@
 
 use std::fmt;
 
-use swarmdr_archive::{BackupId, untrusted::shown};
+use swarmdr_archive::{BackupId, ClusterId, untrusted::shown};
 
-use super::{CatalogError, Entry, Skipped, lineage::Break};
+use super::{CatalogError, Entry, Series, Skipped, lineage::Broken, series::Words};
 use crate::{Vault, VaultError};
 
 /// The most objects that are reported one by one, so that a flood of forged ones fills neither memory nor screen. Other
 /// findings are few.
 const OBJECTS_REPORTED: usize = 50;
 
-/// Findings of a search. The backup that the search returned is good in spite of them.
-#[derive(Debug, Default)]
-pub struct Findings {
-    pub kept: Vec<Finding>,
+/// Findings of a search. The archive that the search returned is good in spite of them.
+#[derive(Debug)]
+pub struct Findings<S: Series = ClusterId> {
+    pub kept: Vec<Finding<S>>,
     /// Number of further objects, which were not kept.
     pub dropped: u64,
 }
 
 /// One finding about a vault, or about all of them.
 #[derive(Debug)]
-pub struct Finding {
+pub struct Finding<S: Series = ClusterId> {
     /// Address of the vault; empty for a finding that concerns all of them.
     pub vault: String,
-    pub about: About,
+    pub about: About<S>,
 }
 
 /// Subject of a finding.
 #[derive(Debug)]
-pub enum About {
-    Entry(Box<Entry>),
+pub enum About<S: Series = ClusterId> {
+    Entry(Box<Entry<S>>),
     /// A good backup that was stored unproven; an older one that an engine can start from was taken instead.
-    Unproven(Box<Entry>),
-    /// A backup with a later time than `by`, which is newer: a clock was wrong.
+    Unproven(Box<Entry<S>>),
+    /// An archive with a later time than `by`, which is newer: a clock was wrong.
     DatedAfterNewer {
-        entry: Box<Entry>,
+        entry: Box<Entry<S>>,
         by: BackupId,
     },
     /// The vault could not be searched completely.
     Vault(VaultError),
     Skipped(Skipped),
-    /// Number of clusters that were not searched.
-    Clusters(u64),
-    History(Break),
+    /// Number of clusters or streams that were not searched.
+    PassedOver(u64),
+    History(Broken<S>),
 }
 
-impl Findings {
-    pub fn add(&mut self, vault: &dyn Vault, about: About) {
+impl<S: Series> Default for Findings<S> {
+    fn default() -> Self {
+        Self { kept: Vec::new(), dropped: 0 }
+    }
+}
+
+impl<S: Series> Findings<S> {
+    pub fn add(&mut self, vault: &dyn Vault, about: About<S>) {
         self.keep(Finding { vault: vault.address().into(), about });
     }
 
-    pub fn add_break(&mut self, about: Break) {
+    pub fn add_break(&mut self, about: Broken<S>) {
         self.keep(Finding { vault: String::new(), about: About::History(about) });
     }
 
-    fn keep(&mut self, finding: Finding) {
+    fn keep(&mut self, finding: Finding<S>) {
         if matches!(finding.about, About::Entry(_)) && self.kept.len() >= OBJECTS_REPORTED {
             self.dropped += 1;
         } else {
@@ -63,8 +69,8 @@ impl Findings {
         }
     }
 
-    /// Fails if a vault could not be searched completely; `other` is the newest backup in the vaults that could.
-    pub(super) fn require_answers(self, other: Option<BackupId>) -> Result<Self, CatalogError> {
+    /// Fails if a vault could not be searched completely; `other` is the newest archive in the vaults that could.
+    pub(super) fn require_answers(self, other: Option<BackupId>) -> Result<Self, CatalogError<S>> {
         let silent = self.silent();
         if silent.is_empty() {
             return Ok(self);
@@ -99,7 +105,7 @@ impl Findings {
 }
 
 /// Writes the end of a sentence: nothing, or `: ` and the first few findings.
-impl fmt::Display for Findings {
+impl<S: Series> fmt::Display for Findings<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
         for (i, finding) in self.kept.iter().take(SHOWN).enumerate() {
@@ -113,13 +119,13 @@ impl fmt::Display for Findings {
 }
 
 /// Writes one line, whatever a key, a name or a server's reply contains.
-impl fmt::Display for Finding {
+impl<S: Series> fmt::Display for Finding<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         shown(fmt::from_fn(|f| self.write(f))).fmt(f)
     }
 }
 
-impl Finding {
+impl<S: Series> Finding<S> {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.about {
             About::Entry(entry) => write!(f, "{}: {entry}", self.vault),
@@ -135,17 +141,20 @@ impl Finding {
             About::DatedAfterNewer { entry, by } => {
                 let at = &entry.at;
                 write!(f, "{}: `{}` (version {}) is dated after {by}, which was", self.vault, at.key, at.id)?;
-                f.write_str(" made after it according to their sequence: the clock of a manager was wrong")
+                write!(f, " made after it according to their sequence: the clock of a {} was wrong", S::WORDS.maker)
             }
             // The error names its vault.
             About::Vault(error) => write!(f, "{error}"),
-            About::Skipped(skipped) => write!(f, "{}: {skipped}", self.vault),
-            About::Clusters(passed_over) => write!(
-                f,
-                "{}: it has keys of too many clusters, {passed_over} of them were not searched; name yours with --cluster",
-                self.vault
-            ),
-            About::History(break_) => write!(f, "{break_}"),
+            About::Skipped(skipped) => write!(f, "{}: {}", self.vault, skipped.told(S::WORDS)),
+            About::PassedOver(count) => {
+                let Words { crowd, narrow, .. } = S::WORDS;
+                write!(
+                    f,
+                    "{}: it has keys of too many {crowd}, {count} of them were not searched; {narrow}",
+                    self.vault
+                )
+            }
+            About::History(broken) => write!(f, "{broken}"),
         }
     }
 }
@@ -153,15 +162,20 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::{StreamSeries, lineage::Break};
     use swarmdr_archive::untrusted::{HOSTILE, needs_escape};
 
     #[test]
     fn a_finding_is_one_line_whatever_a_server_said() {
         let own = || HOSTILE.to_owned();
+        let broken = StreamSeries { cluster: "c".parse().unwrap(), name: "n".parse().unwrap() };
+        let id = BackupId::new(jiff::Timestamp::UNIX_EPOCH, [0; 4]);
+        let at = Break::Unseen { newer: id, older: id, vault: own() };
         for about in [
+            About::History(Broken { series: broken, at }),
             About::Vault(VaultError::Unreachable { vault: own(), action: own(), detail: own() }),
             About::Vault(VaultError::NotFound { vault: own(), key: own() }),
-            About::Clusters(3),
+            About::PassedOver(3),
         ] {
             let line = Finding { vault: own(), about }.to_string();
             assert!(!line.chars().any(needs_escape), "{line:?}");

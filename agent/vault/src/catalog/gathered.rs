@@ -3,30 +3,36 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use swarmdr_archive::{TrustedKeys, reader::Head};
+use swarmdr_archive::TrustedKeys;
 
 use super::{
-    Bounds, Entry, Filter, Place, Verdict, Walk,
-    lineage::{Break, Lineage, Member, Scope, StoredCopy},
+    Bounds, Entry, Filter, Place, Series, SignedHead, Verdict, Walk,
+    lineage::{Break, Broken, Lineage, Member, Scope, StoredCopy},
 };
 use crate::{Vault, VaultError};
 
-/// Number of backups that are read per vault to find the parent of the newest, which is nearly always the next.
+/// Number of archives that are read per vault to find the parent of the newest, which is nearly always the next.
 const LOOK_BACK: usize = 8;
 
-/// Names up to this long after the newest backup are searched, because a clock that was an hour ahead must not hide its
+/// Names up to this long after the newest archive are searched, because a clock that was an hour ahead must not hide its
 /// parent.
 const AHEAD: SignedDuration = SignedDuration::from_hours(2);
 
-/// The backups of one cluster in several vaults, as they are found.
+/// The archives of one series in several vaults, as they are found.
 #[derive(Debug, Default)]
 pub struct GatheredLineage {
     lineage: Lineage,
 }
 
 impl GatheredLineage {
-    /// Adds a stored backup. `locked_until` is the end of the retention in effect, if it is known.
-    pub fn add(&mut self, vault: &dyn Vault, entry: &Entry, head: &Head, locked_until: Option<Timestamp>) {
+    /// Adds a stored archive. `locked_until` is the end of the retention in effect, if it is known.
+    pub fn add<S: Series>(
+        &mut self,
+        vault: &dyn Vault,
+        entry: &Entry<S>,
+        head: &S::Head,
+        locked_until: Option<Timestamp>,
+    ) {
         // Not longer than the first lock: a renewed one says nothing about the locks of other backups.
         let first = vault.lock_policy().map(|policy| policy.lock_from(entry.modified).until);
         let locked_until = locked_until.map(|until| first.map_or(until, |first| until.min(first)));
@@ -35,14 +41,14 @@ impl GatheredLineage {
         self.lineage.add(Member { trusted, ..Member::new(&Place::of(head, entry.modified), vec![copy]) });
     }
 
-    /// Adds a forged backup, which good ones may follow.
-    pub fn add_untrusted(&mut self, entry: &Entry) {
+    /// Adds a forged archive, which good ones may follow.
+    pub fn add_untrusted<S: Series>(&mut self, entry: &Entry<S>) {
         if let Verdict::Forged { digest, .. } = &entry.verdict {
             self.lineage.add_untrusted(*digest);
         }
     }
 
-    /// Adds a backup that another search found, unless it is there already. Its lock was not read.
+    /// Adds an archive that another search found, unless it is there already. Its lock was not read.
     fn add_seen(&mut self, vault: &dyn Vault, place: &Place) {
         if self.lineage.has(place.digest) {
             return;
@@ -57,22 +63,22 @@ impl GatheredLineage {
     }
 }
 
-/// Checks the newest backup against the few backups before it. Returns the breaks that concern the newest.
-pub async fn of_newest(
+/// Checks the newest archive against the few before it. Returns the breaks that concern the newest.
+pub async fn of_newest<S: Series>(
     vaults: &[Arc<dyn Vault>],
     filter: &Filter,
     keys: &TrustedKeys,
     now: Timestamp,
-    newest: &Head,
+    newest: &S::Head,
     (of_vault, places): &(Vec<usize>, Vec<Place>),
-) -> Vec<Break> {
-    let id = newest.manifest.id;
+) -> Vec<Broken<S>> {
+    let id = newest.facts().id;
     let named_before = id.created_at().checked_add(AHEAD).ok();
     let filter = Filter { id: None, after: None, named_before, ..filter.clone() };
     let mut gathered = GatheredLineage::default();
     let mut complete_from = Some(Timestamp::UNIX_EPOCH);
     for vault in vaults {
-        let read = look_back(vault.as_ref(), &filter, keys, now, newest, &mut gathered).await;
+        let read = look_back::<S>(vault.as_ref(), &filter, keys, now, newest, &mut gathered).await;
         complete_from = complete_from.zip(read.ok()).map(|(a, b)| a.max(b));
     }
     for (vault, place) in of_vault.iter().zip(places) {
@@ -85,21 +91,20 @@ pub async fn of_newest(
         Break::ClockBehind { .. } => false,
         Break::Unseen { newer, .. } => *newer == id,
     };
-    verdict.breaks.into_iter().filter(of_newest).collect()
+    verdict.breaks.into_iter().filter(of_newest).map(|at| Broken { series: S::of(newest), at }).collect()
 }
 
-/// Adds the backups from the newest back to its parent. Returns the time since which everything was read.
-async fn look_back(
+/// Adds the archives from the newest back to its parent. Returns the time since which everything was read.
+async fn look_back<S: Series>(
     vault: &dyn Vault,
     filter: &Filter,
     keys: &TrustedKeys,
     now: Timestamp,
-    newest: &Head,
+    newest: &S::Head,
     gathered: &mut GatheredLineage,
 ) -> Result<Timestamp, VaultError> {
     let bounds = Bounds { bad_of_window: 32, bad: 32, bad_when_spent: 0, pages: 100, ..Bounds::default() };
-    let cluster = &newest.manifest.cluster_id;
-    let mut walk = Walk::new(vault, cluster, filter, keys, now).within(bounds);
+    let mut walk = Walk::new(vault, &S::of(newest), filter, keys, now).within(bounds);
     let mut reached = None;
     for _ in 0..=LOOK_BACK {
         let entry = loop {
@@ -109,7 +114,7 @@ async fn look_back(
             }
         };
         let Some(entry) = entry else {
-            // If a window was given up, no backup is known to be missing.
+            // If a window was given up, no archive is known to be missing.
             let whole = walk.skipped().given_up.is_empty();
             return Ok(if whole { Timestamp::UNIX_EPOCH } else { Timestamp::MAX });
         };
@@ -117,8 +122,8 @@ async fn look_back(
         // Each lock costs a request, and matters only if the parent of the newest is not found.
         let lock = vault.head(&entry.at).await?.lock;
         gathered.add(vault, &entry, head, lock.map(|lock| lock.until));
-        reached = Some(entry.name.id().created_at());
-        if newest.manifest.previous == Some(head.manifest_digest) {
+        reached = Some(entry.id.created_at());
+        if newest.facts().previous == Some(head.facts().digest) {
             break;
         }
     }

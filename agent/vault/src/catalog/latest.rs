@@ -1,46 +1,46 @@
-//! Finds the newest good backup over all vaults.
+//! Finds the newest good archive of a series over all vaults.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use swarmdr_archive::{BackupId, ClusterId, TrustedKeys, reader::Head};
+use swarmdr_archive::{BackupId, ClusterId, TrustedKeys, stream_archive::StreamName};
 use thiserror::Error;
 
 use super::{
-    About, Bounds, Entry, Filter, Findings, Place, Skipped, Timing, Verdict, Visibility, clusters, gathered, order,
+    About, Bounds, Entry, Filter, Findings, Place, Series, Skipped, StreamSeries, Verdict, Visibility, gathered, order,
     view::{View, is_usable, view},
 };
 use crate::{Vault, VaultError, VersionRef};
 
-/// The newest good backup that an engine can start from, and the findings of the search.
+/// The newest good archive that is usable, and the findings of the search.
 #[derive(Debug)]
-pub struct Latest {
+pub struct Latest<S: Series = ClusterId> {
     /// Index into the vaults that were searched.
     pub vault: usize,
     pub at: VersionRef,
     pub size: u64,
-    pub head: Head,
-    /// Place in the order of all backups.
+    pub head: S::Head,
+    /// Place in the order of all archives of the series.
     pub place: Place,
-    pub findings: Findings,
+    pub findings: Findings<S>,
 }
 
-/// Reasons why the newest backup cannot be determined.
+/// Reasons why the newest archive cannot be determined.
 #[derive(Debug, Error)]
-pub enum CatalogError {
-    #[error("the vaults hold backups of {} clusters: {}; say which one is meant", clusters.len(), joined(clusters))]
+pub enum CatalogError<S: Series = ClusterId> {
+    #[error("the vaults hold {} of {} clusters: {}; say which one is meant", S::WORDS.many, clusters.len(), joined(clusters))]
     SeveralClusters { clusters: Vec<ClusterId> },
 
-    #[error("no backup that verifies was found in {vaults}{findings}")]
-    NothingGood { vaults: String, findings: Findings },
+    #[error("no {sought} that verifies was found in {vaults}{findings}")]
+    NothingGood { sought: String, vaults: String, findings: Findings<S> },
 
-    /// A vault that could not be searched may hold the newest backup.
+    /// A vault that could not be searched may hold the newest one.
     #[error("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Unanswered {
         /// Addresses of the vaults that could not be searched completely.
         silent: Vec<String>,
         errors: Vec<VaultError>,
-        /// Id of the newest backup in the other vaults, if they have one.
+        /// Id of the newest one in the other vaults, if they have one.
         other: Option<BackupId>,
     },
 }
@@ -62,8 +62,30 @@ pub async fn find_latest(
     keys: &TrustedKeys,
     now: Timestamp,
 ) -> Result<Latest, CatalogError> {
+    find(vaults, &(), filter, keys, now).await
+}
+
+/// Finds the newest good stream of this name that the filter admits, over all vaults, by the same rules as
+/// [`find_latest`].
+pub async fn find_latest_stream(
+    vaults: &[Arc<dyn Vault>],
+    name: &StreamName,
+    filter: &Filter,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Result<Latest<StreamSeries>, CatalogError<StreamSeries>> {
+    find(vaults, &Some(name.clone()), filter, keys, now).await
+}
+
+async fn find<S: Series>(
+    vaults: &[Arc<dyn Vault>],
+    wanted: &S::Wanted,
+    filter: &Filter,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Result<Latest<S>, CatalogError<S>> {
     let mut findings = Findings::default();
-    let seen = AllViews::of(vaults, filter, keys, now, &mut findings).await?;
+    let seen = AllViews::of(vaults, wanted, filter, keys, now, &mut findings).await?;
     let chosen = seen.choose(now);
     let other = chosen.map(|(best, _)| seen.places[best].id);
     if other.is_none() || !(filter.any_vault || filter.id.is_some()) {
@@ -71,19 +93,19 @@ pub async fn find_latest(
     }
     let Some((best, newest)) = chosen else {
         let vaults = vaults.iter().map(|vault| vault.address().to_owned()).collect::<Vec<_>>().join(", ");
-        return Err(CatalogError::NothingGood { vaults, findings });
+        return Err(CatalogError::NothingGood { sought: S::sought(wanted), vaults, findings });
     };
     let AllViews { vaults: of_vault, mut entries, places } = seen;
     let last_named = (0..places.len()).max_by_key(|&index| places[index].id).unwrap_or(best);
     let (entry, head) = entries.remove(best);
-    let mut report = |index: usize, about: &dyn Fn(Box<Entry>) -> About| {
+    let mut report = |index: usize, about: &dyn Fn(Box<Entry<S>>) -> About<S>| {
         let (entry, _) = entries.remove(if index > best { index - 1 } else { index });
         findings.add(vaults[of_vault[index]].as_ref(), about(Box::new(entry)));
     };
     if newest != best {
         report(newest, &About::Unproven);
-    } else if places[last_named].made() > places[best].made() + order::GRACE {
-        let chosen = head.manifest.id;
+    } else if places[last_named].made().duration_since(places[best].ended) > order::GRACE {
+        let chosen = places[best].id;
         report(last_named, &|entry| About::DatedAfterNewer { entry, by: chosen });
     }
     for broken in gathered::of_newest(vaults, filter, keys, now, &head, &(of_vault.clone(), places)).await {
@@ -97,36 +119,36 @@ pub async fn find_latest(
     Ok(Latest { vault, at, size, head, place, findings })
 }
 
-/// Returns the entry of the newest backup if the operator must know that it is hidden, or stored before its time.
-fn doubtful(entry: Entry, head: &Head) -> Option<Entry> {
+/// Returns the entry of the newest archive if the operator must know that it is hidden, or stored before its time.
+fn doubtful<S: Series>(entry: Entry<S>, head: &S::Head) -> Option<Entry<S>> {
     if entry.visibility != Visibility::Plain {
         return Some(entry);
     }
     let verdict = Verdict::Impossible(Box::new(head.clone()));
-    (entry.timing() == Timing::Impossible).then_some(Entry { verdict, ..entry })
+    entry.is_impossible().then_some(Entry { verdict, ..entry })
 }
 
-/// Candidates for the newest backup, from all vaults.
-#[derive(Default)]
-struct AllViews {
-    /// Index of the vault of each backup.
+/// Candidates for the newest archive, from all vaults.
+struct AllViews<S: Series> {
+    /// Index of the vault of each one.
     vaults: Vec<usize>,
-    entries: Vec<(Entry, Head)>,
+    entries: Vec<(Entry<S>, S::Head)>,
     places: Vec<Place>,
 }
 
-impl AllViews {
-    /// Searches each vault. Fails if the backups found are of several clusters.
+impl<S: Series> AllViews<S> {
+    /// Searches each vault. Fails if what was found is of several clusters.
     async fn of(
         vaults: &[Arc<dyn Vault>],
+        wanted: &S::Wanted,
         filter: &Filter,
         keys: &TrustedKeys,
         now: Timestamp,
-        findings: &mut Findings,
-    ) -> Result<Self, CatalogError> {
-        let mut seen = Self::default();
+        findings: &mut Findings<S>,
+    ) -> Result<Self, CatalogError<S>> {
+        let mut seen = Self { vaults: Vec::new(), entries: Vec::new(), places: Vec::new() };
         for (index, vault) in vaults.iter().enumerate() {
-            for view in newest_of_each_cluster(vault.as_ref(), filter, keys, now, findings).await {
+            for view in newest_of_each_series(vault.as_ref(), wanted, filter, keys, now, findings).await {
                 seen.add(index, view);
             }
         }
@@ -134,20 +156,20 @@ impl AllViews {
         if clusters.len() > 1 { Err(CatalogError::SeveralClusters { clusters }) } else { Ok(seen) }
     }
 
-    fn add(&mut self, vault: usize, view: View) {
+    fn add(&mut self, vault: usize, view: View<S>) {
         self.vaults.extend(view.places.iter().map(|_| vault));
         self.entries.extend(view.entries);
         self.places.extend(view.places);
     }
 
     fn clusters(&self) -> Vec<ClusterId> {
-        let mut clusters: Vec<_> = self.entries.iter().map(|(_, head)| head.manifest.cluster_id.clone()).collect();
+        let mut clusters: Vec<_> = self.entries.iter().map(|(_, head)| S::of(head).cluster().clone()).collect();
         clusters.sort();
         clusters.dedup();
         clusters
     }
 
-    /// Returns the indexes of the newest backup that an engine can start from (or else of the newest of all), and of
+    /// Returns the indexes of the newest archive that is usable (or else of the newest of all), and of
     /// the newest of all. Of equal ones the first is taken, because vaults are configured in the order of preference.
     fn choose(&self, now: Timestamp) -> Option<(usize, usize)> {
         let newest = order::newest(&self.places, |_| true, now)?;
@@ -156,30 +178,31 @@ impl AllViews {
     }
 }
 
-async fn newest_of_each_cluster(
+async fn newest_of_each_series<S: Series>(
     vault: &dyn Vault,
+    wanted: &S::Wanted,
     filter: &Filter,
     keys: &TrustedKeys,
     now: Timestamp,
-    findings: &mut Findings,
-) -> Vec<View> {
-    let clusters = match clusters::of_filter(vault, filter).await {
-        Ok(clusters) => clusters,
+    findings: &mut Findings<S>,
+) -> Vec<View<S>> {
+    let listed = match S::list(vault, wanted, filter).await {
+        Ok(listed) => listed,
         Err(error) => {
             findings.add(vault, About::Vault(error));
             return Vec::new();
         }
     };
-    let bounds = Bounds::default().shared_by(clusters.names.len());
-    let mut skipped = Skipped { junk: clusters.junk, ..Skipped::default() };
+    let bounds = Bounds::default().shared_by(listed.names.len());
+    let mut skipped = Skipped { junk: listed.junk, ..Skipped::default() };
     let mut found = Vec::new();
-    for cluster in &clusters.names {
+    for series in &listed.names {
         // A broken connection ends the search: an older backup must not be taken for the newest because of it.
-        let on_bad = |entry: Entry| {
+        let on_bad = |entry: Entry<S>| {
             findings.add(vault, About::Entry(Box::new(entry.reached()?)));
             Ok(())
         };
-        match view(vault, cluster, filter, keys, now, (bounds, &mut skipped), on_bad).await {
+        match view(vault, series, filter, keys, now, (bounds, &mut skipped), on_bad).await {
             Ok(view) => found.push(view),
             Err(error) => findings.add(vault, About::Vault(error)),
         }
@@ -187,8 +210,8 @@ async fn newest_of_each_cluster(
     if !skipped.is_empty() {
         findings.add(vault, About::Skipped(skipped));
     }
-    if clusters.passed_over > 0 {
-        findings.add(vault, About::Clusters(clusters.passed_over));
+    if listed.passed_over > 0 {
+        findings.add(vault, About::PassedOver(listed.passed_over));
     }
     found
 }

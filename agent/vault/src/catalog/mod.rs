@@ -1,24 +1,26 @@
-//! Verified content of vaults: which backups are good, forged, damaged or hidden, and which good one is the newest.
+//! Verified content of vaults: which archives are good, forged, damaged or hidden, and which good one is the newest.
+//!
+//! Archives follow each other in series: the backups of a cluster, and the streams of one name of a cluster. All of this
+//! is one code for every kind of [`Series`]; what names no kind is about backups.
 //!
 //! Nothing that a vault reports is trusted, except the time at which it stored an object. An object is a good backup if
 //! its head is signed by a key that was trusted at that time, names the key under which the object is stored, and gives
 //! the right size, and if the object was not stored before the time in its id. [`order`] decides which good backup is
 //! the newest. Delete markers and newer versions hide no backup, and neither does a flood of junk or of forged backups.
 //! Memory and requests are bounded, see [`Bounds`]. [`lineage`] checks whether backups are missing between the existing
-//! ones.
+//! ones. The same holds for streams.
 
 mod bounds;
-mod clusters;
 mod examine;
 mod finding;
 mod gathered;
 mod latest;
 pub mod lineage;
-mod listing;
+mod listed;
 pub mod order;
 mod pass;
+mod series;
 mod skipped;
-mod streams;
 mod survey;
 mod view;
 mod walk;
@@ -27,38 +29,38 @@ mod window;
 use std::fmt;
 
 use jiff::Timestamp;
-use swarmdr_archive::{BackupId, ClusterId, Digest, Error as ArchiveError, reader::Head};
+use swarmdr_archive::{BackupId, ClusterId, Digest, Error as ArchiveError};
 use thiserror::Error;
 
-use super::{VaultError, VersionRef, object_name::ObjectName};
+use super::{VaultError, VersionRef};
 pub use bounds::Bounds;
-pub use clusters::{Clusters, of_filter as clusters_of};
 pub use finding::{About, Finding, Findings};
-pub use latest::{CatalogError, Latest, find_latest};
+pub use latest::{CatalogError, Latest, find_latest, find_latest_stream};
+pub use listed::{Clusters, SeriesList, clusters_of, streams_of};
 pub use order::{Place, Timing};
 use pass::Candidate;
+pub use series::{Facts, Series, SignedHead, StreamSeries};
 pub use skipped::Skipped;
-pub use streams::{NewestStreams, StreamLabels, StreamVersion, newest_streams, stream_labels};
 pub use survey::{Found, Survey, Surveyed, Visit};
 pub use view::{View, view};
 pub use walk::Walk;
 
-/// Conditions that a backup must meet to be admitted. The default admits all.
+/// Conditions that an archive must meet to be admitted. The default admits all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub cluster: Option<ClusterId>,
-    /// Time before which the backup was taken and stored; the time in the id alone is only the writer's claim.
+    /// Time before which the archive was begun and stored; the time in the id alone is only the writer's claim.
     pub before: Option<Timestamp>,
-    /// Time at which, or after which, the backup was taken.
+    /// Time at which, or after which, the archive was begun.
     pub after: Option<Timestamp>,
     pub id: Option<BackupId>,
     /// Versions to exclude, because their payload turned out to be bad.
     pub except: Vec<PayloadMismatch>,
-    /// Time before which the time in the id is, whenever the backup was stored.
+    /// Time before which the time in the id is, whenever the archive was stored.
     pub named_before: Option<Timestamp>,
-    /// Time after which the vault stored the backup by its own clock, whatever the time in the id.
+    /// Time after which the vault stored the archive by its own clock, whatever the time in the id.
     pub stored_after: Option<Timestamp>,
-    /// Whether the newest backup in the vaults that answer is enough, although other vaults may hold a newer one.
+    /// Whether the newest archive in the vaults that answer is enough, although other vaults may hold a newer one.
     pub any_vault: bool,
 }
 
@@ -78,9 +80,9 @@ impl Filter {
         Self { cluster: Some(cluster), ..Self::default() }
     }
 
-    fn admits(&self, candidate: &Candidate) -> bool {
+    fn admits(&self, cluster: &ClusterId, candidate: &Candidate) -> bool {
         let made = candidate.id.created_at();
-        self.cluster.as_ref().is_none_or(|cluster| candidate.name.cluster() == cluster)
+        self.cluster.as_ref().is_none_or(|wanted| cluster == wanted)
             && self.before.is_none_or(|before| made.max(candidate.modified) < before)
             && self.after.is_none_or(|after| made >= after)
             && self.id.is_none_or(|id| candidate.id == id)
@@ -98,16 +100,17 @@ impl Filter {
     }
 }
 
-/// One version of an object that has the name of a backup.
+/// One version of an object under a key of a series.
 #[derive(Debug)]
-pub struct Entry {
-    pub name: ObjectName,
+pub struct Entry<S: Series = ClusterId> {
+    /// Id in the key.
+    pub id: BackupId,
     pub at: VersionRef,
     pub size: u64,
     /// Time of storing by the vault's clock.
     pub modified: Timestamp,
     pub visibility: Visibility,
-    pub verdict: Verdict,
+    pub verdict: Verdict<S>,
 }
 
 /// Visibility of a version in a plain listing of the bucket.
@@ -119,35 +122,35 @@ pub enum Visibility {
     UnderDeleteMarker,
     /// Hidden by a newer version of the key.
     UnderNewerVersion,
-    /// Under a newest version with the same signed head, as when a reply was lost and the backup was stored again.
+    /// Under a newest version with the same signed head, as when a reply was lost and the archive was stored again.
     UnderSameHead,
 }
 
 /// The result of examining an entry.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Verdict<S: Series = ClusterId> {
     /// Signed by a trusted key, stored under its own name, and of the right size. The payload was not read.
-    Good(Box<Head>),
-    /// The head is complete but not signed by a trusted key. Backups that follow it name `digest`, of its manifest.
+    Good(Box<S::Head>),
+    /// The head is complete but not signed by a trusted key. Archives that follow it name `digest`, of its manifest.
     Forged { why: ArchiveError, digest: Digest },
     /// Not an archive, or its head is incomplete or malformed.
     Damaged(ArchiveError),
     /// The head is good, but the object is longer or shorter than the head says.
     WrongSize { expected: u64 },
-    /// A good backup under the name of another one: a copy in the wrong place.
+    /// A good archive under the name of another one: a copy in the wrong place.
     Misplaced { belongs: String },
     /// Signed by a key that was no longer trusted when the vault stored the object.
-    KeyEnded { head: Box<Head>, until: Timestamp },
+    KeyEnded { head: Box<S::Head>, until: Timestamp },
     /// Good otherwise, but stored before the time in its id. Used only if a user names its id.
-    Impossible(Box<Head>),
+    Impossible(Box<S::Head>),
     /// The head could not be read.
     Unread(VaultError),
 }
 
-impl Entry {
+impl<S: Series> Entry<S> {
     /// Returns the head if its signature and its name are right. Such an entry has a place in the lineage, even if it
-    /// is not a good backup.
-    pub fn head(&self) -> Option<&Head> {
+    /// is not a good archive.
+    pub fn head(&self) -> Option<&S::Head> {
         match &self.verdict {
             Verdict::Good(head) | Verdict::Impossible(head) | Verdict::KeyEnded { head, .. } => Some(head),
             _ => None,
@@ -167,12 +170,13 @@ impl Entry {
         matches!(&self.verdict, Verdict::Unread(error) if error.is_inconclusive())
     }
 
-    pub fn timing(&self) -> Timing {
-        Timing::of(self.name.id().created_at(), self.modified)
+    /// Whether the vault stored it before the time in its id.
+    fn is_impossible(&self) -> bool {
+        Timing::of(self.id.created_at(), self.modified) == Timing::Impossible
     }
 }
 
-impl fmt::Display for Entry {
+impl<S: Series> fmt::Display for Entry<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` (version {}) ", self.at.key, self.at.id)?;
         match &self.verdict {
@@ -188,13 +192,15 @@ impl fmt::Display for Entry {
             Verdict::KeyEnded { head, until } => write!(
                 f,
                 "was stored at {}, and its signing key {} is trusted for what was stored before {until} only",
-                self.modified, head.key_id
+                self.modified,
+                head.facts().signer.key_id()
             )?,
             Verdict::Impossible(head) => write!(
                 f,
                 "is dated after {}, when it was stored: the clock of {} was ahead, or the date is false; it is \
                  ignored unless its id is named",
-                self.modified, head.manifest.hostname
+                self.modified,
+                head.facts().hostname
             )?,
             Verdict::Unread(error) => write!(f, "could not be read: {error}")?,
         }

@@ -2,50 +2,21 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::BackupId;
 
-use super::{Timing, Visibility};
-use crate::{Version, VersionRef, object_name::ObjectName, stream_name::StreamName};
+use super::{Series, Timing, Visibility};
+use crate::{Version, VersionRef};
 
 /// Number of the oldest versions of a key that are examined, and of the newest. A key of this agent has one version. On
 /// servers that ignore `If-None-Match`, the original may be newer than a version that an attacker stored before.
 const EDGE: usize = 4;
 
-/// The name of an object that has the time of its making in its key, so that keys of one prefix sort by time.
-pub trait TimedName: Clone + Ord {
-    /// Returns `None` for any other key.
-    fn of_key(key: &str) -> Option<Self>;
-
-    fn id(&self) -> BackupId;
-}
-
-impl TimedName for ObjectName {
-    fn of_key(key: &str) -> Option<Self> {
-        Self::parse(key).ok()
-    }
-
-    fn id(&self) -> BackupId {
-        self.id()
-    }
-}
-
-impl TimedName for StreamName {
-    fn of_key(key: &str) -> Option<Self> {
-        Self::parse(key).ok()
-    }
-
-    fn id(&self) -> BackupId {
-        self.id()
-    }
-}
-
-/// A version whose key is a name of this kind, that of a backup unless said otherwise. The greater candidate comes earlier in the walk: the one of the newer
-/// backup and, within a key, the older version, which is more likely the original.
+/// A version whose key is that of an archive of a series. The greater candidate comes earlier in the walk: the one of the
+/// newer archive and, within a key, the older version, which is more likely the original.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Candidate<N = ObjectName> {
+pub struct Candidate {
     pub id: BackupId,
-    pub name: N,
     /// Number of newer versions of the key. Times cannot order them: S3's listings have whole seconds.
     pub depth: u64,
     pub at: VersionRef,
@@ -54,11 +25,14 @@ pub struct Candidate<N = ObjectName> {
     pub visibility: Visibility,
 }
 
-impl<N> Candidate<N> {
-    /// Whether the version was stored at about the time in its name. No writer can set the vault's clock, so an
-    /// attacker cannot make such versions for a time before the break-in.
-    pub fn is_prompt(&self) -> bool {
-        Timing::of(self.id.created_at(), self.modified) == Timing::Prompt
+impl Candidate {
+    /// Whether the version was stored at about the time in its name, or within the `longest` time after it that the
+    /// making takes. No writer can set the vault's clock, so an attacker cannot make such versions for an earlier time
+    /// before the break-in.
+    pub fn is_prompt(&self, longest: SignedDuration) -> bool {
+        let made = self.id.created_at();
+        let ended = made.checked_add(longest).unwrap_or(Timestamp::MAX);
+        Timing::between(made, ended, self.modified) == Timing::Prompt
     }
 }
 
@@ -73,47 +47,47 @@ pub enum Prefer {
 
 /// Collects candidates from the versions of a listing, in the order of the listing.
 #[derive(Debug)]
-pub struct Pass<N = ObjectName> {
+pub struct Pass {
     prefer: Prefer,
     limit: usize,
     /// Candidates by rank. The lowest is dropped first.
-    ranked: BTreeSet<(i64, Candidate<N>)>,
+    ranked: BTreeSet<(i64, Candidate)>,
     /// Whether there were more candidates than the limit.
     pub overflowed: bool,
-    /// Number of versions under keys that are not a name of this kind.
+    /// Number of versions under keys that are not in the series.
     pub junk: u64,
     /// Number of versions that were dropped, between the few oldest and newest of their key.
     pub passed_over: u64,
-    key: Option<Key<N>>,
+    key: Option<Key>,
 }
 
 /// The key that is being listed.
 #[derive(Debug)]
-struct Key<N> {
-    name: N,
+struct Key {
+    id: BackupId,
     key: String,
     /// Visibility of the versions below the newest.
     cover: Visibility,
     /// Number of versions seen so far, including delete markers.
     depth: u64,
-    newest: Vec<Candidate<N>>,
-    oldest: VecDeque<Candidate<N>>,
+    newest: Vec<Candidate>,
+    oldest: VecDeque<Candidate>,
     passed_over: u64,
 }
 
-impl<N: TimedName> Pass<N> {
+impl Pass {
     pub fn new(prefer: Prefer, limit: usize) -> Self {
         Self { prefer, limit, ranked: BTreeSet::new(), overflowed: false, junk: 0, passed_over: 0, key: None }
     }
 
-    pub fn take(&mut self, version: Version, wants: impl Fn(&Candidate<N>) -> bool) {
+    pub fn take(&mut self, series: &impl Series, version: Version, wants: impl Fn(&Candidate) -> bool) {
         if self.key.as_ref().is_none_or(|key| key.key != version.at.key) {
             self.end_key();
-            let Some(name) = N::of_key(&version.at.key) else {
+            let Some(id) = series.id_in(&version.at.key) else {
                 self.junk += 1;
                 return;
             };
-            self.key = Some(Key::new(name, &version));
+            self.key = Some(Key::new(id, &version));
         }
         let Some(key) = &mut self.key else { return };
         if let Some(candidate) = key.place(version).filter(wants) {
@@ -128,7 +102,7 @@ impl<N: TimedName> Pass<N> {
     }
 
     /// Returns the candidates that were kept.
-    pub fn into_batch(self) -> BTreeSet<Candidate<N>> {
+    pub fn into_batch(self) -> BTreeSet<Candidate> {
         self.ranked.into_iter().map(|(_, candidate)| candidate).collect()
     }
 
@@ -149,18 +123,18 @@ impl<N: TimedName> Pass<N> {
     }
 }
 
-impl<N: TimedName> Key<N> {
-    fn new(name: N, newest: &Version) -> Self {
+impl Key {
+    fn new(id: BackupId, newest: &Version) -> Self {
         let cover = match newest.is_delete_marker {
             true => Visibility::UnderDeleteMarker,
             false => Visibility::UnderNewerVersion,
         };
         let key = newest.at.key.clone();
-        Self { name, key, cover, depth: 0, newest: Vec::new(), oldest: VecDeque::new(), passed_over: 0 }
+        Self { id, key, cover, depth: 0, newest: Vec::new(), oldest: VecDeque::new(), passed_over: 0 }
     }
 
     /// Makes a candidate of the next version, unless it is a delete marker. Versions of a key come newest first.
-    fn place(&mut self, version: Version) -> Option<Candidate<N>> {
+    fn place(&mut self, version: Version) -> Option<Candidate> {
         let depth = self.depth;
         self.depth += 1;
         if version.is_delete_marker {
@@ -168,10 +142,10 @@ impl<N: TimedName> Key<N> {
         }
         let visibility = if depth == 0 { Visibility::Plain } else { self.cover };
         let Version { at, size, modified, .. } = version;
-        Some(Candidate { id: self.name.id(), name: self.name.clone(), depth, at, size, modified, visibility })
+        Some(Candidate { id: self.id, depth, at, size, modified, visibility })
     }
 
-    fn keep(&mut self, candidate: Candidate<N>) {
+    fn keep(&mut self, candidate: Candidate) {
         if self.newest.len() < EDGE {
             self.newest.push(candidate);
             return;

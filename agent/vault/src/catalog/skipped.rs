@@ -4,17 +4,19 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-/// Counts of objects that are not backups, that are copies of one, or that were not examined because there are too
+use super::series::Words;
+
+/// Counts of objects that are no archives, that are copies of one, or that were not examined because there are too
 /// many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Skipped {
-    /// Number of versions under keys that are not the name of a backup, as far as they were listed.
+    /// Number of versions under keys that are not the name of an archive, as far as they were listed.
     pub junk: u64,
-    /// Number of further versions of a good backup with the same signed head.
+    /// Number of further versions of a good archive with the same signed head.
     pub copies: u64,
     /// Number of versions that were not examined: of a key with very many, only the few oldest and newest are.
     pub passed_over: u64,
-    /// The first few windows of time with so many objects that a backup in them may have been missed.
+    /// The first few windows of time with so many objects that an archive in them may have been missed.
     pub given_up: Vec<(Timestamp, Timestamp)>,
 }
 
@@ -30,13 +32,19 @@ impl Skipped {
         self.passed_over += other.passed_over;
         self.given_up.extend(&other.given_up);
     }
-}
 
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Writes the counts that are not zero, in the words for what was searched.
+    pub fn told(&self, words: Words) -> impl fmt::Display {
+        fmt::from_fn(move |f| self.write(words, f))
+    }
+
+    fn write(&self, words: Words, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Words { one, many, .. } = words;
         let mut parts = Vec::new();
+        if self.junk > 0 {
+            parts.push(format!("objects that are not {many}: {}", self.junk));
+        }
         for (count, what) in [
-            (self.junk, "objects that are not backups"),
             (self.copies, "further copies of good ones"),
             (self.passed_over, "further versions of keys that have too many"),
         ] {
@@ -47,7 +55,7 @@ impl fmt::Display for Skipped {
         for (from, to) in &self.given_up {
             let to = if *to == Timestamp::MAX { "on".to_owned() } else { format!("to {to}") };
             parts.push(format!(
-                "too many objects named for the time from {from} {to}: a backup among them may have been missed (name \
+                "too many objects named for the time from {from} {to}: a {one} among them may have been missed (name \
                  its id, or look before that time with --before)"
             ));
         }

@@ -1,31 +1,32 @@
-//! Reads all vaults one after the other, and checks the lineages of their clusters.
+//! Reads all vaults one after the other, and checks the lineages of their series.
 
 use std::{collections::BTreeMap, mem, vec};
 
 use jiff::Timestamp;
-use swarmdr_archive::{ClusterId, TrustedKeys, reader::Head};
+use swarmdr_archive::{ClusterId, TrustedKeys, stream_archive::StreamName};
 
 use super::{
-    About, Bounds, Clusters, Entry, Filter, Findings, Skipped, Verdict, Visibility, Walk, clusters,
-    gathered::GatheredLineage,
+    About, Bounds, Entry, Filter, Findings, Series, SeriesList, Skipped, StreamSeries, Verdict, Visibility, Walk,
+    gathered::GatheredLineage, lineage::Broken,
 };
 use crate::{Lock, Vault, VaultError, VersionRef};
 
 /// A search of all vaults: call [`Survey::vault`] for each of them, then [`Survey::end`].
 #[derive(Debug)]
-pub struct Survey<'a> {
+pub struct Survey<'a, S: Series = ClusterId> {
+    wanted: S::Wanted,
     filter: &'a Filter,
     keys: &'a TrustedKeys,
     now: Timestamp,
     /// Whether every vault was read completely and the filter excluded nothing.
     whole: bool,
-    histories: BTreeMap<ClusterId, GatheredLineage>,
-    findings: Findings,
+    histories: BTreeMap<S, GatheredLineage>,
+    findings: Findings<S>,
     /// Number of locks that could not be read, and the error of the first, by vault.
     unread_locks: BTreeMap<String, (usize, String)>,
 }
 
-/// Results of a survey, apart from the good backups.
+/// Results of a survey, apart from the good archives.
 #[derive(Debug)]
 pub struct Surveyed {
     pub findings: Vec<String>,
@@ -36,9 +37,24 @@ pub struct Surveyed {
 }
 
 impl<'a> Survey<'a> {
+    /// Begins a survey of backups.
     pub fn new(filter: &'a Filter, keys: &'a TrustedKeys, now: Timestamp) -> Self {
+        Self::of((), filter, keys, now)
+    }
+}
+
+impl<'a> Survey<'a, StreamSeries> {
+    /// Begins a survey of streams of one name, or of every name.
+    pub fn of_streams(name: Option<StreamName>, filter: &'a Filter, keys: &'a TrustedKeys, now: Timestamp) -> Self {
+        Self::of(name, filter, keys, now)
+    }
+}
+
+impl<'a, S: Series> Survey<'a, S> {
+    fn of(wanted: S::Wanted, filter: &'a Filter, keys: &'a TrustedKeys, now: Timestamp) -> Self {
         let whole = filter.before.is_none() && filter.after.is_none() && filter.id.is_none();
         Self {
+            wanted,
             filter,
             keys,
             now,
@@ -50,48 +66,49 @@ impl<'a> Survey<'a> {
     }
 
     /// Begins to read a vault. If it cannot be listed, that is a finding.
-    pub async fn vault<'s>(&'s mut self, vault: &'s dyn Vault) -> Visit<'s, 'a> {
-        let clusters = clusters::of_filter(vault, self.filter).await;
+    pub async fn vault<'s>(&'s mut self, vault: &'s dyn Vault) -> Visit<'s, 'a, S> {
+        let listed = S::list(vault, &self.wanted, self.filter).await;
         let mut visit = Visit {
             survey: self,
             vault,
-            clusters: Vec::new().into_iter(),
+            series: Vec::new().into_iter(),
             bounds: Bounds::default(),
             walk: None,
             skipped: Skipped::default(),
         };
-        match clusters {
-            Ok(clusters) => visit.plan(clusters),
+        match listed {
+            Ok(listed) => visit.plan(listed),
             Err(error) => visit.give_up(error),
         }
         visit
     }
 
-    /// Checks the lineage of each cluster, and returns all findings.
+    /// Checks the lineage of each series, and returns all findings.
     pub fn end(mut self) -> Surveyed {
+        let many = S::WORDS.many;
         let unread = self.unread_locks.values();
         let mut notes: Vec<String> =
-            unread.map(|(count, why)| format!("the locks of {count} of the backups are not known: {why}")).collect();
-        for (cluster, history) in &self.histories {
+            unread.map(|(count, why)| format!("the locks of {count} of the {many} are not known: {why}")).collect();
+        for (series, history) in &self.histories {
             let verdict = history.check(self.now, self.whole);
-            verdict.breaks.into_iter().for_each(|broken| self.findings.add_break(broken));
+            for at in verdict.breaks {
+                self.findings.add_break(Broken { series: series.clone(), at });
+            }
             if verdict.absent > 0 && self.whole {
-                let absent = verdict.absent;
-                notes.push(format!(
-                    "swarm {cluster}: gaps in its history where backups are gone, as after pruning: {absent}"
-                ));
+                let (title, absent) = (series.title(), verdict.absent);
+                notes.push(format!("{title}: gaps in its history where {many} are gone, as after pruning: {absent}"));
             }
         }
         Surveyed { findings: self.findings.lines(), notes, silent: self.findings.silent() }
     }
 }
 
-/// A good backup, and where it is stored.
+/// A good archive, and where it is stored.
 #[derive(Debug)]
-pub struct Found {
+pub struct Found<S: Series = ClusterId> {
     pub at: VersionRef,
     pub size: u64,
-    pub head: Head,
+    pub head: S::Head,
     /// Time of storing by the vault's clock.
     pub stored: Timestamp,
     /// The lock in effect; `None` if there is none or it could not be read.
@@ -102,35 +119,35 @@ pub struct Found {
 
 /// One vault of a survey. Call [`Visit::next`] until it returns `None`: entries that are not visited are not reported.
 #[derive(Debug)]
-pub struct Visit<'s, 'a> {
-    survey: &'s mut Survey<'a>,
+pub struct Visit<'s, 'a, S: Series = ClusterId> {
+    survey: &'s mut Survey<'a, S>,
     vault: &'s dyn Vault,
-    clusters: vec::IntoIter<ClusterId>,
+    series: vec::IntoIter<S>,
     bounds: Bounds,
-    walk: Option<Walk<'s>>,
+    walk: Option<Walk<'s, S>>,
     skipped: Skipped,
 }
 
-impl Visit<'_, '_> {
-    fn plan(&mut self, clusters: Clusters) {
-        self.skipped.junk += clusters.junk;
-        if clusters.passed_over > 0 {
+impl<S: Series> Visit<'_, '_, S> {
+    fn plan(&mut self, listed: SeriesList<S>) {
+        self.skipped.junk += listed.junk;
+        if listed.passed_over > 0 {
             self.survey.whole = false;
-            self.survey.findings.add(self.vault, About::Clusters(clusters.passed_over));
+            self.survey.findings.add(self.vault, About::PassedOver(listed.passed_over));
         }
-        self.bounds = self.bounds.shared_by(clusters.names.len());
-        self.clusters = clusters.names.into_iter();
+        self.bounds = self.bounds.shared_by(listed.names.len());
+        self.series = listed.names.into_iter();
     }
 
-    /// Returns the next good backup, newest first within a cluster.
-    pub async fn next(&mut self) -> Option<Found> {
+    /// Returns the next good archive, newest first within a series.
+    pub async fn next(&mut self) -> Option<Found<S>> {
         loop {
             let Some(walk) = &mut self.walk else {
-                let Some(cluster) = self.clusters.next() else {
+                let Some(series) = self.series.next() else {
                     self.end();
                     return None;
                 };
-                let walk = Walk::new(self.vault, &cluster, self.survey.filter, self.survey.keys, self.survey.now);
+                let walk = Walk::new(self.vault, &series, self.survey.filter, self.survey.keys, self.survey.now);
                 self.walk = Some(walk.within(self.bounds));
                 continue;
             };
@@ -140,20 +157,21 @@ impl Visit<'_, '_> {
                         return Some(found);
                     }
                 }
-                Ok(None) => self.leave_cluster(),
+                Ok(None) => self.leave_series(),
                 Err(error) => {
-                    self.leave_cluster();
+                    self.leave_series();
                     self.give_up(error);
                 }
             }
         }
     }
 
-    async fn take(&mut self, entry: Entry) -> Option<Found> {
+    async fn take(&mut self, entry: Entry<S>) -> Option<Found<S>> {
+        let series = self.walk.as_ref()?.series().clone();
         let mut found = None;
         let good = matches!(entry.verdict, Verdict::Good(_));
         if matches!(entry.verdict, Verdict::Forged { .. }) {
-            self.survey.histories.entry(entry.name.cluster().clone()).or_default().add_untrusted(&entry);
+            self.survey.histories.entry(series).or_default().add_untrusted(&entry);
         }
         if let Some(head) = entry.head() {
             let lock = self.vault.head(&entry.at).await.map(|stored| stored.lock);
@@ -163,7 +181,7 @@ impl Visit<'_, '_> {
                 unread.or_insert_with(|| (0, error.to_string())).0 += 1;
                 None
             });
-            let history = self.survey.histories.entry(head.manifest.cluster_id.clone()).or_default();
+            let history = self.survey.histories.entry(S::of(head)).or_default();
             history.add(self.vault, &entry, head, lock.map(|lock| lock.until));
             let (head, stored) = (head.clone(), entry.modified);
             found = good.then(|| Found { at: entry.at.clone(), size: entry.size, head, stored, lock, lock_unread });
@@ -175,7 +193,7 @@ impl Visit<'_, '_> {
         found
     }
 
-    fn leave_cluster(&mut self) {
+    fn leave_series(&mut self) {
         if let Some(walk) = self.walk.take() {
             self.skipped.extend(walk.skipped());
         }
@@ -183,7 +201,7 @@ impl Visit<'_, '_> {
 
     fn give_up(&mut self, error: VaultError) {
         self.survey.whole = false;
-        self.clusters = Vec::new().into_iter();
+        self.series = Vec::new().into_iter();
         self.survey.findings.add(self.vault, About::Vault(error));
     }
 

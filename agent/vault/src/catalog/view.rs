@@ -1,4 +1,4 @@
-//! Reads the backups of one cluster in one vault that are needed to decide which one is the newest.
+//! Reads the archives of one series in one vault that are needed to decide which one is the newest.
 //!
 //! Names sort by the time that their writers claim, so the walk finds the newest backup first if clocks are right. If a
 //! clock was wrong for a while, the newest backup may have any time in its name. It is found anyway:
@@ -9,9 +9,9 @@
 //!   backups that were stored later than that one are read, whatever the time in their names.
 
 use jiff::{SignedDuration, Timestamp};
-use swarmdr_archive::{ClusterId, Digest, TrustedKeys, manifest::Proof, reader::Head};
+use swarmdr_archive::{ClusterId, Digest, TrustedKeys};
 
-use super::{Bounds, Entry, Filter, Place, Skipped, Verdict, Walk, order};
+use super::{Bounds, Entry, Filter, Place, Series, SignedHead, Skipped, Verdict, Walk, order};
 use crate::{Vault, VaultError};
 
 /// Number of good backups that are read after the first to find its parent, which is nearly always the next.
@@ -27,38 +27,44 @@ const BAD_FURTHER: usize = 32;
 /// Number of good backups that are read because they were stored later than the one with the newest name.
 const STORED_LATER: usize = 64;
 
-/// Candidates for the newest backup of one cluster, from one vault.
-#[derive(Debug, Default)]
-pub struct View {
-    /// Good backups, in the order of `places`.
-    pub entries: Vec<(Entry, Head)>,
+/// Candidates for the newest archive of one series, from one vault.
+#[derive(Debug)]
+pub struct View<S: Series = ClusterId> {
+    /// Good archives, in the order of `places`.
+    pub entries: Vec<(Entry<S>, S::Head)>,
     pub places: Vec<Place>,
 }
 
-impl View {
-    fn add(&mut self, entry: Entry, head: Head) {
+impl<S: Series> Default for View<S> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), places: Vec::new() }
+    }
+}
+
+impl<S: Series> View<S> {
+    fn add(&mut self, entry: Entry<S>, head: S::Head) {
         if self.places.iter().zip(&self.entries).all(|(_, (known, _))| known.at != entry.at) {
             self.places.push(Place::of(&head, entry.modified));
             self.entries.push((entry, head));
         }
     }
 
-    /// Returns the index of the newest backup.
+    /// Returns the index of the newest archive.
     pub fn newest(&self, now: Timestamp) -> Option<usize> {
         order::newest(&self.places, |_| true, now)
     }
 
-    /// Returns the index of the newest backup that an engine can start from, or of the newest of all if there is none.
+    /// Returns the index of the newest archive that is usable, or of the newest of all if there is none.
     pub fn newest_usable(&self, now: Timestamp) -> Option<usize> {
         order::newest(&self.places, |index| is_usable(&self.entries[index].1), now).or_else(|| self.newest(now))
     }
 
-    /// Returns the backup whose age counts: the one with the newest name that is not in the future.
+    /// Returns the archive whose age counts: the one with the newest name that is not in the future.
     pub fn freshest(&self, now: Timestamp) -> Option<&Place> {
         self.places.iter().filter(|place| place.is_past(now)).max_by_key(|place| place.id)
     }
 
-    /// Whether the first backup has no parent, or its parent was found.
+    /// Whether the first archive has no parent, or its parent was found.
     fn is_linked(&self) -> bool {
         let Some(first) = self.places.first() else { return false };
         first.previous.is_none_or(|previous| self.has(previous))
@@ -87,25 +93,25 @@ impl View {
     }
 }
 
-/// Whether an engine can start from a backup: its raft log did not fail to replay when the backup was made.
-pub fn is_usable(head: &Head) -> bool {
-    head.manifest.proof != Proof::Unproven
+/// Whether an archive can be used, as far as its maker knew.
+pub fn is_usable(head: &impl SignedHead) -> bool {
+    head.facts().is_usable
 }
 
-/// Reads until no backup with an older name can be newer. Calls `on_bad` with each bad entry that comes before the
-/// first usable backup, and with each later one that was stored after it and for which the vault was not reached: that
+/// Reads until no archive with an older name can be newer. Calls `on_bad` with each bad entry that comes before the
+/// first usable archive, and with each later one that was stored after it and for which the vault was not reached: that
 /// one may be newer. An error of `on_bad` ends the search.
-pub async fn view(
+pub async fn view<S: Series>(
     vault: &dyn Vault,
-    cluster: &ClusterId,
+    series: &S,
     filter: &Filter,
     keys: &TrustedKeys,
     now: Timestamp,
     (bounds, skipped): (Bounds, &mut Skipped),
-    mut on_bad: impl FnMut(Entry) -> Result<(), VaultError>,
-) -> Result<View, VaultError> {
+    mut on_bad: impl FnMut(Entry<S>) -> Result<(), VaultError>,
+) -> Result<View<S>, VaultError> {
     let mut view = View::default();
-    let mut walk = Walk::new(vault, cluster, filter, keys, now).within(bounds);
+    let mut walk = Walk::new(vault, series, filter, keys, now).within(bounds);
     let mut bad = 0;
     let walked = loop {
         let entry = match walk.next().await {
@@ -114,7 +120,7 @@ pub async fn view(
         };
         let usable = view.first_usable();
         if let Verdict::Good(head) = &entry.verdict {
-            let head = Head::clone(head);
+            let head = S::Head::clone(head);
             view.add(entry, head);
         } else {
             bad += usize::from(usable.is_some());
@@ -128,17 +134,17 @@ pub async fn view(
     };
     skipped.extend(walk.skipped());
     walked?;
-    add_stored_later(vault, cluster, filter, (keys, now), &mut view, on_bad).await?;
+    add_stored_later(vault, series, filter, (keys, now), &mut view, on_bad).await?;
     Ok(view)
 }
 
-async fn add_stored_later(
+async fn add_stored_later<S: Series>(
     vault: &dyn Vault,
-    cluster: &ClusterId,
+    series: &S,
     filter: &Filter,
     (keys, now): (&TrustedKeys, Timestamp),
-    view: &mut View,
-    mut on_bad: impl FnMut(Entry) -> Result<(), VaultError>,
+    view: &mut View<S>,
+    mut on_bad: impl FnMut(Entry<S>) -> Result<(), VaultError>,
 ) -> Result<(), VaultError> {
     let Some(first) = view.places.first() else { return Ok(()) };
     if filter.id.is_some() {
@@ -149,13 +155,13 @@ async fn add_stored_later(
     // In a flood this search ends early, and the backup with the newest name counts as the newest.
     let bounds =
         Bounds { bad_of_window: 32, bad: 32, bad_when_spent: 0, pages: 50, pages_when_spent: 0, ..Bounds::default() };
-    let mut walk = Walk::new(vault, cluster, &filter, keys, now).within(bounds);
+    let mut walk = Walk::new(vault, series, &filter, keys, now).within(bounds);
     let mut good = 0;
     while good < STORED_LATER
         && let Some(entry) = walk.next().await?
     {
         if let Verdict::Good(head) = &entry.verdict {
-            let head = Head::clone(head);
+            let head = S::Head::clone(head);
             good += 1;
             view.add(entry, head);
         } else if entry.is_unreached() {

@@ -1,8 +1,8 @@
-//! Windows of time that are searched for backups, newest first.
+//! Windows of time that are searched for archives, newest first.
 //!
-//! A vault lists keys in ascending order only, starting at any key, and keys of backups sort by time. One listing of
+//! A vault lists keys in ascending order only, starting at any key, and keys of a series sort by time. One listing of
 //! all keys would cost the more, the more junk an attacker stores. So a vault that is larger than a page is listed in
-//! windows, each of which reaches back twice as far as the one before. In a healthy vault the newest backup is in the
+//! windows, each of which reaches back twice as far as the one before. In a healthy vault the newest one is in the
 //! first window. A window with too many pages is halved until it is a minute long, so that a crowd costs the search of
 //! little more than that minute.
 
@@ -107,7 +107,7 @@ impl Window {
         self.is_whole
     }
 
-    /// Returns a key before all keys of the window, after which the listing begins. Their `prefix` ends with a slash.
+    /// Returns a key before all keys of the window with this prefix, after which the listing begins.
     pub fn before_first_key(&self, prefix: &str) -> String {
         format!("{prefix}{}", self.from.strftime("%Y%m%dT%H%M%SZ"))
     }

@@ -15,6 +15,8 @@ pub struct Member {
     pub sequence: u64,
     pub previous: Option<Digest>,
     pub digest: Digest,
+    /// Time when it was complete: for a backup, the time in its id.
+    pub ended: Timestamp,
     /// Whether its signing key was trusted when it was stored. If not, managers need not follow it.
     pub trusted: bool,
     pub copies: Vec<StoredCopy>,
@@ -33,8 +35,8 @@ pub struct StoredCopy {
 
 impl Member {
     pub fn new(place: &Place, copies: Vec<StoredCopy>) -> Self {
-        let Place { id, sequence, previous, digest, .. } = *place;
-        Self { id, sequence, previous, digest, trusted: true, copies }
+        let Place { id, sequence, previous, digest, ended, .. } = *place;
+        Self { id, sequence, previous, digest, ended, trusted: true, copies }
     }
 
     /// Whether managers need not follow this backup.
@@ -51,12 +53,14 @@ impl Member {
     /// until then.
     pub(super) fn was_made_with(&self, copy: &StoredCopy) -> bool {
         let is_first = self.copies.iter().all(|other| copy.stored <= other.stored);
-        is_first && copy.stored.duration_since(self.id.created_at()).abs() <= MARGIN
+        is_first
+            && copy.stored.duration_since(self.id.created_at()) >= -MARGIN
+            && copy.stored.duration_since(self.ended) <= MARGIN
     }
 
-    /// Returns the length of its shortest lock, counted from the time in its id; `None` if a copy has no known lock.
+    /// Returns the length of its shortest lock, counted from the time when it was complete; `None` if a copy has no known lock.
     pub(super) fn lock_length(&self) -> Option<SignedDuration> {
         let until = self.copies.iter().map(|copy| copy.locked_until).min().flatten()?;
-        Some(until.duration_since(self.id.created_at()))
+        Some(until.duration_since(self.ended))
     }
 }

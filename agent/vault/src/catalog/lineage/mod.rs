@@ -1,4 +1,4 @@
-//! Checks that the backups of a cluster follow each other as they were made. Finds backups that are missing, and
+//! Checks that the backups of a cluster follow each other as they were made, and the streams of a name. Finds backups that are missing, and
 //! backups that were hidden from a writer.
 //!
 //! Each manifest has a sequence number and the digest of the manifest before it, and the signature covers both. So the
@@ -28,14 +28,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::Digest;
 
-pub use breaks::Break;
+pub use breaks::{Break, Broken};
 pub use member::{Member, StoredCopy};
 pub use remembered::{Gone, Remembered};
 
 /// Tolerance: clocks of managers and vaults differ, and a backup is stored some minutes after its copy was taken.
 const MARGIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// The backups of one cluster, as far as they are known.
+/// The archives of one series, as far as they are known.
 #[derive(Debug, Default)]
 pub struct Lineage {
     members: HashMap<Digest, Member>,
@@ -101,7 +101,7 @@ impl Lineage {
                 None => breaks.extend(misnumbered(member, 1)),
                 Some(Some(parent)) => {
                     breaks.extend(misnumbered(member, parent.sequence.saturating_add(1)));
-                    let is_behind = parent.id.created_at() > member.id.created_at() + MARGIN;
+                    let is_behind = parent.id.created_at().duration_since(member.ended) > MARGIN;
                     if is_behind && !parent.is_impossible() {
                         breaks.push(Break::ClockBehind { child: member.id, parent: parent.id });
                     }

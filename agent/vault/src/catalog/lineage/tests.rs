@@ -1,7 +1,7 @@
 //! Lineages as managers make them, and lineages after an attack.
 
 use proptest::prelude::*;
-use swarmdr_archive::BackupId;
+use swarmdr_archive::{BackupId, ClusterId};
 
 use super::*;
 
@@ -65,6 +65,7 @@ impl World {
             sequence: previous.map_or(1, |previous| previous.sequence + 1),
             previous: previous.map(|previous| previous.digest),
             digest: digest(serial),
+            ended: at(self.minute + run.skew),
             trusted: true,
             copies: Vec::new(),
         };
@@ -215,7 +216,9 @@ fn managers_that_do_not_trust_each_other_are_reported() {
     (last.previous, last.sequence) = (None, 1);
     let (newer, older) = (last.id, world.members[3].id);
     assert_eq!(world.check().breaks, [Break::Unseen { newer, older, vault: "0".into() }]);
-    assert!(world.check().breaks[0].to_string().contains("trusted_keys"));
+    let told = Broken { series: "c".parse::<ClusterId>().unwrap(), at: world.check().breaks.remove(0) }.to_string();
+    assert!(told.starts_with("backup 2026") && told.contains("its manager could not see that one"), "{told}");
+    assert!(told.contains("trusted_keys"), "{told}");
 }
 
 #[test]

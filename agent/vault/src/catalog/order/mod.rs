@@ -1,4 +1,5 @@
-//! Decides which of several backups is the newest. Everything that chooses a backup uses this order.
+//! Decides which of several backups is the newest. Everything that chooses a backup uses this order, and so does
+//! everything that chooses one of the streams of a name.
 //!
 //! A backup has a time, a sequence number, and the digest of its parent. All three are claims of its writer. It also
 //! has the time at which the vault stored it, which no writer of a bucket can set. So:
@@ -20,8 +21,9 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use swarmdr_archive::{BackupId, Digest, reader::Head};
+use swarmdr_archive::{BackupId, Digest};
 
+use super::{Facts, SignedHead};
 use crate::clock::SKEW;
 
 /// The longest time between making and storing a backup that counts as prompt; it usually takes minutes.
@@ -32,52 +34,57 @@ pub const GRACE: SignedDuration = SignedDuration::from_hours(1);
 pub enum Timing {
     /// Stored at about the time in its id.
     Prompt,
-    /// Stored more than [`GRACE`] after the time in its id.
+    /// Stored more than [`GRACE`] after it was made.
     Late,
     /// Stored before the time in its id, by more than [`SKEW`].
     Impossible,
 }
 
 impl Timing {
+    /// Assesses an archive that was made at one time.
     pub fn of(made: Timestamp, stored: Timestamp) -> Self {
-        let waited = stored.duration_since(made);
-        match waited {
-            _ if waited < -SKEW => Timing::Impossible,
-            _ if waited > GRACE => Timing::Late,
-            _ => Timing::Prompt,
+        Self::between(made, made, stored)
+    }
+
+    /// Assesses an archive that took long to make. Some vaults give the begin of an upload as the time of storing, and
+    /// others give its end.
+    pub fn between(began: Timestamp, ended: Timestamp, stored: Timestamp) -> Self {
+        if stored.duration_since(began) < -SKEW {
+            Timing::Impossible
+        } else if stored.duration_since(ended.max(began)) > GRACE {
+            Timing::Late
+        } else {
+            Timing::Prompt
         }
     }
 }
 
-/// Place of a backup in the order: its claims, and the time at which the vault stored it.
+/// Place of an archive in the order of its series: its claims, and the time at which the vault stored it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub id: BackupId,
     pub sequence: u64,
     pub previous: Option<Digest>,
     pub digest: Digest,
+    /// Time when it was complete: for a backup, the time in its id.
+    pub ended: Timestamp,
     /// Time of storing by the vault's clock.
     pub stored: Timestamp,
 }
 
 impl Place {
-    pub fn of(head: &Head, stored: Timestamp) -> Self {
-        Self {
-            id: head.manifest.id,
-            sequence: head.manifest.sequence,
-            previous: head.manifest.previous,
-            digest: head.manifest_digest,
-            stored,
-        }
+    pub fn of(head: &impl SignedHead, stored: Timestamp) -> Self {
+        let Facts { id, sequence, previous, digest, ended, .. } = head.facts();
+        Self { id, sequence, previous, digest, ended, stored }
     }
 
-    /// Returns the time in the backup's id.
+    /// Returns the time in the id.
     pub fn made(&self) -> Timestamp {
         self.id.created_at()
     }
 
     pub fn timing(&self) -> Timing {
-        Timing::of(self.made(), self.stored)
+        Timing::between(self.made(), self.ended, self.stored)
     }
 
     /// Whether the time in the id is not in the future at `now`, with a tolerance of [`SKEW`].

@@ -20,6 +20,7 @@ fn place(previous: Option<&Place>, made: i64, stored: i64) -> Place {
         sequence: previous.map_or(1, |previous| previous.sequence + 1),
         previous: previous.map(|previous| previous.digest),
         digest: Digest::of(&named),
+        ended: at(made),
         stored: at(stored),
     }
 }

@@ -1,12 +1,13 @@
-//! Walks through the versions of one cluster from the newest backup to the oldest, at a bounded cost.
+//! Walks through the versions of one series from the newest archive to the oldest, at a bounded cost.
 //!
-//! An attacker with write access can store any number of objects in a vault, all newer by name than the newest backup.
+//! An attacker with write access can store any number of objects in a vault, all newer by name than the newest archive.
 //! Their cost is bounded by [`Bounds`]: pages of listings, heads that turn out to be bad, and versions in memory.
 //! Within the bounds the order is exact. Beyond them:
 //!
 //! 1. In a crowded window, the walk examines only objects that were stored at the time in their name
 //!    ([`Candidate::is_prompt`]), and notes the window in [`Skipped::given_up`]. Such objects cannot be made
-//!    afterwards, so the backups from before an attack are found however large the flood is.
+//!    afterwards, so the backups from before an attack are found however large the flood is. Streams are named for
+//!    the start of a command that may run for long, so those of the last day ([`Series::LONGEST`]) may be missed.
 //! 2. If too many of these are bad as well, the walk leaves the window and goes on with earlier times.
 //! 3. If nothing good was found at all, the walk finally examines the objects that were stored first, because an
 //!    attacker comes after the first backup. This is for a bucket that was copied, in which no object is prompt.
@@ -20,10 +21,12 @@ use std::{
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use swarmdr_archive::{ClusterId, Digest, TrustedKeys};
+use swarmdr_archive::{BackupId, ClusterId, Digest, TrustedKeys};
 
-use super::{Bounds, Entry, Filter, Skipped, Timing, Verdict, Visibility, examine, pass::Candidate, window::Windows};
-use crate::{Vault, VaultError, object_name::ObjectName};
+use super::{
+    Bounds, Entry, Filter, Series, SignedHead, Skipped, Verdict, Visibility, examine, pass::Candidate, window::Windows,
+};
+use crate::{Vault, VaultError};
 use windows::{Current, Stage};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
@@ -34,11 +37,11 @@ const MOST_AT_ONCE: usize = 8;
 /// The most names of one second that are read together, to be ordered by sequence number. No swarm makes so many.
 const MOST_OF_A_SECOND: usize = 16;
 
-/// Iteration over the entries of one cluster, newest first.
+/// Iteration over the entries of one series, newest first.
 #[derive(Debug)]
-pub struct Walk<'a> {
+pub struct Walk<'a, S: Series = ClusterId> {
     vault: &'a dyn Vault,
-    cluster: ClusterId,
+    series: S,
     filter: Filter,
     keys: &'a TrustedKeys,
     bounds: Bounds,
@@ -46,8 +49,8 @@ pub struct Walk<'a> {
     current: Option<Current>,
     batch: BTreeSet<Candidate>,
     at_once: usize,
-    examined: VecDeque<Entry>,
-    last_good: Option<(ObjectName, Digest)>,
+    examined: VecDeque<Entry<S>>,
+    last_good: Option<(BackupId, Digest)>,
     skipped: Skipped,
     found_good: bool,
     tried_all: bool,
@@ -55,15 +58,9 @@ pub struct Walk<'a> {
     pages: u32,
 }
 
-impl<'a> Walk<'a> {
+impl<'a, S: Series> Walk<'a, S> {
     /// Makes a walk that has not begun. `now` only decides where it begins, and need not be right.
-    pub fn new(
-        vault: &'a dyn Vault,
-        cluster: &ClusterId,
-        filter: &Filter,
-        keys: &'a TrustedKeys,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(vault: &'a dyn Vault, series: &S, filter: &Filter, keys: &'a TrustedKeys, now: Timestamp) -> Self {
         let windows = match filter.id {
             // Ids have whole seconds.
             Some(id) => Windows::new(now, Some(id.created_at()), id.created_at().checked_add(SECOND).ok()),
@@ -71,7 +68,7 @@ impl<'a> Walk<'a> {
         };
         Self {
             vault,
-            cluster: cluster.clone(),
+            series: series.clone(),
             filter: filter.clone(),
             keys,
             bounds: Bounds::default(),
@@ -97,7 +94,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the next entry, whatever its verdict; `None` at the end. After an error the walk can be continued.
-    pub async fn next(&mut self) -> Result<Option<Entry>, VaultError> {
+    pub async fn next(&mut self) -> Result<Option<Entry<S>>, VaultError> {
         loop {
             if let Some(entry) = self.examined.pop_front() {
                 if self.is_copy(&entry) {
@@ -112,6 +109,10 @@ impl<'a> Walk<'a> {
                 return Ok(None);
             }
         }
+    }
+
+    pub fn series(&self) -> &S {
+        &self.series
     }
 
     /// Returns the counts of the objects that were not returned as entries so far.
@@ -130,8 +131,9 @@ impl<'a> Walk<'a> {
         if let (Some(current), Some(last)) = (&mut self.current, chosen.last()) {
             current.below = Some(last.clone());
         }
-        let (vault, keys) = (self.vault, self.keys);
-        let mut entries = join_all(chosen.into_iter().map(|candidate| examine_candidate(candidate, vault, keys))).await;
+        let (vault, series, keys) = (self.vault, &self.series, self.keys);
+        let examined = chosen.into_iter().map(|candidate| examine_candidate(candidate, vault, series, keys));
+        let mut entries = join_all(examined).await;
         // A user who names an id has seen the report about its time, and gets the backup anyway.
         if self.filter.id.is_none() {
             entries.iter_mut().for_each(bound_by_clock);
@@ -161,9 +163,9 @@ impl<'a> Walk<'a> {
         chosen
     }
 
-    fn is_copy(&mut self, entry: &Entry) -> bool {
+    fn is_copy(&mut self, entry: &Entry<S>) -> bool {
         let Verdict::Good(head) = &entry.verdict else { return false };
-        let this = Some((entry.name.clone(), head.manifest_digest));
+        let this = Some((entry.id, head.facts().digest));
         if self.last_good == this {
             return true;
         }
@@ -174,24 +176,29 @@ impl<'a> Walk<'a> {
 
 /// Sort key of entries: the greatest comes first. Within a second, bad entries come before good ones, so that they are
 /// reported before a good backup ends a search.
-fn newness(entry: &Entry) -> (Timestamp, bool, u64) {
+fn newness<S: Series>(entry: &Entry<S>) -> (Timestamp, bool, u64) {
     let sequence = match &entry.verdict {
-        Verdict::Good(head) => Some(head.manifest.sequence),
+        Verdict::Good(head) => Some(head.facts().sequence),
         _ => None,
     };
-    (entry.name.id().created_at(), sequence.is_none(), sequence.unwrap_or_default())
+    (entry.id.created_at(), sequence.is_none(), sequence.unwrap_or_default())
 }
 
-async fn examine_candidate(candidate: Candidate, vault: &dyn Vault, keys: &TrustedKeys) -> Entry {
-    let Candidate { name, at, size, modified, visibility, .. } = candidate;
-    let verdict = examine::verdict(vault, &at, size, modified, &name, keys).await;
-    Entry { name, at, size, modified, visibility, verdict }
+async fn examine_candidate<S: Series>(
+    candidate: Candidate,
+    vault: &dyn Vault,
+    series: &S,
+    keys: &TrustedKeys,
+) -> Entry<S> {
+    let Candidate { id, at, size, modified, visibility, .. } = candidate;
+    let verdict = examine::verdict(vault, &at, size, modified, (series, id), keys).await;
+    Entry { id, at, size, modified, visibility, verdict }
 }
 
 /// Marks entries under a version with the same head, because that version does not hide them.
-fn mark_same_heads(entries: &mut [Entry]) {
-    let of = |entry: &Entry| entry.head().map(|head| (entry.at.key.clone(), head.manifest_digest));
-    let seen = |entry: &&Entry| entry.visibility == Visibility::Plain;
+fn mark_same_heads<S: Series>(entries: &mut [Entry<S>]) {
+    let of = |entry: &Entry<S>| entry.head().map(|head| (entry.at.key.clone(), head.facts().digest));
+    let seen = |entry: &&Entry<S>| entry.visibility == Visibility::Plain;
     let on_top: Vec<_> = entries.iter().filter(seen).filter_map(of).collect();
     for entry in entries.iter_mut().filter(|entry| entry.visibility == Visibility::UnderNewerVersion) {
         if of(entry).is_some_and(|own| on_top.contains(&own)) {
@@ -200,9 +207,9 @@ fn mark_same_heads(entries: &mut [Entry]) {
     }
 }
 
-/// Marks a good backup as impossible if it was stored before the time in its id.
-fn bound_by_clock(entry: &mut Entry) {
-    if entry.timing() == Timing::Impossible
+/// Marks a good archive as impossible if it was stored before the time in its id.
+fn bound_by_clock<S: Series>(entry: &mut Entry<S>) {
+    if entry.is_impossible()
         && let Verdict::Good(head) = &entry.verdict
     {
         entry.verdict = Verdict::Impossible(head.clone());

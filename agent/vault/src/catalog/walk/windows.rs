@@ -4,13 +4,13 @@ use jiff::Timestamp;
 
 use super::{
     super::{
-        listing::Listing,
+        Series,
         pass::{Candidate, Pass, Prefer},
         window::{Window, Windows},
     },
     Walk,
 };
-use crate::{VaultError, object_name::ObjectName};
+use crate::{Marker, VaultError};
 
 /// Selection of the objects of a window that are examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ struct Listed {
     junk_before: u64,
 }
 
-impl Walk<'_> {
+impl<S: Series> Walk<'_, S> {
     /// Lists the next part into the batch. Returns false if there is none.
     pub(super) async fn refill(&mut self) -> Result<bool, VaultError> {
         let given_up = !self.batch.is_empty();
@@ -108,26 +108,43 @@ impl Walk<'_> {
 
     /// Lists a window, or its first pages.
     async fn list(&mut self, part: &Current) -> Result<Listed, VaultError> {
-        let (window, under) = (part.window, ObjectName::cluster_prefix(&self.cluster));
+        let (window, under) = (part.window, self.series.prefix());
+        let (first, end) = (window.before_first_key(&under), window.end_key(&under));
         let mut pass = match part.stage {
             Stage::StoredFirst => Pass::new(Prefer::StoredFirst, self.bounds.bad_of_window as usize),
             _ => Pass::new(Prefer::Newest, self.bounds.batch),
         };
-        // The first listing begins at the first key of the cluster, to count the junk there.
+        // The first listing begins at the first key of the series, to count the junk there.
         let from_the_start = window.is_whole() && self.filter.after.is_none() && self.filter.id.is_none();
+        let mut after = (!from_the_start).then(|| Marker::after_key(&first));
+        let mut junk_before = 0;
         let spent = self.pages >= self.bounds.pages && part.stage != Stage::StoredFirst;
         let pages = if spent { window.pages.min(self.bounds.pages_when_spent) } else { window.pages };
-        let mut listing = Listing::new(self.vault, &under, window, pages).beginning_at_the_start(from_the_start);
-        let listed = listing.read(&mut pass, |candidate| self.wants(part, candidate)).await;
-        self.pages += listing.listed;
-        Ok(Listed { to_its_end: listed?, pass: pass.end(), junk_before: listing.junk_before })
+        for _ in 0..pages {
+            let page = self.vault.list_versions(&under, after.as_ref()).await?;
+            self.pages += 1;
+            for version in page.versions {
+                if version.at.key >= end {
+                    // Keys that sort after every time are not listed on purpose, but counted if a page holds them.
+                    pass.junk += u64::from(window.is_whole() && window.to == Timestamp::MAX);
+                    continue;
+                }
+                junk_before += u64::from(version.at.key < first);
+                pass.take(&self.series, version, |candidate| self.wants(part, candidate));
+            }
+            match page.next {
+                Some(next) if next.key < end => after = Some(next),
+                _ => return Ok(Listed { pass: pass.end(), to_its_end: true, junk_before }),
+            }
+        }
+        Ok(Listed { pass: pass.end(), to_its_end: false, junk_before })
     }
 
     fn wants(&self, part: &Current, candidate: &Candidate) -> bool {
-        self.filter.admits(candidate)
+        self.filter.admits(self.series.cluster(), candidate)
             && !self.filter.excepts(self.vault.address(), &candidate.at)
             && part.below.as_ref().is_none_or(|below| candidate < below)
-            && (part.stage != Stage::Prompt || candidate.is_prompt())
+            && (part.stage != Stage::Prompt || candidate.is_prompt(S::LONGEST))
     }
 
     fn give_up(&mut self, window: &Window) {
