@@ -22,6 +22,7 @@ mod recover;
 mod restore;
 mod run;
 mod standby;
+mod streams;
 mod vaults;
 
 use std::{ffi::OsString, panic, process::ExitCode};

@@ -15,7 +15,7 @@ use super::{
     report::SentReport,
 };
 use crate::{
-    config::{Config, Mode},
+    config::Mode,
     downtime::{
         engine_units::EngineControl,
         freeze::Freezer,
@@ -26,7 +26,7 @@ use crate::{
         engine::{Engine, EngineFacts, log_lock, unlock::RunningKey, view::ManagerView},
         network,
     },
-    keys::signing,
+    keys::{recipients, signing},
     outcome::failure::Failure,
     restore::interrupted::unfinished,
 };
@@ -66,7 +66,7 @@ impl Backup<'_> {
     /// Checks everything, and sends archives that earlier runs left in the spool. A dry run sends and writes nothing.
     pub async fn prepare(&self, request: Request) -> Result<Step> {
         let config = self.run.config;
-        let recipients = parse_recipients(config)?;
+        let recipients = recipients::parse(config)?;
         EngineControl::require_awake(config).await?;
         let engine = Engine::at(&config.engine.socket);
         let facts = engine.facts().await?;
@@ -215,18 +215,4 @@ fn require_writer(control: &EngineControl, facts: &EngineFacts, plan: &BackupPla
         // The examination of the copy reports what is wrong with it.
         None => Ok(()),
     }
-}
-
-pub(super) fn parse_recipients(config: &Config) -> Result<Vec<Recipient>> {
-    config
-        .recipients
-        .iter()
-        .map(|text| {
-            text.parse().map_err(|cause: swarmdr_archive::Error| {
-                Failure::usage(format!("`recipients` holds `{text}`, which is not an age recipient"))
-                    .because(cause)
-                    .into()
-            })
-        })
-        .collect()
 }

@@ -16,7 +16,6 @@ use super::{
     examination::{NOT_RESTORABLE, check_identity, examine},
     fitness::Fitness,
     manifest,
-    prepare::parse_recipients,
     previous::PreviousBackups,
     snapshot::Snapshot,
 };
@@ -34,7 +33,7 @@ use crate::{
         },
         network::{self, LocalAddress},
     },
-    keys::signing,
+    keys::{recipients, signing},
     outcome::failure::Failure,
     vaults::Archive,
 };
@@ -100,7 +99,7 @@ impl Backup<'_> {
     pub fn check_quorum_loss_backup(&self, plan: &BackupPlan) -> Result<u64> {
         let allocated = Fitness::of(&plan.state_dir)?.allocated;
         check_space(plan, allocated)?;
-        parse_recipients(self.run.config)?;
+        recipients::parse(self.run.config)?;
         Ok(allocated)
     }
 
@@ -141,7 +140,7 @@ impl Backup<'_> {
         let inventory = examined.inventory.clone().context("a proven state has an inventory")?;
         let draft = draft(plan, &examined, &previous)?;
         let signing = signing::load_or_make(self.run.config)?;
-        let recipients = parse_recipients(self.run.config)?;
+        let recipients = recipients::parse(self.run.config)?;
         let parts = self.parts(draft, &inventory, recipients, &signing)?;
         let (snapshot, sealed) = self.pack(snapshot, parts, uploader.spool.partial(plan.id)).await?;
         let spooled = uploader.spool.admit(plan.id)?;

@@ -6,9 +6,9 @@ use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
 
 use super::{
-    Context, backup, bring_back, claims, completions, config, diff, doctor, drill, export, images, inspect, keygen,
-    life, list, manual, node, promote, prune, recover_quorum, restore, second_engine, standby, status, step_down,
-    undelete, verify,
+    Context, backup, bring_back, claims, completions, config, diff, doctor, drill, export, get, images, inspect,
+    keygen, life, list, manual, node, promote, prune, put, recover_quorum, restore, second_engine, standby, status,
+    step_down, undelete, verify,
 };
 use crate::{commands::cli::Command, outcome::exit::Exit};
 
@@ -47,6 +47,8 @@ pub fn job(command: &Command) -> Job<'_> {
         Command::Life(args) => configured(args.json, |context| life::run(context, args)),
         Command::Node(args) => configured(args.command.json(), |context| node::run(context, args)),
         Command::Verify(args) => on_states(args.json, |context| verify::run(context, args)),
+        Command::Put(args) => configured(args.json, |context| put::run(context, args)),
+        Command::Get(args) => configured(false, |context| get::run(context, args)),
         Command::Drill(args) => on_states(args.json, |context| drill::run(context, args)),
         Command::Standby(args) => on_states(args.json, |context| standby::run(context, args)),
         Command::Promote(args) => on_states(args.json, |context| promote::run(context, args)),

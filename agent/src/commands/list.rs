@@ -23,7 +23,7 @@ use crate::{
     observe::status::Drill,
     outcome::{count::count, elapsed::human_ms, exit::Exit},
     restore::drill::receipts,
-    vaults,
+    streams, vaults,
 };
 
 /// Exits 6 if a vault cannot be listed, an object is forged or damaged, or the history has a gap; 5 if there is no good
@@ -33,6 +33,11 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         return claims::list(context, args).await;
     }
     let keys = context.trusted(&args.trust)?;
+    if args.streams {
+        let listed = streams::list(&context.run(), &args.among.filter(context.now), &keys).await?;
+        context.output.print(&listed)?;
+        return Ok(listed.exit());
+    }
     let filter = args.among.filter(context.now);
     let mut survey = Survey::new(&filter, &keys, context.now);
     let mut backups = Vec::new();
@@ -275,7 +280,7 @@ mod tests {
                 lock: None,
                 lock_unread: false,
                 drill: Some(drill),
-                place: Place { id, sequence: 1, previous: None, digest, stored: at },
+                place: Place { id, sequence: 1, previous: None, digest, ended: id.created_at(), stored: at },
             };
             Report { backups: vec![row], findings: vec![own()], notes: vec![own()], silent: vec![own()] }
         });

@@ -1,5 +1,7 @@
 //! The verb `verify`.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use jiff::Timestamp;
 
@@ -7,17 +9,27 @@ use super::{Context, drill};
 use crate::{
     archive::verification::{Report, Verifier},
     commands::cli::VerifyArgs,
+    keys::identities,
     observe::{
         history::Proved,
         verb::Verb,
         watch::{Ended, Watch},
     },
     outcome::exit::Exit,
+    streams,
 };
 
 /// Fetches every chosen backup as a whole and checks it. Exits 1 if one fails; 6 if one was stored unproven, if the
 /// unlock key is wrong, or if there is a forged or damaged object next to good ones.
 pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
+    if args.streams {
+        let keys = context.trusted(&args.trust)?;
+        let identities = Arc::new(identities::find(&args.trust.identities, context.config())?);
+        let filter = args.choice.among.filter(context.now);
+        let report = streams::check_all(&context.run(), None, &filter, &keys, identities).await?;
+        context.output.print(&report)?;
+        return Ok(report.exit());
+    }
     if args.boot {
         return drill::all(context, args).await;
     }

@@ -14,6 +14,7 @@ mod ping_url;
 pub mod retention;
 pub mod schedule;
 pub mod standby;
+pub mod stream;
 mod trusted_key;
 mod validation;
 mod watch;
@@ -29,7 +30,7 @@ use swarmdr_vault::{
 
 use crate::config::{
     grow::GrowConfig, images::ImagesConfig, join::JoinConfig, retention::Policy, schedule::ScheduleConfig,
-    standby::StandbyConfig,
+    standby::StandbyConfig, stream::StreamConfig,
 };
 
 pub(crate) use layers::CREDENTIALS;
@@ -76,6 +77,8 @@ pub struct Config {
     pub grow: GrowConfig,
     /// Who may take the swarm over, and how sites tell that they are alive.
     pub standby: StandbyConfig,
+    /// Data that is stored beside the state.
+    pub stream: Vec<StreamConfig>,
     /// Proxies that the environment's own variables name. Not a setting, but read from the same environment as the
     /// settings.
     #[serde(skip)]
@@ -195,6 +198,7 @@ impl Default for Config {
             join: JoinConfig::default(),
             grow: GrowConfig::default(),
             standby: StandbyConfig::default(),
+            stream: Vec::new(),
             inherited_proxies: Proxies::none(),
             vault: Vec::new(),
         }

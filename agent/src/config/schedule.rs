@@ -93,6 +93,12 @@ impl Schedule {
     }
 }
 
+/// Fails if this is no expression that [`ScheduleConfig::cron`] could be.
+pub fn require_cron(expression: &str) -> Result<()> {
+    parse(expression).with_context(|| format!("failed to read cron = \"{expression}\""))?;
+    Ok(())
+}
+
 fn parse(expression: &str) -> Result<cron::Schedule> {
     let fields: Vec<&str> = expression.split_whitespace().collect();
     let fields = match fields.len() {

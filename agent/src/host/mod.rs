@@ -7,6 +7,7 @@ pub mod files;
 pub mod lock;
 pub mod name;
 pub mod network;
+pub mod process_group;
 pub mod random;
 pub mod second_engine;
 pub mod shutdown;

@@ -4,6 +4,7 @@
 pub mod identities;
 mod keyring;
 pub mod promoter;
+pub mod recipients;
 pub mod rotation;
 pub mod signing;
 pub mod unlock_key;

@@ -10,6 +10,7 @@ Examples:
   swarmdr-agent list
   swarmdr-agent list --max-age 26h         for a monitor: 5 if there is none
   swarmdr-agent list --before 2026-11-21T10:15
+  swarmdr-agent list --streams             what `put` stored
   swarmdr-agent list --claims              which site has the swarm, and since when
 
 Every version is looked at, also those below delete markers and below versions
@@ -25,6 +26,10 @@ pub struct ListArgs {
     /// Show the claims of sites on the swarms instead of the backups
     #[arg(long, conflicts_with_all = ["before", "max_age"])]
     pub claims: bool,
+
+    /// Show the data streams instead of the backups
+    #[arg(long, conflicts_with = "claims")]
+    pub streams: bool,
 
     /// Print the list as JSON
     #[arg(long)]

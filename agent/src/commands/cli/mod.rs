@@ -13,6 +13,7 @@ mod diff;
 mod doctor;
 mod drill;
 mod export;
+mod get;
 mod hidden;
 mod images;
 mod inspect;
@@ -23,6 +24,7 @@ pub mod manual;
 mod node;
 mod promote;
 mod prune;
+mod put;
 mod recover_quorum;
 mod restore;
 mod standby;
@@ -44,6 +46,7 @@ pub use diff::DiffArgs;
 pub use doctor::DoctorArgs;
 pub use drill::DrillArgs;
 pub use export::{ExportArgs, Form};
+pub use get::GetArgs;
 pub use hidden::{BringBackArgs, ClaimArgs, ManualArgs, SecondEngineArgs};
 pub use images::{
     ImagesArgs, ImagesAuthArgs, ImagesCheckArgs, ImagesCommand, ImagesListArgs, ImagesMirrorArgs, ImagesPushArgs,
@@ -59,6 +62,7 @@ pub use node::{
 };
 pub use promote::PromoteArgs;
 pub use prune::PruneArgs;
+pub use put::PutArgs;
 pub use recover_quorum::RecoverArgs;
 pub use restore::RestoreArgs;
 pub use standby::StandbyArgs;
@@ -130,6 +134,10 @@ pub enum Command {
     Images(ImagesArgs),
     /// Nodes of the swarm: join it, more managers, dead nodes removed, services spread, tokens
     Node(NodeArgs),
+    /// Store what a command writes, as a dump of a database, beside the backups
+    Put(PutArgs),
+    /// Hand a stored stream to a command
+    Get(GetArgs),
     /// Check stored backups: signature, digests, contents
     Verify(VerifyArgs),
     /// Rehearse a restore: boot a backup in a second engine, and compare what came back

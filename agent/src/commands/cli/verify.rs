@@ -11,6 +11,7 @@ Examples:
   swarmdr-agent verify --latest            the newest one
   swarmdr-agent verify --latest --identity identity.txt --unlock-key key.txt
   swarmdr-agent verify --file B.swarmdr --trust RWQ…
+  swarmdr-agent verify --streams --identity identity.txt
   swarmdr-agent verify --boot --max-age 30d --identity identity.txt
 
 Without an identity an encrypted archive is checked as far as its signature and
@@ -35,6 +36,10 @@ pub struct VerifyArgs {
     /// Boot each of them in a second engine on this host, as `drill` does, from the oldest to the newest
     #[arg(long)]
     pub boot: bool,
+
+    /// Check every data stream instead of the backups: each byte as it was signed, and opened with an identity
+    #[arg(long, conflicts_with_all = ["id", "latest", "file", "any_vault", "boot"])]
+    pub streams: bool,
 
     /// Print the results as JSON
     #[arg(long)]

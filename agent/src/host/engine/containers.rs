@@ -125,6 +125,11 @@ async fn inspect_listed(
     }
 }
 
+/// The containers that run now, as the engine lists them.
+pub async fn running(socket: &Path) -> Result<Vec<Value>> {
+    list(socket, CALL_LIMIT).await
+}
+
 /// The ids of the containers that run now.
 pub async fn running_ids(socket: &Path) -> Result<BTreeSet<String>> {
     let listed = list(socket, CALL_LIMIT).await?;

@@ -3,6 +3,7 @@
 mod client;
 pub mod config_file;
 pub mod containers;
+pub mod exec;
 mod init;
 pub mod join;
 pub mod list_call;

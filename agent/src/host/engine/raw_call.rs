@@ -144,7 +144,12 @@ async fn whole(answer: Response<Incoming>, connection: Connection, limit: usize)
 
 /// Returns the body of a reply with 200, to be read as it comes, and the task that drives its connection.
 pub async fn open(socket: &Path, path: &str) -> Result<(Incoming, Connection)> {
-    let (answer, connection) = send(socket, request(Method::GET, path).body(Full::new(Bytes::new()))?).await?;
+    open_with(socket, Method::GET, path, Bytes::new()).await
+}
+
+/// Makes one call as [`open`] does, with a method and a body.
+pub async fn open_with(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<(Incoming, Connection)> {
+    let (answer, connection) = send(socket, request(method, path).body(Full::new(body))?).await?;
     let status = answer.status();
     if status == StatusCode::OK {
         return Ok((answer.into_body(), connection));

@@ -1,0 +1,210 @@
+//! A command in a container that runs, and what it writes.
+//!
+//! The engine sends standard output and standard error in frames of one connection: a byte that tells which, three zeros,
+//! the length as four bytes, most significant first, then that many bytes (moby `api/types/container`, `stdcopy`).
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::{Buf, Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::{Method, body::Incoming};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::raw_call::{self, call, get};
+
+/// Length of what precedes each frame.
+const FRAME_HEADER: usize = 8;
+
+/// Bytes of standard error that are kept for a message: the last ones.
+const SAID: usize = 4096;
+
+/// Number of pieces of output that wait for whoever reads them.
+const WAITING: usize = 16;
+
+/// A command that runs in a container.
+#[derive(Debug)]
+pub struct Exec {
+    socket: std::path::PathBuf,
+    id: String,
+    /// The last of its standard error.
+    said: JoinHandle<Vec<u8>>,
+}
+
+/// The two outputs of a command, taken apart.
+#[derive(Debug, Default)]
+struct Frames {
+    unread: BytesMut,
+    /// The stream of the frame that has begun, and how many bytes of it are to come.
+    current: Option<(u8, usize)>,
+    said: Vec<u8>,
+}
+
+impl Frames {
+    /// Takes in what came, and returns what of it is standard output.
+    fn push(&mut self, data: &[u8]) -> Result<Vec<Bytes>> {
+        self.unread.extend_from_slice(data);
+        let mut output = Vec::new();
+        loop {
+            let (stream, left) = match self.current {
+                Some(current) => current,
+                None if self.unread.len() < FRAME_HEADER => return Ok(output),
+                None => self.header()?,
+            };
+            if left > 0 && self.unread.is_empty() {
+                self.current = Some((stream, left));
+                return Ok(output);
+            }
+            let piece = self.unread.split_to(left.min(self.unread.len())).freeze();
+            self.current = (left > piece.len()).then(|| (stream, left - piece.len()));
+            match stream {
+                1 if !piece.is_empty() => output.push(piece),
+                1 => {}
+                _ => self.say(&piece),
+            }
+        }
+    }
+
+    fn header(&mut self) -> Result<(u8, usize)> {
+        let stream = self.unread[0];
+        ensure!(
+            matches!(stream, 1 | 2) && self.unread[1..4] == [0; 3],
+            "the engine sends what is no frame of an output"
+        );
+        self.unread.advance(4);
+        Ok((stream, usize::try_from(self.unread.get_u32())?))
+    }
+
+    fn say(&mut self, piece: &[u8]) {
+        self.said.extend_from_slice(piece);
+        let surplus = self.said.len().saturating_sub(SAID);
+        self.said.drain(..surplus);
+    }
+
+    /// Fails if the connection ended within a frame.
+    fn finish(self) -> Result<Vec<u8>> {
+        ensure!(self.current.is_none() && self.unread.is_empty(), "the engine's connection ended within the output");
+        Ok(self.said)
+    }
+}
+
+/// Passes standard output on as it comes. Returns the last of standard error.
+async fn pass_on(body: &mut Incoming, sender: &mpsc::Sender<Result<Bytes>>) -> Result<Vec<u8>> {
+    let mut frames = Frames::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.context("the engine's connection broke within the output")?;
+        for piece in frame.data_ref().map_or_else(|| Ok(Vec::new()), |data| frames.push(data))? {
+            if sender.send(Ok(piece)).await.is_err() {
+                return Ok(Vec::new());
+            }
+        }
+    }
+    frames.finish()
+}
+
+impl Exec {
+    /// Starts a command in a container, without a shell and without input. Its output comes through the channel, with the
+    /// error as the last item if it does not arrive whole. Returns once the engine has started it.
+    ///
+    /// An engine does not end a command whose output nobody reads any more: [`Self::kill`] does.
+    pub async fn start(
+        socket: &Path,
+        container: &str,
+        words: &[String],
+    ) -> Result<(Self, mpsc::Receiver<Result<Bytes>>)> {
+        let wanted = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": words });
+        let path = format!("/containers/{container}/exec");
+        let body = Bytes::from(serde_json::to_vec(&wanted)?);
+        let made = raw_call::in_time(call(socket, Method::POST, &path, body)).await;
+        let made = made.context("the engine makes no command in the container")?;
+        let made: Value = serde_json::from_slice(&made).context("the engine's answer is no JSON")?;
+        let id = made["Id"].as_str().context("the engine gives the command no id")?.to_owned();
+        let begin = Bytes::from_static(br#"{"Detach":false,"Tty":false}"#);
+        let opened =
+            raw_call::in_time(raw_call::open_with(socket, Method::POST, &format!("/exec/{id}/start"), begin)).await;
+        let (mut body, connection) = opened.context("the engine does not start the command in the container")?;
+        let (sender, output) = mpsc::channel(WAITING);
+        let said = tokio::spawn(async move {
+            let said = pass_on(&mut body, &sender).await;
+            connection.abort();
+            match said {
+                Ok(said) => said,
+                Err(error) => {
+                    // If nobody reads any more, nobody has to know.
+                    let _ = sender.send(Err(error)).await;
+                    Vec::new()
+                }
+            }
+        });
+        Ok((Self { socket: socket.to_owned(), id, said }, output))
+    }
+
+    /// Returns the exit status and the last of what it wrote to standard error, once the output has ended.
+    pub async fn ended(mut self) -> Result<(i32, String)> {
+        let said = (&mut self.said).await.unwrap_or_default();
+        let seen = self.inspect().await?;
+        ensure!(seen["Running"] != true, "the command closed its output and goes on");
+        let code = seen["ExitCode"].as_i64().and_then(|code| i32::try_from(code).ok());
+        let code = code.context("the engine does not tell the exit status of the command")?;
+        Ok((code, String::from_utf8_lossy(&said).trim().to_owned()))
+    }
+
+    /// Ends the command, if it still runs, by its number on this host.
+    pub async fn kill(&self) -> Result<()> {
+        let seen = self.inspect().await?;
+        let pid = seen["Pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1);
+        match pid {
+            Some(pid) if seen["Running"] == true => {
+                kill(Pid::from_raw(pid), Signal::SIGKILL).context("the command in the container could not be ended")
+            }
+            None if seen["Running"] == true => bail!("the engine does not tell the number of the command's process"),
+            _ => Ok(()),
+        }
+    }
+
+    async fn inspect(&self) -> Result<Value> {
+        get(&self.socket, &format!("/exec/{}/json", self.id)).await.context("failed to look at the command")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(stream: u8, data: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(data.len()).expect("is short").to_be_bytes();
+        [&[stream, 0, 0, 0][..], &length, data].concat()
+    }
+
+    #[test]
+    fn outputs_are_taken_apart_wherever_the_pieces_end() {
+        let sent =
+            [frame(1, b"one"), frame(2, b"warned"), frame(1, b""), frame(1, b"two"), frame(2, b" twice")].concat();
+        for size in 1..=sent.len() {
+            let mut frames = Frames::default();
+            let pieces = sent.chunks(size).flat_map(|chunk| frames.push(chunk).expect("are frames"));
+            let output: Vec<u8> = pieces.flatten().collect();
+            assert_eq!(output, b"onetwo", "{size}");
+            assert_eq!(frames.finish().expect("is whole"), b"warned twice");
+        }
+    }
+
+    #[test]
+    fn an_output_that_was_cut_is_an_error() {
+        let sent = frame(1, b"one");
+        for cut in 1..sent.len() {
+            let mut frames = Frames::default();
+            frames.push(&sent[..cut]).expect("begins as a frame");
+            frames.finish().expect_err("is cut");
+        }
+        Frames::default().push(b"HTTP/1.1 500").expect_err("is no frame");
+        let mut frames = Frames::default();
+        frames.push(&frame(2, &[b'x'; 3 * SAID])).expect("is a frame");
+        assert_eq!(frames.finish().expect("is whole").len(), SAID);
+    }
+}

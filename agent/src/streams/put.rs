@@ -1,0 +1,234 @@
+//! Stores what a command writes.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use swarmdr_archive::{
+    BackupId, ClusterId, NodeId, Recipient, TrustedKeys,
+    stream_archive::{StreamDraft, StreamKey, StreamManifest, StreamName},
+};
+use swarmdr_vault::{Stored, StreamSizes, StreamUpload, VaultError, catalog::StreamSeries, payload, put_stream};
+use tokio::sync::oneshot;
+
+use super::{
+    fan::Fan,
+    input::Source,
+    previous::Previous,
+    produce::Making,
+    report::{PutReport, StoredStream},
+};
+use crate::{
+    host::{name, random},
+    keys::signing,
+    outcome::{failpoint, failure::Failure},
+    run::Run,
+    vaults::{self, Connected},
+};
+
+/// Bytes of a stream that are in memory on their way into all vaults together.
+const MEMORY: u64 = 448 << 20;
+
+/// Time that vaults get to remove what they have of a stream that was given up.
+const LETTING_GO: Duration = Duration::from_secs(60);
+
+/// A stream to be stored.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub cluster: ClusterId,
+    pub node: Option<NodeId>,
+    pub name: StreamName,
+    /// Time of the data, if it is not that of the start.
+    pub as_of: Option<Timestamp>,
+    /// The command and its arguments, which are stored in clear; empty for standard input.
+    pub words: Vec<String>,
+    /// Time that it may take.
+    pub limit: Duration,
+    /// Time for which a part is sent again that a vault does not take.
+    pub patience: Duration,
+    /// Bytes that are expected; they choose the size of the parts.
+    pub expect: Option<u64>,
+    /// Text that the stream has to end with.
+    pub expected_end: Option<String>,
+    /// Bytes below which the stream is stored and reported.
+    pub min_size: Option<u64>,
+    /// Percentage of the size of the stream before, by which this one may be smaller without being reported.
+    pub max_shrink: Option<u8>,
+}
+
+/// Stores what the source gives in every vault. Nothing is visible in any of them unless the source ended well. Exit 6 if a
+/// vault did not take it, or if it is smaller than it should be.
+pub async fn put(
+    run: &Run<'_>,
+    order: &Order,
+    keys: &TrustedKeys,
+    recipients: &[Recipient],
+    source: Source,
+) -> Result<PutReport> {
+    signing::require_trusted_signer(run.config, run.now)?;
+    let key = signing::load_or_make(run.config)?.key;
+    let vaults = vaults::connect(run.config).await?;
+    let (previous, mut attention) = Previous::find(run, &vaults, &order.series(), keys).await;
+    clear_unfinished(&vaults, order, run.now).await;
+    let started_at = Timestamp::now();
+    let place = StreamKey {
+        cluster: order.cluster.clone(),
+        name: order.name.clone(),
+        id: BackupId::new(started_at, random::tag()?),
+    };
+    let mut fan = Fan::default();
+    let puts: Vec<_> = vaults
+        .iter()
+        .map(|connected| {
+            let (sender, payload) = payload();
+            fan.add(sender.into_writer());
+            let upload = order.upload(&place, started_at, vaults.len());
+            async move { put_stream(connected.vault.as_ref(), &upload, payload, swarmdr_vault::NO_PROGRESS).await }
+        })
+        .collect();
+    let making = Making {
+        draft: order.draft(&place, started_at),
+        recipients,
+        level: run.config.backup.compression_level,
+        key: &key,
+        previous,
+        limit: order.limit,
+        expected_end: order.expected_end.as_deref(),
+        shutdown: run.shutdown,
+    };
+    let input = source.open().await?;
+    failpoint::reach("stream-begun");
+    let bar = run.progress.bytes("store", 0);
+    let (given_up, is_given_up) = oneshot::channel();
+    let making = async {
+        let made = making.run(input, fan, bar).await;
+        if made.is_err() {
+            // Nobody waits any more if the puts have ended.
+            let _ = given_up.send(());
+        }
+        made
+    };
+    let storing = async {
+        tokio::select! {
+            stored = join_all(puts) => stored,
+            () = patience(is_given_up) => Vec::new(),
+        }
+    };
+    let (made, stored) = futures_util::join!(making, storing);
+    failpoint::reach("stream-stored");
+    let (kept, failed) = outcome(&vaults, stored);
+    let manifest = match made {
+        Ok(manifest) if !kept.is_empty() => manifest,
+        made => return Err(nothing_stored(order, made.err(), failed)),
+    };
+    attention.extend(failed);
+    attention.extend(order.too_small(&manifest, previous));
+    Ok(PutReport::new(manifest, kept, attention))
+}
+
+/// Ends some time after a stream was given up, for a vault that does not let go of it.
+async fn patience(is_given_up: oneshot::Receiver<()>) {
+    match is_given_up.await {
+        Ok(()) => tokio::time::sleep(LETTING_GO).await,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Removes what killed runs of this stream left in the vaults. It is no failure of this run if it cannot.
+async fn clear_unfinished(vaults: &[Connected], order: &Order, now: Timestamp) {
+    let under = StreamKey::name_prefix(&order.cluster, &order.name);
+    for connected in vaults {
+        match connected.vault.discard_unfinished(&under, now).await {
+            Ok(keys) if keys.is_empty() => {}
+            Ok(keys) => {
+                tracing::info!(vault = connected.settings.url, "removed what a killed run left: {}", keys.join(", "))
+            }
+            Err(error) => {
+                tracing::warn!(vault = connected.settings.url, "what killed runs left was not removed: {error}")
+            }
+        }
+    }
+}
+
+impl Order {
+    /// The streams that this one follows.
+    pub fn series(&self) -> StreamSeries {
+        StreamSeries { cluster: self.cluster.clone(), name: self.name.clone() }
+    }
+
+    fn draft(&self, place: &StreamKey, started_at: Timestamp) -> StreamDraft {
+        StreamDraft {
+            id: place.id,
+            name: place.name.clone(),
+            cluster_id: place.cluster.clone(),
+            node_id: self.node.clone(),
+            hostname: name::hostname(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at,
+            as_of: self.as_of.unwrap_or(started_at),
+            command: self.words.clone(),
+        }
+    }
+
+    fn upload(&self, place: &StreamKey, now: Timestamp, vaults: usize) -> StreamUpload {
+        let memory = MEMORY / vaults.max(1) as u64;
+        let plain = StreamSizes::default();
+        StreamUpload {
+            key: place.to_string(),
+            metadata: vec![("swarmdr-id".to_owned(), place.id.to_string())],
+            now,
+            longest: SignedDuration::try_from(self.limit).unwrap_or(SignedDuration::MAX),
+            expect: self.expect,
+            patience: self.patience,
+            sizes: StreamSizes { part: plain.part.min(memory / 5), memory, ..plain },
+        }
+    }
+
+    /// Says what is wrong with the size of a stream.
+    fn too_small(&self, manifest: &StreamManifest, previous: Previous) -> Option<String> {
+        let size = manifest.payload.plain_size;
+        if size == 0 && self.min_size != Some(0) {
+            return Some("the command wrote nothing".to_owned());
+        }
+        if let Some(least) = self.min_size.filter(|least| size < *least) {
+            return Some(format!(
+                "the stream has {size} bytes, less than the {least} that it should have at the least"
+            ));
+        }
+        let (before, percent) = previous.plain_size.zip(self.max_shrink)?;
+        let least = u128::from(before) * u128::from(100_u8.saturating_sub(percent)) / 100;
+        (u128::from(size) < least).then(|| {
+            format!("the stream has {size} bytes, and the one before had {before}: it shrank by more than {percent} %")
+        })
+    }
+}
+
+/// Sorts the vaults by what they did.
+fn outcome(vaults: &[Connected], stored: Vec<Result<Stored, VaultError>>) -> (Vec<StoredStream>, Vec<String>) {
+    let (mut kept, mut failed) = (Vec::new(), Vec::new());
+    for (connected, stored) in vaults.iter().zip(stored) {
+        match stored {
+            Ok(stored) => kept.push(StoredStream::new(&connected.settings.url, stored)),
+            // The run that gave the stream up says why.
+            Err(VaultError::Abandoned { .. }) => {}
+            Err(error) => {
+                failed.push(format!("{} does not have the stream: {:#}", connected.settings.url, anyhow!(error)));
+            }
+        }
+    }
+    (kept, failed)
+}
+
+/// The error of a run that stored nothing: a vault's, if the vaults took no more of it, or else the command's.
+fn nothing_stored(order: &Order, made: Option<anyhow::Error>, failed: Vec<String>) -> anyhow::Error {
+    let what = format!("the stream {} was not stored, and nothing of it is in the vaults", order.name);
+    if !failed.is_empty() {
+        let failure = Failure::failed(what).advice("repair the vault, and run it again");
+        return failure.because(anyhow!(failed.join("; "))).into();
+    }
+    match made {
+        Some(error) => error.context(what),
+        None => anyhow!(what),
+    }
+}
