@@ -214,6 +214,12 @@ impl Bucket {
         Ok(found.into_iter().map(|(_, version)| version).collect())
     }
 
+    /// Returns the keys of all uploads that were begun and neither completed nor aborted.
+    pub async fn unfinished_uploads(&self) -> Result<Vec<String>, Refusal> {
+        let page = self.client.list_multipart_uploads().bucket(&self.name).send().await?;
+        Ok(page.uploads().iter().filter_map(|upload| upload.key.clone()).collect())
+    }
+
     /// Puts a delete marker on a key and returns its version id.
     pub async fn hide(&self, key: &str) -> Result<String, Refusal> {
         let answer = self.client.delete_object().bucket(&self.name).key(key).send().await?;

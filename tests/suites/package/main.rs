@@ -18,7 +18,7 @@ use swarmdr_tests::{
     scenario::{Site, agent_json, describe_swarm},
 };
 
-const TIMERS: [&str; 7] = [
+const TIMERS: [&str; 8] = [
     "swarmdr-backup.timer",
     "swarmdr-verify.timer",
     "swarmdr-drill.timer",
@@ -26,8 +26,9 @@ const TIMERS: [&str; 7] = [
     "swarmdr-images-auth.timer",
     "swarmdr-life.timer",
     "swarmdr-standby.timer",
+    "swarmdr-streams.timer",
 ];
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "swarmdr-backup.service",
     "swarmdr-verify.service",
     "swarmdr-drill.service",
@@ -36,6 +37,7 @@ const SERVICES: [&str; 8] = [
     "swarmdr-life.service",
     "swarmdr-join.service",
     "swarmdr-standby.service",
+    "swarmdr-streams.service",
 ];
 /// Drop-in that shortens the wait for the next run, as with `systemctl edit`.
 const SOON: &str = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nAccuracySec=1s\nRandomizedDelaySec=0\n";
@@ -110,7 +112,8 @@ fn units_are_tight(host: &Host) -> Result<()> {
         let exposure = exposure.with_context(|| format!("no exposure in `{line}`"))?;
         println!("{} {service}: exposure {exposure}", host.name());
         assert!(exposure <= 2.0, "{line}");
-        assert_eq!(unit(host, service, "CapabilityBoundingSet")?, "");
+        let capabilities = if service == "swarmdr-streams.service" { "cap_kill" } else { "" };
+        assert_eq!(unit(host, service, "CapabilityBoundingSet")?, capabilities);
     }
     Ok(())
 }

@@ -1,0 +1,9 @@
+//! Data streams on real hosts: `put` and `get`, what fails on the way, and what an attacker does to a stored stream.
+
+mod damage;
+mod failing;
+mod kills;
+mod memory;
+mod round;
+mod site;
+mod task;
