@@ -157,7 +157,7 @@ impl Join<'_> {
 
     /// Refuses if this host is not the worker any more that was seen: somebody may have joined it elsewhere, or promoted
     /// it.
-    async fn require_unchanged(&self, look: &Look) -> Result<()> {
+    pub(super) async fn require_unchanged(&self, look: &Look) -> Result<()> {
         let facts = self.engine.facts().await?;
         let on_disk = OnDisk::read(&facts.data_root.join("swarm"));
         if on_disk.node == look.on_disk.node && !on_disk.may_be_manager() && !facts.swarm.is_manager {

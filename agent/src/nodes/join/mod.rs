@@ -103,10 +103,7 @@ impl<'a> Join<'a> {
         loop {
             let look = self.look(&mut token, &pacing).await?;
             progress.deeds.was_member.get_or_insert(look.is_wanted_member());
-            let seen = Seen {
-                pending: pacing.pending_for(look.standing),
-                refused: pacing.refused_for(look.refusal.is_some()),
-            };
+            let seen = Seen { pending: pacing.pending_for(look.standing), refused: pacing.refused_for(look.heard) };
             let step = step::next(&look, &self.request, &progress.tried, seen);
             tracing::debug!(standing = ?look.standing, ?step, "looked");
             let whys = match step {
@@ -144,6 +141,10 @@ impl<'a> Join<'a> {
                 Ok(self.give_up_place().await)
             }
             Step::Renew(refusal) => {
+                if !self.is_refused_again(look).await {
+                    return Ok(Acted::InVain(vec![Why::Refused(refusal, None)]));
+                }
+                self.require_unchanged(look).await?;
                 tracing::warn!("{refusal}: this host joins anew");
                 progress.deeds.refused = Some(refusal);
                 Ok(self.give_up_place().await)

@@ -34,6 +34,8 @@ pub enum Why {
     Refused(Refusal, Option<String>),
     /// No manager that this worker knows answers, and none of them is to be left now.
     Silent(String),
+    /// The engine of this worker gets no answer, although a manager can be reached.
+    Unanswered,
     /// This host is a node of the swarm, and the engine is not in it.
     Unsettled(String),
     /// The same, and the token names another root CA.
@@ -100,6 +102,7 @@ impl Why {
                 "its node is not known, and it gives up that place only after a while"
             }
             Self::Silent(_) => "it is a node of the swarm, and no manager that it knows answers",
+            Self::Unanswered => "it is a node of the swarm, and its engine got no answer from a manager",
             Self::Unsettled(_) => "it is a node of the swarm, and its engine is not in it",
             Self::UnsettledWithOtherCa => {
                 "it is a node of a swarm with these managers, and its root CA is not that of the token"
@@ -138,6 +141,10 @@ impl Why {
                 "if the swarm was restored at other addresses: name those in join.managers, and run it again with --wait \
                  15m, which leaves the old ones when they have been silent for join.dead_after",
             ],
+            Self::Unanswered => &[
+                "run it again with --wait 5m: its engine asks the managers that it knows one after the other",
+                "see `journalctl -u docker` here, and `docker node ls` on a manager",
+            ],
             Self::Unsettled(_) => &[
                 "see `docker info` and `journalctl -u docker`; a locked manager needs `docker swarm unlock`",
                 "if the node was removed from the swarm, and there is no token yet: give it one, and run it again",
@@ -170,6 +177,7 @@ impl fmt::Display for Why {
             Self::Refused(refusal, None) => write!(f, "{refusal}"),
             Self::Refused(refusal, Some(no_token)) => write!(f, "{refusal}; {no_token}"),
             Self::Silent(managers) => write!(f, "no manager that it knows answers: {managers}"),
+            Self::Unanswered => f.write_str("the sessions of its engine fail, and no manager has said why"),
             Self::Unsettled(said) => write!(f, "the engine is not in its swarm; {said}"),
             Self::UnsettledWithOtherCa => f.write_str(
                 "the engine is not in its swarm, whose managers are the wanted ones and whose root CA is not",
