@@ -19,7 +19,11 @@ mod step;
 mod why;
 mod worker;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
@@ -103,6 +107,7 @@ impl<'a> Join<'a> {
         loop {
             let look = self.look(&mut token, &pacing).await?;
             progress.deeds.was_member.get_or_insert(look.is_wanted_member());
+            progress.silence.see(&look.contact, &contact::known(&look), Instant::now());
             let seen = Seen { pending: pacing.pending_for(look.standing), refused: pacing.refused_for(look.heard) };
             let step = step::next(&look, &self.request, &progress.tried, seen);
             tracing::debug!(standing = ?look.standing, ?step, "looked");

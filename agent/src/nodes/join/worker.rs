@@ -28,9 +28,9 @@ pub fn next(look: &Look, request: &Request, seen: Seen, is_settled: bool) -> Ste
         (Some(refusal), _) if has_token && (seen.refused >= REFUSED || request.dry_run) => Step::Renew(refusal),
         (Some(refusal), _) => Step::Wait(Why::Refused(refusal, no_token())),
         (None, Contact::Silent { elsewhere: Some(_) }) if has_token => Step::Leave(Leaving::Old),
-        (None, Contact::Silent { .. } | Contact::Unasked(_)) if is_settled => {
-            Step::Wait(Why::Silent(listed(&contact::known(look))))
-        }
+        (None, Contact::KnownElsewhere(manager)) => Step::Wait(Why::KnownElsewhere(*manager)),
+        (None, Contact::Silent { .. }) if is_settled => Step::Wait(Why::Silent(listed(&contact::known(look)))),
+        (None, Contact::Unasked(managers)) if is_settled => Step::Wait(Why::Silent(managers.clone())),
         (None, _) if is_settled && look.heard == Heard::Unanswered => Step::Wait(Why::Unanswered),
         (None, _) if is_settled => Step::Done,
         (None, _) => Step::Wait(Why::unsettled(&look.facts.swarm)),
@@ -105,6 +105,7 @@ mod tests {
                 of(silent(true)),
                 with_token(of(silent(false))),
                 with_token(of(Contact::Unasked("no route".to_owned()))),
+                with_token(of(Contact::KnownElsewhere(([10, 0, 0, 1], 2377).into()))),
                 with_token(of(reached())),
                 with_token(of(Contact::NotAsked)),
             ] {
