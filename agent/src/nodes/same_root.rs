@@ -13,6 +13,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
+use swarm_state::identity;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -22,8 +23,16 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// The name of all managers (swarmkit `ca/certificates.go`, `ManagerRole`).
 const NAME: &str = "swarm-manager";
 
+/// A manager of the swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manager {
+    pub addr: SocketAddr,
+    /// Node id in its certificate.
+    pub node: Option<String>,
+}
+
 /// Asks all of them at once, and returns those that are managers in the given order, and the others with the reason.
-pub async fn managers(root_ca: &Path, addresses: &[SocketAddr]) -> (Vec<SocketAddr>, Vec<(SocketAddr, String)>) {
+pub async fn managers(root_ca: &Path, addresses: &[SocketAddr]) -> (Vec<Manager>, Vec<(SocketAddr, String)>) {
     let connector = match connector(root_ca) {
         Ok(connector) => connector,
         Err(error) => return (Vec::new(), addresses.iter().map(|addr| (*addr, format!("{error:#}"))).collect()),
@@ -32,7 +41,7 @@ pub async fn managers(root_ca: &Path, addresses: &[SocketAddr]) -> (Vec<SocketAd
     let (mut managers, mut others) = (Vec::new(), Vec::new());
     for (addr, answer) in join_all(asked).await {
         match answer {
-            Ok(()) => managers.push(addr),
+            Ok(node) => managers.push(Manager { addr, node }),
             Err(error) => others.push((addr, format!("it is no manager of this swarm: {error:#}"))),
         }
     }
@@ -52,11 +61,13 @@ fn connector(root_ca: &Path) -> Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-async fn ask(connector: &TlsConnector, addr: SocketAddr) -> Result<()> {
+async fn ask(connector: &TlsConnector, addr: SocketAddr) -> Result<Option<String>> {
     let greet = async {
         let stream = TcpStream::connect(addr).await.context("it accepts no connection")?;
-        connector.connect(ServerName::try_from(NAME)?, stream).await.context("its certificate is not one")?;
-        anyhow::Ok(())
+        let stream =
+            connector.connect(ServerName::try_from(NAME)?, stream).await.context("its certificate is not one")?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        anyhow::Ok(chain.first().and_then(|leaf| identity::node_of(leaf)))
     };
     let greeted = tokio::time::timeout(LIMIT, greet).await;
     greeted.with_context(|| format!("it did not answer within {} s", LIMIT.as_secs()))?

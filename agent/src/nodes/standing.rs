@@ -27,6 +27,8 @@ pub struct OnDisk {
     pub ca: Vec<CaDigest>,
     /// Addresses of the managers that this node knows, and of the one that it joined through.
     pub managers: BTreeSet<SocketAddr>,
+    /// Node ids of the managers that this node knows.
+    pub manager_ids: BTreeSet<String>,
     /// Address of the manager through which it joins or joined, as the engine noted it.
     pub joined_through: Option<SocketAddr>,
     /// True if the engine has noted a swarm, with which it starts.
@@ -51,6 +53,7 @@ impl OnDisk {
         let engine = file(ENGINE_STATE).and_then(|bytes| identity::parse_engine_state(&bytes).ok());
         let joined_through = engine.as_ref().and_then(|engine| identity::usable(&engine.remote_addr));
         let known = file(KNOWN_MANAGERS).and_then(|bytes| identity::parse_managers(&bytes).ok()).unwrap_or_default();
+        let manager_ids = known.iter().map(|manager| manager.node_id.clone()).collect();
         let known = known.iter().filter_map(|manager| identity::usable(&manager.addr));
         Self {
             has_certificate: state_dir.join(NODE_CERT).exists(),
@@ -62,6 +65,7 @@ impl OnDisk {
             }),
             ca: file(ROOT_CA).map(|pem| ca_digests(&pem)).unwrap_or_default(),
             managers: known.chain(joined_through).collect(),
+            manager_ids,
             joined_through,
             is_taken_up: state_dir.join(ENGINE_STATE).exists(),
             is_joining: engine.is_some_and(|engine| engine.join_in_progress),
@@ -197,6 +201,7 @@ mod tests {
             node: Some(Node { id: "n".to_owned(), cluster: "c".to_owned(), is_manager }),
             ca: vec![OWN],
             managers: [addr(manager)].into(),
+            manager_ids: BTreeSet::new(),
             joined_through: None,
             is_taken_up: true,
             is_joining: false,
@@ -284,5 +289,6 @@ mod tests {
         assert!(on_disk.is_taken_up && on_disk.is_joining && !on_disk.has_certificate && on_disk.node.is_none());
         assert_eq!(on_disk.joined_through, Some(addr("10.0.0.5:2377")));
         assert_eq!(on_disk.managers, [addr("10.0.0.5:2377"), addr("10.0.0.6:2377")].into());
+        assert_eq!(on_disk.manager_ids, ["a".to_owned()].into());
     }
 }

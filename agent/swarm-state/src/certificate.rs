@@ -45,6 +45,11 @@ impl Certificate {
         Ok(Self { parsed, der })
     }
 
+    /// Parses one certificate without PEM around it, as TLS has it.
+    pub(crate) fn from_der(der: &[u8]) -> Option<Self> {
+        Some(Self { parsed: x509_cert::Certificate::from_der(der).ok()?, der: der.to_vec() })
+    }
+
     pub(crate) fn common_name(&self) -> Option<String> {
         attribute(&self.parsed.tbs_certificate.subject, COMMON_NAME)
     }

@@ -92,6 +92,12 @@ pub struct EngineState {
     pub join_in_progress: bool,
 }
 
+/// Returns the id of the node that a certificate in DER names; `None` if it is none of a node.
+#[must_use]
+pub fn node_of(der: &[u8]) -> Option<String> {
+    Certificate::from_der(der)?.common_name()
+}
+
 /// Entry of `state.json`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KnownManager {

@@ -1,12 +1,12 @@
 //! Whether any manager that a worker knows can be reached.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{Join, look::Look};
 use crate::{
     host::network,
     nodes::{
-        same_root,
+        same_root::{self, Manager},
         standing::{self, Standing},
     },
 };
@@ -17,12 +17,15 @@ pub enum Contact {
     /// Nobody was asked: this host is no worker, or knows no manager.
     #[default]
     NotAsked,
+    /// It showed a certificate of this swarm, or this host has a connection with it and can make no other.
     Reached(SocketAddr),
     /// None of them answers. `elsewhere`: a wanted manager that is none of them, and has a certificate of this swarm.
-    Silent {
-        elsewhere: Option<SocketAddr>,
-    },
-    /// Some could not be asked, and the others do not answer.
+    Silent { elsewhere: Option<SocketAddr> },
+    /// None of them answers, but a wanted manager that is one of them by its node id: their swarm lives, and this host's
+    /// engine does not find it.
+    KnownElsewhere(SocketAddr),
+    /// Some could not be asked, or take connections and show no certificate of this swarm, as a load balancer without a
+    /// manager behind it. The others do not answer.
     Unasked(String),
 }
 
@@ -34,33 +37,94 @@ impl Join<'_> {
         if !is_worker || known.is_empty() {
             return Contact::NotAsked;
         }
-        match self.ask(&known).await {
+        match self.ask(look, &known).await {
             Contact::Silent { .. } => {
                 let others: Vec<SocketAddr> =
                     look.found.addresses.iter().copied().filter(|it| !known.contains(it)).collect();
                 let (managers, _) = same_root::managers(&look.root_ca(), &others).await;
-                Contact::Silent { elsewhere: managers.first().copied() }
+                of_others(&managers, &look.on_disk.manager_ids)
             }
             answered => answered,
         }
     }
 
-    /// Asks managers whether they live. A connection that this host has counts too: a firewall may refuse new ones.
-    pub(super) async fn ask(&self, known: &[SocketAddr]) -> Contact {
-        if let Some(manager) = network::connected(known).first() {
-            return Contact::Reached(*manager);
-        }
+    /// Asks managers whether they live.
+    pub(super) async fn ask(&self, look: &Look, known: &[SocketAddr]) -> Contact {
+        let connected = network::connected(known);
         let asked = self.restore.ask_managers(known).await;
-        let unasked = asked.unasked();
-        match asked.living.first() {
-            Some(manager) => Contact::Reached(*manager),
-            None if unasked.is_empty() => Contact::Silent { elsewhere: None },
-            None => Contact::Unasked(unasked.join(", ")),
-        }
+        let (managers, others) = same_root::managers(&look.root_ca(), &asked.living).await;
+        judged(&managers, &others, &connected, asked.unasked())
+    }
+}
+
+/// Judges the answers of known managers. A connection that this host has counts too, since a firewall may refuse new ones;
+/// not if a new one is taken and shows no certificate: what takes it may have no manager behind it.
+fn judged(
+    managers: &[Manager],
+    others: &[(SocketAddr, String)],
+    connected: &[SocketAddr],
+    mut unasked: Vec<String>,
+) -> Contact {
+    let is_closed = |addr: &&SocketAddr| others.iter().all(|(other, _)| other != *addr);
+    if let Some(addr) = managers.first().map(|it| it.addr).or_else(|| connected.iter().find(is_closed).copied()) {
+        return Contact::Reached(addr);
+    }
+    unasked.extend(others.iter().map(|(addr, why)| format!("{addr} takes connections, but {why}")));
+    match unasked.is_empty() {
+        true => Contact::Silent { elsewhere: None },
+        false => Contact::Unasked(unasked.join(", ")),
+    }
+}
+
+/// Judges wanted managers at other addresses than the known ones, which are silent. A swarm that was restored at another
+/// address has a manager with a new node id (`restore --readdress`).
+pub fn of_others(managers: &[Manager], known: &BTreeSet<String>) -> Contact {
+    let is_known = |manager: &&Manager| manager.node.as_ref().is_none_or(|node| known.contains(node));
+    match managers.iter().find(is_known) {
+        Some(manager) => Contact::KnownElsewhere(manager.addr),
+        None => Contact::Silent { elsewhere: managers.first().map(|manager| manager.addr) },
     }
 }
 
 /// The managers that this host knows of its swarm, by its engine and by its disk.
 pub fn known(look: &Look) -> Vec<SocketAddr> {
     standing::managers_of(&look.facts.swarm, &look.on_disk).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(last: u8) -> SocketAddr {
+        ([10, 0, 0, last], 2377).into()
+    }
+
+    fn manager(last: u8, node: &str) -> Manager {
+        Manager { addr: addr(last), node: Some(node.to_owned()) }
+    }
+
+    #[test]
+    fn only_a_certificate_shows_that_a_known_manager_lives() {
+        let open = [(addr(1), "it is no manager of this swarm".to_owned())];
+        let unasked = vec!["10.0.0.3:2377 (no route)".to_owned()];
+        assert_eq!(judged(&[manager(2, "m")], &open, &[], unasked.clone()), Contact::Reached(addr(2)));
+        assert_eq!(judged(&[], &[], &[], Vec::new()), Contact::Silent { elsewhere: None });
+        assert_eq!(judged(&[], &[], &[], unasked.clone()), Contact::Unasked(unasked[0].clone()));
+        // A firewall refuses new connections.
+        assert_eq!(judged(&[], &open, &[addr(2)], unasked), Contact::Reached(addr(2)));
+        // A load balancer without a manager takes the engine's connection too.
+        let Contact::Unasked(told) = judged(&[], &open, &[addr(1)], Vec::new()) else { panic!("it is left") };
+        assert!(told.contains("10.0.0.1:2377 takes connections, but it is no manager"), "{told}");
+    }
+
+    #[test]
+    fn a_known_manager_at_a_second_address_is_no_other_one() {
+        let known = BTreeSet::from(["m1".to_owned(), "m2".to_owned()]);
+        let new = manager(8, "m9");
+        assert_eq!(of_others(std::slice::from_ref(&new), &known), Contact::Silent { elsewhere: Some(addr(8)) });
+        assert_eq!(of_others(&[], &known), Contact::Silent { elsewhere: None });
+        for second in [manager(7, "m2"), Manager { addr: addr(7), node: None }] {
+            assert_eq!(of_others(&[new.clone(), second], &known), Contact::KnownElsewhere(addr(7)));
+        }
+    }
 }

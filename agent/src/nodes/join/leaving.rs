@@ -73,11 +73,11 @@ impl Join<'_> {
         }
         failpoint::reach("node-join-leave");
         self.require_unchanged(look).await?;
-        match self.ask(&known).await {
+        match self.ask(look, &known).await {
             Contact::Silent { .. } => {}
             Contact::Unasked(managers) => return Ok(Acted::InVain(vec![Why::Unasked(managers)])),
             Contact::Reached(manager) => return answered(leaving, look, manager),
-            Contact::NotAsked => return Ok(Acted::LookAgain),
+            Contact::NotAsked | Contact::KnownElsewhere(_) => return Ok(Acted::LookAgain),
         }
         tracing::warn!("leaving {}", step::described(look));
         self.engine.leave().await.context("the engine did not leave the swarm whose managers are gone")?;
@@ -104,8 +104,8 @@ impl Join<'_> {
         let needed = self.run.config.join.dead_after.duration();
         let mut is_told = false;
         loop {
-            match self.ask(known).await {
-                Contact::Silent { .. } | Contact::NotAsked => {}
+            match self.ask(look, known).await {
+                Contact::Silent { .. } | Contact::NotAsked | Contact::KnownElsewhere(_) => {}
                 Contact::Reached(manager) => {
                     progress.silence.end();
                     return Ok(Watched::Answered(manager));
@@ -140,7 +140,13 @@ impl Join<'_> {
         found.addresses.retain(|address| !known.contains(address));
         let (open, closed) = match leaving {
             Leaving::Other => managers::probe(&found.addresses).await,
-            Leaving::Old => same_root::managers(&look.root_ca(), &found.addresses).await,
+            Leaving::Old => {
+                let (managers, others) = same_root::managers(&look.root_ca(), &found.addresses).await;
+                if let Contact::KnownElsewhere(manager) = contact::of_others(&managers, &look.on_disk.manager_ids) {
+                    return Some(vec![Why::KnownElsewhere(manager)]);
+                }
+                (managers.into_iter().map(|manager| manager.addr).collect(), others)
+            }
         };
         if !open.is_empty() {
             return None;
@@ -157,7 +163,7 @@ impl Join<'_> {
 
     /// Refuses if this host is not the worker any more that was seen: somebody may have joined it elsewhere, or promoted
     /// it.
-    async fn require_unchanged(&self, look: &Look) -> Result<()> {
+    pub(super) async fn require_unchanged(&self, look: &Look) -> Result<()> {
         let facts = self.engine.facts().await?;
         let on_disk = OnDisk::read(&facts.data_root.join("swarm"));
         if on_disk.node == look.on_disk.node && !on_disk.may_be_manager() && !facts.swarm.is_manager {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use swarm_state::state_dir::ROOT_CA;
 
-use super::{Join, contact::Contact, pacing::Pacing, refusal::Refusal, why};
+use super::{Join, contact::Contact, pacing::Pacing, refusal::Heard, why};
 use crate::{
     host::engine::{EngineFacts, SwarmState},
     nodes::{
@@ -25,8 +25,8 @@ pub struct Look {
     pub standing: Standing,
     /// Why there is no token, where one was asked for.
     pub no_token: Option<anyhow::Error>,
-    /// Why the managers of its swarm refuse this node, a worker.
-    pub refusal: Option<Refusal>,
+    /// Whether the managers of its swarm refuse this node, a worker.
+    pub heard: Heard,
     /// Whether a worker reaches a manager of its swarm.
     pub contact: Contact,
 }
@@ -52,7 +52,7 @@ impl Look {
     /// True if nothing says that the managers of this host's swarm do not keep it. An engine alone does not know: it stays
     /// `active` while no manager answers, and while all of them refuse its node (engine 26.1.5).
     fn is_kept(&self) -> bool {
-        self.refusal.is_none() && matches!(self.contact, Contact::NotAsked | Contact::Reached(_))
+        self.heard.refusal().is_none() && matches!(self.contact, Contact::NotAsked | Contact::Reached(_))
     }
 
     /// Returns the look again with what the token tells.
@@ -72,11 +72,11 @@ impl Join<'_> {
         let look = self.look_at(facts, found);
         let Standing::Member { swarm, is_settled } = look.standing else { return Ok(look) };
         let contact = self.contact(&look).await;
-        let refusal = match contact {
-            Contact::Reached(_) => self.refusal(&look).await,
-            _ => None,
+        let heard = match contact {
+            Contact::Reached(_) => self.heard(&look).await,
+            _ => Heard::NoRefusal,
         };
-        let look = Look { contact, refusal, ..look };
+        let look = Look { contact, heard, ..look };
         if swarm == Swarm::Wanted && is_settled && look.is_kept() {
             return Ok(look);
         }
@@ -95,6 +95,15 @@ impl Join<'_> {
         let on_disk = OnDisk::read(&facts.data_root.join("swarm"));
         let wanted = Wanted { managers: found.addresses.clone(), ca: None };
         let standing = Standing::of(&facts.swarm, &on_disk, &wanted);
-        Look { facts, on_disk, found, wanted, standing, no_token: None, refusal: None, contact: Contact::NotAsked }
+        Look {
+            facts,
+            on_disk,
+            found,
+            wanted,
+            standing,
+            no_token: None,
+            heard: Heard::NoRefusal,
+            contact: Contact::NotAsked,
+        }
     }
 }

@@ -19,7 +19,11 @@ mod step;
 mod why;
 mod worker;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
@@ -103,10 +107,8 @@ impl<'a> Join<'a> {
         loop {
             let look = self.look(&mut token, &pacing).await?;
             progress.deeds.was_member.get_or_insert(look.is_wanted_member());
-            let seen = Seen {
-                pending: pacing.pending_for(look.standing),
-                refused: pacing.refused_for(look.refusal.is_some()),
-            };
+            progress.silence.see(&look.contact, &contact::known(&look), Instant::now());
+            let seen = Seen { pending: pacing.pending_for(look.standing), refused: pacing.refused_for(look.heard) };
             let step = step::next(&look, &self.request, &progress.tried, seen);
             tracing::debug!(standing = ?look.standing, ?step, "looked");
             let whys = match step {
@@ -144,6 +146,10 @@ impl<'a> Join<'a> {
                 Ok(self.give_up_place().await)
             }
             Step::Renew(refusal) => {
+                if !self.is_refused_again(look).await {
+                    return Ok(Acted::InVain(vec![Why::Refused(refusal, None)]));
+                }
+                self.require_unchanged(look).await?;
                 tracing::warn!("{refusal}: this host joins anew");
                 progress.deeds.refused = Some(refusal);
                 Ok(self.give_up_place().await)

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::refusal::Heard;
 use crate::{host::random, nodes::standing::Standing};
 
 /// Pauses between two attempts: doubled each time, and shortened by chance so that hosts which boot together do not all
@@ -83,11 +84,13 @@ impl Pacing {
         self.pending_since.get_or_insert_with(Instant::now).elapsed()
     }
 
-    /// Notes whether the managers refuse this node, and returns for how long they have done so at every look.
-    pub fn refused_for(&mut self, is_refused: bool) -> Duration {
-        match is_refused {
-            true => self.refused_since.get_or_insert_with(Instant::now).elapsed(),
-            false => {
+    /// Notes whether the managers refuse this node, and returns for how long they have done so at every look at which one
+    /// answered.
+    pub fn refused_for(&mut self, heard: Heard) -> Duration {
+        match heard {
+            Heard::Refused(_) => self.refused_since.get_or_insert_with(Instant::now).elapsed(),
+            Heard::Unanswered => self.refused_since.map(|since| since.elapsed()).unwrap_or_default(),
+            Heard::NoRefusal => {
                 self.refused_since = None;
                 Duration::ZERO
             }
@@ -133,6 +136,7 @@ fn chance() -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::join::refusal::Refusal;
 
     #[test]
     fn pauses_grow_to_a_minute_and_differ_between_hosts() {
@@ -168,10 +172,13 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_that_ends_counts_no_more() {
         let mut pacing = Pacing::new(Duration::ZERO);
-        pacing.refused_for(true);
+        let refused = Heard::Refused(Refusal::Unknown);
+        assert_eq!(pacing.refused_for(Heard::Unanswered), Duration::ZERO);
+        pacing.refused_for(refused);
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert!(pacing.refused_for(true) >= Duration::from_millis(5));
-        assert_eq!(pacing.refused_for(false), Duration::ZERO);
-        assert!(pacing.refused_for(true) < Duration::from_millis(5));
+        assert!(pacing.refused_for(Heard::Unanswered) >= Duration::from_millis(5), "a dead manager ends no refusal");
+        assert!(pacing.refused_for(refused) >= Duration::from_millis(5));
+        assert_eq!(pacing.refused_for(Heard::NoRefusal), Duration::ZERO);
+        assert!(pacing.refused_for(refused) < Duration::from_millis(5));
     }
 }

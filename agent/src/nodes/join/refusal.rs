@@ -6,7 +6,11 @@
 //! has the managers' answer, every eight seconds at the latest (swarmkit `agent/agent.go`, `maxSessionFailureBackoff`). What
 //! the node had in the swarm is gone already, so it joins anew.
 
-use std::{fmt, process::Stdio, time::Duration};
+use std::{
+    fmt,
+    process::Stdio,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::process::Command;
 
@@ -18,7 +22,34 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// How far back the journal is read. An older answer may be that of a manager that was restored since, to a state that
 /// has the node.
-const RECENT: &str = "--since=-20s";
+const RECENT: Duration = Duration::from_secs(20);
+
+/// Time in which managers that refuse a node do so again: the longest pause of the engine, and the time that it takes to
+/// find out that others are dead.
+const AGAIN_LIMIT: Duration = Duration::from_secs(60);
+
+/// Pause between two readings of the journal.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What the sessions of a node ended with that failed in the last seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Heard {
+    /// None failed, or a manager answered something else.
+    #[default]
+    NoRefusal,
+    Refused(Refusal),
+    /// The engine did not get an answer from any manager: a dead one says nothing about this node.
+    Unanswered,
+}
+
+impl Heard {
+    pub fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::NoRefusal | Self::Unanswered => None,
+        }
+    }
+}
 
 /// Why the managers refuse a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,27 +60,44 @@ pub enum Refusal {
 }
 
 impl Join<'_> {
-    /// Returns why the managers refuse this node, a worker, if they did so in the last seconds. They are believed because
-    /// the engine is: it has checked their certificates.
-    pub(super) async fn refusal(&self, look: &Look) -> Option<Refusal> {
-        let node = look.on_disk.node.as_ref()?;
-        if !matches!(look.facts.swarm.state, SwarmState::Pending | SwarmState::Active) {
-            return None;
+    /// Returns whether the managers refused this node, a worker, in the last seconds. They are believed because the engine
+    /// is: it has checked their certificates.
+    pub(super) async fn heard(&self, look: &Look) -> Heard {
+        self.heard_since(look, SystemTime::now() - RECENT).await
+    }
+
+    /// Returns true once the managers refuse this node anew; false if they do not within a minute, or answer otherwise. A
+    /// refusal that was seen may be older than a restore that has the node.
+    pub(super) async fn is_refused_again(&self, look: &Look) -> bool {
+        let (begun, since) = (std::time::Instant::now(), SystemTime::now());
+        while begun.elapsed() < AGAIN_LIMIT {
+            if let Heard::Refused(_) = self.heard_since(look, since).await {
+                return true;
+            }
+            tokio::time::sleep(AGAIN).await;
         }
-        match self.engine_log().await {
+        false
+    }
+
+    async fn heard_since(&self, look: &Look, since: SystemTime) -> Heard {
+        let Some(node) = &look.on_disk.node else { return Heard::NoRefusal };
+        if !matches!(look.facts.swarm.state, SwarmState::Pending | SwarmState::Active) {
+            return Heard::NoRefusal;
+        }
+        match self.engine_log(since).await {
             Ok(log) => said(&log, &node.id),
             Err(error) => {
                 tracing::debug!(%error, "the engine's journal was not read");
-                None
+                Heard::NoRefusal
             }
         }
     }
 
-    /// Returns the newest lines that the engine itself wrote. What containers say may be in the same unit's journal, by
+    /// Returns the lines that the engine itself wrote since then. What containers say may be in the same unit's journal, by
     /// another way (`_TRANSPORT=journal`).
-    async fn engine_log(&self) -> anyhow::Result<String> {
+    async fn engine_log(&self, since: SystemTime) -> anyhow::Result<String> {
         let mut command = Command::new("journalctl");
-        command.args(["--quiet", "--no-pager", "--output=cat", RECENT, "_TRANSPORT=stdout"]);
+        command.args(["--quiet", "--no-pager", "--output=cat", &newer_than(since), "_TRANSPORT=stdout"]);
         command.arg(format!("_SYSTEMD_UNIT={}", self.run.config.engine.service));
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(LIMIT, command.output()).await??;
@@ -57,18 +105,48 @@ impl Join<'_> {
     }
 }
 
-/// Returns what the last session of this node ended with, if that is a refusal (swarmkit `ca/auth.go`,
-/// `manager/dispatcher/nodes.go`).
-fn said(log: &str, node: &str) -> Option<Refusal> {
+/// The journal's option for lines of the seconds after a moment; that of the moment itself may be older in part.
+fn newer_than(since: SystemTime) -> String {
+    let seconds = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("--since=@{}", seconds + 1)
+}
+
+/// Returns what the last session of this node ended with that a manager answered (swarmkit `ca/auth.go`,
+/// `manager/dispatcher/nodes.go`). The engine chooses among the managers that it knows by chance, and may know dead ones.
+fn said(log: &str, node: &str) -> Heard {
     let removed = format!("node {node} was removed from swarm");
     let is_own = format!("node.id={node}");
-    let is_of_session = |line: &&str| line.contains("agent: session failed") && line.contains(&is_own);
-    let last = log.lines().rfind(is_of_session)?;
-    match () {
-        () if last.contains("code = PermissionDenied") && last.contains(&removed) => Some(Refusal::Removed),
-        () if last.contains("desc = node not found\"") => Some(Refusal::Unknown),
-        () => None,
+    let failed = || log.lines().filter(|line| line.contains("agent: session failed") && line.contains(&is_own));
+    match failed().rfind(|line| !is_unanswered(line)) {
+        Some(last) if last.contains("code = PermissionDenied") && last.contains(&removed) => {
+            Heard::Refused(Refusal::Removed)
+        }
+        Some(last) if last.contains("desc = node not found\"") => Heard::Refused(Refusal::Unknown),
+        Some(_) => Heard::NoRefusal,
+        None if failed().next().is_some() => Heard::Unanswered,
+        None => Heard::NoRefusal,
     }
+}
+
+/// True if a session failed without an answer of the managers about the node: no manager was reached in time (gRPC's codes
+/// and Go's words for that), or the one that was has no leader to ask.
+fn is_unanswered(line: &str) -> bool {
+    const SIGNS: [&str; 11] = [
+        "code = Unavailable",
+        "code = DeadlineExceeded",
+        "code = Canceled",
+        "deadline exceeded",
+        "timed out",
+        "timeout",
+        "error while dialing",
+        "connection refused",
+        "connection reset",
+        "no route to host",
+        "does not have a leader",
+    ];
+    // A manager that passes a refusal on names it last.
+    let is_refusal = line.contains("was removed from swarm") || line.contains("desc = node not found\"");
+    !is_refusal && SIGNS.iter().any(|sign| line.contains(sign))
 }
 
 impl fmt::Display for Refusal {
@@ -100,20 +178,35 @@ mod tests {
              PermissionDenied desc = Permission denied: node {NODE} was removed from swarm"
         ));
         let unknown = session("rpc error: code = Unknown desc = node not found");
-        let no_leader = session("rpc error: code = Unavailable desc = connection error: desc = \\\"refused\\\"");
+        let dead = session("rpc error: code = Unavailable desc = connection error: desc = \\\"refused\\\"");
+        let slow = session("session initiation timed out");
+        let hung = session("rpc error: code = DeadlineExceeded desc = context deadline exceeded");
+        let leaderless = session("rpc error: code = Unknown desc = The swarm does not have a leader");
+        let ended = session("rpc error: code = Unknown desc = dispatcher is stopped");
+        let refused = Heard::Refused;
         for (log, expected) in [
-            (removed.clone(), Some(Refusal::Removed)),
-            (unknown.clone(), Some(Refusal::Unknown)),
-            (no_leader.clone(), None),
+            (removed.clone(), refused(Refusal::Removed)),
+            (unknown.clone(), refused(Refusal::Unknown)),
             // The last word counts.
-            (format!("{removed}{unknown}level=info msg=\"waiting 0s\"\n"), Some(Refusal::Unknown)),
-            (format!("{unknown}{no_leader}"), None),
-            (unknown.replace(NODE, "another"), None),
+            (format!("{removed}{unknown}level=info msg=\"waiting 0s\"\n"), refused(Refusal::Unknown)),
+            (format!("{unknown}{ended}"), Heard::NoRefusal),
+            // A dead manager has no word.
+            (dead.clone(), Heard::Unanswered),
+            (slow.clone(), Heard::Unanswered),
+            (format!("{leaderless}{hung}"), Heard::Unanswered),
+            (format!("{unknown}{dead}"), refused(Refusal::Unknown)),
+            (format!("{removed}{dead}{slow}{hung}{leaderless}"), refused(Refusal::Removed)),
+            (format!("{unknown}{ended}{dead}"), Heard::NoRefusal),
+            (unknown.replace(NODE, "another"), Heard::NoRefusal),
             // Nobody refused a session.
-            (format!("msg=\"rpc error: code = Unknown desc = node not found\" node.id={NODE}\n"), None),
-            (String::new(), None),
+            (format!("msg=\"rpc error: code = Unknown desc = node not found\" node.id={NODE}\n"), Heard::NoRefusal),
+            (String::new(), Heard::NoRefusal),
         ] {
             assert_eq!(said(&log, NODE), expected, "{log}");
         }
+    }
+    #[test]
+    fn a_refusal_of_an_earlier_second_is_not_a_new_one() {
+        assert_eq!(newer_than(UNIX_EPOCH + Duration::from_millis(1500)), "--since=@2");
     }
 }

@@ -5,7 +5,11 @@ use std::{fmt, net::SocketAddr};
 use serde::Serialize;
 use swarmdr_archive::untrusted::shown;
 
-use super::{look::Look, pacing::Pacing, refusal::Refusal};
+use super::{
+    look::Look,
+    pacing::Pacing,
+    refusal::{Heard, Refusal},
+};
 use crate::{
     nodes::standing::{self, Standing, Swarm},
     outcome::{count::count, elapsed::human_ms, exit::Exit},
@@ -116,8 +120,8 @@ impl Report {
             role: None,
             managers: look.found.addresses.iter().map(ToString::to_string).collect(),
             left: None,
-            was_removed: look.refusal == Some(Refusal::Removed),
-            was_unknown: look.refusal == Some(Refusal::Unknown),
+            was_removed: look.heard == Heard::Refused(Refusal::Removed),
+            was_unknown: look.heard == Heard::Refused(Refusal::Unknown),
             moved_from: Vec::new(),
             attempts: 0,
             took_ms: millis(pacing),

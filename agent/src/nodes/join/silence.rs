@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::contact::Contact;
+
 /// Longest time between two questions for which an answer counts: a host that was suspended, or a program that took
 /// minutes, has seen nothing meanwhile.
 const GAP: Duration = Duration::from_secs(120);
@@ -26,6 +28,17 @@ impl Silence {
         self.of = of.to_vec();
         self.asked = Some((first, now));
         now.duration_since(first)
+    }
+
+    /// Notes what a look has seen. While nobody was asked, nothing is known either way.
+    pub fn see(&mut self, contact: &Contact, known: &[SocketAddr], now: Instant) {
+        match contact {
+            Contact::Silent { .. } => {
+                self.note(known, now);
+            }
+            Contact::Reached(_) | Contact::KnownElsewhere(_) | Contact::Unasked(_) => self.end(),
+            Contact::NotAsked => {}
+        }
     }
 
     /// Notes that one answered, or could not be asked.
@@ -53,5 +66,25 @@ mod tests {
         assert_eq!(silence.note(&[a, b], begin + 420 * second), Duration::ZERO);
         silence.end();
         assert_eq!(silence.note(&[a, b], begin + 430 * second), Duration::ZERO, "one had answered");
+    }
+
+    /// The new manager of a swarm that moved may come after minutes, when the old ones have been silent for long.
+    #[test]
+    fn silence_counts_while_this_host_waits_for_something_else() {
+        let (begun, second) = (Instant::now(), Duration::from_secs(1));
+        let known: [SocketAddr; 1] = [([10, 0, 0, 1], 2377).into()];
+        let silent = Contact::Silent { elsewhere: None };
+        for (between, expected) in [
+            (Contact::NotAsked, 100),
+            (silent.clone(), 100),
+            (Contact::Reached(known[0]), 0),
+            (Contact::KnownElsewhere(known[0]), 0),
+            (Contact::Unasked("no route".to_owned()), 0),
+        ] {
+            let mut silence = Silence::default();
+            silence.see(&silent, &known, begun);
+            silence.see(&between, &known, begun + 50 * second);
+            assert_eq!(silence.note(&known, begun + 100 * second), expected * second, "{between:?}");
+        }
     }
 }

@@ -123,7 +123,7 @@ pub mod tests {
     use crate::{
         host::engine::{EngineFacts, LocalSwarm, SwarmState},
         nodes::{
-            join::contact::Contact,
+            join::{contact::Contact, refusal::Heard},
             managers::Found,
             standing::{Node, OnDisk, Wanted},
         },
@@ -144,7 +144,7 @@ pub mod tests {
             wanted: Wanted { managers: vec!["10.0.0.1:2377".parse().expect("is one")], ca: None },
             standing,
             no_token: None,
-            refusal: None,
+            heard: Heard::NoRefusal,
             contact: Contact::NotAsked,
         }
     }

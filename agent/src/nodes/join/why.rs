@@ -34,6 +34,10 @@ pub enum Why {
     Refused(Refusal, Option<String>),
     /// No manager that this worker knows answers, and none of them is to be left now.
     Silent(String),
+    /// The engine of this worker gets no answer, although a manager can be reached.
+    Unanswered,
+    /// A manager that this worker knows answers only at an address that it does not know.
+    KnownElsewhere(SocketAddr),
     /// This host is a node of the swarm, and the engine is not in it.
     Unsettled(String),
     /// The same, and the token names another root CA.
@@ -100,6 +104,8 @@ impl Why {
                 "its node is not known, and it gives up that place only after a while"
             }
             Self::Silent(_) => "it is a node of the swarm, and no manager that it knows answers",
+            Self::KnownElsewhere(_) => "a manager that it knows lives, but not where its engine looks for it",
+            Self::Unanswered => "it is a node of the swarm, and its engine got no answer from a manager",
             Self::Unsettled(_) => "it is a node of the swarm, and its engine is not in it",
             Self::UnsettledWithOtherCa => {
                 "it is a node of a swarm with these managers, and its root CA is not that of the token"
@@ -117,7 +123,10 @@ impl Why {
                                join.token_file or join.token_command gives here";
         match self {
             Self::AnothersAttempt(_) => &["see `docker info`; if it is not wanted: `docker swarm leave`"],
-            Self::Unasked(_) => &["see `ip route` and this host's firewall, and run it again when the network is up"],
+            Self::Unasked(_) => &[
+                "see `ip route` and this host's firewall, and run it again when the network is up",
+                "if what takes connections is a load balancer: see whether it has a manager behind it",
+            ],
             Self::TokenRefused(_) => &["it was rotated, or never was one of this swarm", PUBLISH],
             Self::OtherCa(_) => &[
                 "see whether join.managers are those of the swarm that the token is for; if its root CA was rotated, \
@@ -137,6 +146,16 @@ impl Why {
                 "if they are only off for a while, nothing is to be done",
                 "if the swarm was restored at other addresses: name those in join.managers, and run it again with --wait \
                  15m, which leaves the old ones when they have been silent for join.dead_after",
+            ],
+            Self::KnownElsewhere(_) => &[
+                "see whether port 2377/tcp of the addresses that `docker info` names is open from this host, and run it \
+                 again: a worker does not leave a swarm that lives",
+                "if the manager has a new address for good: `docker swarm leave` here, then run this again; what runs here \
+                 ends",
+            ],
+            Self::Unanswered => &[
+                "run it again with --wait 5m: its engine asks the managers that it knows one after the other",
+                "see `journalctl -u docker` here, and `docker node ls` on a manager",
             ],
             Self::Unsettled(_) => &[
                 "see `docker info` and `journalctl -u docker`; a locked manager needs `docker swarm unlock`",
@@ -170,6 +189,10 @@ impl fmt::Display for Why {
             Self::Refused(refusal, None) => write!(f, "{refusal}"),
             Self::Refused(refusal, Some(no_token)) => write!(f, "{refusal}; {no_token}"),
             Self::Silent(managers) => write!(f, "no manager that it knows answers: {managers}"),
+            Self::KnownElsewhere(manager) => {
+                write!(f, "{manager} is a manager that it knows, and none answers at an address that it knows")
+            }
+            Self::Unanswered => f.write_str("the sessions of its engine fail, and no manager has said why"),
             Self::Unsettled(said) => write!(f, "the engine is not in its swarm; {said}"),
             Self::UnsettledWithOtherCa => f.write_str(
                 "the engine is not in its swarm, whose managers are the wanted ones and whose root CA is not",

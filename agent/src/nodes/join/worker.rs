@@ -9,6 +9,7 @@ use super::{
     contact::{self, Contact},
     leaving::Leaving,
     look::Look,
+    refusal::Heard,
     step::{Seen, Step},
     why::Why,
 };
@@ -23,13 +24,14 @@ const REFUSED: Duration = Duration::from_secs(120);
 pub fn next(look: &Look, request: &Request, seen: Seen, is_settled: bool) -> Step {
     let has_token = look.wanted.ca.is_some();
     let no_token = || look.no_token.as_ref().map(|error| format!("{error:#}"));
-    match (look.refusal, &look.contact) {
+    match (look.heard.refusal(), &look.contact) {
         (Some(refusal), _) if has_token && (seen.refused >= REFUSED || request.dry_run) => Step::Renew(refusal),
         (Some(refusal), _) => Step::Wait(Why::Refused(refusal, no_token())),
         (None, Contact::Silent { elsewhere: Some(_) }) if has_token => Step::Leave(Leaving::Old),
-        (None, Contact::Silent { .. } | Contact::Unasked(_)) if is_settled => {
-            Step::Wait(Why::Silent(listed(&contact::known(look))))
-        }
+        (None, Contact::KnownElsewhere(manager)) => Step::Wait(Why::KnownElsewhere(*manager)),
+        (None, Contact::Silent { .. }) if is_settled => Step::Wait(Why::Silent(listed(&contact::known(look)))),
+        (None, Contact::Unasked(managers)) if is_settled => Step::Wait(Why::Silent(managers.clone())),
+        (None, _) if is_settled && look.heard == Heard::Unanswered => Step::Wait(Why::Unanswered),
         (None, _) if is_settled => Step::Done,
         (None, _) => Step::Wait(Why::unsettled(&look.facts.swarm)),
     }
@@ -51,7 +53,7 @@ mod tests {
         standing::{Node, OnDisk, Standing, Swarm},
     };
 
-    fn worker_of_the_wanted(contact: Contact, refusal: Option<Refusal>, is_settled: bool) -> Look {
+    fn worker_of_the_wanted(contact: Contact, heard: Heard, is_settled: bool) -> Look {
         let standing = Standing::Member { swarm: Swarm::Wanted, is_settled };
         let node = Node { id: "n".to_owned(), cluster: "c".to_owned(), is_manager: false };
         let on_disk = OnDisk {
@@ -60,7 +62,7 @@ mod tests {
             managers: ["10.0.0.9:2377".parse().expect("is one")].into(),
             ..OnDisk::default()
         };
-        Look { on_disk, contact, refusal, ..look(standing) }
+        Look { on_disk, contact, heard, ..look(standing) }
     }
 
     fn with_token(mut look: Look) -> Look {
@@ -78,7 +80,7 @@ mod tests {
         for (refusal, is_settled) in
             [(Refusal::Removed, true), (Refusal::Removed, false), (Refusal::Unknown, true), (Refusal::Unknown, false)]
         {
-            let refused = || worker_of_the_wanted(reached(), Some(refusal), is_settled);
+            let refused = || worker_of_the_wanted(reached(), Heard::Refused(refusal), is_settled);
             assert!(matches!(after(&refused(), REFUSED), Step::Wait(Why::Refused(..))), "there is no token");
             let refused = with_token(refused());
             let almost = REFUSED.saturating_sub(Duration::from_secs(1));
@@ -87,7 +89,7 @@ mod tests {
         }
         let elsewhere = Look {
             standing: Standing::Member { swarm: Swarm::Other, is_settled: false },
-            ..with_token(worker_of_the_wanted(reached(), Some(Refusal::Unknown), false))
+            ..with_token(worker_of_the_wanted(reached(), Heard::Refused(Refusal::Unknown), false))
         };
         assert!(matches!(after(&elsewhere, REFUSED), Step::Refuse(_)));
     }
@@ -97,12 +99,13 @@ mod tests {
         let silent = |open: bool| Contact::Silent { elsewhere: open.then(|| ([10, 0, 0, 1], 2377).into()) };
         let reached = || Contact::Reached(([10, 0, 0, 9], 2377).into());
         for is_settled in [true, false] {
-            let of = |contact| worker_of_the_wanted(contact, None, is_settled);
+            let of = |contact| worker_of_the_wanted(contact, Heard::NoRefusal, is_settled);
             assert!(matches!(after(&with_token(of(silent(true))), REFUSED), Step::Leave(Leaving::Old)));
             for stays in [
                 of(silent(true)),
                 with_token(of(silent(false))),
                 with_token(of(Contact::Unasked("no route".to_owned()))),
+                with_token(of(Contact::KnownElsewhere(([10, 0, 0, 1], 2377).into()))),
                 with_token(of(reached())),
                 with_token(of(Contact::NotAsked)),
             ] {
@@ -116,12 +119,23 @@ mod tests {
         }
     }
 
+    /// A worker may know a dead manager beside one that refuses it.
+    #[test]
+    fn a_worker_whose_engine_gets_no_answer_is_not_done() {
+        let reached = || Contact::Reached(([10, 0, 0, 9], 2377).into());
+        for refused in [Duration::ZERO, REFUSED] {
+            let look = with_token(worker_of_the_wanted(reached(), Heard::Unanswered, true));
+            let step = after(&look, refused);
+            assert!(matches!(step, Step::Wait(Why::Unanswered)), "{step:?}");
+        }
+    }
+
     #[test]
     fn a_manager_of_the_wanted_swarm_never_gives_its_place_up() {
         for is_settled in [true, false] {
             let mut manager = with_token(worker_of_the_wanted(
                 Contact::Silent { elsewhere: Some(([10, 0, 0, 1], 2377).into()) },
-                Some(Refusal::Unknown),
+                Heard::Refused(Refusal::Unknown),
                 is_settled,
             ));
             manager.on_disk.has_log = true;
