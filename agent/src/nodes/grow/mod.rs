@@ -21,7 +21,7 @@
 //! before it.
 //!
 //! A number is even only on the way to the next odd one, unless it is the wanted one: a promotion begins if there are nodes
-//! for all that follow up to such a number. Four managers survive as many failures as three, which is told; two survive
+//! for all that follow up to such a number, whose ports have all been asked for. Four managers survive as many failures as three, which is told; two survive
 //! fewer than one, and are refused.
 
 mod change;
@@ -56,7 +56,7 @@ use plan::{Standing, Step};
 pub use report::GrowReport;
 use report::PassedOver;
 use rule::Rule;
-use take_back::{TakenBack, is_shut};
+use take_back::TakenBack;
 
 /// Time between two looks for more workers, and after a promotion that somebody else's change came before.
 const POLL: Duration = Duration::from_secs(2);
@@ -106,7 +106,10 @@ impl Grow<'_> {
             standing.require_well()?;
             report.stands(&standing, self.spread);
             let (node, is_new) = match standing.next(self.managers, self.spread) {
-                Step::Enough => return Ok(()),
+                Step::Enough => {
+                    report.enough(&standing);
+                    return Ok(());
+                }
                 step if self.dry_run => {
                     report.would(&standing, &step, self.managers, self.spread);
                     return Ok(());
@@ -115,7 +118,16 @@ impl Grow<'_> {
                     tracing::info!(node = node.id(), hostname = node.name(), "waiting for an earlier promotion");
                     (node, false)
                 }
-                Step::Promote(node) => (node, true),
+                Step::Promote(node) => {
+                    // All of them, before the first one: if one fell away between an odd number and the next, an even
+                    // number would be left.
+                    let shut = take_back::shut(&standing.promotions(self.managers, self.spread)).await;
+                    if !shut.is_empty() {
+                        shut.into_iter().for_each(|node| report.shut(node, &mut passed_over));
+                        continue;
+                    }
+                    (node, true)
+                }
                 Step::Missing(missing) if begun.elapsed() >= self.wait => {
                     report.misses(missing, &standing);
                     return Ok(());
@@ -139,12 +151,6 @@ impl Grow<'_> {
     ) -> Result<()> {
         let promotion = Promotion { led, id: node.id(), name: node.name(), limit: self.limit };
         if is_new {
-            if is_shut(node).await {
-                let why = format!("port 2377 of {} is closed, so it would not become a manager", node.name());
-                report.pass_over(node, &why, PassedOver::Worker);
-                passed_over.insert(node.id().to_owned(), why);
-                return Ok(());
-            }
             if !promotion.begin().await? {
                 tokio::time::sleep(POLL).await;
                 return Ok(());
