@@ -166,7 +166,7 @@ impl Grow<'_> {
             // One of an earlier run that turned out to be a worker again is a candidate as others.
             Settled::Undone if !is_new => {}
             Settled::Undone => return Err(undone(node.name())),
-            Settled::Late(late) => match pass_over(&promotion, late).await? {
+            Settled::Late(late) => match pass_over(&promotion, is_new, late).await? {
                 Some((why, is)) => {
                     report.pass_over(node, &why, is);
                     passed_over.insert(node.id().to_owned(), why);
@@ -181,11 +181,19 @@ impl Grow<'_> {
 
 /// Takes a node that is late back as far as that can be, and returns why it is passed over, and what it is now; `None` if it
 /// is a manager after all. An error if it cannot be taken back: without a majority nothing can be changed, and no other is
-/// to be tried.
-async fn pass_over(promotion: &Promotion<'_>, late: anyhow::Error) -> Result<Option<(String, PassedOver)>> {
-    tracing::warn!("{late:#}: others are tried");
+/// to be tried. One that this run has not promoted is only looked at, since an operator may have done it.
+async fn pass_over(
+    promotion: &Promotion<'_>,
+    is_new: bool,
+    late: anyhow::Error,
+) -> Result<Option<(String, PassedOver)>> {
+    tracing::warn!("{late:#}");
     let what = Rendered::of(&late).what;
-    match promotion.take_back().await {
+    let now = match is_new {
+        true => promotion.take_back().await,
+        false => promotion.look().await.and_then(|seen| take_back::as_it_is(seen, promotion.name)),
+    };
+    match now {
         Ok(TakenBack::Worker) => Ok(Some((format!("{what}; it is a worker again"), PassedOver::Worker))),
         Ok(TakenBack::Outside) => Ok(Some((what, PassedOver::Outside))),
         Ok(TakenBack::Member) => Ok(None),

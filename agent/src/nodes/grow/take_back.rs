@@ -78,6 +78,18 @@ impl Promotion<'_> {
     }
 }
 
+/// What became of a node that is to be left as it is. An error for a member that does not answer.
+pub fn as_it_is(seen: Seen, name: &str) -> Result<TakenBack> {
+    match seen {
+        Seen::Member => Ok(TakenBack::Member),
+        Seen::Worker | Seen::Removed => Ok(TakenBack::Worker),
+        Seen::Outside => Ok(TakenBack::Outside),
+        Seen::Silent | Seen::Leaving => {
+            bail!("this run did not promote {name}, and takes back only what it has promoted")
+        }
+    }
+}
+
 /// Refuses unless the other members that answer are a majority of all. The caller has seen that the node is a member.
 fn may_demote(managers: &Managers, id: &str, name: &str) -> Result<()> {
     let all = managers.members.len();
@@ -158,6 +170,16 @@ mod tests {
         ] {
             assert_eq!(may_demote(&group(reachable), id, "host").is_ok(), expected, "{reachable:?} {id}");
         }
+    }
+
+    #[test]
+    fn a_member_that_somebody_else_promoted_stays_as_it_is() {
+        for silent in [Seen::Silent, Seen::Leaving] {
+            let error = as_it_is(silent, "w1").expect_err("it is not taken back");
+            assert!(error.to_string().contains("did not promote w1"), "{error}");
+        }
+        assert_eq!(as_it_is(Seen::Outside, "w1").expect("is passed over"), TakenBack::Outside);
+        assert_eq!(as_it_is(Seen::Member, "w1").expect("is one"), TakenBack::Member);
     }
 
     #[tokio::test]
