@@ -12,7 +12,8 @@ use swarmdr_tests::{
 use crate::{engines, killed_at};
 
 const LIMIT: Duration = Duration::from_secs(120);
-const SPREAD: [&str; 2] = ["node", "spread"];
+/// The services are in the network of their hosts, since that is the quickest to start.
+const SPREAD: [&str; 3] = ["node", "spread", "--with-host-ports"];
 
 /// A manager with services, and two workers that joined after that.
 struct Site {
@@ -72,6 +73,9 @@ fn services_use_the_nodes_that_have_joined_and_a_failure_ends_it() -> Result<()>
     let site = Site::new()?;
     let host = &site.manager;
     let ran = once(host)?;
+    let tied = agent_json(host, 0, &["node", "spread", "--dry-run"])?;
+    ensure!(with(&tied, "held") == ["a-web", "b-api", "d-bad", "e-late", "k-data"], "{tied:#}");
+    ensure!(tied.to_string().contains("network of their host"), "{tied:#}");
     let planned = agent_json(host, 0, &[&SPREAD[..], &["--dry-run"]].concat())?;
     ensure!(with(&planned, "would") == ["a-web", "b-api", "e-late"], "{planned:#}");
     ensure!(with(&planned, "held") == ["d-bad", "k-data"], "{planned:#}");

@@ -21,7 +21,7 @@
 //! before it.
 //!
 //! A number is even only on the way to the next odd one, unless it is the wanted one: a promotion begins if there are nodes
-//! for all that follow up to such a number. Four managers survive as many failures as three, which is told; two survive
+//! for all that follow up to such a number, whose ports have all been asked for. Four managers survive as many failures as three, which is told; two survive
 //! fewer than one, and are refused.
 
 mod change;
@@ -56,7 +56,7 @@ use plan::{Standing, Step};
 pub use report::GrowReport;
 use report::PassedOver;
 use rule::Rule;
-use take_back::{TakenBack, is_shut};
+use take_back::TakenBack;
 
 /// Time between two looks for more workers, and after a promotion that somebody else's change came before.
 const POLL: Duration = Duration::from_secs(2);
@@ -106,7 +106,10 @@ impl Grow<'_> {
             standing.require_well()?;
             report.stands(&standing, self.spread);
             let (node, is_new) = match standing.next(self.managers, self.spread) {
-                Step::Enough => return Ok(()),
+                Step::Enough => {
+                    report.enough(&standing);
+                    return Ok(());
+                }
                 step if self.dry_run => {
                     report.would(&standing, &step, self.managers, self.spread);
                     return Ok(());
@@ -115,7 +118,16 @@ impl Grow<'_> {
                     tracing::info!(node = node.id(), hostname = node.name(), "waiting for an earlier promotion");
                     (node, false)
                 }
-                Step::Promote(node) => (node, true),
+                Step::Promote(node) => {
+                    // All of them, before the first one: if one fell away between an odd number and the next, an even
+                    // number would be left.
+                    let shut = take_back::shut(&standing.promotions(self.managers, self.spread)).await;
+                    if !shut.is_empty() {
+                        shut.into_iter().for_each(|node| report.shut(node, &mut passed_over));
+                        continue;
+                    }
+                    (node, true)
+                }
                 Step::Missing(missing) if begun.elapsed() >= self.wait => {
                     report.misses(missing, &standing);
                     return Ok(());
@@ -139,12 +151,6 @@ impl Grow<'_> {
     ) -> Result<()> {
         let promotion = Promotion { led, id: node.id(), name: node.name(), limit: self.limit };
         if is_new {
-            if is_shut(node).await {
-                let why = format!("port 2377 of {} is closed, so it would not become a manager", node.name());
-                report.pass_over(node, &why, PassedOver::Worker);
-                passed_over.insert(node.id().to_owned(), why);
-                return Ok(());
-            }
             if !promotion.begin().await? {
                 tokio::time::sleep(POLL).await;
                 return Ok(());
@@ -160,7 +166,7 @@ impl Grow<'_> {
             // One of an earlier run that turned out to be a worker again is a candidate as others.
             Settled::Undone if !is_new => {}
             Settled::Undone => return Err(undone(node.name())),
-            Settled::Late(late) => match pass_over(&promotion, late).await? {
+            Settled::Late(late) => match pass_over(&promotion, is_new, late).await? {
                 Some((why, is)) => {
                     report.pass_over(node, &why, is);
                     passed_over.insert(node.id().to_owned(), why);
@@ -175,11 +181,19 @@ impl Grow<'_> {
 
 /// Takes a node that is late back as far as that can be, and returns why it is passed over, and what it is now; `None` if it
 /// is a manager after all. An error if it cannot be taken back: without a majority nothing can be changed, and no other is
-/// to be tried.
-async fn pass_over(promotion: &Promotion<'_>, late: anyhow::Error) -> Result<Option<(String, PassedOver)>> {
-    tracing::warn!("{late:#}: others are tried");
+/// to be tried. One that this run has not promoted is only looked at, since an operator may have done it.
+async fn pass_over(
+    promotion: &Promotion<'_>,
+    is_new: bool,
+    late: anyhow::Error,
+) -> Result<Option<(String, PassedOver)>> {
+    tracing::warn!("{late:#}");
     let what = Rendered::of(&late).what;
-    match promotion.take_back().await {
+    let now = match is_new {
+        true => promotion.take_back().await,
+        false => promotion.look().await.and_then(|seen| take_back::as_it_is(seen, promotion.name)),
+    };
+    match now {
         Ok(TakenBack::Worker) => Ok(Some((format!("{what}; it is a worker again"), PassedOver::Worker))),
         Ok(TakenBack::Outside) => Ok(Some((what, PassedOver::Outside))),
         Ok(TakenBack::Member) => Ok(None),

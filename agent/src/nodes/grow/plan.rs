@@ -108,11 +108,13 @@ impl Standing {
     }
 
     pub fn next(&self, wanted: usize, spread: Option<&Label>) -> Step<'_> {
+        // What is outside of the group has no vote. What leaves it has one until it is out.
+        let is_outside = |node: &Listed| node.node.manager.is_none();
+        if self.members.len() >= wanted && self.moving.iter().all(is_outside) {
+            return Step::Enough;
+        }
         if let Some(moving) = self.moving.first() {
             return Step::Await(moving);
-        }
-        if self.members.len() >= wanted {
-            return Step::Enough;
         }
         match self.promotions(wanted, spread).into_iter().next() {
             Some(node) => Step::Promote(node),
@@ -185,7 +187,15 @@ pub mod tests {
     }
 
     fn sort_away(nodes: Vec<Listed>, away: &BTreeSet<String>) -> Standing {
-        Standing::sort(nodes, away, &Rule { leader_engine: "26.1.5", only: None, passed_over: &BTreeMap::new() })
+        Standing::sort(nodes, away, &rule(&BTreeMap::new()))
+    }
+
+    pub fn sort_without(nodes: Vec<Listed>, passed_over: &BTreeMap<String, String>) -> Standing {
+        Standing::sort(nodes, &BTreeSet::new(), &rule(passed_over))
+    }
+
+    fn rule(passed_over: &BTreeMap<String, String>) -> Rule<'_> {
+        Rule { leader_engine: "26.1.5", only: None, passed_over }
     }
 
     pub fn sort(nodes: Vec<Listed>) -> Standing {
@@ -254,6 +264,10 @@ pub mod tests {
         let leaving = worker("l", "").member();
         let standing = sort(vec![manager("m", ""), leaving, worker("w1", "")]);
         assert!(matches!(standing.next(3, None), Step::Await(node) if node.id() == "l"));
+        assert!(matches!(standing.next(1, None), Step::Await(node) if node.id() == "l"), "it has a vote still");
+        let standing = sort(vec![manager("m1", ""), manager("m2", ""), manager("m3", ""), joining.clone()]);
+        assert!(matches!(standing.next(3, None), Step::Enough), "one outside has none");
+        assert!(matches!(standing.next(5, None), Step::Await(_)));
         let old = with(joining, "/Status/State", "down");
         let standing = sort(vec![manager("m", ""), old, worker("w1", ""), worker("w2", "")]);
         assert!(matches!(standing.next(3, None), Step::Promote(node) if node.id() == "w1"));

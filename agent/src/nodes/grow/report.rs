@@ -1,6 +1,6 @@
 //! The report of `node grow`.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 use swarmdr_archive::untrusted::shown;
@@ -24,6 +24,8 @@ pub struct GrowReport {
     pub dry_run: bool,
     /// Number of managers that is wanted.
     pub wanted: usize,
+    /// Number of members of the group of managers when the run ended.
+    pub manager_count: usize,
     /// Managers when the run ended, as far as they were asked then.
     pub managers: Vec<NodeLine>,
     /// Nodes that this run has made managers, or would have.
@@ -33,6 +35,8 @@ pub struct GrowReport {
     pub left_out: Vec<LeftOutLine>,
     /// Number of workers that are missing.
     pub missing: usize,
+    /// What is worth to know and was so before this run.
+    pub notes: Vec<String>,
     pub attention: Vec<String>,
     /// What can be done about it.
     pub to_do: Vec<String>,
@@ -77,11 +81,13 @@ impl GrowReport {
             exit: Exit::Done,
             dry_run,
             wanted,
+            manager_count: 0,
             managers: Vec::new(),
             promoted: Vec::new(),
             passed_over: Vec::new(),
             left_out: Vec::new(),
             missing: 0,
+            notes: Vec::new(),
             attention: Vec::new(),
             to_do: Vec::new(),
         }
@@ -107,9 +113,29 @@ impl GrowReport {
         });
     }
 
+    /// Notes that a worker whose port is shut is not tried.
+    pub fn shut(&mut self, node: &Listed, passed_over: &mut BTreeMap<String, String>) {
+        let why = format!("port 2377 of {} is closed, so it would not become a manager", node.name());
+        self.pass_over(node, &why, PassedOver::Worker);
+        passed_over.insert(node.id().to_owned(), why);
+    }
+
+    /// Notes that there are enough managers, and which nodes are outside of their group since before this run.
+    pub fn enough(&mut self, standing: &Standing) {
+        self.notes.extend(standing.moving.iter().map(|node| {
+            format!(
+                "{} is a manager by its role, outside of the group: it joins by itself once port 2377 is open both ways, and \
+                 until then no backup is made; or `docker swarm leave --force` there, then `docker node rm --force {}` here",
+                node.name(),
+                node.id()
+            )
+        }));
+    }
+
     /// Notes how the group stands now.
     pub fn stands(&mut self, standing: &Standing, spread: Option<&Label>) {
         self.managers = standing.members.iter().map(|member| NodeLine::of(member, spread)).collect();
+        self.manager_count = self.managers.len();
         let is_told = |id: &str| self.passed_over.iter().any(|line| line.id == id);
         let left_out = standing.left_out.iter().filter(|it| !is_told(it.node.id())).map(|it| LeftOutLine {
             id: it.node.id().to_owned(),
@@ -164,7 +190,10 @@ impl GrowReport {
 
     pub fn finish(mut self) -> Self {
         let would = if self.dry_run { self.promoted.len() } else { 0 };
-        self.attention.extend(even(self.managers.len() + would));
+        let managers = self.managers.len() + would;
+        // Two need each other, whoever made them two. Other even numbers are no worse than the odd one before.
+        let is_own = managers == 2 || !self.promoted.is_empty();
+        if is_own { &mut self.attention } else { &mut self.notes }.extend(even(managers));
         if self.exit == Exit::Done && self.missing > 0 && !self.passed_over.is_empty() {
             self.set(Exit::Failed);
         }
@@ -179,8 +208,8 @@ impl GrowReport {
         self.result = exit.word();
     }
 
-    /// Exits 6 if workers are missing, or some were passed over and there are enough managers all the same, 1 if there are
-    /// not, since nodes did not become managers.
+    /// Exits 6 if workers are missing, if some were passed over and there are enough managers all the same, or if this run
+    /// leaves an even number; 1 if there are not enough, since nodes did not become managers.
     pub fn exit(&self) -> Exit {
         self.exit
     }
@@ -212,6 +241,9 @@ impl fmt::Display for GrowReport {
         for line in &self.left_out {
             writeln!(f, "  left out  {} ({}): {}", shown(&line.hostname), shown(&line.id), shown(&line.why))?;
         }
+        for note in &self.notes {
+            writeln!(f, "  note      {}", shown(note))?;
+        }
         ending::write(f, &self.attention, &self.to_do, self.dry_run)
     }
 }
@@ -219,7 +251,10 @@ impl fmt::Display for GrowReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::terminal::tests::assert_tame;
+    use crate::{
+        nodes::grow::plan::tests::{manager, sort, with, worker},
+        outcome::terminal::tests::assert_tame,
+    };
 
     #[test]
     fn names_of_others_do_not_steer_the_terminal() {
@@ -231,6 +266,7 @@ mod tests {
                 promoted: vec![line()],
                 passed_over: vec![LeftOutLine { id: own(), hostname: own(), why: own() }],
                 left_out: vec![LeftOutLine { id: own(), hostname: own(), why: own() }],
+                notes: vec![own()],
                 attention: vec![own()],
                 to_do: vec![own()],
                 ..GrowReport::new(3, true)
@@ -240,7 +276,7 @@ mod tests {
 
     #[test]
     fn who_was_passed_over_needs_attention_and_is_a_failure_if_managers_are_missing() {
-        let node = crate::nodes::grow::plan::tests::worker("w1", "");
+        let node = worker("w1", "");
         for (missing, exit, is, to_do) in [
             (0, Exit::Attention, PassedOver::Worker, "open port 2377 of host-w1"),
             (1, Exit::Failed, PassedOver::Outside, "docker node rm --force w1"),
@@ -253,6 +289,41 @@ mod tests {
             assert!(report.promoted.is_empty() && report.exit() == exit, "{report:?}");
             assert!(report.to_string().contains("passed    host-w1 (w1): host-w1 did not join"), "{report}");
             assert!(report.to_string().contains(to_do), "{report}");
+        }
+    }
+
+    #[test]
+    fn what_was_so_before_the_run_is_a_note() {
+        let outside = with(worker("x", ""), "/Spec/Role", "manager");
+        let three = || vec![manager("a", ""), manager("b", ""), manager("c", "")];
+        for (nodes, noted) in [
+            ([three(), vec![outside]].concat(), "docker node rm --force x"),
+            ([three(), vec![manager("d", "")]].concat(), "4 managers survive the loss of 1"),
+        ] {
+            let standing = sort(nodes);
+            assert!(matches!(standing.next(3, None), Step::Enough));
+            let mut report = GrowReport::new(3, false);
+            report.stands(&standing, None);
+            report.enough(&standing);
+            let report = report.finish();
+            assert!(report.exit() == Exit::Done && report.attention.is_empty(), "{report:?}");
+            assert!(report.to_string().contains(noted), "{report}");
+            let json = serde_json::to_value(&report).expect("is JSON");
+            assert_eq!(json["manager_count"], standing.members.len());
+        }
+    }
+
+    #[test]
+    fn an_even_number_that_the_run_leaves_and_two_need_attention() {
+        for (managers, promoted, expected) in
+            [(4, true, Exit::Attention), (4, false, Exit::Done), (2, false, Exit::Attention), (3, true, Exit::Done)]
+        {
+            let mut report = GrowReport::new(1, false);
+            report.stands(&sort((0..managers).map(|n| manager(&format!("m{n}"), "")).collect()), None);
+            if promoted {
+                report.promoted(&manager("m1", ""), None);
+            }
+            assert_eq!(report.finish().exit(), expected, "{managers} {promoted}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A node outside of the group of managers cannot be demoted: the engine answers "can't find manager in raft memberlist"
 //! (swarmkit `manager/controlapi/node.go`, `UpdateNode`). It has no vote, and is left as it is. To have few of those, a
-//! worker is asked for its port before it is promoted ([`is_shut`]).
+//! worker is asked for its port before it is promoted ([`shut`]).
 //!
 //! A member that does not answer leaves the group by a change that a majority of all its members has to take, itself included
 //! in the number: with two members there is no such majority without the second one, so that one stays.
@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use futures_util::future::join_all;
 use tokio::net::TcpStream;
 
 use super::change::{Promotion, Seen};
@@ -77,6 +78,18 @@ impl Promotion<'_> {
     }
 }
 
+/// What became of a node that is to be left as it is. An error for a member that does not answer.
+pub fn as_it_is(seen: Seen, name: &str) -> Result<TakenBack> {
+    match seen {
+        Seen::Member => Ok(TakenBack::Member),
+        Seen::Worker | Seen::Removed => Ok(TakenBack::Worker),
+        Seen::Outside => Ok(TakenBack::Outside),
+        Seen::Silent | Seen::Leaving => {
+            bail!("this run did not promote {name}, and takes back only what it has promoted")
+        }
+    }
+}
+
 /// Refuses unless the other members that answer are a majority of all. The caller has seen that the node is a member.
 fn may_demote(managers: &Managers, id: &str, name: &str) -> Result<()> {
     let all = managers.members.len();
@@ -91,9 +104,15 @@ fn may_demote(managers: &Managers, id: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Returns those of some workers whose port is shut. All are asked at the same time.
+pub async fn shut<'a>(workers: &[&'a Listed]) -> Vec<&'a Listed> {
+    let asked = join_all(workers.iter().map(|worker| is_shut(worker))).await;
+    workers.iter().zip(asked).filter(|(_, is_shut)| *is_shut).map(|(worker, _)| *worker).collect()
+}
+
 /// Returns true if a worker's host lets nobody know whether somebody listens on the port of managers: a firewall drops or
 /// forbids it. Nobody listens there yet, so an open port refuses.
-pub async fn is_shut(worker: &Listed) -> bool {
+async fn is_shut(worker: &Listed) -> bool {
     let Some(addr) = port_of(worker) else { return false };
     match tokio::time::timeout(REFUSAL_LIMIT, TcpStream::connect(addr)).await {
         Ok(Ok(_)) => false,
@@ -110,10 +129,21 @@ fn port_of(worker: &Listed) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
-    use crate::backup::managers::Member;
+    use crate::{
+        backup::managers::Member,
+        nodes::grow::{
+            plan::{
+                Step,
+                tests::{manager, sort, sort_without, worker},
+            },
+            report::GrowReport,
+        },
+    };
 
     /// Members `m0`, `m1`…, which answer or not.
     fn group(reachable: &[bool]) -> Managers {
@@ -139,6 +169,44 @@ mod tests {
             (&[true, true, false, false], "m3", false),
         ] {
             assert_eq!(may_demote(&group(reachable), id, "host").is_ok(), expected, "{reachable:?} {id}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_somebody_else_promoted_stays_as_it_is() {
+        for silent in [Seen::Silent, Seen::Leaving] {
+            let error = as_it_is(silent, "w1").expect_err("it is not taken back");
+            assert!(error.to_string().contains("did not promote w1"), "{error}");
+        }
+        assert_eq!(as_it_is(Seen::Outside, "w1").expect("is passed over"), TakenBack::Outside);
+        assert_eq!(as_it_is(Seen::Member, "w1").expect("is one"), TakenBack::Member);
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_if_the_port_of_the_second_one_is_shut() {
+        // The first one refuses connections, and no packet can be sent to the other.
+        let nodes = || {
+            let at = |id: &str, addr: &str| {
+                let mut raw = worker(id, "").raw;
+                raw["Status"]["Addr"] = addr.into();
+                Listed::of(raw).expect("is a node")
+            };
+            vec![manager("m", ""), at("a", "127.7.0.21"), at("b", "255.255.255.255"), at("c", "127.7.0.22")]
+        };
+        let standing = sort(nodes());
+        let shut = shut(&standing.promotions(3, None)).await;
+        assert_eq!(shut.iter().map(|node| node.id()).collect::<Vec<_>>(), ["b"]);
+        let mut report = GrowReport::new(3, false);
+        let mut passed_over = BTreeMap::new();
+        shut.into_iter().for_each(|node| report.shut(node, &mut passed_over));
+        assert!(report.finish().to_string().contains("port 2377 of host-b is closed"));
+        for (workers, expected) in [(4, Some("a")), (3, None)] {
+            let nodes = nodes().into_iter().take(workers).collect();
+            let standing = sort_without(nodes, &passed_over);
+            match standing.next(3, None) {
+                Step::Promote(node) => assert_eq!(Some(node.id()), expected),
+                step => assert!(expected.is_none() && matches!(step, Step::Missing(1)), "{step:?}"),
+            }
         }
     }
 

@@ -14,11 +14,12 @@
 //! that a node has just failed several tasks. So each update is remembered with the nodes that there were, on the service
 //! itself (`memory`), and is not made for the same ones again.
 //!
-//! A service whose tasks use volumes or directories of their nodes, or ports of them, is left where it is unless the
+//! A service whose tasks use volumes, directories, ports or the network of their nodes is left where it is unless the
 //! operator says that this may be cut (`bonds`).
 
 mod bonds;
 mod fit;
+mod host_network;
 mod level;
 mod memory;
 mod plan;

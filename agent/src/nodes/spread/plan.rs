@@ -1,6 +1,6 @@
 //! Which services gain from a forced update, and why the others are left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     bonds::{self, Cut},
     fit::{self, Reserved},
+    host_network,
     level::is_even,
     memory,
     service::Wishes,
@@ -26,6 +27,8 @@ pub struct View {
     pub nodes: Vec<Listed>,
     pub services: Vec<Value>,
     pub tasks: Vec<Value>,
+    /// Ids of the networks of services that are the hosts' own.
+    pub host_networks: BTreeSet<String>,
 }
 
 /// A service, and whether it is to be updated.
@@ -65,7 +68,8 @@ pub enum Verdict {
 impl View {
     pub async fn of(led: &Led) -> Result<Self> {
         let (nodes, services) = (led.nodes().await?, led.objects.services().await?);
-        Ok(Self { nodes, services, tasks: led.objects.all_tasks().await? })
+        let host_networks = host_network::ids(&led.objects, &services).await?;
+        Ok(Self { nodes, services, tasks: led.objects.all_tasks().await?, host_networks })
     }
 
     /// Judges all services, sorted by name.
@@ -84,7 +88,7 @@ impl View {
             Planned { id, name, placed: BTreeMap::new(), nodes: Vec::new(), starts_first, verdict: Verdict::Even };
         planned.verdict = self.verdict(object, reserved, &mut planned).unwrap_or_else(|verdict| verdict);
         if planned.verdict == Verdict::Uneven {
-            planned.verdict = match bonds::why_held(&object["Spec"], cut) {
+            planned.verdict = match bonds::why_held(&object["Spec"], cut, &self.host_networks) {
                 Some(why) => Verdict::Held { why },
                 None if memory::has_tried(&object["Spec"], &planned.nodes) => Verdict::Tried,
                 None => Verdict::Uneven,
@@ -208,7 +212,7 @@ mod tests {
 
     fn judge(nodes: &[(&str, &str)], object: Value, on: &[(&str, u64)]) -> Verdict {
         let nodes = nodes.iter().map(|(id, zone)| node(id, zone)).collect();
-        let view = View { nodes, services: vec![object], tasks: tasks(on) };
+        let view = View { nodes, services: vec![object], tasks: tasks(on), ..View::default() };
         view.judge(Cut::default()).remove(0).verdict
     }
 
@@ -262,6 +266,7 @@ mod tests {
             nodes: nodes.iter().map(|(id, zone)| node(id, zone)).collect(),
             services: vec![service(4, ended)],
             tasks: tasks(all),
+            ..View::default()
         };
         assert_eq!(view.judge(Cut::default())[0].verdict, Verdict::Uneven, "all of them run still");
         for task in &mut view.tasks {
@@ -277,6 +282,7 @@ mod tests {
             nodes: nodes.iter().map(|id| node(id, "")).collect(),
             services: vec![object],
             tasks: tasks(&[("a", 4)]),
+            ..View::default()
         };
         let mut object = service(4, json!({}));
         let before = view(&["a", "b"], object.clone()).judge(Cut::default()).remove(0);
@@ -301,7 +307,23 @@ mod tests {
             nodes: nodes.iter().map(|(id, zone)| node(id, zone)).collect(),
             services: vec![with_volume()],
             tasks: tasks(&[("a", 2)]),
+            ..View::default()
         };
         assert_eq!(view.judge(Cut { volumes: true, host_ports: false })[0].verdict, Verdict::Uneven);
+    }
+
+    #[test]
+    fn a_service_in_the_network_of_its_hosts_is_held() {
+        let networks = json!([{ "Target": "h1" }]);
+        let mut view = View {
+            nodes: [("a", "x"), ("b", "x")].iter().map(|(id, zone)| node(id, zone)).collect(),
+            services: vec![service(2, json!({ "Spec/TaskTemplate/Networks": networks }))],
+            tasks: tasks(&[("a", 2)]),
+            ..View::default()
+        };
+        assert_eq!(view.judge(Cut::default())[0].verdict, Verdict::Uneven, "an overlay network ties nothing");
+        view.host_networks = ["h1".to_owned()].into();
+        let verdict = view.judge(Cut::default()).remove(0).verdict;
+        assert!(matches!(&verdict, Verdict::Held { why } if why.contains("network of their host")), "{verdict:?}");
     }
 }

@@ -23,18 +23,21 @@ there are nodes; then the lowest id decides. With --only a worker needs that lab
 of its node, which only a manager can have given it.
 
 A worker whose port 2377 is closed, or that does not become a manager within
---limit, is passed over: the next one follows. One that joined and does not answer
+--limit, is passed over: the next one follows. All ports are asked for before the
+first promotion. One that joined and does not answer
 is made a worker again, if that costs no majority.
 
 Two managers need each other: if the second one dies before there is a third,
 nothing can be changed until it is back, and services run on. So nothing begins
 while a manager does not answer, or without workers for all that follow up to an
 odd number, or to the wanted one. An even number from 4 on is told to be no better
-than one less (6). It is safe to run again: a promotion that is under way is
+than one less (6 if this run made it so). It is safe to run again: a promotion that is under way is
 waited for.
 
-Exits 6 if workers are missing, or some were passed over and others became
-managers; 1 if managers are missing because some were passed over, or could not be
+Exits 0 if there are enough managers, also with a node outside of their group since
+before, which is told; the JSON report has their number as `manager_count`. Exits
+6 if workers are missing, some were passed over and others became managers, or the
+number is even by this run; 1 if managers are missing because some were passed over, or could not be
 taken back; 4 if a manager does not answer.")]
 pub struct NodeGrowArgs {
     /// Number of managers that is wanted; an odd one is best, and 2 is refused

@@ -26,8 +26,9 @@ left. `docker service rollback` has nothing to go back to after an update.
 
 A service with volumes or directories of its nodes is held where it is: its tasks
 would find other data on another node, or none. So is one with ports in host
-mode, whose clients know the node. --with-volumes and --with-host-ports include
-them; name such services with --service as well.
+mode or in the network of its hosts, whose clients know the node. --with-volumes
+and --with-host-ports include them; name such services with --service as well. A
+volume that only the image declares is in no spec, and holds nothing.
 
 Exits 1 if an update failed, and says what the engine did; 6 if a service was
 left that is not at rest or cannot be judged.")]
@@ -40,7 +41,7 @@ pub struct NodeSpreadArgs {
     #[arg(long)]
     pub with_volumes: bool,
 
-    /// Also services with ports in host mode, which move to other nodes
+    /// Also services with ports in host mode or in the network of their hosts, which move to other nodes
     #[arg(long)]
     pub with_host_ports: bool,
 
