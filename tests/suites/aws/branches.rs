@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use swarmdr_tests::{
     aws::Moto,
     lab::{Lab, wait_for},
@@ -99,7 +99,7 @@ fn every_wait_of_the_machine_has_an_end() -> Result<()> {
     // Each of these alone keeps the traffic away.
     let switches = states["IsServing"]["Choices"][0]["And"].as_array().context("it switches by less")?;
     let asked: BTreeSet<&str> = switches.iter().filter_map(|it| it["Variable"].as_str()).collect();
-    let all = ["workers", "unknown", "without"].map(|it| format!("$.report.seen.{it}"));
+    let all = ["nodes", "unknown", "services", "without", "superseded"].map(|it| format!("$.report.seen.{it}"));
     assert_eq!(asked, all.iter().map(String::as_str).collect());
     Ok(())
 }
@@ -141,6 +141,43 @@ fn old_managers_that_do_not_stop_are_told_to_a_person() -> Result<()> {
     assert_eq!(machine.size("ManagerGroup", None)?, "0", "a group was raised beside old managers");
     let token = mail.split("--task-token ").nth(1).and_then(|rest| rest.split_whitespace().next());
     moto.ask(&["decline", token.context("the mail has no token")?])?;
+    let why = machine.failed(&execution)?;
+    ensure!(why.contains("Declined"), "{why}");
+    Ok(())
+}
+
+#[test]
+fn a_site_that_is_back_when_it_is_told_to_be_cut_off_is_left_alone() -> Result<()> {
+    let lab = Lab::new()?;
+    let moto = Moto::start(&lab)?;
+    let machine = Machine::new(&moto, empty_groups(&moto)?, &[("PollSeconds", "20"), ("MostLooks", "2")])?;
+    let old = moto.ask(&["old-manager", "old"])?;
+    let execution = machine.start_and_approve()?;
+    wait_for("the old manager to be stopped", Duration::from_secs(120), || {
+        Ok((moto.ask(&["instance-state", &old])? == "stopped").then_some(()))
+    })?;
+    moto.ask(&["old-manager", "old"])?;
+    let token = machine.question("Stopping the old managers failed: StillThere")?;
+    machine.alarm("OK")?;
+    moto.ask(&["approve", &token])?;
+    let ended = machine.ended(&execution)?;
+    ensure!(ended["status"] == "SUCCEEDED", "{ended:#}");
+    assert_eq!(machine.size("ManagerGroup", None)?, "0", "a group was raised beside a living site");
+    machine.mail("Some of its managers in this region may have been stopped")?;
+    Ok(())
+}
+
+/// An alarm whose state is not known does not say that the site is silent.
+#[test]
+fn a_person_is_asked_if_the_alarm_does_not_ring() -> Result<()> {
+    let lab = Lab::new()?;
+    let moto = Moto::start(&lab)?;
+    let machine = Machine::new(&moto, empty_groups(&moto)?, &[("AutoPromote", "true")])?;
+    machine.alarm("INSUFFICIENT_DATA")?;
+    let execution = machine.start()?;
+    let token = machine.question("leaves no signs of life")?;
+    assert_eq!(machine.size("ManagerGroup", None)?, "0");
+    moto.ask(&["decline", &token])?;
     let why = machine.failed(&execution)?;
     ensure!(why.contains("Declined"), "{why}");
     Ok(())
@@ -190,31 +227,46 @@ fn traffic_comes_only_when_the_leader_says_now_that_services_run() -> Result<()>
     let moto = Moto::start(&lab)?;
     // The group is to grow, and does not: one manager must do.
     let machine = Machine::new(&moto, empty_groups(&moto)?, &[&ALONE[..], &[("Managers", "3")]].concat())?;
-    let serving = r#"{"workers":1,"unknown":0,"without":0,"text":"1 workers are ready"}"#;
+    let report = |nodes: u8, services: u8, without: u8, superseded: i8, text: &str| {
+        json!({ "nodes": nodes, "unknown": 0, "services": services, "without": without, "superseded": superseded,
+            "text": text })
+        .to_string()
+    };
+    let serving = report(2, 1, 0, 0, "2 nodes are ready");
     // Last time it served, and a living swarm is not raised anew.
-    machine.parameter("-report", Some(serving))?;
+    machine.parameter("-report", Some(&serving))?;
     machine.size("ManagerGroup", Some("1"))?;
     machine.parameter("", Some("restored"))?;
     let why = machine.failed(&machine.start()?)?;
-    for what in ["NotServing", "no manager has reported", "1 workers are wanted", "docker node ls", "--key failover"] {
+    for what in [
+        "NotServing",
+        "no manager has reported",
+        "1 workers and the leader are wanted",
+        "docker node ls",
+        "--key failover",
+    ] {
         ensure!(why.contains(what), "{what} is not in: {why}");
     }
     ensure!(machine.switched()?.is_empty(), "the traffic is switched");
     assert_eq!((machine.size("ManagerGroup", None)?, machine.size("WorkerGroup", None)?), ("3".into(), "1".into()));
 
     machine.parameter("", Some("grown"))?;
+    // The last: a swarm that is up since an earlier day, and was taken over since.
+    for not in [report(2, 1, 1, 0, "web does not run"), report(2, 1, 0, 1, "another site has this swarm")] {
+        let execution = machine.start()?;
+        say_when_asked(&machine, &not)?;
+        let why = machine.failed(&execution)?;
+        let text = serde_json::from_str::<Value>(&not)?;
+        ensure!(why.contains("NotServing") && why.contains(text["text"].as_str().unwrap_or("?")), "{why}");
+        ensure!(machine.switched()?.is_empty(), "the traffic is switched: {not}");
+    }
     let execution = machine.start()?;
-    say_when_asked(&machine, r#"{"workers":1,"unknown":0,"without":1,"text":"web does not run"}"#)?;
-    let why = machine.failed(&execution)?;
-    ensure!(why.contains("NotServing") && why.contains("web does not run"), "{why}");
-    ensure!(machine.switched()?.is_empty(), "the traffic is switched without a service");
-    let execution = machine.start()?;
-    say_when_asked(&machine, serving)?;
+    say_when_asked(&machine, &serving)?;
     let ended = machine.ended(&execution)?;
     ensure!(ended["status"] == "SUCCEEDED", "{ended:#}");
     ensure!(machine.switched()?.contains("The swarm is served from us-east-1."), "the traffic is not switched");
     let mail = machine.mail("traffic is switched")?;
-    ensure!(mail.contains("grown in us-east-1") && mail.contains("1 workers are ready"), "{mail}");
+    ensure!(mail.contains("grown in us-east-1") && mail.contains("2 nodes are ready"), "{mail}");
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 mod branches;
 mod failover;
 mod machine;
+mod script;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Duration};
 
