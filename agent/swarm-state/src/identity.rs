@@ -265,6 +265,16 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_as_tls_has_it_names_its_node() {
+        let file = include_bytes!("../../../tests/fuzz/corpus/files_in_clear/26.1.5-members-swarm-node.crt");
+        let leaf = pem::parse_many(file).expect("is PEM").swap_remove(0);
+        let parsed = Certificate::parse_pem(NODE_CERT, file).expect("has a certificate");
+        let expected = Identity::from_certificate(NODE_CERT, &parsed[0]).expect("is one of a node").node_id;
+        assert_eq!(node_of(leaf.contents()), Some(expected));
+        assert_eq!(node_of(b"no certificate"), None);
+    }
+
+    #[test]
     fn the_raft_address_is_the_first_usable_one() {
         let engine = |advertise: &str, local: &str| EngineState {
             advertise_addr: advertise.to_owned(),
