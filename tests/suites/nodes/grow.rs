@@ -250,8 +250,11 @@ fn a_worker_that_cannot_become_a_manager_is_passed_over() -> Result<()> {
     ensure!(three.len() == 3 && !three.iter().any(|name| name == shut.name()), "{three:?}");
 
     // Nobody waits for it once there are enough.
-    let enough = agent_json(host, 0, &[&GROW[..], &["--limit", "15s"]].concat())?;
-    ensure!(enough["notes"].to_string().contains(shut.name()) && enough["manager_count"] == 3, "{enough:#}");
+    host.wait_for("it to be noted when its node is ready again", LIMIT, || {
+        let enough = agent_json(host, 0, &[&GROW[..], &["--limit", "15s"]].concat())?;
+        ensure!(enough["manager_count"] == 3, "{enough:#}");
+        Ok(enough["notes"].to_string().contains(shut.name()).then_some(()))
+    })?;
 
     // It joins by itself when it can, and then there are four.
     port_of_managers(shut, "-D", "REJECT")?;
