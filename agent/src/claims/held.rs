@@ -1,7 +1,7 @@
 //! The claims that count, over all vaults that could be read.
 
 use anyhow::Result;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Claim, Ended, Entry, Reading, Seen, Status, judge, newest, owner};
 
@@ -33,7 +33,21 @@ pub fn unread(readings: &[Result<Reading>]) -> Vec<String> {
     readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}")).collect()
 }
 
-/// The age of a claim by the vault's clock. One from the future, as in a directory, is as fresh as can be.
-pub fn age(seen: &Seen, reading: &Reading) -> SignedDuration {
-    reading.now.duration_since(seen.stored)
+/// The age of a claim by the clock of the vault that has it longest: a copy is stored later. One from the future, as in a
+/// directory, is as fresh as can be, and so is one that is nowhere.
+pub fn age<'a>(readings: impl IntoIterator<Item = &'a Reading>, claim: &Claim) -> SignedDuration {
+    let ages = readings
+        .into_iter()
+        .flat_map(|reading| versions(reading, claim).map(|seen| reading.now.duration_since(seen.stored)));
+    ages.max().unwrap_or_default()
+}
+
+/// The time at which the first vault got a claim.
+pub fn since<'a>(readings: impl IntoIterator<Item = &'a Reading>, claim: &Claim) -> Option<Timestamp> {
+    readings.into_iter().flat_map(|reading| versions(reading, claim)).map(|seen| seen.stored).min()
+}
+
+fn versions<'a>(reading: &'a Reading, claim: &Claim) -> impl Iterator<Item = &'a Seen> {
+    let (epoch, id) = (claim.epoch, claim.claim_id);
+    reading.claims.iter().filter(move |seen| (seen.claim.epoch, seen.claim.claim_id) == (epoch, id))
 }

@@ -99,11 +99,9 @@ impl Attempt<'_> {
     /// earlier run may have been killed before it did that.
     async fn go_on_with_own(&self, readings: &[Result<Reading>]) -> Result<Option<Made>> {
         let Some(record) = Record::read(self.config, &self.draft.cluster_id) else { return Ok(None) };
-        let is_recent = |reading: &Reading| {
-            let seen = reading.claims.iter().find(|seen| seen.claim.claim_id == record.claim_id);
-            seen.is_some_and(|seen| age(seen, reading) < REUSE)
-        };
-        if !readings.iter().flatten().any(is_recent) {
+        let mut claims = readings.iter().flatten().flat_map(|reading| &reading.claims);
+        let own = claims.find(|seen| seen.claim.claim_id == record.claim_id);
+        if own.is_none_or(|own| age(readings.iter().flatten(), &own.claim) >= REUSE) {
             return Ok(None);
         }
         tracing::info!("an earlier run of this host claimed the swarm with epoch {}; going on with that", record.epoch);
@@ -127,7 +125,8 @@ impl Attempt<'_> {
         let own = self.own();
         for (reading, seen) in holders(readings) {
             let id = seen.claim.claim_id;
-            if !self.terms.fenced && own != Some(id) && age(&seen, reading) < FRESH {
+            let age = age(readings.iter().flatten(), &seen.claim);
+            if !self.terms.fenced && own != Some(id) && age < FRESH {
                 return Err(lost(&seen, reading));
             }
         }

@@ -181,3 +181,35 @@ async fn a_swarm_that_lost_its_label_is_not_superseded_by_its_own_claim() {
     assert_eq!(judge("n2").await, "superseded 1");
     assert!(Memory::read(&manager.config, None).is_some_and(|memory| memory.carried.is_empty()));
 }
+
+/// A copy is stored later than what it is a copy of, and is no newer claim.
+#[tokio::test]
+async fn a_copy_does_not_make_an_old_claim_fresh() {
+    let identities = Identities::generate();
+    let (first, old, other) = (Host::with(&identities), Host::with(&identities), Host::with(&identities));
+    let both = [named("a"), named("b")];
+    let made = first.claim(&both[..1], 0, &terms()).await;
+    let judged = standing_of(&first, &both, None, 100 * HOUR).await;
+    assert_eq!((judged.missing.len(), copy(&first, &both, &judged, 100 * HOUR).await), (1, Vec::new()));
+    // The old site keeps the time since when it is superseded, and does what waits for that, in either order.
+    for vaults in [both.clone(), [both[1].clone(), both[0].clone()]] {
+        let judged = standing_of(&old, &vaults, None, 100 * HOUR + 60).await;
+        assert!(judged.is_settled);
+        assert_eq!(judged.superseded().map(|by| by.since), Some(second_at(0)));
+    }
+    // Its own host takes it for what it is, and others do not wait.
+    let again = first.claim(&both, 100 * HOUR + 60, &terms()).await;
+    assert!(!again.is_earlier && again.id() != made.id(), "{again:?}");
+    assert_eq!(other.claim(&both, 200 * HOUR, &terms()).await.claim.epoch, 3);
+}
+
+#[tokio::test]
+async fn the_copy_of_an_old_claim_stops_nobody() {
+    let identities = Identities::generate();
+    let (first, other) = (Host::with(&identities), Host::with(&identities));
+    let both = [named("a"), named("b")];
+    first.claim(&both[..1], 0, &terms()).await;
+    let judged = standing_of(&first, &both, None, 100 * HOUR).await;
+    assert_eq!(copy(&first, &both, &judged, 100 * HOUR).await, Vec::<String>::new());
+    assert_eq!(other.claim(&both, 100 * HOUR + 60, &terms()).await.claim.epoch, 2);
+}

@@ -69,10 +69,10 @@ impl Restore<'_> {
         let own = Record::read(config, cluster).map(|record| record.claim_id);
         notes.push(match latest(claims::holders(&readings)) {
             None => "no site has claimed this swarm; a restore claims it for this host".to_owned(),
-            Some((reading, seen)) => {
+            Some((_, seen)) => {
                 let Claim { site, epoch, claim_id, .. } = &seen.claim;
                 let is_own = own == Some(*claim_id);
-                let is_fresh = reading.now.duration_since(seen.stored) < FRESH;
+                let is_fresh = claims::age(readings.iter().flatten(), &seen.claim) < FRESH;
                 let could = match (is_own, is_fresh && !fenced) {
                     (true, _) => "that is this host; a restore goes on with it, or claims the swarm again",
                     (false, true) => "that is so recent that a restore would end with exit code 3",
