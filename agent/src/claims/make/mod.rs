@@ -4,7 +4,8 @@
 //! 2. The claim is put under the next epoch, which must be free.
 //! 3. Once every claim that was on its way at that time is listed, all are judged as everybody judges them ([`judge`]).
 //!    How long that takes depends on the server. One that refuses a second put under the key has refused all that came
-//!    later, but for those that it was storing at that moment; one that takes it says nothing.
+//!    later, but for those that it was storing at that moment; one that takes it says nothing. Rivals may be under another
+//!    key, unless there is one vault and all was seen in it.
 //!
 //! The vaults are asked one after the other, in the order of the configuration, so the first one that all can reach
 //! decides, and the others record it.
@@ -16,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use swarmdr_archive::SecretKey;
 
-use self::vault::Answer;
+use self::vault::{Answer, Put};
 use super::{
     Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, Query, READ_LIMIT, REUSE, Reading, Record, ReleaseKind,
     Seen, Terms,
@@ -53,8 +54,8 @@ pub async fn make(
         }
         attempt.check_rivals(&readings)?;
         match attempt.put(&readings, tried).await? {
-            Put::Done(outcome) => return Ok(outcome),
-            Put::KeyTaken(epoch) => tried = epoch,
+            End::Done(outcome) => return Ok(outcome),
+            End::KeyTaken(epoch) => tried = epoch,
         }
     }
     Err(Failure::refused("no claim could be made: each time there was an object under its key that is no claim")
@@ -73,7 +74,7 @@ struct Attempt<'a> {
     now: Timestamp,
 }
 
-enum Put {
+enum End {
     Done(Outcome),
     /// An object that is no claim lies under the key of this epoch in the first vault.
     KeyTaken(u32),
@@ -148,18 +149,19 @@ impl Attempt<'_> {
     }
 
     /// Puts the claim into each vault, and judges it in each. Fails if another one holds in any of them.
-    async fn put(&self, readings: &[Result<Reading>], tried: u32) -> Result<Put> {
+    async fn put(&self, readings: &[Result<Reading>], tried: u32) -> Result<End> {
         let claim = self.next_claim(readings, tried)?;
         Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)?;
         failpoint::reach("claim-noted");
         let packed = self.sign(&claim)?;
+        let put = Put { claim: &claim, packed: &packed, is_on_one_key: tried == 0 && self.is_on_one_key(readings) };
         let (mut held, mut denied, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         let mut is_sure = readings.iter().any(Result::is_ok);
         for connected in self.vaults {
             let url = connected.settings.url.clone();
-            match self.put_in_time(connected.vault.as_ref(), &claim, &packed).await {
+            match self.put_in_time(connected.vault.as_ref(), &put).await {
                 Ok(Answer::Held) => held.push(url),
-                Ok(Answer::KeyTaken) if held.is_empty() => return Ok(Put::KeyTaken(claim.epoch)),
+                Ok(Answer::KeyTaken) if held.is_empty() => return Ok(End::KeyTaken(claim.epoch)),
                 Ok(Answer::KeyTaken) => failed.push(format!(
                     "{url} does not have the claim: an object that is none lies under {}",
                     Name::Claim(claim.epoch).key(&claim.cluster_id)
@@ -187,13 +189,13 @@ impl Attempt<'_> {
             if failed.is_empty() {
                 Record::forget(self.config, claim.claim_id);
             }
-            return self.without(denied, failed, is_sure).map(Put::Done);
+            return self.without(denied, failed, is_sure).map(End::Done);
         }
         let superseded = before(readings, &claim);
         let mut attention = [denied, failed].concat();
         attention.extend(readings.iter().flatten().flat_map(Reading::findings));
         let made = Made { claim, vaults: held, superseded, is_earlier: false, attention };
-        Ok(Put::Done(Outcome::Made(Box::new(made))))
+        Ok(End::Done(Outcome::Made(Box::new(made))))
     }
 
     /// Ends the claim in the vaults that have it, after it lost in one of them.

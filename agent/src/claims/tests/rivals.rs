@@ -118,3 +118,33 @@ async fn a_killed_run_does_not_go_on_beside_a_rival_that_it_sees() {
     second.claim(&[away("a"), b.clone()], 30, &terms()).await;
     first.refused(&[a, b], 60, Exit::NotOurTurn).await;
 }
+
+/// A condition on one key is no word on a rival under another one, so the whole time to settle passes.
+#[tokio::test]
+async fn who_may_have_rivals_under_other_keys_waits_until_they_are_listed() {
+    const SETTLE: Duration = Duration::from_secs(2);
+    let identities = Identities::generate();
+    let waited = async |vaults: Vec<Connected>, terms: Terms| {
+        let mut host = Host::with(&identities);
+        host.config.standby.claim_settle = Seconds::new(2);
+        let begun = std::time::Instant::now();
+        host.claim(&vaults, 0, &terms).await;
+        begun.elapsed()
+    };
+    let alone = || one(locking()).1;
+    let two = [alone(), vec![connected(Arc::new(locking()), "w")]].concat();
+    let carries = Terms { carried: Some(ClaimId::of(7)), ..terms() };
+    let (vault, junk) = one(locking());
+    vault.overlay_at(&Name::Claim(3).key(&cluster()), "junk", second_at(0));
+    let (short, two, away, carries, junk) = tokio::join!(
+        waited(alone(), terms()),
+        waited(two, terms()),
+        waited([alone(), vec![away("w")]].concat(), terms()),
+        waited(alone(), carries),
+        waited(junk, terms()),
+    );
+    assert!(short < SETTLE, "there is one vault, and all is seen in it: {short:?}");
+    assert!(two >= SETTLE && away >= SETTLE, "one of two vaults may be away for a rival: {two:?}, {away:?}");
+    assert!(carries >= SETTLE, "what the backup carries is in no vault: {carries:?}");
+    assert!(junk >= SETTLE, "a rival may have looked before the junk was there: {junk:?}");
+}
