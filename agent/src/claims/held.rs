@@ -3,7 +3,7 @@
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Claim, Ended, Entry, Reading, Seen, Status, judge, newest, owner};
+use super::{Claim, Ended, Entry, FRESH, Reading, Seen, Status, judge, judge::order, newest, owner};
 
 /// The claim that holds in each vault that could be read.
 pub fn holders(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
@@ -45,6 +45,23 @@ pub fn age<'a>(readings: impl IntoIterator<Item = &'a Reading>, claim: &Claim) -
 /// The time at which the first vault got a claim.
 pub fn since<'a>(readings: impl IntoIterator<Item = &'a Reading>, claim: &Claim) -> Option<Timestamp> {
     readings.into_iter().flat_map(|reading| versions(reading, claim)).map(|seen| seen.stored).min()
+}
+
+/// Returns a fresh claim of another that holds in this vault and was there before this one, unless `is_known` says that it
+/// was seen when this one was made. Whose epoch is higher says nothing then: the two do not follow the same claim.
+pub fn overlooked<'a>(
+    entries: &'a [Entry],
+    reading: &Reading,
+    claim: &Claim,
+    is_known: impl Fn(&Seen) -> bool,
+) -> Option<&'a Seen> {
+    let own = entries.iter().map(|entry| &entry.seen).find(|seen| seen.claim.claim_id == claim.claim_id);
+    entries.iter().filter(|entry| entry.status == Status::Holds).map(|entry| &entry.seen).find(|seen| {
+        seen.claim.claim_id != claim.claim_id
+            && own.is_none_or(|own| order(seen) < order(own))
+            && age([reading], &seen.claim) < FRESH
+            && !is_known(seen)
+    })
 }
 
 fn versions<'a>(reading: &'a Reading, claim: &Claim) -> impl Iterator<Item = &'a Seen> {

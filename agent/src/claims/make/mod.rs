@@ -7,6 +7,9 @@
 //!    later, but for those that it was storing at that moment; one that takes it says nothing. Rivals may be under another
 //!    key, unless there is one vault and all was seen in it.
 //!
+//! A fresh claim that was in a vault before this one, and was not seen when this one was made, wins as well, whatever it
+//! follows.
+//!
 //! The vaults are asked one after the other, in the order of the configuration, so the first one that all can reach
 //! decides, and the others record it.
 
@@ -19,10 +22,10 @@ use swarmdr_archive::SecretKey;
 
 use self::vault::{Answer, Put};
 use super::{
-    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, Query, READ_LIMIT, REUSE, Reading, Record, ReleaseKind,
-    Seen, Terms,
-    held::{age, before, holders, unread},
-    read_all_within, release,
+    Claim, ClaimId, Demand, Draft, Ended, FRESH, Made, Name, Outcome, Query, READ_LIMIT, REUSE, Reading, Record,
+    ReleaseKind, Seen, Terms,
+    held::{age, before, holders, overlooked, unread},
+    judge, read_all_within, release,
 };
 use crate::{
     config::Config,
@@ -109,16 +112,34 @@ impl Attempt<'_> {
         tokio::time::sleep(self.config.standby.claim_settle.duration()).await;
         let again = self.read().await;
         let holding = holders(&again);
-        if holding.iter().any(|(_, seen)| seen.claim.claim_id != record.claim_id && seen.claim.epoch >= record.epoch) {
+        let is_rival = |seen: &Seen| {
+            let is_fresh = !self.terms.fenced && age(again.iter().flatten(), &seen.claim) < FRESH;
+            seen.claim.claim_id != record.claim_id && (is_fresh || seen.claim.epoch >= record.epoch)
+        };
+        if holding.iter().any(|(_, seen)| is_rival(seen)) {
             return Ok(None);
         }
         let held = holding.iter().filter(|(_, seen)| seen.claim.claim_id == record.claim_id);
         let (vaults, claims): (Vec<String>, Vec<Claim>) =
             held.map(|(reading, seen)| (reading.vault.clone(), seen.claim.clone())).unzip();
         let Some(claim) = claims.into_iter().next() else { return Ok(None) };
+        self.require_first(&again, &claim)?;
         let superseded = before(&again, &claim);
         let attention = [unread(&again), again.iter().flatten().flat_map(Reading::findings).collect()].concat();
         Ok(Some(Made { claim, vaults, superseded, is_earlier: true, attention }))
+    }
+
+    /// Stops where a claim that the earlier run did not see, as it was killed before it looked again, was there before its own.
+    /// The claim before the own one it did see.
+    fn require_first(&self, readings: &[Result<Reading>], claim: &Claim) -> Result<()> {
+        let ended = Ended::of(readings.iter().flatten());
+        for reading in readings.iter().flatten().filter(|_| !self.terms.fenced) {
+            let entries = judge(reading, &ended);
+            if let Some(first) = overlooked(&entries, reading, claim, |seen| claim.previous == Some(seen.digest)) {
+                return Err(lost(first, reading));
+            }
+        }
+        Ok(())
     }
 
     /// Stops where another site has just claimed the swarm, and where not all claims could be looked at.
@@ -154,7 +175,8 @@ impl Attempt<'_> {
         Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)?;
         failpoint::reach("claim-noted");
         let packed = self.sign(&claim)?;
-        let put = Put { claim: &claim, packed: &packed, is_on_one_key: tried == 0 && self.is_on_one_key(readings) };
+        let is_on_one_key = tried == 0 && self.is_on_one_key(readings);
+        let put = Put { claim: &claim, packed: &packed, readings, is_on_one_key };
         let (mut held, mut denied, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         let mut is_sure = readings.iter().any(Result::is_ok);
         for connected in self.vaults {

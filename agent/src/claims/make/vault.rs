@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::{Attempt, lost};
 use crate::{
-    claims::{Claim, Ended, Name, Query, judge, newest, read},
+    claims::{Claim, Ended, Name, Query, Reading, Seen, held::overlooked, judge, newest, read},
     outcome::failpoint,
 };
 
@@ -38,8 +38,17 @@ pub(super) enum Answer {
 pub(super) struct Put<'a> {
     pub(super) claim: &'a Claim,
     pub(super) packed: &'a [u8],
+    /// What was seen before it was made.
+    pub(super) readings: &'a [Result<Reading>],
     /// Whether every rival must be under the same key: there is no other vault, and no claim that one of them may not see.
     pub(super) is_on_one_key: bool,
+}
+
+impl Put<'_> {
+    fn has_seen(&self, seen: &Seen) -> bool {
+        let mut known = self.readings.iter().flatten().flat_map(|reading| &reading.claims);
+        known.any(|known| known.claim.claim_id == seen.claim.claim_id)
+    }
 }
 
 impl Attempt<'_> {
@@ -78,7 +87,12 @@ impl Attempt<'_> {
             // It may be there, and nobody knows whether it was the first.
             Err(error) => return Ok(Answer::Unsure(error.context("whether the claim holds there is not known"))),
         };
-        let entries = judge(&reading, &Ended::of([&reading]));
+        let entries = judge(&reading, &Ended::of(put.readings.iter().flatten().chain([&reading])));
+        if !self.terms.fenced
+            && let Some(first) = overlooked(&entries, &reading, claim, |seen| put.has_seen(seen))
+        {
+            return Ok(Answer::Lost { why: lost(first, &reading), stored });
+        }
         match newest(&entries) {
             Some(seen) if seen.claim.claim_id == claim.claim_id => Ok(Answer::Held),
             Some(seen) if stored || seen.claim.epoch >= claim.epoch => {
