@@ -136,7 +136,7 @@ impl Attempt<'_> {
         for reading in readings.iter().flatten().filter(|_| !self.terms.fenced) {
             let entries = judge(reading, &ended);
             if let Some(first) = overlooked(&entries, reading, claim, |seen| claim.previous == Some(seen.digest)) {
-                return Err(lost(first, reading));
+                return Err(lost(first, reading).into());
             }
         }
         Ok(())
@@ -149,7 +149,7 @@ impl Attempt<'_> {
             let id = seen.claim.claim_id;
             let age = age(readings.iter().flatten(), &seen.claim);
             if !self.terms.fenced && own != Some(id) && age < FRESH {
-                return Err(lost(&seen, reading));
+                return Err(lost(&seen, reading).into());
             }
         }
         let hidden: Vec<String> =
@@ -179,11 +179,16 @@ impl Attempt<'_> {
         let put = Put { claim: &claim, packed: &packed, readings, is_on_one_key };
         let (mut held, mut denied, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         let mut is_sure = readings.iter().any(Result::is_ok);
+        // Whether any vault may have it, and those that may take its release.
+        let (mut may_exist, mut tried) = (false, Vec::new());
         for connected in self.vaults {
             let url = connected.settings.url.clone();
-            match self.put_in_time(connected.vault.as_ref(), &put).await {
+            let answer = self.put_in_time(connected.vault.as_ref(), &put).await;
+            may_exist |= answer.as_ref().is_ok_and(Answer::may_be_stored);
+            tried.extend((!matches!(answer, Ok(Answer::Denied(_)))).then(|| connected.clone()));
+            match answer {
                 Ok(Answer::Held) => held.push(url),
-                Ok(Answer::KeyTaken) if held.is_empty() => return Ok(End::KeyTaken(claim.epoch)),
+                Ok(Answer::KeyTaken) if !may_exist => return Ok(End::KeyTaken(claim.epoch)),
                 Ok(Answer::KeyTaken) => failed.push(format!(
                     "{url} does not have the claim: an object that is none lies under {}",
                     Name::Claim(claim.epoch).key(&claim.cluster_id)
@@ -194,24 +199,23 @@ impl Attempt<'_> {
                     is_sure = false;
                     failed.push(format!("{url}: {error:#}"));
                 }
-                Ok(Answer::Lost { why, stored }) => {
-                    // Where it is void as well: whoever brought it into another vault could take it for one that holds.
-                    held.extend(stored.then_some(url));
-                    self.give_up(&claim, &held).await;
-                    return Err(why);
+                Ok(Answer::Lost { why, .. }) => {
+                    let undone = self.give_up(&claim, may_exist, &tried).await;
+                    return Err(undone.into_iter().fold(why, Failure::advice).into());
                 }
                 Err(error) => {
-                    self.give_up(&claim, &held).await;
+                    let undone = self.give_up(&claim, may_exist, &tried).await;
+                    undone.iter().for_each(|advice| tracing::warn!("{advice}"));
                     return Err(error);
                 }
             }
         }
         if held.is_empty() {
-            // After a failure it may be there anyway; then the next run goes on with it.
-            if failed.is_empty() {
+            // Where it may be there anyway, the next run goes on with it.
+            if !may_exist {
                 Record::forget(self.config, claim.claim_id);
             }
-            return self.without(denied, failed, is_sure).map(End::Done);
+            return self.without(denied, failed, is_sure, may_exist.then_some(claim)).map(End::Done);
         }
         let superseded = before(readings, &claim);
         let mut attention = [denied, failed].concat();
@@ -220,22 +224,38 @@ impl Attempt<'_> {
         Ok(End::Done(Outcome::Made(Box::new(made))))
     }
 
-    /// Ends the claim in the vaults that have it, after it lost in one of them.
-    async fn give_up(&self, claim: &Claim, held: &[String]) {
-        let vaults: Vec<Connected> =
-            self.vaults.iter().filter(|connected| held.contains(&connected.settings.url)).cloned().collect();
-        if !vaults.is_empty()
-            && let Err(error) =
-                release(&vaults, self.signer, claim, ReleaseKind::Undone, "another site's claim holds", self.now).await
-        {
-            tracing::warn!("{error:#}");
+    /// Ends the claim after it lost in one of the vaults: in all that were tried, because one that did not answer may have
+    /// taken it, and whoever brought a void one into another vault could take it for one that holds. Returns an advice if no
+    /// vault took the release.
+    async fn give_up(&self, claim: &Claim, may_exist: bool, tried: &[Connected]) -> Option<String> {
+        let limit = self.terms.limit.map_or(READ_LIMIT, |limit| limit.min(READ_LIMIT));
+        let mut is_ended = !may_exist;
+        for connected in tried.iter().filter(|_| may_exist) {
+            let vaults = std::slice::from_ref(connected);
+            let why = "another site's claim holds";
+            let release = release(vaults, self.signer, claim, ReleaseKind::Undone, why, self.now);
+            match tokio::time::timeout(limit, release).await {
+                Ok(Ok(_)) => is_ended = true,
+                Ok(Err(error)) => tracing::warn!("{error:#}"),
+                Err(_) => tracing::warn!("{} took no release of the claim within {limit:?}", connected.settings.url),
+            }
         }
-        Record::forget(self.config, claim.claim_id);
+        if is_ended {
+            Record::forget(self.config, claim.claim_id);
+            return None;
+        }
+        Some(step_down(claim))
     }
 
     /// Goes on without a claim if the caller's demand lets it. `is_sure` if the claims of others were seen in some vault,
     /// and this host's lies in none.
-    fn without(&self, denied: Vec<String>, failed: Vec<String>, is_sure: bool) -> Result<Outcome> {
+    fn without(
+        &self,
+        denied: Vec<String>,
+        failed: Vec<String>,
+        is_sure: bool,
+        perhaps: Option<Claim>,
+    ) -> Result<Outcome> {
         let may = match self.terms.demand {
             Demand::Always => false,
             Demand::UnlessUnknown => failed.is_empty() || is_sure,
@@ -243,7 +263,7 @@ impl Attempt<'_> {
         };
         let all = [denied.clone(), failed].concat();
         if may {
-            return Ok(Outcome::NotMade(all));
+            return Ok(Outcome::NotMade { why: all, perhaps });
         }
         let mut failure = Failure::failed("no vault took this host's claim on the swarm; nothing was changed");
         if !denied.is_empty() {
@@ -252,6 +272,7 @@ impl Attempt<'_> {
             );
         }
         failure = failure.advice("or use --without-claim if you know that no other host restores this swarm");
+        failure = perhaps.iter().fold(failure, |failure, claim| failure.advice(step_down(claim)));
         if all.is_empty() {
             bail!(failure);
         }
@@ -259,8 +280,16 @@ impl Attempt<'_> {
     }
 }
 
+/// What ends a claim that may be there, and behind which nobody stands.
+fn step_down(claim: &Claim) -> String {
+    format!(
+        "a vault may have taken the claim all the same: `swarmdr-agent step-down --claim {}` ends it, unless this command is run again",
+        claim.epoch
+    )
+}
+
 /// Describes the claim that was first.
-fn lost(seen: &Seen, reading: &Reading) -> anyhow::Error {
+fn lost(seen: &Seen, reading: &Reading) -> Failure {
     let Claim { site, epoch, verb, addresses, .. } = &seen.claim;
     let at = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     Failure::new(
@@ -274,5 +303,4 @@ fn lost(seen: &Seen, reading: &Reading) -> anyhow::Error {
     )
     .advice("see that it works there; then nothing is left to do here")
     .advice("if that site is gone for good: --fenced, by which you vouch for that")
-    .into()
 }

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use super::{Attempt, lost};
 use crate::{
     claims::{Claim, Ended, Name, Query, Reading, Seen, held::overlooked, judge, newest, read},
-    outcome::failpoint,
+    outcome::{failpoint, failure::Failure},
 };
 
 /// Least time to wait on a server that enforces the condition; it waits twice as long as the put took, if that is more.
@@ -23,7 +23,7 @@ pub(super) enum Answer {
     Held,
     /// Another claim holds there.
     Lost {
-        why: anyhow::Error,
+        why: Failure,
         /// Whether this one is there as well.
         stored: bool,
     },
@@ -32,6 +32,17 @@ pub(super) enum Answer {
     Failed(anyhow::Error),
     /// It was put, and whether it holds is not known.
     Unsure(anyhow::Error),
+}
+
+impl Answer {
+    /// Whether the claim may be in the vault, whatever it is worth there.
+    pub(super) fn may_be_stored(&self) -> bool {
+        match self {
+            Answer::Held | Answer::Failed(_) | Answer::Unsure(_) => true,
+            Answer::Lost { stored, .. } => *stored,
+            Answer::KeyTaken | Answer::Denied(_) => false,
+        }
+    }
 }
 
 /// A claim that is put into one vault after the other.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use swarmdr_archive::ClusterId;
 
-use super::NO_KEY;
+use super::{NO_KEY, claimed::Claimed};
 use crate::{
     claims::{self, Claim, FRESH, Query, Reading, Record},
     host::network,
@@ -17,12 +17,12 @@ impl Restore<'_> {
     /// Refuses to form a swarm that another site has claimed since an earlier run of this host placed its state. Vaults
     /// that cannot be read say nothing.
     pub(in crate::restore) async fn require_claim(&self, journal: &Journal, fenced: bool) -> Result<()> {
-        let own = journal.record.claim.as_ref().and_then(|claimed| claimed.made.as_ref());
+        let own = journal.record.claim.as_ref().and_then(Claimed::claim);
         let (Some(own), Some(means), false) = (own, self.means().await?, fenced) else { return Ok(()) };
-        let cluster = &own.claim.cluster_id;
+        let cluster = &own.cluster_id;
         let readings =
             claims::read_all(&means.vaults, Query::new(cluster, &means.promoter.trusted, self.run.now)).await;
-        let later = latest(claims::owners(&readings)).filter(|(_, seen)| seen.claim.epoch > own.claim.epoch);
+        let later = latest(claims::owners(&readings)).filter(|(_, seen)| seen.claim.epoch > own.epoch);
         let Some((_, seen)) = later else { return Ok(()) };
         Err(Failure::new(
             Exit::NotOurTurn,
