@@ -52,10 +52,10 @@ fn missing_claim<'a>(readings: &'a [Reading], own: &Claim, to: &Reading) -> Opti
     if to.claims.iter().any(|seen| is_own(&seen)) {
         return None;
     }
-    readings.iter().find_map(|from| {
-        let seen = from.claims.iter().find(is_own).filter(|seen| age(seen, from) >= FRESH)?;
-        Some((from, seen))
-    })
+    if age(readings, own) < FRESH {
+        return None;
+    }
+    readings.iter().find_map(|from| Some((from, from.claims.iter().find(is_own)?)))
 }
 
 /// The releases that a vault lacks of claims that it has, each once.

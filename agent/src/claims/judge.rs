@@ -35,9 +35,9 @@ pub struct Entry {
 }
 
 /// Place of a claim among rivals.
-type Order = (Timestamp, ClaimId);
+pub type Order = (Timestamp, ClaimId);
 
-fn order(seen: &Seen) -> Order {
+pub fn order(seen: &Seen) -> Order {
     (seen.stored, seen.claim.claim_id)
 }
 

@@ -48,8 +48,13 @@ pub enum Demand {
 #[derive(Debug)]
 pub enum Outcome {
     Made(Box<Made>),
-    /// No vault took it, and the [`Demand`] lets the caller go on; a sentence for each vault.
-    NotMade(Vec<String>),
+    /// No vault is known to have taken it, and the [`Demand`] lets the caller go on.
+    NotMade {
+        /// A sentence for each vault.
+        why: Vec<String>,
+        /// The claim, if a vault may have taken it all the same, as where the reply was lost.
+        perhaps: Option<Claim>,
+    },
 }
 
 /// A claim that holds.

@@ -32,7 +32,7 @@ pub(crate) mod testkit;
 mod tests;
 
 pub use document::{Claim, Fenced, PromotedFrom, Release, ReleaseKind, Verb};
-pub use held::{holders, owners};
+pub use held::{age, holders, owners};
 pub use id::ClaimId;
 pub use judge::{Ended, Entry, Status, judge, newest, owner};
 pub use made::{Demand, Draft, Made, Outcome, Terms};

@@ -8,6 +8,7 @@ use swarmdr_vault::VersionRef;
 use super::{
     Claim, ClaimId, Ended, FRESH, Memory, Query, Reading, Record, Release, ReleaseKind, Seen, Status, Superseded,
     copies::{self, Missing, is_denied},
+    held::{age, since},
     judge, owner, read_all,
 };
 use crate::{config::Config, keys::promoter::Promoter, vaults::Connected};
@@ -162,15 +163,11 @@ impl Known {
     }
 }
 
-/// Whether the claim of another site is older than a restore takes, by the clock of its vault, and no release of it can
+/// Whether the claim of another site is older than a restore takes, by the clock of the vault that has it longest, and no release of it can
 /// have been missed in what was read.
 fn is_settled(standing: &Standing, readings: &[Reading]) -> bool {
-    let Standing::Superseded { since, vault, .. } = standing else { return false };
-    if !readings.iter().all(|reading| reading.is_whole) {
-        return false;
-    }
-    let of_vault = readings.iter().find(|reading| reading.vault == *vault);
-    of_vault.is_some_and(|reading| reading.now.duration_since(*since) >= FRESH)
+    let Standing::Superseded { claim, .. } = standing else { return false };
+    readings.iter().all(|reading| reading.is_whole) && age(readings, claim) >= FRESH
 }
 
 fn has_stepped_down(claim: &Claim, readings: &[Reading], ended: &Ended) -> bool {
@@ -207,7 +204,8 @@ fn whose(readings: &[Reading], ended: &Ended, own: &[ClaimId], findings: &mut Ve
             Standing::Own { claim: seen.claim }
         }
         (None, Some((reading, seen))) => {
-            Standing::Superseded { claim: seen.claim, since: seen.stored, vault: reading.vault.clone() }
+            let since = since(readings, &seen.claim).unwrap_or(seen.stored);
+            Standing::Superseded { claim: seen.claim, since, vault: reading.vault.clone() }
         }
         (None, None) => Standing::Unclaimed,
     }

@@ -27,7 +27,8 @@ pub struct StandbyConfig {
     pub promoters: Vec<TrustedKey>,
     /// minisign secret key that signs the claims of this host; default: one that is derived from its age identity.
     pub promoter_key: Option<PathBuf>,
-    /// Seconds to wait, where a vault ignores conditions, until every claim that was made at the same time is listed.
+    /// Seconds to wait until every claim that was made at the same time is listed. Less is enough in a single vault that
+    /// enforces conditions, and shows all claims.
     pub claim_settle: Seconds,
     /// Seconds between two signs of life of this manager; it leaves none if this is absent.
     pub sign_of_life: Option<Seconds>,

@@ -4,7 +4,11 @@
 //! 2. The claim is put under the next epoch, which must be free.
 //! 3. Once every claim that was on its way at that time is listed, all are judged as everybody judges them ([`judge`]).
 //!    How long that takes depends on the server. One that refuses a second put under the key has refused all that came
-//!    later, but for those that it was storing at that moment; one that takes it says nothing.
+//!    later, but for those that it was storing at that moment; one that takes it says nothing. Rivals may be under another
+//!    key, unless there is one vault and all was seen in it.
+//!
+//! A fresh claim that was in a vault before this one, and was not seen when this one was made, wins as well, whatever it
+//! follows.
 //!
 //! The vaults are asked one after the other, in the order of the configuration, so the first one that all can reach
 //! decides, and the others record it.
@@ -16,12 +20,12 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use swarmdr_archive::SecretKey;
 
-use self::vault::Answer;
+use self::vault::{Answer, Put};
 use super::{
-    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, Query, READ_LIMIT, REUSE, Reading, Record, ReleaseKind,
-    Seen, Terms,
-    held::{age, before, holders, unread},
-    read_all_within, release,
+    Claim, ClaimId, Demand, Draft, Ended, FRESH, Made, Name, Outcome, Query, READ_LIMIT, REUSE, Reading, Record,
+    ReleaseKind, Seen, Terms,
+    held::{age, before, holders, overlooked, unread},
+    judge, read_all_within, release,
 };
 use crate::{
     config::Config,
@@ -53,8 +57,8 @@ pub async fn make(
         }
         attempt.check_rivals(&readings)?;
         match attempt.put(&readings, tried).await? {
-            Put::Done(outcome) => return Ok(outcome),
-            Put::KeyTaken(epoch) => tried = epoch,
+            End::Done(outcome) => return Ok(outcome),
+            End::KeyTaken(epoch) => tried = epoch,
         }
     }
     Err(Failure::refused("no claim could be made: each time there was an object under its key that is no claim")
@@ -73,7 +77,7 @@ struct Attempt<'a> {
     now: Timestamp,
 }
 
-enum Put {
+enum End {
     Done(Outcome),
     /// An object that is no claim lies under the key of this epoch in the first vault.
     KeyTaken(u32),
@@ -99,27 +103,43 @@ impl Attempt<'_> {
     /// earlier run may have been killed before it did that.
     async fn go_on_with_own(&self, readings: &[Result<Reading>]) -> Result<Option<Made>> {
         let Some(record) = Record::read(self.config, &self.draft.cluster_id) else { return Ok(None) };
-        let is_recent = |reading: &Reading| {
-            let seen = reading.claims.iter().find(|seen| seen.claim.claim_id == record.claim_id);
-            seen.is_some_and(|seen| age(seen, reading) < REUSE)
-        };
-        if !readings.iter().flatten().any(is_recent) {
+        let mut claims = readings.iter().flatten().flat_map(|reading| &reading.claims);
+        let own = claims.find(|seen| seen.claim.claim_id == record.claim_id);
+        if own.is_none_or(|own| age(readings.iter().flatten(), &own.claim) >= REUSE) {
             return Ok(None);
         }
         tracing::info!("an earlier run of this host claimed the swarm with epoch {}; going on with that", record.epoch);
         tokio::time::sleep(self.config.standby.claim_settle.duration()).await;
         let again = self.read().await;
         let holding = holders(&again);
-        if holding.iter().any(|(_, seen)| seen.claim.claim_id != record.claim_id && seen.claim.epoch >= record.epoch) {
+        let is_rival = |seen: &Seen| {
+            let is_fresh = !self.terms.fenced && age(again.iter().flatten(), &seen.claim) < FRESH;
+            seen.claim.claim_id != record.claim_id && (is_fresh || seen.claim.epoch >= record.epoch)
+        };
+        if holding.iter().any(|(_, seen)| is_rival(seen)) {
             return Ok(None);
         }
         let held = holding.iter().filter(|(_, seen)| seen.claim.claim_id == record.claim_id);
         let (vaults, claims): (Vec<String>, Vec<Claim>) =
             held.map(|(reading, seen)| (reading.vault.clone(), seen.claim.clone())).unzip();
         let Some(claim) = claims.into_iter().next() else { return Ok(None) };
+        self.require_first(&again, &claim)?;
         let superseded = before(&again, &claim);
         let attention = [unread(&again), again.iter().flatten().flat_map(Reading::findings).collect()].concat();
         Ok(Some(Made { claim, vaults, superseded, is_earlier: true, attention }))
+    }
+
+    /// Stops where a claim that the earlier run did not see, as it was killed before it looked again, was there before its own.
+    /// The claim before the own one it did see.
+    fn require_first(&self, readings: &[Result<Reading>], claim: &Claim) -> Result<()> {
+        let ended = Ended::of(readings.iter().flatten());
+        for reading in readings.iter().flatten().filter(|_| !self.terms.fenced) {
+            let entries = judge(reading, &ended);
+            if let Some(first) = overlooked(&entries, reading, claim, |seen| claim.previous == Some(seen.digest)) {
+                return Err(lost(first, reading).into());
+            }
+        }
+        Ok(())
     }
 
     /// Stops where another site has just claimed the swarm, and where not all claims could be looked at.
@@ -127,8 +147,9 @@ impl Attempt<'_> {
         let own = self.own();
         for (reading, seen) in holders(readings) {
             let id = seen.claim.claim_id;
-            if !self.terms.fenced && own != Some(id) && age(&seen, reading) < FRESH {
-                return Err(lost(&seen, reading));
+            let age = age(readings.iter().flatten(), &seen.claim);
+            if !self.terms.fenced && own != Some(id) && age < FRESH {
+                return Err(lost(&seen, reading).into());
             }
         }
         let hidden: Vec<String> =
@@ -149,18 +170,25 @@ impl Attempt<'_> {
     }
 
     /// Puts the claim into each vault, and judges it in each. Fails if another one holds in any of them.
-    async fn put(&self, readings: &[Result<Reading>], tried: u32) -> Result<Put> {
+    async fn put(&self, readings: &[Result<Reading>], tried: u32) -> Result<End> {
         let claim = self.next_claim(readings, tried)?;
         Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)?;
         failpoint::reach("claim-noted");
         let packed = self.sign(&claim)?;
+        let is_on_one_key = tried == 0 && self.is_on_one_key(readings);
+        let put = Put { claim: &claim, packed: &packed, readings, is_on_one_key };
         let (mut held, mut denied, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         let mut is_sure = readings.iter().any(Result::is_ok);
+        // Whether any vault may have it, and those that may take its release.
+        let (mut may_exist, mut tried) = (false, Vec::new());
         for connected in self.vaults {
             let url = connected.settings.url.clone();
-            match self.put_in_time(connected.vault.as_ref(), &claim, &packed).await {
+            let answer = self.put_in_time(connected.vault.as_ref(), &put).await;
+            may_exist |= answer.as_ref().is_ok_and(Answer::may_be_stored);
+            tried.extend((!matches!(answer, Ok(Answer::Denied(_)))).then(|| connected.clone()));
+            match answer {
                 Ok(Answer::Held) => held.push(url),
-                Ok(Answer::KeyTaken) if held.is_empty() => return Ok(Put::KeyTaken(claim.epoch)),
+                Ok(Answer::KeyTaken) if !may_exist => return Ok(End::KeyTaken(claim.epoch)),
                 Ok(Answer::KeyTaken) => failed.push(format!(
                     "{url} does not have the claim: an object that is none lies under {}",
                     Name::Claim(claim.epoch).key(&claim.cluster_id)
@@ -171,48 +199,63 @@ impl Attempt<'_> {
                     is_sure = false;
                     failed.push(format!("{url}: {error:#}"));
                 }
-                Ok(Answer::Lost { why, stored }) => {
-                    // Where it is void as well: whoever brought it into another vault could take it for one that holds.
-                    held.extend(stored.then_some(url));
-                    self.give_up(&claim, &held).await;
-                    return Err(why);
+                Ok(Answer::Lost { why, .. }) => {
+                    let undone = self.give_up(&claim, may_exist, &tried).await;
+                    return Err(undone.into_iter().fold(why, Failure::advice).into());
                 }
                 Err(error) => {
-                    self.give_up(&claim, &held).await;
+                    let undone = self.give_up(&claim, may_exist, &tried).await;
+                    undone.iter().for_each(|advice| tracing::warn!("{advice}"));
                     return Err(error);
                 }
             }
         }
         if held.is_empty() {
-            // After a failure it may be there anyway; then the next run goes on with it.
-            if failed.is_empty() {
+            // Where it may be there anyway, the next run goes on with it.
+            if !may_exist {
                 Record::forget(self.config, claim.claim_id);
             }
-            return self.without(denied, failed, is_sure).map(Put::Done);
+            return self.without(denied, failed, is_sure, may_exist.then_some(claim)).map(End::Done);
         }
         let superseded = before(readings, &claim);
         let mut attention = [denied, failed].concat();
         attention.extend(readings.iter().flatten().flat_map(Reading::findings));
         let made = Made { claim, vaults: held, superseded, is_earlier: false, attention };
-        Ok(Put::Done(Outcome::Made(Box::new(made))))
+        Ok(End::Done(Outcome::Made(Box::new(made))))
     }
 
-    /// Ends the claim in the vaults that have it, after it lost in one of them.
-    async fn give_up(&self, claim: &Claim, held: &[String]) {
-        let vaults: Vec<Connected> =
-            self.vaults.iter().filter(|connected| held.contains(&connected.settings.url)).cloned().collect();
-        if !vaults.is_empty()
-            && let Err(error) =
-                release(&vaults, self.signer, claim, ReleaseKind::Undone, "another site's claim holds", self.now).await
-        {
-            tracing::warn!("{error:#}");
+    /// Ends the claim after it lost in one of the vaults: in all that were tried, because one that did not answer may have
+    /// taken it, and whoever brought a void one into another vault could take it for one that holds. Returns an advice if no
+    /// vault took the release.
+    async fn give_up(&self, claim: &Claim, may_exist: bool, tried: &[Connected]) -> Option<String> {
+        let limit = self.terms.limit.map_or(READ_LIMIT, |limit| limit.min(READ_LIMIT));
+        let mut is_ended = !may_exist;
+        for connected in tried.iter().filter(|_| may_exist) {
+            let vaults = std::slice::from_ref(connected);
+            let why = "another site's claim holds";
+            let release = release(vaults, self.signer, claim, ReleaseKind::Undone, why, self.now);
+            match tokio::time::timeout(limit, release).await {
+                Ok(Ok(_)) => is_ended = true,
+                Ok(Err(error)) => tracing::warn!("{error:#}"),
+                Err(_) => tracing::warn!("{} took no release of the claim within {limit:?}", connected.settings.url),
+            }
         }
-        Record::forget(self.config, claim.claim_id);
+        if is_ended {
+            Record::forget(self.config, claim.claim_id);
+            return None;
+        }
+        Some(step_down(claim))
     }
 
     /// Goes on without a claim if the caller's demand lets it. `is_sure` if the claims of others were seen in some vault,
     /// and this host's lies in none.
-    fn without(&self, denied: Vec<String>, failed: Vec<String>, is_sure: bool) -> Result<Outcome> {
+    fn without(
+        &self,
+        denied: Vec<String>,
+        failed: Vec<String>,
+        is_sure: bool,
+        perhaps: Option<Claim>,
+    ) -> Result<Outcome> {
         let may = match self.terms.demand {
             Demand::Always => false,
             Demand::UnlessUnknown => failed.is_empty() || is_sure,
@@ -220,7 +263,7 @@ impl Attempt<'_> {
         };
         let all = [denied.clone(), failed].concat();
         if may {
-            return Ok(Outcome::NotMade(all));
+            return Ok(Outcome::NotMade { why: all, perhaps });
         }
         let mut failure = Failure::failed("no vault took this host's claim on the swarm; nothing was changed");
         if !denied.is_empty() {
@@ -229,6 +272,7 @@ impl Attempt<'_> {
             );
         }
         failure = failure.advice("or use --without-claim if you know that no other host restores this swarm");
+        failure = perhaps.iter().fold(failure, |failure, claim| failure.advice(step_down(claim)));
         if all.is_empty() {
             bail!(failure);
         }
@@ -236,8 +280,16 @@ impl Attempt<'_> {
     }
 }
 
+/// What ends a claim that may be there, and behind which nobody stands.
+fn step_down(claim: &Claim) -> String {
+    format!(
+        "a vault may have taken the claim all the same: `swarmdr-agent step-down --claim {}` ends it, unless this command is run again",
+        claim.epoch
+    )
+}
+
 /// Describes the claim that was first.
-fn lost(seen: &Seen, reading: &Reading) -> anyhow::Error {
+fn lost(seen: &Seen, reading: &Reading) -> Failure {
     let Claim { site, epoch, verb, addresses, .. } = &seen.claim;
     let at = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     Failure::new(
@@ -251,5 +303,4 @@ fn lost(seen: &Seen, reading: &Reading) -> anyhow::Error {
     )
     .advice("see that it works there; then nothing is left to do here")
     .advice("if that site is gone for good: --fenced, by which you vouch for that")
-    .into()
 }

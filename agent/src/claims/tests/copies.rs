@@ -34,18 +34,19 @@ async fn a_vault_that_was_away_says_the_same_as_the_others_when_it_is_back() {
     assert_eq!(old.claim(std::slice::from_ref(&a), HOUR, &terms()).await.claim.epoch, 2);
     // The second vault is added, and the first one is away.
     let made = new.claim(&[away("a"), b.clone()], 2 * HOUR, &terms()).await;
-    assert_eq!(made.claim.epoch, 1000, "it comes after all that is not seen");
+    let epoch = minutes(2 * HOUR);
+    assert_eq!(made.claim.epoch, epoch, "it comes after all that is not seen");
     let both = [a.clone(), b.clone()];
     let told = async |host: &Host, vaults: &[Connected], second| word(&standing_of(host, vaults, None, second).await);
-    assert_eq!(told(&old, &both, 2 * HOUR + 60).await, "superseded 1000");
+    assert_eq!(told(&old, &both, 2 * HOUR + 60).await, format!("superseded {epoch}"));
     let judged = standing_of(&new, &both, None, 2 * HOUR + 60).await;
-    assert_eq!((word(&judged).as_str(), judged.missing.len()), ("own 1000", 0), "a fresh claim is not copied");
+    assert_eq!((word(&judged), judged.missing.len()), (format!("own {epoch}"), 0), "a fresh claim is not copied");
     // Its backup brings the claim into the vault that lacks it. Either vault alone says the same then.
     let judged = standing_of(&new, &both, None, 3 * HOUR).await;
     assert_eq!(copy(&new, &both, &judged, 3 * HOUR).await, Vec::<String>::new());
     for vaults in [[a.clone(), away("b")], [away("a"), b.clone()]] {
-        assert_eq!(told(&new, &vaults, 3 * HOUR + 60).await, "own 1000");
-        assert_eq!(told(&old, &vaults, 3 * HOUR + 60).await, "superseded 1000");
+        assert_eq!(told(&new, &vaults, 3 * HOUR + 60).await, format!("own {epoch}"));
+        assert_eq!(told(&old, &vaults, 3 * HOUR + 60).await, format!("superseded {epoch}"));
     }
     let judged = standing_of(&new, &both, None, 4 * HOUR).await;
     assert_eq!((judged.missing.len(), judged.own.len()), (0, 2));
@@ -61,7 +62,30 @@ async fn a_claim_that_only_the_backup_knows_is_passed_over() {
     let next = Host::with(&identities).claim(&vaults, HOUR, &carries(made.id())).await;
     assert_eq!(next.claim.epoch, 2);
     let next = Host::with(&identities).claim(&vaults, 2 * HOUR, &carries(ClaimId::of(7))).await;
-    assert_eq!(next.claim.epoch, 1002);
+    assert_eq!(next.claim.epoch, minutes(2 * HOUR));
+}
+
+/// Each of them was made without sight of some that came before it.
+#[tokio::test]
+async fn claims_that_were_made_without_sight_of_each_other_follow_by_time() {
+    let identities = Identities::generate();
+    let host = || Host::with(&identities);
+    let (first, middle, before_last, last) = (host(), host(), host(), host());
+    let (a, b) = (named("a"), named("b"));
+    let both = [a.clone(), b.clone()];
+    first.claim(&both, 0, &terms()).await;
+    middle.claim(&[away("a"), b.clone()], HOUR, &terms()).await;
+    let seen = before_last.claim(&[away("a"), b.clone()], 2 * HOUR, &terms()).await;
+    let carries = Terms { carried: Some(seen.id()), ..terms() };
+    let newest = last.claim(&[a, away("b")], 50 * HOUR, &carries).await;
+    assert!(newest.claim.epoch > seen.claim.epoch);
+    assert_eq!(word(&standing_of(&last, &both, None, 51 * HOUR).await), format!("own {}", newest.claim.epoch));
+    let told = word(&standing_of(&before_last, &both, None, 51 * HOUR).await);
+    assert_eq!(told, format!("superseded {}", newest.claim.epoch));
+    // One that sees all goes on from there, and a clock that is behind makes no epoch that is lower than what is seen.
+    assert_eq!(host().claim(&both, 52 * HOUR, &terms()).await.claim.epoch, newest.claim.epoch + 1);
+    let carries = Terms { carried: Some(ClaimId::of(7)), ..fenced() };
+    assert_eq!(host().claim(&both, HOUR, &carries).await.claim.epoch, newest.claim.epoch + 1001);
 }
 
 #[tokio::test]
@@ -156,4 +180,36 @@ async fn a_swarm_that_lost_its_label_is_not_superseded_by_its_own_claim() {
     see("n2", None);
     assert_eq!(judge("n2").await, "superseded 1");
     assert!(Memory::read(&manager.config, None).is_some_and(|memory| memory.carried.is_empty()));
+}
+
+/// A copy is stored later than what it is a copy of, and is no newer claim.
+#[tokio::test]
+async fn a_copy_does_not_make_an_old_claim_fresh() {
+    let identities = Identities::generate();
+    let (first, old, other) = (Host::with(&identities), Host::with(&identities), Host::with(&identities));
+    let both = [named("a"), named("b")];
+    let made = first.claim(&both[..1], 0, &terms()).await;
+    let judged = standing_of(&first, &both, None, 100 * HOUR).await;
+    assert_eq!((judged.missing.len(), copy(&first, &both, &judged, 100 * HOUR).await), (1, Vec::new()));
+    // The old site keeps the time since when it is superseded, and does what waits for that, in either order.
+    for vaults in [both.clone(), [both[1].clone(), both[0].clone()]] {
+        let judged = standing_of(&old, &vaults, None, 100 * HOUR + 60).await;
+        assert!(judged.is_settled);
+        assert_eq!(judged.superseded().map(|by| by.since), Some(second_at(0)));
+    }
+    // Its own host takes it for what it is, and others do not wait.
+    let again = first.claim(&both, 100 * HOUR + 60, &terms()).await;
+    assert!(!again.is_earlier && again.id() != made.id(), "{again:?}");
+    assert_eq!(other.claim(&both, 200 * HOUR, &terms()).await.claim.epoch, 3);
+}
+
+#[tokio::test]
+async fn the_copy_of_an_old_claim_stops_nobody() {
+    let identities = Identities::generate();
+    let (first, other) = (Host::with(&identities), Host::with(&identities));
+    let both = [named("a"), named("b")];
+    first.claim(&both[..1], 0, &terms()).await;
+    let judged = standing_of(&first, &both, None, 100 * HOUR).await;
+    assert_eq!(copy(&first, &both, &judged, 100 * HOUR).await, Vec::<String>::new());
+    assert_eq!(other.claim(&both, 100 * HOUR + 60, &terms()).await.claim.epoch, 2);
 }

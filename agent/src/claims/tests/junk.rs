@@ -76,7 +76,7 @@ async fn a_flood_of_junk_is_told_and_the_operator_decides() {
     // The operator vouches for it. The claim is seen below all of the junk, and a run that was killed goes on with it.
     let next = Host::with(&identities);
     let fenced = next.claim(&vaults, HOUR, &fenced()).await;
-    assert_eq!(fenced.claim.epoch, 1001, "after what may be hidden");
+    assert_eq!(fenced.claim.epoch, minutes(HOUR), "after what may be hidden");
     assert!(fenced.attention.iter().any(|told| told.contains("one may be hidden")), "{:?}", fenced.attention);
     let again = next.claim(&vaults, HOUR + 60, &terms()).await;
     assert!(again.is_earlier && !again.attention.is_empty(), "{again:?}");
@@ -119,7 +119,7 @@ async fn an_own_claim_is_found_below_any_amount_of_junk() {
         vault.overlay_at(&Name::Claim(1).key(&cluster()), candidate(), second_at(second));
     }
     let made = host.claim(&vaults, 20_000, &fenced()).await;
-    assert_eq!(made.claim.epoch, 1000);
+    assert_eq!(made.claim.epoch, minutes(20_000));
     let judged = standing_of(&host, &vaults, None, 20_000 + HOUR).await;
     assert!(matches!(judged.standing, standing::Standing::Own { .. }), "{judged:?}");
 }

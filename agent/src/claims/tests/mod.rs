@@ -119,6 +119,11 @@ async fn standing_of(host: &Host, vaults: &[Connected], label: Option<ClaimId>, 
 
 const HOUR: i64 = 3600;
 
+/// The epoch of a claim that is made at this second without sight of all others.
+fn minutes(second: i64) -> u32 {
+    u32::try_from(second_at(second).as_second() / 60).expect("is small")
+}
+
 fn failing(
     inner: &Arc<MemoryVault>,
     fails: impl Fn(&Call) -> Option<VaultError> + Send + Sync + 'static,

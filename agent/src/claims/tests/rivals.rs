@@ -1,5 +1,7 @@
 //! Hosts that want the same swarm, at once and one after the other.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 #[tokio::test]
@@ -117,4 +119,79 @@ async fn a_killed_run_does_not_go_on_beside_a_rival_that_it_sees() {
     first.claim(&[a.clone(), away("b")], 0, &terms()).await;
     second.claim(&[away("a"), b.clone()], 30, &terms()).await;
     first.refused(&[a, b], 60, Exit::NotOurTurn).await;
+}
+
+/// A condition on one key is no word on a rival under another one, so the whole time to settle passes.
+#[tokio::test]
+async fn who_may_have_rivals_under_other_keys_waits_until_they_are_listed() {
+    const SETTLE: Duration = Duration::from_secs(2);
+    let identities = Identities::generate();
+    let waited = async |vaults: Vec<Connected>, terms: Terms| {
+        let mut host = Host::with(&identities);
+        host.config.standby.claim_settle = Seconds::new(2);
+        let begun = std::time::Instant::now();
+        host.claim(&vaults, 0, &terms).await;
+        begun.elapsed()
+    };
+    let alone = || one(locking()).1;
+    let two = [alone(), vec![connected(Arc::new(locking()), "w")]].concat();
+    let carries = Terms { carried: Some(ClaimId::of(7)), ..terms() };
+    let (vault, junk) = one(locking());
+    vault.overlay_at(&Name::Claim(3).key(&cluster()), "junk", second_at(0));
+    let (short, two, away, carries, junk) = tokio::join!(
+        waited(alone(), terms()),
+        waited(two, terms()),
+        waited([alone(), vec![away("w")]].concat(), terms()),
+        waited(alone(), carries),
+        waited(junk, terms()),
+    );
+    assert!(short < SETTLE, "there is one vault, and all is seen in it: {short:?}");
+    assert!(two >= SETTLE && away >= SETTLE, "one of two vaults may be away for a rival: {two:?}, {away:?}");
+    assert!(carries >= SETTLE, "what the backup carries is in no vault: {carries:?}");
+    assert!(junk >= SETTLE, "a rival may have looked before the junk was there: {junk:?}");
+}
+
+/// They do not follow the same claim, so the rule for those that do says nothing.
+#[tokio::test]
+async fn a_fresh_claim_that_the_first_look_missed_wins_whatever_it_follows() {
+    let identities = Identities::generate();
+    let host = || Host::with(&identities);
+    let (a, b) = (Arc::new(locking()), Arc::new(locking()));
+    let of = |vault: &Arc<MemoryVault>, name| connected(Arc::clone(vault) as Arc<dyn Vault>, name);
+    let (in_a, in_b) = (of(&a, "a"), of(&b, "b"));
+    host().claim(&[in_a.clone(), in_b.clone()], 0, &terms()).await;
+    let read_only = connected(failing(&a, denied), "a");
+    host().claim(&[read_only.clone(), in_b.clone()], HOUR, &terms()).await;
+    let first = host().claim(&[read_only, in_b.clone()], 3 * HOUR, &terms()).await;
+    // The other one's first look into b fails.
+    let flaky = || {
+        let once = AtomicBool::new(true);
+        let fails = move |call: &Call| matches!(call, Call::List { .. }) && once.swap(false, Ordering::Relaxed);
+        connected(failing(&b, move |call| fails(call).then(|| broken("b", "list"))), "b")
+    };
+    let second = host();
+    let text = second.refused(&[in_a.clone(), flaky()], 3 * HOUR + 60, Exit::NotOurTurn).await;
+    assert!(text.contains(&format!("epoch {}", first.claim.epoch)), "{text}");
+    // What it had put is given up in both.
+    let judged = standing_of(&host(), &[in_a.clone(), in_b.clone()], Some(first.id()), 4 * HOUR).await;
+    assert!(matches!(&judged.standing, standing::Standing::Own { claim } if *claim == first.claim), "{judged:?}");
+    // The operator vouches for it.
+    host().claim(&[in_a, flaky()], 3 * HOUR + 120, &fenced()).await;
+}
+
+/// The run was killed before it looked again.
+#[tokio::test]
+async fn a_killed_run_does_not_go_on_if_it_had_overlooked_a_rival() {
+    let identities = Identities::generate();
+    let (first, killed) = (Host::with(&identities), Host::with(&identities));
+    let (vault, vaults) = one(locking());
+    let before = Host::with(&identities).claim(&vaults, 0, &terms()).await;
+    first.claim(&vaults, HOUR, &terms()).await;
+    let own = testkit::claim(minutes(HOUR), 9, None);
+    let packed = testkit::packed(&own, killed.promoter.signer.as_ref().expect("has one"));
+    vault.overlay_at(&Name::Claim(own.epoch).key(&cluster()), packed, second_at(HOUR + 1));
+    Record::new(cluster(), own.epoch, own.claim_id).write(&killed.config).expect("writes");
+    let text = killed.refused(&vaults, HOUR + 60, Exit::NotOurTurn).await;
+    assert!(text.contains("epoch 2"), "{before:?} {text}");
+    assert!(matches!(killed.attempt(&vaults, HOUR + 60, &fenced()).await, Ok(Outcome::Made(made)) if made.is_earlier));
 }

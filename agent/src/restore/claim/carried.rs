@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    claims::{ClaimId, Made, label},
+    claims::{ClaimId, label},
     host::engine::{Engine, EngineFacts},
     outcome::failpoint,
     restore::{Restore, change::Change, journal::Journal},
@@ -24,7 +24,7 @@ impl Restore<'_> {
 /// Returns the claim of the restore that brought the swarm to this host, if that is the swarm which it has now.
 pub fn claimed_here(facts: &EngineFacts) -> Result<Option<ClaimId>> {
     let claimed = restored_here(facts)?.and_then(|journal| journal.record.claim);
-    Ok(claimed.and_then(|claimed| claimed.made).map(|made| made.id()))
+    Ok(claimed.and_then(|claimed| claimed.claim().map(|claim| claim.claim_id)))
 }
 
 /// Returns the journal of the restore that brought the swarm to this host. A host that has left it since, and was joined to
@@ -51,7 +51,7 @@ impl Change<'_> {
 /// Labels the swarm if that is owed, and notes it. Returns a warning if it did not work.
 async fn carry(engine: &Engine, journal: &mut Journal) -> Vec<String> {
     let Some(claimed) = journal.record.claim.as_mut().filter(|claimed| claimed.is_owed) else { return Vec::new() };
-    let Some(id) = claimed.made.as_ref().map(Made::id) else { return Vec::new() };
+    let Some(id) = claimed.claim().map(|claim| claim.claim_id) else { return Vec::new() };
     match label::write(engine, id).await {
         Ok(_) => {
             claimed.is_owed = false;

@@ -32,10 +32,20 @@ impl Default for Claiming {
 pub struct Claimed {
     /// `None` if no claim was made.
     pub made: Option<Made>,
+    /// The claim that a vault may have taken, though none said so. Given up like one that was made.
+    #[serde(default)]
+    pub perhaps: Option<Claim>,
     /// True until the swarm carries the claim.
     pub is_owed: bool,
     /// What the operator should see when the swarm is back.
     pub attention: Vec<String>,
+}
+
+impl Claimed {
+    /// The claim of the restore that is, or may be, in a vault.
+    pub fn claim(&self) -> Option<&Claim> {
+        self.made.as_ref().map(|made| &made.claim).or(self.perhaps.as_ref())
+    }
 }
 
 /// The part of a report that tells of the claim.

@@ -98,29 +98,30 @@ impl Restore<'_> {
             Outcome::Made(made) => {
                 tracing::info!("this host claimed the swarm with epoch {}", made.claim.epoch);
                 let attention = made.attention.clone();
-                Claimed { made: Some(*made), is_owed: true, attention }
+                Claimed { made: Some(*made), perhaps: None, is_owed: true, attention }
             }
-            Outcome::NotMade(why) => {
+            Outcome::NotMade { why, perhaps } => {
                 let why = why.join("; ");
                 let told = format!("no claim was made, so another host may restore this swarm as well: {why}");
-                Claimed { attention: vec![told], ..Claimed::default() }
+                // If it is there, the site that it belongs to must know it for its own.
+                Claimed { made: None, is_owed: perhaps.is_some(), perhaps, attention: vec![told] }
             }
         }))
     }
 
     /// Gives a claim up: what it was made for is undone, or did not come about. Returns a warning if that failed.
     pub(super) async fn give_up(&self, claimed: Option<&Claimed>) -> Option<String> {
-        let made = claimed?.made.as_ref()?;
+        let claim = claimed?.claim()?;
         let release = async {
             match self.means().await? {
-                Some(means) => self.release(&means, &made.claim, "the restore was undone").await,
+                Some(means) => self.release(&means, claim, "the restore was undone").await,
                 None => Ok(()),
             }
         };
         let released = tokio::time::timeout(RELEASE_LIMIT, release).await;
         let problem = match released {
             Ok(Ok(())) => {
-                Record::forget(self.run.config, made.id());
+                Record::forget(self.run.config, claim.claim_id);
                 return None;
             }
             Ok(Err(error)) => format!("{error:#}"),
@@ -129,7 +130,7 @@ impl Restore<'_> {
         let minutes = FRESH.as_mins();
         Some(format!(
             "this host's claim {} on the swarm could not be given up ({problem}): for {minutes} minutes other hosts need --fenced, and a site that works is superseded until `swarmdr-agent step-down --claim {0}`",
-            made.claim.epoch
+            claim.epoch
         ))
     }
 

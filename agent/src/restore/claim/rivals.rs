@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use swarmdr_archive::ClusterId;
 
-use super::NO_KEY;
+use super::{NO_KEY, claimed::Claimed};
 use crate::{
     claims::{self, Claim, FRESH, Query, Reading, Record},
     host::network,
@@ -17,12 +17,12 @@ impl Restore<'_> {
     /// Refuses to form a swarm that another site has claimed since an earlier run of this host placed its state. Vaults
     /// that cannot be read say nothing.
     pub(in crate::restore) async fn require_claim(&self, journal: &Journal, fenced: bool) -> Result<()> {
-        let own = journal.record.claim.as_ref().and_then(|claimed| claimed.made.as_ref());
+        let own = journal.record.claim.as_ref().and_then(Claimed::claim);
         let (Some(own), Some(means), false) = (own, self.means().await?, fenced) else { return Ok(()) };
-        let cluster = &own.claim.cluster_id;
+        let cluster = &own.cluster_id;
         let readings =
             claims::read_all(&means.vaults, Query::new(cluster, &means.promoter.trusted, self.run.now)).await;
-        let later = latest(claims::owners(&readings)).filter(|(_, seen)| seen.claim.epoch > own.claim.epoch);
+        let later = latest(claims::owners(&readings)).filter(|(_, seen)| seen.claim.epoch > own.epoch);
         let Some((_, seen)) = later else { return Ok(()) };
         Err(Failure::new(
             Exit::NotOurTurn,
@@ -69,10 +69,10 @@ impl Restore<'_> {
         let own = Record::read(config, cluster).map(|record| record.claim_id);
         notes.push(match latest(claims::holders(&readings)) {
             None => "no site has claimed this swarm; a restore claims it for this host".to_owned(),
-            Some((reading, seen)) => {
+            Some((_, seen)) => {
                 let Claim { site, epoch, claim_id, .. } = &seen.claim;
                 let is_own = own == Some(*claim_id);
-                let is_fresh = reading.now.duration_since(seen.stored) < FRESH;
+                let is_fresh = claims::age(readings.iter().flatten(), &seen.claim) < FRESH;
                 let could = match (is_own, is_fresh && !fenced) {
                     (true, _) => "that is this host; a restore goes on with it, or claims the swarm again",
                     (false, true) => "that is so recent that a restore would end with exit code 3",
