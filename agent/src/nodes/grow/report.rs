@@ -120,9 +120,10 @@ impl GrowReport {
         passed_over.insert(node.id().to_owned(), why);
     }
 
-    /// Notes that there are enough managers, and which nodes are outside of their group since before this run.
+    /// Notes that there are enough managers, and which nodes are managers by their role outside of their group.
     pub fn enough(&mut self, standing: &Standing) {
-        self.notes.extend(standing.moving.iter().map(|node| {
+        // One that does not join may be listed as down or unknown for a while.
+        self.notes.extend(standing.moving.iter().chain(&standing.remains).map(|node| {
             format!(
                 "{} is a manager by its role, outside of the group: it joins by itself once port 2377 is open both ways, and \
                  until then no backup is made; or `docker swarm leave --force` there, then `docker node rm --force {}` here",
