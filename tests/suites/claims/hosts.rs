@@ -69,8 +69,11 @@ async fn of_two_hosts_that_restore_at_once_one_does() -> Result<()> {
         // Run again where it was restored, nothing is claimed again.
         agent_json(won, 0, &RESTORE)?;
         let listed = agent_json(lost, 0, &["list", "--claims", "--identity", IDENTITY])?;
-        ensure!(listed["claims"].as_array().is_some_and(|claims| claims.len() == 1), "{listed:#}");
-        ensure!(listed["claims"][0]["claim_id"] == report["claim"]["id"], "{listed:#}");
+        // A gateway may take two puts of the same moment; then one of the two is void.
+        let claims = listed["claims"].as_array().context("lists the claims")?;
+        let mut holding = claims.iter().filter(|claim| claim["state"] == "holds");
+        let (holds, other) = (holding.next().context("one claim holds")?, holding.next());
+        ensure!(holds["claim_id"] == report["claim"]["id"] && other.is_none(), "{listed:#}");
         let shown = agent(lost, &["list", "--claims", "--identity", IDENTITY])?.stdout;
         ensure!(shown.contains("EPOCH") && shown.contains("holds"), "{shown}");
     }
