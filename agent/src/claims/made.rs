@@ -53,7 +53,7 @@ pub enum Outcome {
         /// A sentence for each vault.
         why: Vec<String>,
         /// The claim, if a vault may have taken it all the same, as where the reply was lost.
-        perhaps: Option<Claim>,
+        perhaps: Option<Box<Claim>>,
     },
 }
 

@@ -215,7 +215,7 @@ impl Attempt<'_> {
             if !may_exist {
                 Record::forget(self.config, claim.claim_id);
             }
-            return self.without(denied, failed, is_sure, may_exist.then_some(claim)).map(End::Done);
+            return self.without(denied, failed, is_sure, may_exist.then(|| Box::new(claim))).map(End::Done);
         }
         let superseded = before(readings, &claim);
         let mut attention = [denied, failed].concat();
@@ -254,7 +254,7 @@ impl Attempt<'_> {
         denied: Vec<String>,
         failed: Vec<String>,
         is_sure: bool,
-        perhaps: Option<Claim>,
+        perhaps: Option<Box<Claim>>,
     ) -> Result<Outcome> {
         let may = match self.terms.demand {
             Demand::Always => false,

@@ -144,7 +144,7 @@ async fn a_claim_that_may_be_there_is_told_and_belongs_to_its_site() {
     else {
         panic!("it is not known to be made")
     };
-    assert_eq!(holder(&host, vault.as_ref()).await.as_ref(), Some(&claim));
+    assert_eq!(holder(&host, vault.as_ref()).await.as_ref(), Some(claim.as_ref()));
     let whole = [connected(Arc::clone(&vault) as Arc<dyn Vault>, "v")];
     let judged = standing_of(&manager, &whole, Some(claim.claim_id), HOUR).await;
     assert!(matches!(judged.standing, standing::Standing::Own { .. }), "{judged:?}");

@@ -34,7 +34,7 @@ pub struct Claimed {
     pub made: Option<Made>,
     /// The claim that a vault may have taken, though none said so. Given up like one that was made.
     #[serde(default)]
-    pub perhaps: Option<Claim>,
+    pub perhaps: Option<Box<Claim>>,
     /// True until the swarm carries the claim.
     pub is_owed: bool,
     /// What the operator should see when the swarm is back.
@@ -44,7 +44,7 @@ pub struct Claimed {
 impl Claimed {
     /// The claim of the restore that is, or may be, in a vault.
     pub fn claim(&self) -> Option<&Claim> {
-        self.made.as_ref().map(|made| &made.claim).or(self.perhaps.as_ref())
+        self.made.as_ref().map(|made| &made.claim).or(self.perhaps.as_deref())
     }
 }
 
