@@ -36,6 +36,21 @@ pub struct Member {
     pub reachable: bool,
 }
 
+/// The members of a group that have to agree when one of them leaves: a majority of all, the one that leaves included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreement {
+    pub all: usize,
+    /// The others that answer.
+    pub answering: usize,
+    pub majority: usize,
+}
+
+impl Agreement {
+    pub fn is_possible(&self) -> bool {
+        self.answering >= self.majority
+    }
+}
+
 impl Managers {
     /// Reads the cluster's node list.
     pub fn of(nodes: &[Node]) -> Self {
@@ -64,6 +79,13 @@ impl Managers {
         self.members.iter().find(|member| member.id == id)
     }
 
+    /// Counts who would agree if this member left.
+    pub fn without(&self, id: &str) -> Agreement {
+        let all = self.members.len();
+        let answering = self.members.iter().filter(|member| member.reachable && member.id != id).count();
+        Agreement { all, answering, majority: all / 2 + 1 }
+    }
+
     /// Connects to the managers that the list calls reachable, except `own`. One that does not accept the connection
     /// counts as unreachable. Swarm needs its port to be open between managers, so the agent on this host reaches it.
     pub async fn probe(&mut self, own: &str) {
@@ -82,7 +104,7 @@ impl Managers {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::host::engine::view::ManagerStatus;
 

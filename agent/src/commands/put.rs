@@ -16,8 +16,7 @@ use crate::{
         exit::Exit,
         failure::{Failure, Rendered},
     },
-    streams::{self, Order, Previous, PutReport, Source, orders, site::Site, turn},
-    vaults,
+    streams::{self, Ahead, Order, PutReport, Source, orders, site::Site, turn},
 };
 
 /// What became of every stream that was due.
@@ -56,13 +55,13 @@ async fn one(context: &Context, args: &PutArgs) -> Result<PutReport> {
     let _lock = HostLock::acquire(&lock_path(name.as_str()))?;
     let site = Site::find(&engine, args.cluster.as_ref()).await?;
     let order = with_flags(orders::order(site, name.as_str(), stream)?, args, words);
-    store(context, &order, source).await
+    let ahead = Ahead::look(&context.run(), &order, &signing::trusted(config, &[])?).await?;
+    store(context, &order, ahead, source).await
 }
 
-async fn store(context: &Context, order: &Order, source: Source) -> Result<PutReport> {
+async fn store(context: &Context, order: &Order, ahead: Ahead, source: Source) -> Result<PutReport> {
     let recipients = recipients::parse(context.config())?;
-    let keys = signing::trusted(context.config(), &[])?;
-    streams::put(&context.run(), order, &keys, &recipients, source).await
+    streams::put(&context.run(), order, ahead, &recipients, source).await
 }
 
 /// The lock that allows one run of a stream at a time on this host. Backups do not wait for it.
@@ -75,11 +74,9 @@ async fn source_of(context: &Context, engine: &Engine, stream: &StreamConfig) ->
     let config = context.config();
     let task = turn::require(engine, stream).await?;
     Ok(match task.filter(|_| !stream.exec.is_empty()) {
-        Some(task) => Source::Container {
-            socket: config.engine.socket.clone(),
-            container: task.container,
-            words: stream.exec.clone(),
-        },
+        Some(task) => {
+            Source::Container { socket: config.engine.socket.clone(), container: task, words: stream.exec.clone() }
+        }
         None => Source::Program { words: stream.command.clone(), environment: config.proxies_for_children()? },
     })
 }
@@ -144,12 +141,11 @@ async fn due_one(
     let Some(schedule) = orders::schedule(context.config(), stream)? else { return Ok(None) };
     let source = source_of(context, engine, stream).await?;
     let _lock = HostLock::acquire(&lock_path(&stream.name))?;
-    let vaults = vaults::connect(context.config()).await?;
-    let (previous, _) = Previous::find(&context.run(), &vaults, &order.series(), keys).await;
-    if !schedule.is_due(previous.begun, context.now) {
+    let ahead = Ahead::look(&context.run(), &order, keys).await?;
+    if !schedule.is_due(ahead.previous.begun, context.now) {
         return Ok(None);
     }
-    store(context, &order, source).await.map(Some)
+    store(context, &order, ahead, source).await.map(Some)
 }
 
 impl DueReport {

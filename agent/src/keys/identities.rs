@@ -36,10 +36,15 @@ pub fn configured(config: &Config) -> Result<Identities> {
 
 /// Returns an error if the archive is encrypted and there is no identity to try.
 pub fn require(identities: &Identities, manifest: &Manifest) -> Result<(), Failure> {
-    if !manifest.is_encrypted() || !identities.is_empty() {
+    require_any(identities, "backup", &manifest.payload.recipients)
+}
+
+/// Returns an error if `what` is encrypted to recipients and there is no identity to try.
+pub fn require_any(identities: &Identities, what: &str, recipients: &[String]) -> Result<(), Failure> {
+    if recipients.is_empty() || !identities.is_empty() {
         return Ok(());
     }
-    Err(Failure::usage(format!("the backup is encrypted to {}", manifest.payload.recipients.join(", ")))
+    Err(Failure::usage(format!("the {what} is encrypted to {}", recipients.join(", ")))
         .advice("name the file with one of their identities: `--identity FILE`, or identity_file in the configuration"))
 }
 

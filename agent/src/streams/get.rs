@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::output::Output;
 use crate::{
+    keys::identities,
     outcome::{failure::Failure, progress::Bar},
     run::Run,
 };
@@ -46,7 +47,7 @@ pub struct Chosen {
 pub async fn get(run: &Run<'_>, chosen: Chosen, identities: Arc<Identities>, output: Output) -> Result<ListedStream> {
     let Chosen { vault, at, head, .. } = chosen;
     if output.opens() {
-        require_identity(&identities, &head)?;
+        identities::require_any(&identities, "stream", &head.manifest.payload.recipients)?;
     }
     let what = format!("the stream {} {} in {}", head.manifest.name, head.manifest.id, vault.address());
     let list = head.list_offset..head.payload_offset;
@@ -80,17 +81,6 @@ pub async fn get(run: &Run<'_>, chosen: Chosen, identities: Arc<Identities>, out
         }
     };
     outcome.context("the reading ended unexpectedly")?.with_context(|| format!("failed to hand on {what}"))
-}
-
-/// Fails if the stream is encrypted and there is no identity to try.
-fn require_identity(identities: &Identities, head: &StreamHead) -> Result<()> {
-    if !head.manifest.is_encrypted() || !identities.is_empty() {
-        return Ok(());
-    }
-    let recipients = head.manifest.payload.recipients.join(", ");
-    Err(Failure::usage(format!("the stream is encrypted to {recipients}"))
-        .advice("name the file with one of their identities: `--identity FILE`, or identity_file in the configuration")
-        .into())
 }
 
 /// A range, or why there is none. A channel that closes without an end is a run that was given up.

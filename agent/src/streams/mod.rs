@@ -24,6 +24,5 @@ pub use get::get;
 pub use input::Source;
 pub use list::list;
 pub use output::Output;
-pub use previous::Previous;
-pub use put::{Order, put};
+pub use put::{Ahead, Order, put};
 pub use report::PutReport;

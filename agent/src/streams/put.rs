@@ -57,19 +57,37 @@ pub struct Order {
     pub max_shrink: Option<u8>,
 }
 
+/// The vaults of a stream, and what the next one follows there.
+#[derive(Debug)]
+pub struct Ahead {
+    vaults: Vec<Connected>,
+    pub previous: Previous,
+    /// Vaults that could not be asked.
+    attention: Vec<String>,
+}
+
+impl Ahead {
+    /// Connects to the vaults and looks for the newest stream of this name. Fails if this host would not believe its own
+    /// signature.
+    pub async fn look(run: &Run<'_>, order: &Order, keys: &TrustedKeys) -> Result<Self> {
+        signing::require_trusted_signer(run.config, run.now)?;
+        let vaults = vaults::connect(run.config).await?;
+        let (previous, attention) = Previous::find(run, &vaults, &order.series(), keys).await;
+        Ok(Self { vaults, previous, attention })
+    }
+}
+
 /// Stores what the source gives in every vault. Nothing is visible in any of them unless the source ended well. Exit 6 if a
 /// vault did not take it, or if it is smaller than it should be.
 pub async fn put(
     run: &Run<'_>,
     order: &Order,
-    keys: &TrustedKeys,
+    ahead: Ahead,
     recipients: &[Recipient],
     source: Source,
 ) -> Result<PutReport> {
-    signing::require_trusted_signer(run.config, run.now)?;
     let key = signing::load_or_make(run.config)?.key;
-    let vaults = vaults::connect(run.config).await?;
-    let (previous, mut attention) = Previous::find(run, &vaults, &order.series(), keys).await;
+    let Ahead { vaults, previous, mut attention } = ahead;
     clear_unfinished(&vaults, order, run.now).await;
     let started_at = Timestamp::now();
     let place = StreamKey {

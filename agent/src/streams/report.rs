@@ -61,9 +61,8 @@ impl StoredStream {
 
 impl PutReport {
     pub fn new(manifest: StreamManifest, kept: Vec<StoredStream>, attention: Vec<String>) -> Self {
-        let exit = if attention.is_empty() { Exit::Done } else { Exit::Attention };
         Self {
-            result: exit.word(),
+            result: exit(&attention).word(),
             name: manifest.name.to_string(),
             id: manifest.id.to_string(),
             cluster: manifest.cluster_id.to_string(),
@@ -81,8 +80,12 @@ impl PutReport {
     }
 
     pub fn exit(&self) -> Exit {
-        if self.attention.is_empty() { Exit::Done } else { Exit::Attention }
+        exit(&self.attention)
     }
+}
+
+fn exit(attention: &[String]) -> Exit {
+    if attention.is_empty() { Exit::Done } else { Exit::Attention }
 }
 
 impl fmt::Display for PutReport {

@@ -41,6 +41,10 @@ pub const UNKNOWN_POLICY: &str = "unknown";
 /// `daemon/cluster/executor/container/container.go`, `labels`).
 const TASK_NAME: &str = "com.docker.swarm.task.name";
 
+/// The labels that the engine writes beside it, with the name and the id of the service.
+const SERVICE_NAME: &str = "com.docker.swarm.service.name";
+const SERVICE_ID: &str = "com.docker.swarm.service.id";
+
 /// A container that runs, or did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
@@ -125,9 +129,9 @@ async fn inspect_listed(
     }
 }
 
-/// The containers that run now, as the engine lists them.
-pub async fn running(socket: &Path) -> Result<Vec<Value>> {
-    list(socket, CALL_LIMIT).await
+/// The ids of the containers that run now as tasks of this service, by its name or id.
+pub async fn tasks_of(socket: &Path, service: &str) -> Result<Vec<String>> {
+    Ok(of_service(&list(socket, CALL_LIMIT).await?, service))
 }
 
 /// The ids of the containers that run now.
@@ -220,13 +224,29 @@ fn listed_only(id: &str, entry: &Value) -> Container {
     parse(id, &alike)
 }
 
+/// True if a container with these labels and this name is a task of a swarm. An image that was made of a task's container
+/// has the labels too; the name is the task's own.
+fn is_task(labels: &Value, name: &str) -> bool {
+    labels[TASK_NAME].as_str() == Some(name)
+}
+
+fn of_service(listed: &[Value], service: &str) -> Vec<String> {
+    let is_wanted = |container: &&Value| {
+        let labels = &container["Labels"];
+        let mut names = container["Names"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        [SERVICE_NAME, SERVICE_ID].iter().any(|label| labels[label] == service)
+            && names.any(|name| is_task(labels, name.trim_start_matches('/')))
+            && container["State"] == "running"
+    };
+    listed.iter().filter(is_wanted).filter_map(|it| it["Id"].as_str().map(str::to_owned)).collect()
+}
+
 fn parse(id: &str, container: &Value) -> Container {
     let (config, host) = (&container["Config"], &container["HostConfig"]);
     let name = container["Name"].as_str().map(|name| name.trim_start_matches('/')).filter(|name| !name.is_empty());
     let labels = &config["Labels"];
-    // An image that was made of a task's container has the labels too; the name is the task's own.
-    let is_task = labels[TASK_NAME].as_str().is_some_and(|task| Some(task) == name);
-    let service = labels["com.docker.swarm.service.name"].as_str().unwrap_or("of a swarm");
+    let is_task = name.is_some_and(|name| is_task(labels, name));
+    let service = labels[SERVICE_NAME].as_str().unwrap_or("of a swarm");
     Container {
         id: id.to_owned(),
         name: name.unwrap_or(id).to_owned(),
@@ -354,5 +374,25 @@ pub(crate) mod tests {
         assert_eq!(parse("2", &alike).task, None, "an image keeps the labels of what it was made of");
         assert!(task.removed_at_end && task.paused && task.restart == "unless-stopped");
         assert_eq!(parse("1", &json!({ "Config": { "StopTimeout": -1 } })).stop_timeout, None);
+    }
+
+    #[test]
+    fn a_task_is_a_container_that_runs_under_its_own_name() {
+        let container = |id: &str, name: &str, service: &str, state: &str| {
+            json!({ "Id": id, "Names": [format!("/{name}")], "State": state, "Labels": {
+                "com.docker.swarm.service.name": service, "com.docker.swarm.service.id": "s1",
+                "com.docker.swarm.task.name": "shop_db.1.x",
+            }})
+        };
+        let listed = [
+            container("good", "shop_db.1.x", "shop_db", "running"),
+            container("copy", "somebody", "shop_db", "running"),
+            container("dead", "shop_db.1.x", "shop_db", "exited"),
+            container("other", "shop_db.1.x", "shop_web", "running"),
+            json!({ "Id": "plain", "Names": ["/plain"], "State": "running" }),
+        ];
+        assert_eq!(of_service(&listed, "shop_db"), ["good"]);
+        assert_eq!(of_service(&listed, "s1"), ["good", "other"]);
+        assert!(of_service(&listed, "shop").is_empty());
     }
 }

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 
 use super::change::{Promotion, Seen};
 use crate::{
-    backup::managers::Managers,
+    backup::managers::{Agreement, Managers},
     host::{
         engine::Refusal,
         wait::{self, Probe},
@@ -92,10 +92,9 @@ pub fn as_it_is(seen: Seen, name: &str) -> Result<TakenBack> {
 
 /// Refuses unless the other members that answer are a majority of all. The caller has seen that the node is a member.
 fn may_demote(managers: &Managers, id: &str, name: &str) -> Result<()> {
-    let all = managers.members.len();
-    let answering = managers.members.iter().filter(|member| member.reachable && member.id != id).count();
-    let majority = all / 2 + 1;
-    if answering < majority {
+    let agreement = managers.without(id);
+    if !agreement.is_possible() {
+        let Agreement { all, answering, majority } = agreement;
         bail!(
             "{name} stays as it is: {answering} of the other managers answer, and {majority} of {all} have to agree when \
              one leaves"
@@ -135,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        backup::managers::Member,
+        backup::managers::tests::cluster,
         nodes::grow::{
             plan::{
                 Step,
@@ -144,18 +143,6 @@ mod tests {
             report::GrowReport,
         },
     };
-
-    /// Members `m0`, `m1`…, which answer or not.
-    fn group(reachable: &[bool]) -> Managers {
-        let member = |(n, reachable): (usize, &bool)| Member {
-            id: format!("m{n}"),
-            name: format!("host{n}"),
-            addr: None,
-            leader: n == 0,
-            reachable: *reachable,
-        };
-        Managers { members: reachable.iter().enumerate().map(member).collect(), ..Managers::default() }
-    }
 
     #[test]
     fn a_member_is_taken_back_only_by_a_majority_without_it() {
@@ -168,7 +155,7 @@ mod tests {
             (&[true, true, true, false], "m3", true),
             (&[true, true, false, false], "m3", false),
         ] {
-            assert_eq!(may_demote(&group(reachable), id, "host").is_ok(), expected, "{reachable:?} {id}");
+            assert_eq!(may_demote(&cluster(0, reachable), id, "host").is_ok(), expected, "{reachable:?} {id}");
         }
     }
 

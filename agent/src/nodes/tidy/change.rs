@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{plan::LABEL, report::Outcome, survey::Survey};
 use crate::{
-    backup::managers::Managers,
+    backup::managers::{Agreement, Managers},
     host::{
         engine::Refusal,
         wait::{self, Probe},
@@ -159,16 +159,15 @@ impl Change<'_> {
 /// Refuses to take a manager out of a group whose other members are no majority: it would not be agreed upon, or the
 /// next one that fails would cost the majority of what is left.
 fn may_demote(managers: &Managers, id: &str) -> Result<()> {
-    let all = managers.members.len();
-    let answering = managers.members.iter().filter(|member| member.reachable && member.id != id).count();
-    let majority = all / 2 + 1;
     if managers.member(id).is_some_and(|member| member.reachable) {
         bail!("it answers as a manager");
     }
     if !managers.joining.is_empty() {
         bail!("the group of managers is changing: {} is joining it", managers.joining.join(", "));
     }
-    if answering < majority {
+    let agreement = managers.without(id);
+    if !agreement.is_possible() {
+        let Agreement { all, answering, majority } = agreement;
         bail!("{answering} of {all} managers answer, and {majority} have to agree when one leaves");
     }
     Ok(())
@@ -197,18 +196,7 @@ fn is_wanted_on(task: &Value, ids: &BTreeSet<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::managers::Member;
-
-    fn group(reachable: &[bool]) -> Managers {
-        let member = |(n, reachable): (usize, &bool)| Member {
-            id: format!("m{n}"),
-            name: format!("host{n}"),
-            addr: None,
-            leader: n == 0,
-            reachable: *reachable,
-        };
-        Managers { members: reachable.iter().enumerate().map(member).collect(), ..Managers::default() }
-    }
+    use crate::backup::managers::tests::cluster;
 
     #[test]
     fn a_manager_leaves_only_if_the_others_are_a_majority() {
@@ -221,9 +209,9 @@ mod tests {
             (&[true, true, true], "m2", false),
             (&[true, true, false, false], "m3", false),
         ] {
-            assert_eq!(may_demote(&group(reachable), id).is_ok(), expected, "{reachable:?}");
+            assert_eq!(may_demote(&cluster(0, reachable), id).is_ok(), expected, "{reachable:?}");
         }
-        let joining = Managers { joining: vec!["new".to_owned()], ..group(&[true, true, false]) };
+        let joining = Managers { joining: vec!["new".to_owned()], ..cluster(0, &[true, true, false]) };
         may_demote(&joining, "m2").expect_err("the group is changing");
     }
 
