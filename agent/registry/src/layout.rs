@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::{self, File, TryLockError},
     io::{self, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -92,7 +93,11 @@ impl Layout {
         fs::create_dir_all(directory).map_err(failed("make the layout", directory))?;
         require_own(directory)?;
         if !marker.exists() {
-            let is_ours = |entry: &fs::DirEntry| ["blobs", ".lock"].iter().any(|name| entry.file_name() == *name);
+            // A run that was killed before the marker was there leaves these.
+            let is_ours = |entry: &fs::DirEntry| {
+                let name = entry.file_name();
+                ["blobs", ".lock"].iter().any(|ours| name == *ours) || is_unfinished(&name)
+            };
             let others = fs::read_dir(directory).map_err(failed("read the layout", directory))?;
             if others.filter_map(Result::ok).any(|entry| !is_ours(&entry)) {
                 let why = "it is no layout of images, and holds other files";
@@ -108,7 +113,9 @@ impl Layout {
             }
             Err(TryLockError::Error(cause)) => return Err(failed("lock the layout", directory)(cause)),
         }
-        sweep(&directory.join("blobs/sha256"));
+        for place in [directory, &directory.join("blobs/sha256")] {
+            sweep(place);
+        }
         if !marker.exists() {
             write_whole(directory, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
                 .map_err(failed("write the layout", directory))?;
@@ -283,11 +290,15 @@ fn open_lock(directory: &Path) -> io::Result<File> {
         .open(directory.join(".lock"))
 }
 
+fn is_unfinished(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
+}
+
 /// Removes what a killed run left. The lock must be held.
 fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.filter_map(Result::ok) {
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+        if is_unfinished(&entry.file_name()) {
             // What stays is only in the way.
             let _ = fs::remove_file(entry.path());
         }
@@ -473,6 +484,19 @@ mod tests {
         Layout::to_write(&dir.path().join("own")).expect_err("another run has it");
         drop(own);
         Layout::to_write(&dir.path().join("own")).expect("is opened again");
+    }
+
+    /// A run can be killed while it writes the marker, which is the first file that it makes.
+    #[test]
+    fn what_a_killed_run_left_is_removed() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        fs::create_dir_all(dir.path().join("blobs/sha256")).expect("is made");
+        let left = [format!("{UNFINISHED}aaaaaa"), format!("blobs/sha256/{UNFINISHED}bbbbbb")];
+        for name in &left {
+            fs::write(dir.path().join(name), "x").expect("writes");
+        }
+        Layout::to_write(dir.path()).expect("goes on");
+        assert!(left.iter().all(|name| !dir.path().join(name).exists()), "it is still there");
     }
 
     #[test]

@@ -151,10 +151,13 @@ fn a_run_that_was_killed_is_completed_by_the_next() -> Result<()> {
         let at = format!("mirror/{}/many/n{number}", directory(&shelf.registry.host()));
         assert_same(&shelf.registry, &to, one, &format!("many/n{number}"), &at)?;
     }
-    let left: BTreeSet<String> = fs::read_dir(format!("{layout}/blobs/sha256"))?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<Result<_>>()?;
+    let names = |place: &str| -> Result<BTreeSet<String>> {
+        fs::read_dir(place)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    };
+    let left = names(&format!("{layout}/blobs/sha256"))?;
     ensure!(left.iter().all(|name| name.len() == 64), "a killed run left files: {left:?}");
+    let left = names(&layout)?;
+    ensure!(left.iter().map(String::as_str).eq([".lock", "blobs", "index.json", "oci-layout"]), "it left {left:?}");
     Ok(())
 }
 
