@@ -121,7 +121,8 @@ impl Promotion<'_> {
         if !listed.node.is_manager_by_role() {
             return Ok(Seen::Leaving);
         }
-        let answers = match status.addr.as_deref().and_then(usable) {
+        // The leader's own address may be one that its host does not reach, and needs no question.
+        let answers = match status.addr.as_deref().and_then(usable).filter(|_| self.id != self.led.own) {
             Some(addr) => network::answers(addr, PROBE_LIMIT).await,
             None => true,
         };
