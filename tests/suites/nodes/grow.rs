@@ -344,7 +344,24 @@ fn a_silent_manager_of_a_killed_run_is_taken_back_by_the_next_one() -> Result<()
     host.docker(&["node", "update", "--label-rm=swarmdr.grow", silent.name()])?;
     let tried = agent_json(host, 6, &four)?;
     ensure!(names(&tried["promoted"]) == [silent.name()], "{tried:#}");
-    Ok(())
+    killed_while_it_takes_back(&group, silent, &three)
+}
+
+/// There are enough managers without the silent one, and the run that makes it a worker again is killed too.
+fn killed_while_it_takes_back(group: &Group, silent: &Host, three: &[String]) -> Result<()> {
+    let host = &group.manager;
+    killed_at(host, "promoted", &["node", "grow", "--managers", "4"])?;
+    host.wait_for("four managers", LIMIT, || Ok((group.managers()?.len() == 4).then_some(())))?;
+    silent.wait_manager()?;
+    port_of_managers(silent, "-I", "DROP")?;
+    host.wait_for("it to be unreachable", LIMIT, || Ok((group.managers()? == three).then_some(())))?;
+    killed_at(host, "taken-back", &[&GROW[..], &["--limit", "15s"]].concat())?;
+    let done = agent_json(host, 0, &GROW)?;
+    ensure!(done["manager_count"] == 3 && done["promoted"] == Value::Array(Vec::new()), "{done:#}");
+    ensure!(names(&done["left_out"]) == [silent.name()] && done.to_string().contains("passed over"), "{done:#}");
+    ensure!(mark(host, silent.name())?.starts_with("taken-back/20"), "{}", mark(host, silent.name())?);
+    port_of_managers(silent, "-D", "DROP")?;
+    worker_again(host, silent)
 }
 
 /// The label of `node grow` on a node; empty for none.

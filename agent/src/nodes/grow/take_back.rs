@@ -31,6 +31,7 @@ use crate::{
         wait::{self, Probe},
     },
     nodes::roster::{Listed, set_label},
+    outcome::failpoint,
 };
 
 /// Time for the swarm to make a node a worker: its role manager tries again every five seconds.
@@ -85,7 +86,10 @@ impl Promotion<'_> {
         match listed.update(&self.led.objects, demote).await {
             Err(error) if Refusal::is_out_of_sequence(&error) => Ok(Probe::NotYet(error)),
             Err(error) => Err(error.context(format!("failed to make {} a worker again", self.name))),
-            Ok(()) => Ok(Probe::NotYet(anyhow!("it was told to be a worker"))),
+            Ok(()) => {
+                failpoint::reach("taken-back");
+                Ok(Probe::NotYet(anyhow!("it was told to be a worker")))
+            }
         }
     }
 }
