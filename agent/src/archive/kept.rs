@@ -60,10 +60,42 @@ pub struct Formed {
     pub manifest: Digest,
     /// Version of the engine that formed it.
     pub engine: String,
-    /// The claim that the swarm carries; absent if it has none.
-    #[serde(default)]
-    pub claim: Option<String>,
+    /// The claim that the swarm carries.
+    #[serde(default, skip_serializing_if = "Label::is_unknown")]
+    pub claim: Label,
     pub at: Timestamp,
+}
+
+/// The claim that the swarm carries in a state, as its label has it: `null` in the record if it has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Option<String>", into = "Option<String>")]
+pub enum Label {
+    /// Absent: the state was formed by an agent that knew no claims.
+    #[default]
+    Unknown,
+    Nothing,
+    Claim(String),
+}
+
+impl Label {
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+}
+
+impl From<Option<String>> for Label {
+    fn from(label: Option<String>) -> Self {
+        label.map_or(Self::Nothing, Self::Claim)
+    }
+}
+
+impl From<Label> for Option<String> {
+    fn from(label: Label) -> Self {
+        match label {
+            Label::Claim(label) => Some(label),
+            Label::Unknown | Label::Nothing => None,
+        }
+    }
 }
 
 /// The directory of what is kept.
@@ -233,6 +265,26 @@ pub(crate) mod tests {
             fs::write(shelf.path(RECORD), serde_json::to_vec(&wrong).expect("is JSON")).expect("writes");
             let error = shelf.read().expect_err("is refused");
             assert!(error.to_string().contains("kept.json"), "{error:#}");
+        }
+    }
+    #[test]
+    fn a_state_that_was_formed_before_claims_is_not_one_without_a_claim() {
+        let digest = Digest::of(b"manifest");
+        let formed = |claim: &str| {
+            let text = format!(
+                r#"{{"archive":"a","manifest":"{digest}","engine":"26.1.5"{claim},"at":"2026-11-21T10:00:00Z"}}"#
+            );
+            serde_json::from_str::<Formed>(&text).expect("is a record")
+        };
+        for (written, label) in [
+            ("", Label::Unknown),
+            (r#","claim":null"#, Label::Nothing),
+            (r#","claim":"07""#, Label::Claim("07".to_owned())),
+        ] {
+            let read = formed(written);
+            assert_eq!(read.claim, label);
+            let again = serde_json::to_string(&read).expect("serialises");
+            assert_eq!(serde_json::from_str::<Formed>(&again).expect("reads"), read, "it stays what it is");
         }
     }
 }

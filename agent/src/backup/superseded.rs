@@ -8,12 +8,12 @@ use swarmdr_vault::renew_version;
 use super::{Backup, Uploader};
 use crate::{
     claims::{
-        Claim, Judged, Memory, Superseded, label,
+        Claim, Judged, Memory, Origin, Superseded, label,
         standing::{self, Here, Standing},
     },
     host::engine::Engine,
     keys::promoter::Promoter,
-    restore::claim::claimed_here,
+    restore::claim::origin,
     vaults::Connected,
 };
 
@@ -32,17 +32,18 @@ impl Backup<'_> {
             return Ok(());
         }
         let engine = Engine::at(&config.engine.socket);
-        let label = match label::read(&engine).await {
-            Ok(label) => label,
+        let asked = async { anyhow::Ok((label::read(&engine).await?, origin(&engine.facts().await?)?)) };
+        let (label, origin) = match asked.await {
+            Ok(asked) => asked,
             Err(error) => {
                 tracing::warn!("whether another site has this swarm is not known: {error:#}");
                 return Ok(());
             }
         };
         if !dry_run {
-            Memory::update(config, &own.cluster, |memory| memory.see(&own.node, label));
+            Memory::update(config, &own.cluster, |memory| memory.see(&own.node, label, origin));
         }
-        let here = Here { cluster: own.cluster.clone(), node: Some(own.node.clone()), label };
+        let here = Here { cluster: own.cluster.clone(), node: Some(own.node.clone()), label, origin };
         let vaults = uploader.connected();
         let judged = standing::of_this_host(config, &vaults, &promoter, &here, self.run.now).await;
         judged.unread.iter().for_each(|why| tracing::warn!("whether another site has this swarm is not known: {why}"));
@@ -93,24 +94,26 @@ impl Backup<'_> {
     /// Makes the swarm carry its claim again: its restore could not, or a program replaced the labels.
     async fn label(&self, engine: &Engine, here: &Here, judged: &Judged, uploader: &mut Uploader) {
         let Standing::Own { claim } = &judged.standing else { return };
-        if here.label == Some(claim.claim_id) || !self.is_of_this_swarm(engine, here, claim).await {
+        if here.label == Some(claim.claim_id) || !self.is_of_this_swarm(here, claim) {
             return;
         }
         match label::write(engine, claim.claim_id).await {
-            Ok(_) => tracing::info!("the swarm carries its claim {} again", claim.epoch),
+            Ok(_) => {
+                tracing::info!("the swarm carries its claim {} again", claim.epoch);
+                let Some(node) = &here.node else { return };
+                let (label, config) = (Some(claim.claim_id), self.run.config);
+                Memory::update(config, &here.cluster, |memory| memory.see(node, label, here.origin));
+            }
             Err(error) => tell(uploader, &format!("the swarm does not carry its claim: {error:#}")),
         }
     }
 
     /// Whether this very swarm had the claim: it carried it while this host was the same node, or this host restored it
     /// so. A host that made a claim and was then joined to another site's swarm must not hand it over.
-    async fn is_of_this_swarm(&self, engine: &Engine, here: &Here, claim: &Claim) -> bool {
+    fn is_of_this_swarm(&self, here: &Here, claim: &Claim) -> bool {
         let memory = Memory::read(self.run.config, Some(&here.cluster));
-        if memory.is_some_and(|memory| memory.node == here.node && memory.carried.contains(&claim.claim_id)) {
-            return true;
-        }
-        let facts = engine.facts().await;
-        facts.and_then(|facts| claimed_here(&facts)).is_ok_and(|claimed| claimed == Some(claim.claim_id))
+        let has_carried = |memory: Memory| memory.node == here.node && memory.carried.contains(&claim.claim_id);
+        here.origin == Origin::Restored(claim.claim_id) || memory.is_some_and(has_carried)
     }
 }
 

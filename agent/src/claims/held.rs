@@ -1,9 +1,11 @@
 //! The claims that count, over all vaults that could be read.
 
+use std::cmp::Reverse;
+
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Claim, Ended, Entry, FRESH, Reading, Seen, Status, judge, judge::order, newest, owner};
+use super::{Claim, ClaimId, Ended, Entry, FRESH, Reading, Seen, Status, judge, judge::order, newest, owner};
 
 /// The claim that holds in each vault that could be read.
 pub fn holders(readings: &[Result<Reading>]) -> Vec<(&Reading, Seen)> {
@@ -20,12 +22,40 @@ fn chosen(readings: &[Result<Reading>], choose: fn(&[Entry]) -> Option<&Seen>) -
     readings.iter().flatten().filter_map(|reading| Some((reading, choose(&judge(reading, &ended))?.clone()))).collect()
 }
 
+/// Place of a claim among all over the vaults.
+pub type Place = (Timestamp, ClaimId);
+
+/// Returns the place of a claim among those of the same epoch, and among rivals: the time at which the first vault got it,
+/// by that vault's clock, and its id. `None` if it is in none.
+pub fn place(readings: &[&Reading], claim: &Claim) -> Option<Place> {
+    Some((since(readings.iter().copied(), claim)?, claim.claim_id))
+}
+
+/// Returns the claim that counts of those that vaults show: the highest epoch; of several with that, the first in its place.
+/// Everybody who reads the same vaults finds the same one.
+pub fn foremost<'a>(readings: &[&Reading], shown: Vec<(&'a Reading, Seen)>) -> Option<(&'a Reading, Seen)> {
+    shown.into_iter().min_by_key(|(_, seen)| rank(readings, &seen.claim))
+}
+
+fn rank(readings: &[&Reading], claim: &Claim) -> (Reverse<u32>, Option<Place>) {
+    (Reverse(claim.epoch), place(readings, claim))
+}
+
+/// Returns the claim that the next one follows: the foremost of those that are not void.
+pub fn followed(readings: &[&Reading]) -> Option<Seen> {
+    let ended = Ended::of(readings.iter().copied());
+    let entries = readings.iter().flat_map(|reading| judge(reading, &ended));
+    let counts = entries.filter(|entry| !matches!(entry.status, Status::Void { .. })).map(|entry| entry.seen);
+    counts.min_by_key(|seen| rank(readings, &seen.claim))
+}
+
 /// The newest claim that held before this one.
 pub fn before(readings: &[Result<Reading>], claim: &Claim) -> Option<Claim> {
-    let ended = Ended::of(readings.iter().flatten());
-    let entries = readings.iter().flatten().flat_map(|reading| judge(reading, &ended));
+    let read: Vec<&Reading> = readings.iter().flatten().collect();
+    let ended = Ended::of(read.iter().copied());
+    let entries = read.iter().flat_map(|reading| judge(reading, &ended));
     let held = entries.filter(|it| it.status == Status::Holds && it.seen.claim.epoch < claim.epoch);
-    held.max_by_key(|it| it.seen.claim.epoch).map(|it| it.seen.claim)
+    held.map(|it| it.seen.claim).min_by_key(|held| rank(&read, held))
 }
 
 /// Describes the vaults that could not be read.

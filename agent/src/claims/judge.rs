@@ -57,6 +57,11 @@ impl Ended {
         self
     }
 
+    /// Whether a claim never counted, of whatever epoch.
+    pub fn has_undone(&self, id: ClaimId) -> bool {
+        self.0.iter().any(|(_, ended, kind)| *ended == id && *kind == ReleaseKind::Undone)
+    }
+
     fn has(&self, epoch: u32, id: ClaimId, kind: ReleaseKind) -> bool {
         self.0.contains(&(epoch, id, kind))
     }

@@ -25,11 +25,27 @@ pub struct Draft {
 pub struct Terms {
     /// True if the operator vouches that the site of the newest claim is gone: its age does not matter then.
     pub fenced: bool,
-    /// The claim that the swarm carries in the backup. If no vault shows it, there are claims that are not seen.
-    pub carried: Option<ClaimId>,
+    /// What the swarm carries in the backup. If no vault shows that claim, there are claims that are not seen.
+    pub carried: Carried,
     pub demand: Demand,
     /// Time that each vault gets to show its claims, and again to take this one; `None` if it gets what it needs.
     pub limit: Option<Duration>,
+}
+
+/// The claim that a swarm carries in a state that is to be restored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Carried {
+    #[default]
+    Nothing,
+    Claim(ClaimId),
+    /// Nobody looked, as in a state that was formed before claims were known: it may carry one.
+    Unknown,
+}
+
+impl From<Option<ClaimId>> for Carried {
+    fn from(label: Option<ClaimId>) -> Self {
+        label.map_or(Self::Nothing, Self::Claim)
+    }
 }
 
 /// What has to be if no vault takes the claim.

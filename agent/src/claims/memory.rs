@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use swarmdr_archive::{ClusterId, NodeId};
 
-use super::{ClaimId, Judged, Release, standing::Standing};
+use super::{ClaimId, Judged, Origin, Release, standing::Standing};
 use crate::{config::Config, host::files::whole_file};
 
 /// Most releases that are remembered, the newest ones.
@@ -13,6 +13,16 @@ const MOST_RELEASES: usize = 64;
 
 /// Most claims of its own that are remembered, the newest ones.
 const MOST_CARRIED: usize = 16;
+
+/// Most claims that came after own ones that are remembered, the newest ones.
+const MOST_LATER: usize = 16;
+
+/// A claim that is younger than an own one with the same epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Later {
+    pub than: ClaimId,
+    pub claim: ClaimId,
+}
 
 /// The memory of a manager. One that is damaged or of another swarm is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +33,9 @@ pub struct Memory {
     pub node: Option<NodeId>,
     /// The claim that the swarm carried when it was last asked, for a time at which its engine cannot be.
     pub label: Option<ClaimId>,
+    /// What the last restore of this host said of the swarm, for such a time too.
+    #[serde(default)]
+    pub origin: Origin,
     /// Every claim that the swarm carried while this host was that node: programs that replace its labels take nothing away.
     #[serde(default)]
     pub carried: Vec<ClaimId>,
@@ -32,6 +45,9 @@ pub struct Memory {
     /// Releases of claims that never counted: the vault that has one may be away one day, and the claim in another one.
     #[serde(default)]
     pub undone: Vec<Release>,
+    /// Claims of the same epoch as an own one that came after it. The vault that shows it may be away one day.
+    #[serde(default)]
+    pub later: Vec<Later>,
     /// The claim of another site of which the hooks were told.
     pub told: Option<ClaimId>,
     /// The claim of another site for which the nodes were drained. Who makes one active again is not overruled.
@@ -45,13 +61,13 @@ impl Memory {
         cluster.is_none_or(|cluster| *cluster == memory.cluster_id).then_some(memory)
     }
 
-    /// Notes which node this host is, and which claim its swarm carries.
-    pub fn see(&mut self, node: &NodeId, label: Option<ClaimId>) {
+    /// Notes which node this host is, which claim its swarm carries, and where it comes from.
+    pub fn see(&mut self, node: &NodeId, label: Option<ClaimId>, origin: Origin) {
         if self.node.as_ref() != Some(node) {
             self.carried.clear();
             self.node = Some(node.clone());
         }
-        self.label = label;
+        (self.label, self.origin) = (label, origin);
         if let Some(label) = label.filter(|label| !self.carried.contains(label)) {
             self.carried.push(label);
             self.carried.drain(..self.carried.len().saturating_sub(MOST_CARRIED));
@@ -64,6 +80,9 @@ impl Memory {
             self.epoch = Some(claim.epoch);
         }
         self.note_undone(&judged.undone);
+        let new: Vec<Later> = judged.later.iter().filter(|new| !self.later.contains(new)).copied().collect();
+        self.later.extend(new);
+        self.later.drain(..self.later.len().saturating_sub(MOST_LATER));
     }
 
     fn note_undone(&mut self, releases: &[Release]) {
@@ -82,9 +101,11 @@ impl Memory {
             cluster_id: cluster.clone(),
             node: None,
             label: None,
+            origin: Origin::Unknown,
             carried: Vec::new(),
             epoch: None,
             undone: Vec::new(),
+            later: Vec::new(),
             told: None,
             drained: None,
         });

@@ -6,10 +6,14 @@ use swarmdr_archive::{ClusterId, NodeId, TrustedKeys};
 use swarmdr_vault::VersionRef;
 
 use super::{
-    Claim, ClaimId, Ended, FRESH, Memory, Query, Reading, Record, Release, ReleaseKind, Seen, Status, Superseded,
+    Claim, ClaimId, Ended, FRESH, Memory, Origin, Query, Reading, Record, Release, ReleaseKind, Seen, Status,
+    Superseded,
     copies::{self, Missing, is_denied},
-    held::{age, since},
-    judge, owner, read_all,
+    held::{age, foremost, since},
+    judge,
+    memory::Later,
+    own::own,
+    owner, read_all,
 };
 use crate::{config::Config, keys::promoter::Promoter, vaults::Connected};
 
@@ -19,13 +23,14 @@ pub struct Here {
     pub cluster: ClusterId,
     /// The node that this host is in it.
     pub node: Option<NodeId>,
-    /// The claim that the swarm carries, if it has one.
+    /// The claim that the swarm carries, if it has one that can be read.
     pub label: Option<ClaimId>,
+    pub origin: Origin,
 }
 
 impl From<Memory> for Here {
     fn from(memory: Memory) -> Self {
-        Self { cluster: memory.cluster_id, node: memory.node, label: memory.label }
+        Self { cluster: memory.cluster_id, node: memory.node, label: memory.label, origin: memory.origin }
     }
 }
 
@@ -66,6 +71,9 @@ pub struct Judged {
     /// The versions that hold this swarm's own claim, by the address of their vault.
     #[serde(skip)]
     pub own: Vec<(String, VersionRef)>,
+    /// Claims of the same epoch as the own one that came after it.
+    #[serde(skip)]
+    pub later: Vec<Later>,
     /// Whether the claim of another site can no longer be that of a restore which is undone: it is not fresh, and every
     /// vault was read, so no release was missed.
     #[serde(skip)]
@@ -79,9 +87,9 @@ impl Judged {
     /// What is judged where nothing else is known.
     pub(crate) fn of(standing: Standing) -> Self {
         let (findings, unread, denied, undone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (missing, own) = (Vec::new(), Vec::new());
+        let (missing, own, later) = (Vec::new(), Vec::new(), Vec::new());
         let (is_settled, has_stepped_down) = (false, false);
-        Self { standing, findings, unread, denied, missing, undone, own, is_settled, has_stepped_down }
+        Self { standing, findings, unread, denied, missing, undone, own, later, is_settled, has_stepped_down }
     }
 
     /// Returns the claim of the site that has the swarm, if that is another one.
@@ -116,19 +124,29 @@ pub async fn of_this_host(
 }
 
 /// What this host knows of claims without the vaults.
+#[derive(Default)]
 struct Known {
     /// The claims of its own swarm.
     own: Vec<ClaimId>,
     /// Releases of claims that never counted. The vault that has one may be away.
     undone: Vec<Release>,
+    /// Claims that came after own ones of the same epoch. The vault that shows it may be away.
+    later: Vec<Later>,
 }
 
 impl Known {
     fn of(here: &Here, record: Option<&Record>, memory: Option<&Memory>) -> Self {
-        let carried = memory.filter(|memory| memory.node == here.node).map(|memory| memory.carried.clone());
-        let own =
-            here.label.into_iter().chain(record.map(|record| record.claim_id)).chain(carried.into_iter().flatten());
-        Self { own: own.collect(), undone: memory.map(|memory| memory.undone.clone()).unwrap_or_default() }
+        Self {
+            own: own(here, memory, record),
+            undone: memory.map(|memory| memory.undone.clone()).unwrap_or_default(),
+            later: memory.map(|memory| memory.later.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the own claim that came before this one, as far as that was seen once.
+    fn before(&self, claim: &Claim) -> Option<ClaimId> {
+        let later = self.later.iter().find(|later| later.claim == claim.claim_id && self.own.contains(&later.than));
+        later.map(|later| later.than)
     }
 
     fn judge(&self, read: Vec<anyhow::Result<Reading>>, keys: &TrustedKeys) -> Judged {
@@ -146,7 +164,7 @@ impl Known {
         }
         judged.findings.extend(readings.iter().flat_map(Reading::findings));
         let ended = Ended::of(&readings).and(&self.undone);
-        judged.standing = whose(&readings, &ended, &self.own, &mut judged.findings);
+        judged.standing = whose(&readings, &ended, self, &mut judged);
         if let Standing::Own { claim } = &judged.standing {
             judged.own = versions_of(&readings, claim.claim_id);
             judged.has_stepped_down = has_stepped_down(claim, &readings, &ended);
@@ -184,30 +202,41 @@ fn versions_of(readings: &[Reading], id: ClaimId) -> Vec<(String, VersionRef)> {
 }
 
 /// Judges what was read. The highest epoch in any vault counts: a vault that did not answer on the day of a claim does
-/// not have it.
-fn whose(readings: &[Reading], ended: &Ended, own: &[ClaimId], findings: &mut Vec<String>) -> Standing {
+/// not have it. Two that were made without sight of each other may have the same one: the first that a vault got counts.
+fn whose(readings: &[Reading], ended: &Ended, known: &Known, judged: &mut Judged) -> Standing {
     if readings.is_empty() {
         return Standing::Unknown;
     }
     let held: Vec<(&Reading, Seen)> =
         readings.iter().filter_map(|reading| Some((reading, owner(&judge(reading, ended))?.clone()))).collect();
-    let Some(epoch) = held.iter().map(|(_, seen)| seen.claim.epoch).max() else { return Standing::Unclaimed };
-    let (ours, others): (Vec<_>, Vec<_>) = held
-        .into_iter()
-        .filter(|(_, seen)| seen.claim.epoch == epoch)
-        .partition(|(_, seen)| own.contains(&seen.claim.claim_id));
-    match (ours.into_iter().next(), others.into_iter().next()) {
-        (Some((_, seen)), other) => {
-            findings.extend(other.map(|(reading, other)| {
-                format!("{}: {} claimed the swarm there with the same epoch {epoch}", reading.vault, other.claim.site)
-            }));
-            Standing::Own { claim: seen.claim }
-        }
-        (None, Some((reading, seen))) => {
-            let since = since(readings, &seen.claim).unwrap_or(seen.stored);
-            Standing::Superseded { claim: seen.claim, since, vault: reading.vault.clone() }
-        }
-        (None, None) => Standing::Unclaimed,
+    let all: Vec<&Reading> = readings.iter().collect();
+    let Some((reading, first)) = foremost(&all, held.clone()) else { return Standing::Unclaimed };
+    let Claim { epoch, claim_id, .. } = first.claim;
+    if let Some(standing) = known.before(&first.claim).and_then(|own| before_it(readings, ended, own)) {
+        return standing;
+    }
+    if !known.own.contains(&claim_id) {
+        let since = since(readings, &first.claim).unwrap_or(first.stored);
+        return Standing::Superseded { claim: first.claim, since, vault: reading.vault.clone() };
+    }
+    for (reading, other) in held.iter().filter(|(_, seen)| seen.claim.epoch == epoch && seen.claim.claim_id != claim_id)
+    {
+        let told = "claimed the swarm there with the same epoch, and later";
+        judged.findings.push(format!("{}: {} {told}: {epoch}", reading.vault, other.claim.site));
+        judged.later.push(Later { than: claim_id, claim: other.claim.claim_id });
+    }
+    Standing::Own { claim: first.claim }
+}
+
+/// The standing where the vault that shows an own claim to be the first is away: nobody is superseded by an outage. `None` if
+/// that claim was ended since.
+fn before_it(readings: &[Reading], ended: &Ended, own: ClaimId) -> Option<Standing> {
+    let entries = readings.iter().flat_map(|reading| judge(reading, ended));
+    let entries: Vec<_> = entries.filter(|entry| entry.seen.claim.claim_id == own).collect();
+    match entries.first() {
+        _ if ended.has_undone(own) => None,
+        Some(entry) => Some(Standing::Own { claim: entry.seen.claim.clone() }),
+        None => Some(Standing::Unknown),
     }
 }
 
@@ -236,14 +265,15 @@ mod tests {
     #[test]
     fn the_highest_epoch_in_any_vault_says_whose_the_swarm_is() {
         let told = |readings: &[Reading], own: &[ClaimId]| {
-            let mut findings = Vec::new();
-            let standing = whose(readings, &Ended::of(readings), own, &mut findings);
+            let known = Known { own: own.to_vec(), ..Known::default() };
+            let mut judged = Judged::of(Standing::Unknown);
+            let standing = whose(readings, &Ended::of(readings), &known, &mut judged);
             let word = match standing {
                 Standing::Superseded { claim, .. } => format!("superseded {}", claim.epoch),
                 Standing::Own { claim } => format!("own {}", claim.epoch),
                 other => format!("{other:?}"),
             };
-            (word, findings.len())
+            (word, judged.findings.len())
         };
         let first = || seen(claim(1, 1, None), 0);
         let second = || seen(claim(2, 2, Some(&first())), 5);
@@ -254,9 +284,9 @@ mod tests {
         assert_eq!(told(&[a.clone(), b.clone()], &[ClaimId::of(1)]), is("superseded 2", 0));
         assert_eq!(told(&[b.clone(), a.clone()], &[ClaimId::of(2)]), is("own 2", 0));
         assert_eq!(told(std::slice::from_ref(&b), &[]), is("superseded 1", 0));
-        // Two sites that could not see each other's vault: each goes on, and is told.
-        let rival = reading("b", vec![first(), seen(claim(2, 3, Some(&first())), 5)]);
+        // Two sites that could not see each other's vault: the first goes on, and is told.
+        let rival = reading("b", vec![first(), seen(claim(2, 3, Some(&first())), 6)]);
         assert_eq!(told(&[a.clone(), rival.clone()], &[ClaimId::of(2)]), is("own 2", 1));
-        assert_eq!(told(&[a, rival], &[ClaimId::of(3)]), is("own 2", 1));
+        assert_eq!(told(&[a, rival], &[ClaimId::of(3)]), is("superseded 2", 0));
     }
 }

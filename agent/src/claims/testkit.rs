@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::{ClusterId, Digest, KeyId, SecretKey, receipt};
 use swarmdr_vault::testkit::archives::{cluster_id, key, minute};
 
-use super::{Claim, ClaimId, PromotedFrom, Reading, Seen, Verb, document::VERSION};
+use super::{Claim, ClaimId, PromotedFrom, Reading, Release, ReleaseKind, Seen, SeenRelease, Verb, document::VERSION};
 
 pub(crate) fn cluster() -> ClusterId {
     cluster_id()
@@ -60,6 +60,14 @@ pub(crate) fn reading(vault: &str, claims: Vec<Seen>) -> Reading {
         others: 0,
         is_whole: true,
     }
+}
+
+/// The release of a claim that never counted, as it is seen.
+pub(crate) fn released(seen: &Seen) -> SeenRelease {
+    let Claim { epoch, cluster_id, claim_id, site, .. } = seen.claim.clone();
+    let (kind, reason) = (ReleaseKind::Undone, "undone".to_owned());
+    let release = Release { version: VERSION, epoch, cluster_id, claim_id, kind, site, at: second_at(0), reason };
+    SeenRelease { release, digest: seen.digest, signer: seen.signer, at: seen.at.clone(), size: seen.size }
 }
 
 /// The bytes of the object that holds a claim.

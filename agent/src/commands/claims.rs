@@ -12,8 +12,8 @@ use super::Context;
 use crate::{
     archive::source::Source,
     claims::{
-        self, ClaimId, Demand, Draft, Ended, Fenced, Made, Outcome, PromotedFrom, Query, Reading, Status, Terms, Verb,
-        judge,
+        self, Carried, ClaimId, Demand, Draft, Ended, Fenced, Made, Outcome, PromotedFrom, Query, Reading, Status,
+        Terms, Verb, judge,
     },
     commands::cli::{ClaimArgs, ListArgs},
     keys::{identities, promoter::Promoter},
@@ -211,7 +211,7 @@ pub async fn make(context: &Context, args: &ClaimArgs) -> Result<Exit> {
         fence: Vec::new(),
         formed: false,
     };
-    let terms = Terms { fenced: args.fenced, carried: None, demand: Demand::Always, limit: None };
+    let terms = Terms { fenced: args.fenced, carried: Carried::Nothing, demand: Demand::Always, limit: None };
     let vaults = vaults::connect(config).await?;
     let outcome = claims::make(config, &vaults, &promoter, &draft, &terms, context.now).await?;
     let Outcome::Made(made) = outcome else { return Err(anyhow::anyhow!("no vault took the claim")) };

@@ -35,6 +35,10 @@ pub struct State {
     pub leaving: Vec<String>,
     /// Whether the swarm has no leader: then only networks are answered for, as if there were none.
     pub has_no_leader: bool,
+    /// The swarm itself, as it is read.
+    pub swarm: Value,
+    /// Whether changes of the swarm are refused.
+    pub has_lost_its_swarm: bool,
     /// Number of updates before which somebody else changes the object.
     pub conflicts: u32,
     /// Method and path of each request that may change something.
@@ -152,11 +156,20 @@ impl State {
         if self.has_no_leader {
             return without_leader(asked);
         }
-        let path = asked.path.strip_prefix("/v1.51/").expect("names the version").to_owned();
+        // What is only read is asked for without a version in places.
+        let path = asked.path.strip_prefix("/v1.51").unwrap_or(&asked.path).trim_start_matches('/').to_owned();
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         match (asked.method.as_str(), path.split('/').collect::<Vec<_>>().as_slice()) {
             ("GET", ["services"]) if query.contains("plugin") => (200, json!([])),
             ("GET", ["tasks"]) => (200, self.tasks(query)),
+            ("GET", ["swarm"]) => (200, self.swarm.clone()),
+            ("POST", ["swarm", "update"]) if self.has_lost_its_swarm => {
+                (503, json!({ "message": "this node is not a swarm manager" }))
+            }
+            ("POST", ["swarm", "update"]) => {
+                self.swarm["Spec"] = asked.body.clone();
+                (200, json!({}))
+            }
             ("GET", [kind]) => (200, self.list(kind)),
             ("GET", [kind, id]) => self.one(kind, id),
             ("POST", [kind, "create"]) => self.create(kind, asked),

@@ -102,7 +102,7 @@ impl Restore<'_> {
     }
 
     /// Carries the plan out; puts the old state back on failure.
-    pub async fn run(&self, plan: RestorePlan, prepared: Prepared) -> Result<RestoreReport> {
+    pub async fn run(&self, plan: RestorePlan, mut prepared: Prepared) -> Result<RestoreReport> {
         if let Some(target) = plan.readdress.clone() {
             return Box::pin(self.run_elsewhere(plan, target, prepared)).await;
         }
@@ -120,7 +120,7 @@ impl Restore<'_> {
 
         // From here on the next run finds this one, however it ends.
         let is_new = interrupted::unfinished::note_data_root(self.run.config, &data_root);
-        let journal = self.make_ready(plan, &prepared, &placement, &mut phases).await.inspect_err(|_| {
+        let journal = self.make_ready(plan, &mut prepared, &placement, &mut phases).await.inspect_err(|_| {
             placement.tidy();
             if is_new {
                 interrupted::unfinished::forget_data_root(self.run.config);
@@ -138,7 +138,7 @@ impl Restore<'_> {
     async fn make_ready(
         &self,
         plan: RestorePlan,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
         placement: &Placement,
         phases: &mut Phases,
     ) -> Result<Journal> {
@@ -156,7 +156,8 @@ impl Restore<'_> {
         let mut record = self.record(plan, manifest, &staged, placement, &staging)?;
         failpoint::reach("staged");
         self.check_again(prepared, &staged.examined).await?;
-        self.look_again(prepared).await?;
+        let doubts = self.look_again(prepared).await?;
+        prepared.note_findings(doubts);
         phases.begin("claim");
         self.claim(&mut record, prepared, &staged.examined).await?;
         Journal::begin(&data_root, record)
@@ -167,17 +168,18 @@ impl Restore<'_> {
     async fn make_formed_ready(
         &self,
         mut plan: RestorePlan,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
         placement: &Placement,
         archive: Fetched,
         phases: &mut Phases,
     ) -> Result<Journal> {
         let data_root = plan.data_root()?.to_owned();
-        self.look_again(prepared).await?;
+        let doubts = self.look_again(prepared).await?;
+        prepared.note_findings(doubts);
         phases.begin("claim");
         let staging = placement.make_staging()?;
         let stage = archive.stage_formed(staging.clone(), &self.keyring);
-        let carried = self.claiming.as_ref().and_then(|claiming| claiming.carried);
+        let carried = self.claiming.as_ref().map(|claiming| claiming.carried).unwrap_or_default();
         let (staged, claimed) = futures_util::join!(stage, self.claim_for(&mut plan, prepared, carried));
         let claimed = claimed?;
         let ready = async {

@@ -80,6 +80,12 @@ impl Prepared {
         self.looked.as_ref()
     }
 
+    /// Adds what is found later.
+    pub(super) fn note_findings(&mut self, found: Vec<String>) {
+        let new: Vec<String> = found.into_iter().filter(|found| !self.found.findings.contains(found)).collect();
+        self.found.findings.extend(new);
+    }
+
     /// Findings in the vaults that the operator should see.
     pub fn findings(&self) -> &[String] {
         &self.found.findings
@@ -223,15 +229,16 @@ impl Restore<'_> {
     }
 
     /// Repeats the checks right before the engine is stopped, since fetching the archive may have taken long. Managers
-    /// in the unpacked state are asked too: the manifest holds only what its writer claims.
-    pub(super) async fn check_again(&self, prepared: &Prepared, staged: &Examined) -> Result<()> {
+    /// in the unpacked state are asked too: the manifest holds only what its writer claims. Doubts that are new are told.
+    pub(super) async fn check_again(&self, prepared: &mut Prepared, staged: &Examined) -> Result<()> {
         if !prepared.terms.fenced {
             let elsewhere = prepared.terms.overrides.readdress.is_some();
             let asked = self.ask_managers(&peers::peers(staged)).await;
             plan::checks::fence(&asked.living)?;
             fence::require_asked(&asked.unasked_from(elsewhere))?;
             if !prepared.terms.looks_for_life {
-                self.await_silence(AGAIN, &prepared.found.head.manifest.cluster_id).await?;
+                let doubts = self.await_silence(AGAIN, &prepared.found.head.manifest.cluster_id).await?;
+                prepared.note_findings(doubts);
             }
         }
         let holding = self.look().await?;

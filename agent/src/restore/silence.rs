@@ -29,8 +29,31 @@ pub struct Looked {
     pub limit: Option<Duration>,
     /// Vaults that did not answer, and are not waited for again.
     pub unread: Vec<String>,
+    /// What the caller tells itself.
+    pub doubts: Vec<String>,
     /// Makes the refusal.
     pub refuse: fn(&Sign) -> Error,
+    /// Makes the refusal where no vault answers; `None` if somebody vouches for what they would show.
+    pub refuse_blind: Option<fn() -> Error>,
+}
+
+impl Looked {
+    /// Judges the second look. Returns the doubts that the first one did not have.
+    fn again(&self, seen: Seen, vaults: &[Connected]) -> Result<Vec<String>> {
+        if let Some(sign) = seen.fresh_foreign(self.after) {
+            return Err((self.refuse)(sign));
+        }
+        let unread = [&self.unread[..], &seen.unread].concat();
+        match self.refuse_blind {
+            Some(refuse) if is_blind(vaults, &unread) => Err(refuse()),
+            _ => Ok(seen.doubts.into_iter().filter(|doubt| !self.doubts.contains(doubt)).collect()),
+        }
+    }
+}
+
+/// Whether no vault that is configured shows any sign of life.
+fn is_blind(vaults: &[Connected], unread: &[String]) -> bool {
+    !vaults.is_empty() && vaults.iter().all(|vault| unread.contains(&vault.settings.url))
 }
 
 impl Restore<'_> {
@@ -53,15 +76,17 @@ impl Restore<'_> {
         }
     }
 
-    /// Looks again at what the caller of this restore looked at itself.
-    pub(super) async fn look_again(&self, prepared: &Prepared) -> Result<()> {
-        let Some(looked) = prepared.looked() else { return Ok(()) };
+    /// Looks again at what the caller of this restore looked at itself. Returns what makes the silence doubtful since.
+    pub(super) async fn look_again(&self, prepared: &Prepared) -> Result<Vec<String>> {
+        let Some(looked) = prepared.looked() else { return Ok(Vec::new()) };
         let look = self.signs_of_life(&prepared.manifest().cluster_id, looked.limit, &looked.unread);
         let seen = self.run.shutdown.or_interrupted(look).await?;
-        match seen.fresh_foreign(looked.after) {
-            Some(sign) => Err((looked.refuse)(sign)),
-            None => Ok(()),
-        }
+        looked.again(seen, self.vaults.get(self.run.config).await?)
+    }
+
+    /// Whether no vault answered a look at signs of life.
+    pub(crate) async fn is_blind(&self, seen: &Seen) -> Result<bool> {
+        Ok(is_blind(self.vaults.get(self.run.config).await?, &seen.unread))
     }
 
     /// Looks for signs of life of other sites in all vaults but some. `limit`: time that each gets, if not the usual one.
@@ -96,30 +121,30 @@ impl Restore<'_> {
             // A rehearsal, which no claim of others concerns.
             None => Vec::new(),
         };
-        Ok(unwitnessed(vaults, seen, &readings, promoter.is_configured))
+        let is_relied_on = promoter.is_configured || config.standby.sign_of_life.is_some();
+        Ok(unwitnessed(vaults, seen, &readings, is_relied_on))
     }
 }
 
 /// Returns what could not be read of the vaults that have to answer; nothing if neither signs of life nor claims are used.
-fn unwitnessed(vaults: &[Connected], seen: &Seen, readings: &[Result<Reading>], is_configured: bool) -> Vec<String> {
+/// Some vault has to, even if each of them may be away. `is_relied_on`: whether the configuration says that they are used.
+fn unwitnessed(vaults: &[Connected], seen: &Seen, readings: &[Result<Reading>], is_relied_on: bool) -> Vec<String> {
     let is_claimed = readings.iter().flatten().any(|reading| !reading.claims.is_empty());
-    if !(is_configured || seen.is_used || is_claimed) {
+    if !(is_relied_on || seen.is_used || is_claimed) {
         return Vec::new();
     }
-    let mut unread = Vec::new();
-    for (index, vault) in vaults.iter().enumerate() {
+    let unread = vaults.iter().enumerate().filter_map(|(index, vault)| {
         let url = &vault.settings.url;
-        let claims = readings.get(index).and_then(|reading| reading.as_ref().err());
-        if !vault.settings.required && vaults.len() > 1 {
-            continue;
-        }
-        match (seen.unread.contains(url), claims) {
-            (_, Some(error)) => unread.push(format!("{error:#}")),
-            (true, None) => unread.push(format!("the signs of life in {url} cannot be read")),
-            (false, None) => {}
-        }
-    }
-    unread
+        let what = match readings.get(index).and_then(|reading| reading.as_ref().err()) {
+            Some(error) => format!("{error:#}"),
+            None if seen.unread.contains(url) => format!("the signs of life in {url} cannot be read"),
+            None => return None,
+        };
+        Some((vault.settings.required, what))
+    });
+    let unread: Vec<(bool, String)> = unread.collect();
+    let is_blind = unread.len() == vaults.len();
+    unread.into_iter().filter(|(is_required, _)| *is_required || is_blind).map(|(_, what)| what).collect()
 }
 
 /// Does not change while the same sign is waited for, so that it is logged once.
@@ -139,11 +164,12 @@ fn alive(sign: &Sign) -> anyhow::Error {
         .into()
 }
 
-fn unknown(unread: &[String]) -> Error {
+/// Refuses where a vault that could show another site was not read.
+pub(super) fn unknown(unread: &[String]) -> Error {
     Failure::refused("whether another site of this swarm is alive, or has claimed it, is not known")
         .advice("run it again when that vault answers; `--wait 15m` waits for it")
         .advice("if every other site is off or cut off for good, use --fenced")
-        .advice("a [[vault]] with `required = false` may be away")
+        .advice("a [[vault]] with `required = false` may be away while another one answers")
         .because(anyhow::anyhow!(unread.join("; ")))
         .into()
 }
@@ -192,6 +218,13 @@ mod tests {
         let other = [vault("a", true), vault("b", false)];
         assert_eq!(count(&other, signs(&["b"], true), &[claimed(), denied()], true), 0);
         assert_eq!(count(&other[1..], signs(&["b"], true), &[denied()], true), 1);
+        // All may be away, and all are: nobody is left to see another site.
+        let optional = [vault("a", false), vault("b", false)];
+        let both_denied = || [denied(), denied()];
+        assert_eq!(count(&optional, signs(&["a", "b"], false), &both_denied(), true), 2);
+        assert_eq!(count(&optional, signs(&["a", "b"], false), &[], true), 2);
+        assert_eq!(count(&optional, signs(&["a"], true), &[denied(), none()], true), 0);
+        assert_eq!(count(&optional, signs(&["a", "b"], false), &both_denied(), false), 0, "the doubts are told");
         let rendered = Rendered::of(&unknown(&["s3://b: denied".to_owned()]));
         assert_eq!(rendered.exit, Exit::Refused);
         assert!(rendered.to_string().contains("s3://b: denied"), "{rendered}");
@@ -204,5 +237,30 @@ mod tests {
         assert!(rendered.what.contains("site fra1") && rendered.what.contains("100 s ago"), "{rendered}");
         assert!(rendered.advice.iter().any(|advice| advice.contains("`--wait 350s`")), "{rendered}");
         assert!(rendered.advice.iter().any(|advice| advice.contains("--fenced")), "{rendered}");
+    }
+    #[test]
+    fn the_second_look_refuses_as_the_first_one_and_tells_what_is_new() {
+        let vaults = [vault("a", true), vault("b", false)];
+        let fenced = || Looked {
+            after: None,
+            limit: None,
+            unread: vec!["s3://a".to_owned()],
+            doubts: vec!["a is away".to_owned()],
+            refuse: alive,
+            refuse_blind: None,
+        };
+        let looked = || Looked { refuse_blind: Some(|| Failure::refused("blind").into()), ..fenced() };
+        let seen = |doubts: &[&str], unread: &[&str]| Seen {
+            doubts: doubts.iter().map(|doubt| (*doubt).to_owned()).collect(),
+            unread: unread.iter().map(|url| (*url).to_owned()).collect(),
+            ..Seen::default()
+        };
+        assert_eq!(looked().again(seen(&["a is away", "junk in b"], &[]), &vaults).expect("goes on"), ["junk in b"]);
+        let blind = || seen(&["b is away"], &["s3://b"]);
+        let refused = looked().again(blind(), &vaults).expect_err("no vault answers by now");
+        assert_eq!(Rendered::of(&refused).exit, Exit::Refused);
+        assert_eq!(fenced().again(blind(), &vaults).expect("is vouched for"), ["b is away"]);
+        let fresh = Seen { signs: vec![sign("fra1", 10)], ..Seen::default() };
+        assert_eq!(Rendered::of(&looked().again(fresh, &vaults).expect_err("lives")).exit, Exit::Refused);
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     host::engine::Engine,
     keys::{Keyring, promoter::Promoter},
     outcome::{exit::Exit, failpoint, failure::Failure},
+    restore::claim::origin,
     run::Run,
     vaults::{self, Connected},
 };
@@ -85,7 +86,8 @@ impl StepDown<'_> {
                 .advice("run it on a manager of the site that is to step down")
                 .advice("for a claim behind which nobody stands: --claim EPOCH")
         })?;
-        let here = Here { cluster, node: facts.swarm.node_id.clone(), label: label::read(&engine).await? };
+        let (node, origin) = (facts.swarm.node_id.clone(), origin(&facts)?);
+        let here = Here { cluster, node, label: label::read(&engine).await?, origin };
         let judged = standing::of_this_host(config, connected, promoter, &here, self.run.now).await;
         let claim = own(judged.standing)?;
         if judged.has_stepped_down {

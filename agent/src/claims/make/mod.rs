@@ -10,22 +10,32 @@
 //! A fresh claim that was in a vault before this one, and was not seen when this one was made, wins as well, whatever it
 //! follows.
 //!
+//! A claim that loses in one vault and is the first of all ([`turn`]) is made anew once its rivals have given way, so one
+//! host goes on where each lost to the other, or to a claim that was given up.
+//!
 //! The vaults are asked one after the other, in the order of the configuration, so the first one that all can reach
 //! decides, and the others record it.
 
+mod earlier;
 mod next;
+mod turn;
 mod vault;
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use swarmdr_archive::SecretKey;
 
-use self::vault::{Answer, Put};
+use self::{
+    earlier::Earlier,
+    vault::{Answer, Put},
+};
 use super::{
-    Claim, ClaimId, Demand, Draft, Ended, FRESH, Made, Name, Outcome, Query, READ_LIMIT, REUSE, Reading, Record,
-    ReleaseKind, Seen, Terms,
-    held::{age, before, holders, overlooked, unread},
-    judge, read_all_within, release,
+    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, Query, READ_LIMIT, Reading, Record, ReleaseKind, Seen,
+    Terms,
+    held::{age, before, holders},
+    read_all_within, release,
 };
 use crate::{
     config::Config,
@@ -52,8 +62,13 @@ pub async fn make(
     let mut tried = 0;
     for _ in 0..TRIES {
         let readings = attempt.read().await;
-        if let Some(made) = attempt.go_on_with_own(&readings).await? {
-            return Ok(Outcome::Made(Box::new(made)));
+        match attempt.go_on_with_own(&readings).await? {
+            Earlier::Holds(made) => return Ok(Outcome::Made(made)),
+            Earlier::GivenUp(epoch) => {
+                tried = epoch;
+                continue;
+            }
+            Earlier::Nothing => {}
         }
         attempt.check_rivals(&readings)?;
         match attempt.put(&readings, tried).await? {
@@ -61,10 +76,12 @@ pub async fn make(
             End::KeyTaken(epoch) => tried = epoch,
         }
     }
-    Err(Failure::refused("no claim could be made: each time there was an object under its key that is no claim")
-        .advice("`swarmdr-agent list --claims` names them: whoever puts them there can write to your vault")
-        .advice("remove them, or use --without-claim if you know that no other host restores this swarm")
-        .into())
+    Err(Failure::refused(
+        "no claim could be made: each time there was an object under its key that is no claim that counts",
+    )
+    .advice("`swarmdr-agent list --claims` names them: whoever puts them there can write to your vault")
+    .advice("remove them, or use --without-claim if you know that no other host restores this swarm")
+    .into())
 }
 
 struct Attempt<'a> {
@@ -79,16 +96,20 @@ struct Attempt<'a> {
 
 enum End {
     Done(Outcome),
-    /// An object that is no claim lies under the key of this epoch in the first vault.
+    /// The key of this epoch is of no use: an object that is no claim lies there, or a claim that was given up.
     KeyTaken(u32),
 }
 
 impl Attempt<'_> {
+    /// Reads all vaults, and the claim that this host made last before all others.
     async fn read(&self) -> Vec<Result<Reading>> {
-        let limit = self.terms.limit.map_or(READ_LIMIT, |limit| limit.min(READ_LIMIT));
         let own = Record::read(self.config, &self.draft.cluster_id).map(|record| record.epoch);
         let first: Vec<u32> = own.into_iter().collect();
-        read_all_within(limit, self.vaults, Query { first: &first, ..self.query() }).await
+        read_all_within(self.vault_limit(), self.vaults, Query { first: &first, ..self.query() }).await
+    }
+
+    fn vault_limit(&self) -> Duration {
+        self.terms.limit.map_or(READ_LIMIT, |limit| limit.min(READ_LIMIT))
     }
 
     fn query(&self) -> Query<'_> {
@@ -97,49 +118,6 @@ impl Attempt<'_> {
 
     fn own(&self) -> Option<ClaimId> {
         Record::read(self.config, &self.draft.cluster_id).map(|record| record.claim_id)
-    }
-
-    /// Returns the claim of an earlier run if it is recent and holds. It is judged again once it must have settled: the
-    /// earlier run may have been killed before it did that.
-    async fn go_on_with_own(&self, readings: &[Result<Reading>]) -> Result<Option<Made>> {
-        let Some(record) = Record::read(self.config, &self.draft.cluster_id) else { return Ok(None) };
-        let mut claims = readings.iter().flatten().flat_map(|reading| &reading.claims);
-        let own = claims.find(|seen| seen.claim.claim_id == record.claim_id);
-        if own.is_none_or(|own| age(readings.iter().flatten(), &own.claim) >= REUSE) {
-            return Ok(None);
-        }
-        tracing::info!("an earlier run of this host claimed the swarm with epoch {}; going on with that", record.epoch);
-        tokio::time::sleep(self.config.standby.claim_settle.duration()).await;
-        let again = self.read().await;
-        let holding = holders(&again);
-        let is_rival = |seen: &Seen| {
-            let is_fresh = !self.terms.fenced && age(again.iter().flatten(), &seen.claim) < FRESH;
-            seen.claim.claim_id != record.claim_id && (is_fresh || seen.claim.epoch >= record.epoch)
-        };
-        if holding.iter().any(|(_, seen)| is_rival(seen)) {
-            return Ok(None);
-        }
-        let held = holding.iter().filter(|(_, seen)| seen.claim.claim_id == record.claim_id);
-        let (vaults, claims): (Vec<String>, Vec<Claim>) =
-            held.map(|(reading, seen)| (reading.vault.clone(), seen.claim.clone())).unzip();
-        let Some(claim) = claims.into_iter().next() else { return Ok(None) };
-        self.require_first(&again, &claim)?;
-        let superseded = before(&again, &claim);
-        let attention = [unread(&again), again.iter().flatten().flat_map(Reading::findings).collect()].concat();
-        Ok(Some(Made { claim, vaults, superseded, is_earlier: true, attention }))
-    }
-
-    /// Stops where a claim that the earlier run did not see, as it was killed before it looked again, was there before its own.
-    /// The claim before the own one it did see.
-    fn require_first(&self, readings: &[Result<Reading>], claim: &Claim) -> Result<()> {
-        let ended = Ended::of(readings.iter().flatten());
-        for reading in readings.iter().flatten().filter(|_| !self.terms.fenced) {
-            let entries = judge(reading, &ended);
-            if let Some(first) = overlooked(&entries, reading, claim, |seen| claim.previous == Some(seen.digest)) {
-                return Err(lost(first, reading).into());
-            }
-        }
-        Ok(())
     }
 
     /// Stops where another site has just claimed the swarm, and where not all claims could be looked at.
@@ -188,8 +166,17 @@ impl Attempt<'_> {
             tried.extend((!matches!(answer, Ok(Answer::Denied(_)))).then(|| connected.clone()));
             match answer {
                 Ok(Answer::Held) => held.push(url),
-                Ok(Answer::KeyTaken) if !may_exist => return Ok(End::KeyTaken(claim.epoch)),
-                Ok(Answer::KeyTaken) => failed.push(format!(
+                Ok(Answer::KeyTaken { .. }) if !may_exist => return Ok(End::KeyTaken(claim.epoch)),
+                // Elsewhere it may hold; that vault would never have it.
+                Ok(Answer::Void | Answer::KeyTaken { by_claim: true }) => {
+                    match self.give_up(&claim, true, &tried).await {
+                        None => return Ok(End::KeyTaken(claim.epoch)),
+                        Some(advice) => {
+                            failed.push(format!("{url} does not take the claim for one that holds: {advice}"))
+                        }
+                    }
+                }
+                Ok(Answer::KeyTaken { by_claim: false }) => failed.push(format!(
                     "{url} does not have the claim: an object that is none lies under {}",
                     Name::Claim(claim.epoch).key(&claim.cluster_id)
                 )),
@@ -200,8 +187,11 @@ impl Attempt<'_> {
                     failed.push(format!("{url}: {error:#}"));
                 }
                 Ok(Answer::Lost { why, .. }) => {
-                    let undone = self.give_up(&claim, may_exist, &tried).await;
-                    return Err(undone.into_iter().fold(why, Failure::advice).into());
+                    let is_first = may_exist && self.comes_first(&put, connected.vault.address()).await;
+                    return match self.give_up(&claim, may_exist, &tried).await {
+                        None if is_first => Ok(End::KeyTaken(claim.epoch)),
+                        undone => Err(undone.into_iter().fold(why, Failure::advice).into()),
+                    };
                 }
                 Err(error) => {
                     let undone = self.give_up(&claim, may_exist, &tried).await;
@@ -228,7 +218,7 @@ impl Attempt<'_> {
     /// taken it, and whoever brought a void one into another vault could take it for one that holds. Returns an advice if no
     /// vault took the release.
     async fn give_up(&self, claim: &Claim, may_exist: bool, tried: &[Connected]) -> Option<String> {
-        let limit = self.terms.limit.map_or(READ_LIMIT, |limit| limit.min(READ_LIMIT));
+        let limit = self.vault_limit();
         let mut is_ended = !may_exist;
         for connected in tried.iter().filter(|_| may_exist) {
             let vaults = std::slice::from_ref(connected);

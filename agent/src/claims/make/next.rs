@@ -1,10 +1,10 @@
 //! The claim that follows those that were seen.
 
 use anyhow::{Context, Result};
-use swarmdr_archive::{Digest, receipt};
+use swarmdr_archive::receipt;
 
 use super::Attempt;
-use crate::claims::{Claim, ClaimId, Draft, Ended, Reading, Status, document::VERSION, judge, name::MOST};
+use crate::claims::{Carried, Claim, ClaimId, Draft, Reading, document::VERSION, held::followed, name::MOST};
 
 /// Epochs that are passed over at least where claims may be unseen.
 const GAP: u32 = 1000;
@@ -13,17 +13,8 @@ impl Attempt<'_> {
     /// Returns the claim under the next epoch that is free and above `tried`.
     pub(super) fn next_claim(&self, readings: &[Result<Reading>], tried: u32) -> Result<Claim> {
         let read: Vec<&Reading> = readings.iter().flatten().collect();
-        let ended = Ended::of(read.iter().copied());
-        let judged = read.iter().flat_map(|reading| judge(reading, &ended));
-        let (mut last, mut previous) = (0, None::<(u32, Digest)>);
-        for entry in judged {
-            let epoch = entry.seen.claim.epoch;
-            last = last.max(epoch);
-            let is_void = matches!(entry.status, Status::Void { .. });
-            if !is_void && previous.is_none_or(|(before, _)| before < epoch) {
-                previous = Some((epoch, entry.seen.digest));
-            }
-        }
+        let last = read.iter().flat_map(|reading| &reading.claims).map(|seen| seen.claim.epoch).max().unwrap_or(0);
+        let previous = followed(&read).map(|seen| seen.digest);
         let is_free = |epoch: &u32| !read.iter().any(|reading| reading.taken.contains(epoch));
         let next = match self.sees_all(readings) {
             true => last.saturating_add(1),
@@ -36,7 +27,7 @@ impl Attempt<'_> {
             version: VERSION,
             epoch,
             cluster_id,
-            previous: previous.map(|(_, digest)| digest),
+            previous,
             claim_id: ClaimId::make()?,
             site,
             addresses,
@@ -59,8 +50,12 @@ impl Attempt<'_> {
     /// Whether no claim can have been missed.
     fn sees_all(&self, readings: &[Result<Reading>]) -> bool {
         let is_seen = |id| readings.iter().flatten().flat_map(|it| &it.claims).any(|seen| seen.claim.claim_id == id);
-        readings.iter().all(|reading| reading.as_ref().is_ok_and(|reading| reading.is_whole))
-            && self.terms.carried.is_none_or(is_seen)
+        let is_carried_seen = match self.terms.carried {
+            Carried::Nothing => true,
+            Carried::Claim(id) => is_seen(id),
+            Carried::Unknown => false,
+        };
+        is_carried_seen && readings.iter().all(|reading| reading.as_ref().is_ok_and(|reading| reading.is_whole))
     }
 
     /// Whether every host that makes a claim now means the same epoch.

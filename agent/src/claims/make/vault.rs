@@ -27,7 +27,12 @@ pub(super) enum Answer {
         /// Whether this one is there as well.
         stored: bool,
     },
-    KeyTaken,
+    /// It is there, and void, by a claim that does not hold.
+    Void,
+    KeyTaken {
+        /// Whether a claim lies there that was given up, and not an object that is none.
+        by_claim: bool,
+    },
     Denied(anyhow::Error),
     Failed(anyhow::Error),
     /// It was put, and whether it holds is not known.
@@ -38,9 +43,9 @@ impl Answer {
     /// Whether the claim may be in the vault, whatever it is worth there.
     pub(super) fn may_be_stored(&self) -> bool {
         match self {
-            Answer::Held | Answer::Failed(_) | Answer::Unsure(_) => true,
+            Answer::Held | Answer::Void | Answer::Failed(_) | Answer::Unsure(_) => true,
             Answer::Lost { stored, .. } => *stored,
-            Answer::KeyTaken | Answer::Denied(_) => false,
+            Answer::KeyTaken { .. } | Answer::Denied(_) => false,
         }
     }
 }
@@ -56,7 +61,7 @@ pub(super) struct Put<'a> {
 }
 
 impl Put<'_> {
-    fn has_seen(&self, seen: &Seen) -> bool {
+    pub(super) fn has_seen(&self, seen: &Seen) -> bool {
         let mut known = self.readings.iter().flatten().flat_map(|reading| &reading.claims);
         known.any(|known| known.claim.claim_id == seen.claim.claim_id)
     }
@@ -109,7 +114,9 @@ impl Attempt<'_> {
             Some(seen) if stored || seen.claim.epoch >= claim.epoch => {
                 Ok(Answer::Lost { why: lost(seen, &reading), stored })
             }
-            _ => Ok(Answer::KeyTaken),
+            // Beaten by one that was given up, where nothing holds.
+            None if stored => Ok(Answer::Void),
+            _ => Ok(Answer::KeyTaken { by_claim: entries.iter().any(|entry| entry.seen.claim.epoch == claim.epoch) }),
         }
     }
 

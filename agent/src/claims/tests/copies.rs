@@ -1,29 +1,6 @@
 //! Vaults that do not have the same claims, because one was away.
 
 use super::*;
-use standing::Standing;
-
-fn named(name: &str) -> Connected {
-    let vault = MemoryVault::new(name, Some(LockPolicy { mode: LockMode::Compliance, days: 30 }));
-    connected(Arc::new(vault), name)
-}
-
-/// Copies what is missing, and returns what is told.
-async fn copy(host: &Host, vaults: &[Connected], judged: &Judged, second: i64) -> Vec<String> {
-    let mut told = Vec::new();
-    for missing in &judged.missing {
-        told.extend(missing.copy(vaults, &host.promoter.trusted, second_at(second)).await.map(|(_, why)| why));
-    }
-    told
-}
-
-fn word(judged: &Judged) -> String {
-    match &judged.standing {
-        Standing::Own { claim } => format!("own {}", claim.epoch),
-        Standing::Superseded { claim, .. } => format!("superseded {}", claim.epoch),
-        other => format!("{other:?}").to_lowercase(),
-    }
-}
 
 #[tokio::test]
 async fn a_vault_that_was_away_says_the_same_as_the_others_when_it_is_back() {
@@ -58,7 +35,7 @@ async fn a_claim_that_only_the_backup_knows_is_passed_over() {
     let identities = Identities::generate();
     let (_, vaults) = one(locking());
     let made = Host::with(&identities).claim(&vaults, 0, &terms()).await;
-    let carries = |claim| Terms { carried: Some(claim), ..terms() };
+    let carries = |claim| Terms { carried: Carried::Claim(claim), ..terms() };
     let next = Host::with(&identities).claim(&vaults, HOUR, &carries(made.id())).await;
     assert_eq!(next.claim.epoch, 2);
     let next = Host::with(&identities).claim(&vaults, 2 * HOUR, &carries(ClaimId::of(7))).await;
@@ -76,7 +53,7 @@ async fn claims_that_were_made_without_sight_of_each_other_follow_by_time() {
     first.claim(&both, 0, &terms()).await;
     middle.claim(&[away("a"), b.clone()], HOUR, &terms()).await;
     let seen = before_last.claim(&[away("a"), b.clone()], 2 * HOUR, &terms()).await;
-    let carries = Terms { carried: Some(seen.id()), ..terms() };
+    let carries = Terms { carried: Carried::Claim(seen.id()), ..terms() };
     let newest = last.claim(&[a, away("b")], 50 * HOUR, &carries).await;
     assert!(newest.claim.epoch > seen.claim.epoch);
     assert_eq!(word(&standing_of(&last, &both, None, 51 * HOUR).await), format!("own {}", newest.claim.epoch));
@@ -84,7 +61,7 @@ async fn claims_that_were_made_without_sight_of_each_other_follow_by_time() {
     assert_eq!(told, format!("superseded {}", newest.claim.epoch));
     // One that sees all goes on from there, and a clock that is behind makes no epoch that is lower than what is seen.
     assert_eq!(host().claim(&both, 52 * HOUR, &terms()).await.claim.epoch, newest.claim.epoch + 1);
-    let carries = Terms { carried: Some(ClaimId::of(7)), ..fenced() };
+    let carries = Terms { carried: Carried::Claim(ClaimId::of(7)), ..fenced() };
     assert_eq!(host().claim(&both, HOUR, &carries).await.claim.epoch, newest.claim.epoch + 1001);
 }
 
@@ -164,10 +141,10 @@ async fn a_swarm_that_lost_its_label_is_not_superseded_by_its_own_claim() {
     let made = maker.claim(&vaults, 0, &terms()).await;
     let node = |text: &str| text.parse::<swarmdr_archive::NodeId>().expect("is an id");
     let see = |name: &str, label| {
-        Memory::update(&manager.config, &cluster(), |memory| memory.see(&node(name), label));
+        Memory::update(&manager.config, &cluster(), |memory| memory.see(&node(name), label, Origin::Unknown));
     };
     let judge = async |name: &str| {
-        let here = standing::Here { cluster: cluster(), node: Some(node(name)), label: None };
+        let here = standing::Here { cluster: cluster(), node: Some(node(name)), label: None, origin: Origin::Unknown };
         let promoter = &manager.promoter;
         word(&standing::of_this_host(&manager.config, &vaults, promoter, &here, second_at(HOUR)).await)
     };

@@ -4,7 +4,9 @@ mod copies;
 mod junk;
 mod releases;
 mod rivals;
+mod turns;
 mod vaults;
+mod whose;
 
 use std::sync::Arc;
 
@@ -86,7 +88,7 @@ impl Host {
 }
 
 fn terms() -> Terms {
-    Terms { fenced: false, carried: None, demand: Demand::UnlessUnknown, limit: None }
+    Terms { fenced: false, carried: Carried::Nothing, demand: Demand::UnlessUnknown, limit: None }
 }
 
 fn fenced() -> Terms {
@@ -113,8 +115,30 @@ async fn holder(host: &Host, vault: &dyn Vault) -> Option<Claim> {
 
 /// What a manager with this host's memory says of its swarm, which carries this claim.
 async fn standing_of(host: &Host, vaults: &[Connected], label: Option<ClaimId>, second: i64) -> Judged {
-    let here = standing::Here { cluster: cluster(), node: None, label };
+    let here = standing::Here { cluster: cluster(), node: None, label, origin: Origin::Unknown };
     standing::of_this_host(&host.config, vaults, &host.promoter, &here, second_at(second)).await
+}
+
+fn word(judged: &Judged) -> String {
+    match &judged.standing {
+        standing::Standing::Own { claim } => format!("own {}", claim.epoch),
+        standing::Standing::Superseded { claim, .. } => format!("superseded {}", claim.epoch),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn named(name: &str) -> Connected {
+    let vault = MemoryVault::new(name, Some(LockPolicy { mode: LockMode::Compliance, days: 30 }));
+    connected(Arc::new(vault), name)
+}
+
+/// Copies what is missing, and returns what is told.
+async fn copy(host: &Host, vaults: &[Connected], judged: &Judged, second: i64) -> Vec<String> {
+    let mut told = Vec::new();
+    for missing in &judged.missing {
+        told.extend(missing.copy(vaults, &host.promoter.trusted, second_at(second)).await.map(|(_, why)| why));
+    }
+    told
 }
 
 const HOUR: i64 = 3600;

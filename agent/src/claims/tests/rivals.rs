@@ -138,7 +138,7 @@ async fn who_may_have_rivals_under_other_keys_waits_until_they_are_listed() {
     };
     let alone = || one(locking()).1;
     let two = [alone(), vec![connected(Arc::new(locking()), "w")]].concat();
-    let carries = Terms { carried: Some(ClaimId::of(7)), ..terms() };
+    let carries = Terms { carried: Carried::Claim(ClaimId::of(7)), ..terms() };
     let (vault, junk) = one(locking());
     vault.overlay_at(&Name::Claim(3).key(&cluster()), "junk", second_at(0));
     let (short, two, away, carries, junk) = tokio::join!(

@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     host::engine::Engine,
     keys::promoter::Promoter,
+    restore::claim::origin,
     vaults::Connected,
 };
 
@@ -54,10 +55,11 @@ async fn carried(config: &Config, cluster: Option<&ClusterId>) -> Option<Here> {
     let ask = async {
         living::require_active(&config.engine).await?;
         let engine = Engine::at(&config.engine.socket);
-        let swarm = engine.facts().await?.swarm;
+        let facts = engine.facts().await?;
+        let (origin, swarm) = (origin(&facts)?, facts.swarm);
         let cluster = swarm.cluster_id.clone().filter(|_| swarm.is_manager && swarm.works());
         let cluster = cluster.ok_or_else(|| anyhow::anyhow!("this host manages no swarm that works"))?;
-        anyhow::Ok(Here { cluster, node: swarm.node_id.clone(), label: label::read(&engine).await? })
+        anyhow::Ok(Here { cluster, node: swarm.node_id.clone(), label: label::read(&engine).await?, origin })
     };
     let asked = tokio::time::timeout(LIMIT, ask).await.ok().and_then(Result::ok);
     let remembered = || Memory::read(config, cluster).map(Here::from);

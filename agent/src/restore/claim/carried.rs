@@ -1,12 +1,17 @@
 //! The label by which a restored swarm carries its claim, so that managers that join later know it.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
+use super::claimed::Claimed;
 use crate::{
-    claims::{ClaimId, label},
+    claims::{Origin, label},
     host::engine::{Engine, EngineFacts},
     outcome::failpoint,
-    restore::{Restore, change::Change, journal::Journal},
+    restore::{
+        Restore,
+        change::Change,
+        journal::{Journal, Phase},
+    },
 };
 
 impl Restore<'_> {
@@ -21,23 +26,41 @@ impl Restore<'_> {
     }
 }
 
-/// Returns the claim of the restore that brought the swarm to this host, if that is the swarm which it has now.
-pub fn claimed_here(facts: &EngineFacts) -> Result<Option<ClaimId>> {
-    let claimed = restored_here(facts)?.and_then(|journal| journal.record.claim);
-    Ok(claimed.and_then(|claimed| claimed.claim().map(|claim| claim.claim_id)))
+/// Returns what the last restore on this host says of the swarm that it has. Before the journal is complete that swarm may
+/// work already, with the label of the backup. Fails while the engine does not say which swarm and node it is: then nobody
+/// knows whose a label is that may be the backup's.
+pub fn origin(facts: &EngineFacts) -> Result<Origin> {
+    let journal = Journal::read(&facts.data_root).unwrap_or_else(|error| {
+        tracing::warn!("where this host's swarm comes from is not known: {error:#}");
+        None
+    });
+    let Some(journal) = journal else { return Ok(Origin::Unknown) };
+    let Some(claim) = journal.record.claim.as_ref().and_then(Claimed::claim) else { return Ok(Origin::Unknown) };
+    ensure!(facts.swarm.cluster_id.is_some() && facts.swarm.node_id.is_some(), "the engine does not name its swarm");
+    let phase = journal.record.phase;
+    let is_placed = phase == Phase::Done || (Phase::Init..=Phase::Confirm).contains(&phase);
+    Ok(match is_placed && is_here(&journal, facts) {
+        true => Origin::Restored(claim.claim_id),
+        false if phase == Phase::Done => Origin::Elsewhere(claim.claim_id),
+        false => Origin::Unknown,
+    })
 }
 
-/// Returns the journal of the restore that brought the swarm to this host. A host that has left it since, and was joined to
-/// the swarm of another site, is another node.
+/// Returns the journal of the complete restore that brought the swarm to this host.
 fn restored_here(facts: &EngineFacts) -> Result<Option<Journal>> {
-    let Some(journal) = Journal::read(&facts.data_root)? else { return Ok(None) };
+    let journal = Journal::read(&facts.data_root)?.filter(|journal| journal.record.restored().is_some());
+    Ok(journal.filter(|journal| is_here(journal, facts)))
+}
+
+/// Whether this host has the swarm of a restore. A host that has left it since, and was joined to the swarm of another site,
+/// is another node.
+fn is_here(journal: &Journal, facts: &EngineFacts) -> bool {
     let (record, swarm) = (&journal.record, &facts.swarm);
     let node = match record.plan.readdress {
         Some(_) => record.joined.as_ref(),
         None => Some(&record.plan.node_id),
     };
-    let is_here = swarm.cluster_id.as_ref() == Some(&record.plan.cluster_id) && swarm.node_id.as_ref() == node;
-    Ok((is_here && node.is_some() && record.restored().is_some()).then_some(journal))
+    node.is_some() && swarm.cluster_id.as_ref() == Some(&record.plan.cluster_id) && swarm.node_id.as_ref() == node
 }
 
 impl Change<'_> {
@@ -49,7 +72,7 @@ impl Change<'_> {
 }
 
 /// Labels the swarm if that is owed, and notes it. Returns a warning if it did not work.
-async fn carry(engine: &Engine, journal: &mut Journal) -> Vec<String> {
+pub(super) async fn carry(engine: &Engine, journal: &mut Journal) -> Vec<String> {
     let Some(claimed) = journal.record.claim.as_mut().filter(|claimed| claimed.is_owed) else { return Vec::new() };
     let Some(id) = claimed.claim().map(|claim| claim.claim_id) else { return Vec::new() };
     match label::write(engine, id).await {

@@ -3,6 +3,7 @@
 //! It is made when everything is ready and before the engine is stopped, so a host that comes second has changed nothing.
 //! A restore that is undone gives it up. Once the swarm is back, it carries the claim as a label.
 
+mod again;
 mod carried;
 pub mod claimed;
 mod rivals;
@@ -17,15 +18,14 @@ use super::{Prepared, Restore, RestorePlan, change::Change, journal};
 use crate::{
     archive::source::Source,
     claims::{
-        self, Claim, ClaimId, Demand, Draft, FRESH, Fenced, Outcome, PromotedFrom, Query, Record, ReleaseKind, Terms,
-        label,
+        self, Carried, Claim, Demand, Draft, FRESH, Fenced, PromotedFrom, Query, Record, ReleaseKind, Terms, label,
     },
     keys::promoter::Promoter,
     outcome::{failpoint, failure::Failure},
     vaults::Connected,
 };
 
-pub use carried::claimed_here;
+pub use carried::origin;
 use claimed::{Claimed, Claiming};
 
 /// Time to give up a claim while a restore is undone, or after it was interrupted: the vaults may be gone.
@@ -60,18 +60,19 @@ impl Restore<'_> {
         prepared: &Prepared,
         state: &Examined,
     ) -> Result<()> {
-        let carried = state.inventory.as_ref().and_then(label::in_state);
+        let inventory = state.inventory.as_ref().or(record.recorded.as_ref());
+        let carried = inventory.map_or(Carried::Unknown, |inventory| label::in_state(inventory).into());
         record.claim = self.claim_for(&mut record.plan, prepared, carried).await?;
         Ok(())
     }
 
-    /// Claims the swarm for a plan. `carried`: the claim that the swarm of the backup carries. Returns what became of that;
+    /// Claims the swarm for a plan. `carried`: what the swarm of the backup carries. Returns what became of that;
     /// `None` if no claim is to be made.
     pub(super) async fn claim_for(
         &self,
         plan: &mut RestorePlan,
         prepared: &Prepared,
-        carried: Option<ClaimId>,
+        carried: Carried,
     ) -> Result<Option<Claimed>> {
         let (Some(claiming), Some(means)) = (&self.claiming, self.means().await?) else { return Ok(None) };
         failpoint::reach("claim");
@@ -94,19 +95,7 @@ impl Restore<'_> {
                 return Ok(None);
             }
         };
-        Ok(Some(match made {
-            Outcome::Made(made) => {
-                tracing::info!("this host claimed the swarm with epoch {}", made.claim.epoch);
-                let attention = made.attention.clone();
-                Claimed { made: Some(*made), perhaps: None, is_owed: true, attention }
-            }
-            Outcome::NotMade { why, perhaps } => {
-                let why = why.join("; ");
-                let told = format!("no claim was made, so another host may restore this swarm as well: {why}");
-                // If it is there, the site that it belongs to must know it for its own.
-                Claimed { made: None, is_owed: perhaps.is_some(), perhaps, attention: vec![told] }
-            }
-        }))
+        Ok(Some(Claimed::of(made)))
     }
 
     /// Gives a claim up: what it was made for is undone, or did not come about. Returns a warning if that failed.
@@ -145,7 +134,7 @@ impl Restore<'_> {
             cluster_id: plan.cluster_id.clone(),
             site: claims::site(self.run.config),
             addresses: vec![addr],
-            promoted_from: PromotedFrom { backup: plan.id, manifest_digest: origin(plan, head) },
+            promoted_from: PromotedFrom { backup: plan.id, manifest_digest: backups_manifest(plan, head) },
             verb: claiming.verb,
             reason: claiming.reason.clone(),
             fence,
@@ -196,13 +185,13 @@ impl Change<'_> {
 
 /// Returns the digest of the backup's manifest. The archive of a state that was formed beforehand names it as the one
 /// before.
-fn origin(plan: &RestorePlan, head: &Head) -> Digest {
+fn backups_manifest(plan: &RestorePlan, head: &Head) -> Digest {
     head.manifest.previous.filter(|_| plan.formed).unwrap_or(head.manifest_digest)
 }
 
 fn terms(claiming: &Claiming, prepared: &Prepared, promoter: &Promoter) -> Terms {
     let demand = demand(&prepared.found.source, promoter.is_configured, prepared.is_fenced());
-    Terms { fenced: prepared.is_fenced(), carried: None, demand, limit: claiming.limit }
+    Terms { fenced: prepared.is_fenced(), carried: Carried::Nothing, demand, limit: claiming.limit }
 }
 
 /// What has to be if no vault takes the claim. With an archive in a file the vaults may be gone as well; where claims
@@ -232,3 +221,6 @@ fn no_key() -> anyhow::Error {
     .advice("or use --without-claim if you know that no other host restores this swarm")
     .into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,44 +5,21 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use swarmdr_archive::ClusterId;
 
-use super::{NO_KEY, claimed::Claimed};
+use super::NO_KEY;
 use crate::{
     claims::{self, Claim, FRESH, Query, Reading, Record},
     host::network,
-    outcome::{exit::Exit, failure::Failure},
-    restore::{Restore, RestorePlan, journal::Journal},
+    restore::{Restore, RestorePlan},
 };
 
 impl Restore<'_> {
-    /// Refuses to form a swarm that another site has claimed since an earlier run of this host placed its state. Vaults
-    /// that cannot be read say nothing.
-    pub(in crate::restore) async fn require_claim(&self, journal: &Journal, fenced: bool) -> Result<()> {
-        let own = journal.record.claim.as_ref().and_then(Claimed::claim);
-        let (Some(own), Some(means), false) = (own, self.means().await?, fenced) else { return Ok(()) };
-        let cluster = &own.cluster_id;
-        let readings =
-            claims::read_all(&means.vaults, Query::new(cluster, &means.promoter.trusted, self.run.now)).await;
-        let later = latest(claims::owners(&readings)).filter(|(_, seen)| seen.claim.epoch > own.epoch);
-        let Some((_, seen)) = later else { return Ok(()) };
-        Err(Failure::new(
-            Exit::NotOurTurn,
-            format!(
-                "{} claimed this swarm at {} with epoch {}, after an earlier run of this host had placed its state; nothing was changed by this run",
-                seen.claim.site, seen.stored, seen.claim.epoch
-            ),
-        )
-        .advice("see that it works there; then wipe this host")
-        .advice("if that site is gone for good: --fenced, by which you vouch for that")
-        .into())
-    }
-
     /// Returns where the site of the newest claim answers, unless that is this host itself. Vaults that cannot be read
     /// say nothing here: the claim that is made later needs them.
     pub(in crate::restore) async fn claimed_addresses(&self, cluster: &ClusterId) -> Result<Vec<(SocketAddr, String)>> {
         let Some(means) = self.means().await? else { return Ok(Vec::new()) };
         let readings =
             claims::read_all(&means.vaults, Query::new(cluster, &means.promoter.trusted, self.run.now)).await;
-        let Some((_, seen)) = latest(claims::holders(&readings)) else { return Ok(Vec::new()) };
+        let Some((_, seen)) = latest(&readings, claims::holders(&readings)) else { return Ok(Vec::new()) };
         if Record::read(self.run.config, cluster).is_some_and(|record| record.claim_id == seen.claim.claim_id) {
             return Ok(Vec::new());
         }
@@ -67,7 +44,7 @@ impl Restore<'_> {
             claims::read_all(&means.vaults, Query::new(cluster, &means.promoter.trusted, self.run.now)).await;
         notes.extend(readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}")));
         let own = Record::read(config, cluster).map(|record| record.claim_id);
-        notes.push(match latest(claims::holders(&readings)) {
+        notes.push(match latest(&readings, claims::holders(&readings)) {
             None => "no site has claimed this swarm; a restore claims it for this host".to_owned(),
             Some((_, seen)) => {
                 let Claim { site, epoch, claim_id, .. } = &seen.claim;
@@ -85,7 +62,10 @@ impl Restore<'_> {
     }
 }
 
-/// The claim of the highest epoch.
-fn latest(claims: Vec<(&Reading, claims::Seen)>) -> Option<(&Reading, claims::Seen)> {
-    claims.into_iter().max_by_key(|(_, seen)| seen.claim.epoch)
+/// The claim that counts of those in all vaults.
+pub(super) fn latest<'a>(
+    readings: &[Result<Reading>],
+    shown: Vec<(&'a Reading, claims::Seen)>,
+) -> Option<(&'a Reading, claims::Seen)> {
+    claims::foremost(&readings.iter().flatten().collect::<Vec<_>>(), shown)
 }

@@ -64,7 +64,7 @@ impl Restore<'_> {
             None => self.recovery_action(&journal.record, &placement, terms).await?,
         };
         tracing::warn!("a restore of backup {id} was cut short in phase `{phase}`; {}", way.words());
-        Ok(self.carry_out_action(way, placement, journal, &facts, terms.fenced).await?.map(|report| (id, report)))
+        Ok(self.carry_out_action(way, placement, journal, &facts, terms).await?.map(|report| (id, report)))
     }
 
     async fn carry_out_action(
@@ -73,7 +73,7 @@ impl Restore<'_> {
         placement: Placement,
         journal: Journal,
         facts: &EngineFacts,
-        fenced: bool,
+        terms: Terms,
     ) -> Result<Option<RestoreReport>> {
         let mut phases = Phases::new();
         let report = match way {
@@ -94,8 +94,10 @@ impl Restore<'_> {
             }
             RecoveryAction::Refuse => return Err(refuse(&journal.record, facts)),
             RecoveryAction::FormAgain => {
-                self.require_claim(&journal, fenced).await?;
-                self.form_again(placement, journal, fenced, &mut phases).await?
+                let told = self.require_claim(&journal, terms.fenced, terms.waits.silence).await?;
+                let mut report = self.form_again(placement, journal, terms.fenced, &mut phases).await?;
+                report.attention.extend(told);
+                report
             }
             RecoveryAction::Confirm => {
                 let undone = (journal.record.phase == Phase::Undo).then(|| not_undone(&journal.record));

@@ -68,7 +68,7 @@ impl Restore<'_> {
         &self,
         plan: RestorePlan,
         target: Target,
-        prepared: Prepared,
+        mut prepared: Prepared,
     ) -> Result<RestoreReport> {
         let mut phases = Phases::new();
         let manifest = &prepared.found.head.manifest;
@@ -78,7 +78,7 @@ impl Restore<'_> {
         let archive = self.fetch(&prepared, &data_root).await?;
         phases.begin("second");
         let mut twin = Some(Twin::make(self, &plan, plan::old_addresses(manifest)).await?);
-        let moved = Box::pin(self.move_over(plan, &target, &prepared, archive, &mut twin, &mut phases)).await;
+        let moved = Box::pin(self.move_over(plan, &target, &mut prepared, archive, &mut twin, &mut phases)).await;
         if let Some(twin) = twin.take() {
             phases.begin("end");
             match (twin.end().await, &moved) {
@@ -97,7 +97,7 @@ impl Restore<'_> {
         &self,
         plan: RestorePlan,
         target: &Target,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
         archive: Fetched,
         twin: &mut Option<Twin>,
         phases: &mut Phases,
@@ -120,7 +120,8 @@ impl Restore<'_> {
         let formed = old.form(self, manifest, &recorded);
         self.run.shutdown.or_interrupted(formed).await.context("the backup cannot be restored; nothing was changed")?;
         self.check_again(prepared, &examined).await?;
-        self.look_again(prepared).await?;
+        let doubts = self.look_again(prepared).await?;
+        prepared.note_findings(doubts);
         phases.begin("claim");
         self.claim(&mut record, prepared, &examined).await?;
         note_data_root(self.run.config, &data_root);

@@ -86,7 +86,7 @@ impl Standby<'_> {
         failpoint::reach("standby-sealed");
         std::fs::rename(&new, shelf.path(&name)).context("failed to put the formed state on its place")?;
         shelf.flush()?;
-        let claim = formed.claim.map(|claim| claim.to_string());
+        let claim = formed.claim.map(|claim| claim.to_string()).into();
         Ok(Formed { archive: name, manifest: formed.manifest, engine: formed.engine, claim, at: Timestamp::now() })
     }
 }

@@ -1,10 +1,10 @@
 //! What is made sure before a site takes the swarm over: the old one is gone, and not too much is lost.
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use jiff::Timestamp;
 
 use super::{
-    Chosen, Promotion, Ready,
+    Promotion, Ready,
     choice::PATIENCE,
     fence::{self, Way},
 };
@@ -25,7 +25,7 @@ impl Promotion<'_> {
     ) -> Result<()> {
         let manifest = ready.prepared.manifest().clone();
         let way = Way::choose(self.terms.fenced, hooks.has(FENCE))?;
-        self.require_a_witness(&ready.chosen)?;
+        self.require_a_witness(ready.chosen.is_vault_away)?;
         ready.lag = ready.chosen.age.require(self.terms.max_lag)?;
         ready.chosen.notes.extend(ready.chosen.age.told());
         let mut after = None;
@@ -45,9 +45,11 @@ impl Promotion<'_> {
             .shutdown
             .or_interrupted(restore.signs_of_life(&manifest.cluster_id, ready.chosen.patience(), &[]))
             .await?;
+        self.require_a_witness(restore.is_blind(&seen).await?)?;
         // What comes until the claim may take long. Who overrules signs overrules those as well.
         let (limit, unread) = (ready.chosen.patience(), seen.unread.clone());
-        let looked = Looked { after, limit, unread, refuse: fence::alive };
+        let refuse_blind = (!self.terms.fenced).then_some(no_witness as fn() -> Error);
+        let looked = Looked { after, limit, unread, doubts: seen.doubts.clone(), refuse: fence::alive, refuse_blind };
         ready.prepared.note_look((!self.terms.despite_sign_of_life).then_some(looked));
         if let Some(sign) = seen.fresh_foreign(after) {
             if !self.terms.despite_sign_of_life {
@@ -62,14 +64,8 @@ impl Promotion<'_> {
     }
 
     /// Refuses where no vault says whether another host takes the swarm over at this moment, unless somebody vouches.
-    fn require_a_witness(&self, chosen: &Chosen) -> Result<()> {
-        if !chosen.is_vault_away || self.terms.fenced {
-            return Ok(());
-        }
-        Err(Failure::refused("no vault answers, so neither a claim nor a sign of life of another site can be seen")
-            .advice("if you know that no other host has or takes this swarm: --fenced")
-            .advice("or run it again when a vault answers")
-            .into())
+    fn require_a_witness(&self, is_vault_away: bool) -> Result<()> {
+        if is_vault_away && !self.terms.fenced { Err(no_witness()) } else { Ok(()) }
     }
 
     /// Returns the time by the vault whose clock is the most behind; `None` if none has a clock.
@@ -80,4 +76,11 @@ impl Promotion<'_> {
         });
         futures_util::future::join_all(clocks).await.into_iter().flatten().min()
     }
+}
+
+fn no_witness() -> Error {
+    Failure::refused("no vault answers, so neither a claim nor a sign of life of another site can be seen")
+        .advice("if you know that no other host has or takes this swarm: --fenced")
+        .advice("or run it again when a vault answers")
+        .into()
 }

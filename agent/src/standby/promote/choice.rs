@@ -11,10 +11,10 @@ use super::age::Age;
 use crate::{
     archive::{
         fetched::Fetched,
-        kept::{Kept, Shelf},
+        kept::{Kept, Label, Shelf},
         source::{Choice, Found, Source},
     },
-    claims::ClaimId,
+    claims::Carried,
     keys::Keyring,
     run::Run,
     standby::{keep::formed_source, seal},
@@ -35,8 +35,8 @@ pub struct Chosen {
     pub keyring: Keyring,
     /// True if its state was formed beforehand.
     pub formed: bool,
-    /// The claim that the swarm carries in that state.
-    pub carried: Option<ClaimId>,
+    /// What the swarm carries in that state.
+    pub carried: Carried,
     /// True if it lies on this host.
     pub is_local: bool,
     /// True if no vault could be asked.
@@ -137,7 +137,7 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
                 Some(found) => (found.source, seal::keyring_with(run.config, keyring), true),
                 None => (local.source, keyring.clone(), false),
             };
-            let carried = kept.formed.as_ref().and_then(|formed| formed.claim.as_ref()?.parse().ok());
+            let carried = kept.formed.as_ref().map(|formed| carried(&formed.claim)).unwrap_or_default();
             let Source::File(path) = source else { return Err(anyhow!("what is kept is no file")) };
             let choice = Choice::File(path);
             Ok(Chosen { choice, keyring, formed, carried, is_local: true, is_vault_away, age, notes, attention })
@@ -146,7 +146,7 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
             choice: Choice::Vaults(filter.clone()),
             keyring: keyring.clone(),
             formed: false,
-            carried: None,
+            carried: Carried::Nothing,
             is_local: false,
             is_vault_away: false,
             age: Age::of(found.head.manifest.created_at, found.stored, now, run.now),
@@ -154,6 +154,15 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
             attention,
         }),
         (_, _, _, Err(error)) => Err(error),
+    }
+}
+
+/// A state of which nobody noted a label may carry any claim.
+fn carried(label: &Label) -> Carried {
+    match label {
+        Label::Nothing => Carried::Nothing,
+        Label::Claim(id) => id.parse().map_or(Carried::Unknown, Carried::Claim),
+        Label::Unknown => Carried::Unknown,
     }
 }
 
@@ -241,6 +250,18 @@ mod tests {
         ] {
             let picked = pick(kept, vault).map(|(pick, told)| (pick, told.is_some()));
             assert_eq!(picked, expected, "{kept:?} {vault:?}");
+        }
+    }
+    #[test]
+    fn a_state_that_was_formed_before_claims_may_carry_any() {
+        let id = crate::claims::ClaimId::of(7);
+        for (label, expected) in [
+            (Label::Unknown, Carried::Unknown),
+            (Label::Nothing, Carried::Nothing),
+            (Label::Claim(id.to_string()), Carried::Claim(id)),
+            (Label::Claim("x".to_owned()), Carried::Unknown),
+        ] {
+            assert_eq!(carried(&label), expected, "{label:?}");
         }
     }
 }
