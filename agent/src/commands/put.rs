@@ -43,11 +43,11 @@ async fn one(context: &Context, args: &PutArgs) -> Result<PutReport> {
     let name = args.name.as_ref().ok_or_else(|| Failure::usage("no stream is named"))?;
     let engine = Engine::at(&config.engine.socket);
     let (stream, source, words) = if args.stdin {
-        (orders::configured(config, name.as_str()), Source::Standard, Vec::new())
+        (config.stream_named(name.as_str()), Source::Standard, Vec::new())
     } else if !args.command.is_empty() {
         let environment = config.proxies_for_children()?;
         let source = Source::Program { words: args.command.clone(), environment };
-        (orders::configured(config, name.as_str()), source, args.command.clone())
+        (config.stream_named(name.as_str()), source, args.command.clone())
     } else {
         let stream = orders::require(config, name.as_str())?;
         (Some(stream), source_of(context, &engine, stream).await?, stream.words().to_vec())

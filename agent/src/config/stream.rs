@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use swarmdr_archive::stream_archive::StreamName;
 use swarmdr_vault::settings::unit_length::Seconds;
 
-use super::{Config, schedule};
+use super::{Config, retention::Policy, schedule};
 use crate::outcome::failure::Failure;
 
 /// One `[[stream]]` of the configuration. Exactly one of `exec` and `command` says what writes it.
@@ -37,6 +37,8 @@ pub struct StreamConfig {
     pub max_shrink: Option<Percent>,
     /// Text that the stream has to end with; otherwise nothing is stored.
     pub expect_tail: Option<String>,
+    /// Streams of this name that `prune` keeps; default: as `[retention]`.
+    pub retention: Option<Policy>,
 }
 
 /// A whole percentage, 0 to 100, written as `50%`.
@@ -93,6 +95,7 @@ impl Default for StreamConfig {
             min_size: None,
             max_shrink: None,
             expect_tail: None,
+            retention: None,
         }
     }
 }
@@ -124,11 +127,21 @@ impl StreamConfig {
         if let Some(cron) = &self.cron {
             schedule::require_cron(cron)?;
         }
+        if self.retention == Some(Policy::default()) {
+            return Err(wrong("has an empty `retention`, which would remove every one of them")
+                .advice("write `keep_last`, `keep_daily`, `keep_weekly` or `keep_monthly`, or leave `retention` out")
+                .into());
+        }
         Ok(())
     }
 }
 
 impl Config {
+    /// Returns the stream of this name, if it is configured.
+    pub fn stream_named(&self, name: &str) -> Option<&StreamConfig> {
+        self.stream.iter().find(|stream| stream.name == name)
+    }
+
     pub(super) fn validate_streams(&self) -> Result<()> {
         let mut names = BTreeSet::new();
         for stream in &self.stream {
@@ -164,6 +177,7 @@ mod tests {
             expect = "300GB"
             min_size = "1MB"
             max_shrink = "50%"
+            retention = { keep_daily = 14, keep_monthly = 12 }
             "#,
         )
         .expect("is valid");
@@ -172,6 +186,7 @@ mod tests {
         assert_eq!(stream.expect.map(|size| size.as_u64()), Some(300_000_000_000));
         assert_eq!(stream.min_size.map(|size| size.as_u64()), Some(1_000_000));
         assert_eq!(stream.max_shrink.map(Percent::value), Some(50));
+        assert_eq!(stream.retention.map(|policy| (policy.keep_daily, policy.keep_monthly)), Some((14, 12)));
     }
 
     #[test]
@@ -186,6 +201,8 @@ mod tests {
             (format!("{one}cron = \"soon\"\n"), "cron"),
             (format!("{one}max_shrink = \"150%\"\n"), "no percentage"),
             (format!("{one}expect = \"many\"\n"), "many"),
+            (format!("{one}retention = {{}}\n"), "empty `retention`"),
+            (format!("{one}retention = {{ keep_yearly = 1 }}\n"), "keep_yearly"),
         ] {
             let error = format!("{:#}", read(&text).expect_err(&text));
             assert!(error.contains(said), "{text}: {error}");
