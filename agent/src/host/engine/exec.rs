@@ -3,20 +3,22 @@
 //! The engine sends standard output and standard error in frames of one connection: a byte that tells which, three zeros,
 //! the length as four bytes, most significant first, then that many bytes (moby `api/types/container`, `stdcopy`).
 
-use std::path::Path;
+use std::{fs, io, path::Path, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::{Method, body::Incoming};
 use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+    errno::Errno,
+    sys::signal::{Signal, kill, killpg},
+    unistd::{Pid, getpgid},
 };
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::raw_call::{self, call, get};
+use crate::host::wait;
 
 /// Length of what precedes each frame.
 const FRAME_HEADER: usize = 8;
@@ -27,10 +29,16 @@ const SAID: usize = 4096;
 /// Number of pieces of output that wait for whoever reads them.
 const WAITING: usize = 16;
 
+/// Time from the end of the output until the engine knows that the command has ended.
+const SETTLES: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(50);
+
 /// A command that runs in a container.
 #[derive(Debug)]
 pub struct Exec {
     socket: std::path::PathBuf,
+    /// Id of the container.
+    container: String,
     id: String,
     /// The last of its standard error.
     said: JoinHandle<Vec<u8>>,
@@ -141,34 +149,62 @@ impl Exec {
                 }
             }
         });
-        Ok((Self { socket: socket.to_owned(), id, said }, output))
+        Ok((Self { socket: socket.to_owned(), container: container.to_owned(), id, said }, output))
     }
 
-    /// Returns the exit status and the last of what it wrote to standard error, once the output has ended.
+    /// Returns the exit status and the last of what it wrote to standard error, once the output has ended. A command that
+    /// closed its output and goes on is ended, and that is an error: nobody would see how it ends.
     pub async fn ended(mut self) -> Result<(i32, String)> {
         let said = (&mut self.said).await.unwrap_or_default();
-        let seen = self.inspect().await?;
-        ensure!(seen["Running"] != true, "the command closed its output and goes on");
+        let seen = wait::poll(SETTLES, POLL, async || match self.inspect().await {
+            Ok(seen) if seen["Running"] == true => None,
+            seen => Some(seen),
+        });
+        let Some(seen) = seen.await.transpose()? else {
+            let closed = "the command closed its output and went on";
+            return match self.kill().await {
+                Ok(()) => Err(anyhow!("{closed}, so it was ended")),
+                Err(error) => Err(error.context(format!("{closed}, and could not be ended"))),
+            };
+        };
         let code = seen["ExitCode"].as_i64().and_then(|code| i32::try_from(code).ok());
         let code = code.context("the engine does not tell the exit status of the command")?;
         Ok((code, String::from_utf8_lossy(&said).trim().to_owned()))
     }
 
-    /// Ends the command, if it still runs, by its number on this host.
+    /// Ends the command, if it still runs, with everything of its process group. The engine has no call for that, but it
+    /// tells the number of the process on its host.
     pub async fn kill(&self) -> Result<()> {
         let seen = self.inspect().await?;
-        let pid = seen["Pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1);
-        match pid {
-            Some(pid) if seen["Running"] == true => {
-                kill(Pid::from_raw(pid), Signal::SIGKILL).context("the command in the container could not be ended")
-            }
-            None if seen["Running"] == true => bail!("the engine does not tell the number of the command's process"),
-            _ => Ok(()),
+        if seen["Running"] != true {
+            return Ok(());
         }
+        let pid = seen["Pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1);
+        let pid = pid.context("the engine does not tell the number of the command's process")?;
+        end(Pid::from_raw(pid), &self.container).context("the command in the container could not be ended")
     }
 
     async fn inspect(&self) -> Result<Value> {
         get(&self.socket, &format!("/exec/{}/json", self.id)).await.context("failed to look at the command")
+    }
+}
+
+/// Kills a process of a container, and its group if it leads one, as each command does that an engine starts. Refuses to
+/// if the process is not seen to be in the container: the engine may count the processes of another host, or the number
+/// may belong to somebody else by now.
+fn end(pid: Pid, container: &str) -> Result<()> {
+    let groups = match fs::read_to_string(format!("/proc/{pid}/cgroup")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        groups => groups.with_context(|| format!("whose process {pid} is cannot be read"))?,
+    };
+    ensure!(groups.contains(container), "the process {pid} of this host is not in the container {container}");
+    let killed = match getpgid(Some(pid)) {
+        Ok(group) if group == pid => killpg(group, Signal::SIGKILL),
+        _ => kill(pid, Signal::SIGKILL),
+    };
+    match killed {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => bail!("failed to kill the process {pid}: {errno}"),
     }
 }
 
@@ -206,5 +242,38 @@ mod tests {
         let mut frames = Frames::default();
         frames.push(&frame(2, &[b'x'; 3 * SAID])).expect("is a frame");
         assert_eq!(frames.finish().expect("is whole").len(), SAID);
+    }
+
+    #[test]
+    fn only_a_process_of_the_container_is_ended_and_its_group_with_it() {
+        use std::{
+            io::{BufRead, BufReader},
+            os::unix::process::CommandExt,
+            process::{Command, Stdio},
+        };
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 1000 & echo $!; wait"]).stdout(Stdio::piped()).process_group(0);
+        let mut shell = shell.spawn().expect("starts");
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().expect("is a pipe")).read_line(&mut line).expect("writes");
+        let child = line.trim();
+        let pid = Pid::from_raw(i32::try_from(shell.id()).expect("is a number"));
+        let error = end(pid, "0123456789abcdef").expect_err("is no process of such a container");
+        assert!(error.to_string().contains("is not in the container"), "{error:#}");
+        assert_eq!(shell.try_wait().expect("is ours"), None, "it still runs");
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("is readable");
+        let own = groups.trim_end().lines().last().expect("has a group").to_owned();
+        end(pid, &own).expect("is ended");
+        shell.wait().expect("has ended");
+        let is_gone = || match fs::read_to_string(format!("/proc/{child}/stat")) {
+            Ok(stat) => stat.contains(") Z "),
+            Err(_) => true,
+        };
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while !is_gone() {
+            assert!(std::time::Instant::now() < until, "its child lives on");
+            std::thread::sleep(POLL);
+        }
+        end(pid, &own).expect("one that is gone is no failure");
     }
 }
