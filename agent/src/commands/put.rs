@@ -1,46 +1,74 @@
 //! The verb `put`.
 
-use std::{fmt, path::PathBuf};
+mod due;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
-use serde::Serialize;
-use swarmdr_archive::TrustedKeys;
+use swarmdr_archive::stream_archive::StreamName;
 
 use super::Context;
 use crate::{
     commands::cli::PutArgs,
-    config::stream::StreamConfig,
-    host::{engine::Engine, lock::HostLock},
+    config::{Config, stream::StreamConfig},
+    host::{engine::Engine, lock::HostLock, name},
     keys::{recipients, signing},
+    observe::watch::{Ended, Fact, Watch},
     outcome::{
         exit::Exit,
         failure::{Failure, Rendered},
     },
-    streams::{self, Ahead, Order, PutReport, Source, orders, site::Site, turn},
+    streams::{self, Ahead, Expectation, Order, PutReport, Source, orders, site::Site, turn},
 };
-
-/// What became of every stream that was due.
-#[derive(Debug, Serialize)]
-struct DueReport {
-    stored: Vec<PutReport>,
-    /// Streams that are due and whose data is on another host, or that another run stores.
-    passed_over: Vec<String>,
-    failed: Vec<String>,
-}
 
 pub async fn run(context: &Context, args: &PutArgs) -> Result<Exit> {
     if args.due {
-        return due(context, args).await;
+        return due::all(context, args).await;
     }
-    let report = one(context, args).await?;
+    let name = args.name.as_ref().ok_or_else(|| Failure::usage("no stream is named"))?;
+    let work = async |watch: &Watch<'_>| one(context, args, name, watch).await.map(Some);
+    let Some(report) = watched(context.config(), name, work).await? else { return Ok(Exit::NotOurTurn) };
     context.output.print(&report)?;
     Ok(report.exit())
 }
 
+/// Stores one stream as a run of its own, which hooks, a ping, the history and the metrics tell of. A run that leaves it to
+/// another one is not told: such runs come every minute.
+async fn watched(
+    config: &Config,
+    name: &StreamName,
+    work: impl AsyncFnOnce(&Watch<'_>) -> Result<Option<PutReport>>,
+) -> Result<Option<PutReport>> {
+    let watch = Watch::over_stream(config, name)?;
+    match work(&watch).await {
+        Ok(None) => Ok(None),
+        Ok(Some(report)) => {
+            watch.end(&Ended { facts: facts_of(&report), ..Ended::with(report.exit()) }).await;
+            Ok(Some(report))
+        }
+        Err(error) if Rendered::of(&error).exit == Exit::NotOurTurn => Err(error),
+        Err(error) => {
+            let ended = Ended::failed(error);
+            watch.end(&ended).await;
+            ended.into_exit().map(|_| None)
+        }
+    }
+}
+
+/// Facts for the hooks after a stream was stored.
+fn facts_of(report: &PutReport) -> Vec<Fact> {
+    let vaults: Vec<&str> = report.kept.iter().map(|kept| kept.vault.as_str()).collect();
+    vec![
+        ("STREAM_ID", report.id.clone()),
+        ("SIZE", report.size.to_string()),
+        ("SHA256", report.sha256.clone()),
+        ("VAULTS", vaults.join(" ")),
+    ]
+}
+
 /// Stores the stream that the arguments name.
-async fn one(context: &Context, args: &PutArgs) -> Result<PutReport> {
+async fn one(context: &Context, args: &PutArgs, name: &StreamName, watch: &Watch<'_>) -> Result<PutReport> {
     let config = context.config();
-    let name = args.name.as_ref().ok_or_else(|| Failure::usage("no stream is named"))?;
     let engine = Engine::at(&config.engine.socket);
     let (stream, source, words) = if args.stdin {
         (config.stream_named(name.as_str()), Source::Standard, Vec::new())
@@ -56,11 +84,18 @@ async fn one(context: &Context, args: &PutArgs) -> Result<PutReport> {
     let site = Site::find(&engine, args.cluster.as_ref()).await?;
     let order = with_flags(orders::order(site, name.as_str(), stream)?, args, words);
     let ahead = Ahead::look(&context.run(), &order, &signing::trusted(config, &[])?).await?;
-    store(context, &order, ahead, source).await
+    store(context, &order, ahead, source, watch).await
 }
 
-async fn store(context: &Context, order: &Order, ahead: Ahead, source: Source) -> Result<PutReport> {
+async fn store(context: &Context, order: &Order, ahead: Ahead, source: Source, watch: &Watch<'_>) -> Result<PutReport> {
     let recipients = recipients::parse(context.config())?;
+    watch
+        .begin(vec![
+            ("STREAM", order.name.to_string()),
+            ("CLUSTER_ID", order.cluster.to_string()),
+            ("HOSTNAME", name::hostname()),
+        ])
+        .await?;
     streams::put(&context.run(), order, ahead, &recipients, source).await
 }
 
@@ -90,90 +125,10 @@ fn with_flags(order: Order, args: &PutArgs, words: Vec<String>) -> Order {
         patience: args.patience.unwrap_or(order.patience),
         expect: args.expect.map(|size| size.as_u64()).or(order.expect),
         expected_end: args.expect_tail.clone().or(order.expected_end),
-        min_size: args.min_size.map(|size| size.as_u64()).or(order.min_size),
-        max_shrink: args.max_shrink.map(|percent| percent.value()).or(order.max_shrink),
+        expected: Expectation {
+            min_size: args.min_size.map(|size| size.as_u64()).or(order.expected.min_size),
+            max_shrink: args.max_shrink.map(|percent| percent.value()).or(order.expected.max_shrink),
+        },
         ..order
-    }
-}
-
-/// Stores every stream of the configuration that is due and whose data is on this host. One that fails does not keep the
-/// others from being stored.
-async fn due(context: &Context, args: &PutArgs) -> Result<Exit> {
-    let config = context.config();
-    let timed: Vec<&StreamConfig> = config.stream.iter().filter(|stream| stream.cron.is_some()).collect();
-    if timed.is_empty() {
-        return Err(Failure::new(Exit::NotOurTurn, "the configuration has no stream with a `cron`").into());
-    }
-    let engine = Engine::at(&config.engine.socket);
-    let site = Site::find(&engine, args.cluster.as_ref()).await?;
-    let keys = signing::trusted(config, &[])?;
-    let mut report = DueReport { stored: Vec::new(), passed_over: Vec::new(), failed: Vec::new() };
-    for stream in timed {
-        match due_one(context, &engine, &site, stream, &keys).await {
-            Ok(Some(stored)) => report.stored.push(stored),
-            Ok(None) => {}
-            Err(error) => {
-                context.shutdown.check()?;
-                let rendered = Rendered::of(&error);
-                match rendered.exit {
-                    Exit::NotOurTurn => report.passed_over.push(rendered.what),
-                    _ => {
-                        tracing::error!("{rendered}");
-                        report.failed.push(format!("{}: {error:#}", stream.name));
-                    }
-                }
-            }
-        }
-    }
-    context.output.print(&report)?;
-    Ok(report.exit())
-}
-
-/// Stores a stream if it is due; `None` if it is not.
-async fn due_one(
-    context: &Context,
-    engine: &Engine,
-    site: &Site,
-    stream: &StreamConfig,
-    keys: &TrustedKeys,
-) -> Result<Option<PutReport>> {
-    let order = orders::order(site.clone(), &stream.name, Some(stream))?;
-    let Some(schedule) = orders::schedule(context.config(), stream)? else { return Ok(None) };
-    let source = source_of(context, engine, stream).await?;
-    let _lock = HostLock::acquire(&lock_path(&stream.name))?;
-    let ahead = Ahead::look(&context.run(), &order, keys).await?;
-    if !schedule.is_due(ahead.previous.begun, context.now) {
-        return Ok(None);
-    }
-    store(context, &order, ahead, source).await.map(Some)
-}
-
-impl DueReport {
-    fn exit(&self) -> Exit {
-        let wants_attention = self.stored.iter().any(|stored| stored.exit() == Exit::Attention);
-        match (self.failed.is_empty(), self.stored.is_empty()) {
-            (false, _) => Exit::Failed,
-            (true, true) => Exit::NotOurTurn,
-            (true, false) if wants_attention => Exit::Attention,
-            (true, false) => Exit::Done,
-        }
-    }
-}
-
-impl fmt::Display for DueReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for stored in &self.stored {
-            write!(f, "{stored}")?;
-        }
-        for passed_over in &self.passed_over {
-            writeln!(f, "{passed_over}")?;
-        }
-        for failed in &self.failed {
-            writeln!(f, "failed: {failed}")?;
-        }
-        if self.stored.is_empty() && self.passed_over.is_empty() && self.failed.is_empty() {
-            writeln!(f, "no stream is due on this host")?;
-        }
-        Ok(())
     }
 }

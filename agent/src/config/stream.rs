@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use swarmdr_archive::stream_archive::StreamName;
 use swarmdr_vault::settings::unit_length::Seconds;
 
-use super::{Config, retention::Policy, schedule};
+use super::{Config, PingUrl, retention::Policy, schedule};
 use crate::outcome::failure::Failure;
 
 /// One `[[stream]]` of the configuration. Exactly one of `exec` and `command` says what writes it.
@@ -37,6 +37,10 @@ pub struct StreamConfig {
     pub max_shrink: Option<Percent>,
     /// Text that the stream has to end with; otherwise nothing is stored.
     pub expect_tail: Option<String>,
+    /// Seconds after its start at which the newest one counts as too old; default: what `cron` and `timeout` say.
+    pub max_age: Option<Seconds>,
+    /// Address of a dead man's switch of its own, as `watch.ping_url` is that of backups.
+    pub ping_url: Option<String>,
     /// Streams of this name that `prune` keeps; default: as `[retention]`.
     pub retention: Option<Policy>,
 }
@@ -95,6 +99,8 @@ impl Default for StreamConfig {
             min_size: None,
             max_shrink: None,
             expect_tail: None,
+            max_age: None,
+            ping_url: None,
             retention: None,
         }
     }
@@ -113,6 +119,12 @@ impl StreamConfig {
         if self.exec.is_empty() { &self.command } else { &self.exec }
     }
 
+    /// The dead man's switch of this stream.
+    pub fn ping(&self) -> Result<Option<PingUrl>> {
+        let key = || format!("ping_url of the stream `{}`", self.name);
+        self.ping_url.as_deref().map(|text| PingUrl::parse(&key(), text)).transpose()
+    }
+
     fn validate(&self) -> Result<()> {
         self.stream_name()?;
         let wrong = |why: &str| Failure::usage(format!("the stream `{}` {why}", self.name));
@@ -126,6 +138,10 @@ impl StreamConfig {
         }
         if let Some(cron) = &self.cron {
             schedule::require_cron(cron)?;
+        }
+        self.ping()?;
+        if self.max_age.is_some_and(|age| age.count() == 0) {
+            return Err(wrong("has a `max_age` of 0, so each one would be too old at once").into());
         }
         if self.retention == Some(Policy::default()) {
             return Err(wrong("has an empty `retention`, which would remove every one of them")
@@ -177,6 +193,7 @@ mod tests {
             expect = "300GB"
             min_size = "1MB"
             max_shrink = "50%"
+            max_age = "26h"
             retention = { keep_daily = 14, keep_monthly = 12 }
             "#,
         )
@@ -186,6 +203,7 @@ mod tests {
         assert_eq!(stream.expect.map(|size| size.as_u64()), Some(300_000_000_000));
         assert_eq!(stream.min_size.map(|size| size.as_u64()), Some(1_000_000));
         assert_eq!(stream.max_shrink.map(Percent::value), Some(50));
+        assert_eq!(stream.max_age.map(Seconds::count), Some(26 * 3600));
         assert_eq!(stream.retention.map(|policy| (policy.keep_daily, policy.keep_monthly)), Some((14, 12)));
     }
 
@@ -201,6 +219,9 @@ mod tests {
             (format!("{one}cron = \"soon\"\n"), "cron"),
             (format!("{one}max_shrink = \"150%\"\n"), "no percentage"),
             (format!("{one}expect = \"many\"\n"), "many"),
+            (format!("{one}ping_url = \"ftp://x\"\n"), "ping_url of the stream `a` is no address"),
+            (format!("{one}max_age = 0\n"), "`max_age` of 0"),
+            (format!("{one}max_age = \"soon\"\n"), "soon"),
             (format!("{one}retention = {{}}\n"), "empty `retention`"),
             (format!("{one}retention = {{ keep_yearly = 1 }}\n"), "keep_yearly"),
         ] {

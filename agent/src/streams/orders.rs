@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use bytesize::ByteSize;
 
-use super::{put::Order, site::Site};
+use super::{expectation::Expectation, put::Order, site::Site};
 use crate::{
     config::{
         Config,
@@ -46,8 +45,7 @@ pub fn order(site: Site, name: &str, stream: Option<&StreamConfig>) -> Result<Or
         patience: stream.patience.duration(),
         expect: stream.expect.map(|size| size.as_u64()),
         expected_end: stream.expect_tail.clone(),
-        min_size: stream.min_size.map(|size: ByteSize| size.as_u64()),
-        max_shrink: stream.max_shrink.map(|percent| percent.value()),
+        expected: Expectation::of(stream),
     })
 }
 
