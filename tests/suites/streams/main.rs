@@ -7,3 +7,4 @@ mod memory;
 mod round;
 mod site;
 mod task;
+mod watched;
