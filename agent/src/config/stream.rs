@@ -41,6 +41,8 @@ pub struct StreamConfig {
     pub max_age: Option<Seconds>,
     /// Address of a dead man's switch of its own, as `watch.ping_url` is that of backups.
     pub ping_url: Option<String>,
+    /// Whether this host renews the lock of the newest one; `false` for a stream that was given up.
+    pub renew: bool,
     /// Streams of this name that `prune` keeps; default: as `[retention]`.
     pub retention: Option<Policy>,
 }
@@ -101,6 +103,7 @@ impl Default for StreamConfig {
             expect_tail: None,
             max_age: None,
             ping_url: None,
+            renew: true,
             retention: None,
         }
     }
@@ -158,6 +161,11 @@ impl Config {
         self.stream.iter().find(|stream| stream.name == name)
     }
 
+    /// Whether this host renews locks of streams of this name: unless its configuration says that it does not.
+    pub fn renews(&self, name: &StreamName) -> bool {
+        self.stream_named(name.as_str()).is_none_or(|stream| stream.renew)
+    }
+
     pub(super) fn validate_streams(&self) -> Result<()> {
         let mut names = BTreeSet::new();
         for stream in &self.stream {
@@ -194,6 +202,7 @@ mod tests {
             min_size = "1MB"
             max_shrink = "50%"
             max_age = "26h"
+            renew = false
             retention = { keep_daily = 14, keep_monthly = 12 }
             "#,
         )
@@ -204,6 +213,8 @@ mod tests {
         assert_eq!(stream.min_size.map(|size| size.as_u64()), Some(1_000_000));
         assert_eq!(stream.max_shrink.map(Percent::value), Some(50));
         assert_eq!(stream.max_age.map(Seconds::count), Some(26 * 3600));
+        let renews = |name: &str| config.renews(&name.parse().expect("is a name"));
+        assert_eq!((renews("shop-db"), renews("another")), (false, true));
         assert_eq!(stream.retention.map(|policy| (policy.keep_daily, policy.keep_monthly)), Some((14, 12)));
     }
 

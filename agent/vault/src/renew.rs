@@ -9,7 +9,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use swarmdr_archive::{BackupId, ClusterId, TrustedKeys};
+use swarmdr_archive::{BackupId, ClusterId, TrustedKeys, stream_archive::StreamName};
 
 use super::{
     Lock, Vault, VaultError, VersionRef,
@@ -42,25 +42,27 @@ pub async fn renew(
     keys: &TrustedKeys,
     now: Timestamp,
 ) -> Result<Vec<Renewed>, VaultError> {
-    renew_newest::<ClusterId>(vault, &(), cluster, keys, now).await
+    renew_newest::<ClusterId>(vault, &(), cluster, keys, now, |_| true).await
 }
 
-/// Renews the lock of the newest good stream of each name, by the same rules as [`renew`].
+/// Renews the lock of the newest good stream of each name that is `wanted`, by the same rules as [`renew`].
 pub async fn renew_streams(
     vault: &dyn Vault,
     cluster: Option<&ClusterId>,
     keys: &TrustedKeys,
     now: Timestamp,
+    wanted: impl Fn(&StreamName) -> bool,
 ) -> Result<Vec<Renewed>, VaultError> {
-    renew_newest::<StreamSeries>(vault, &None, cluster, keys, now).await
+    renew_newest::<StreamSeries>(vault, &None, cluster, keys, now, |series| wanted(&series.name)).await
 }
 
 async fn renew_newest<S: Series>(
     vault: &dyn Vault,
-    wanted: &S::Wanted,
+    all: &S::Wanted,
     cluster: Option<&ClusterId>,
     keys: &TrustedKeys,
     now: Timestamp,
+    wanted: impl Fn(&S) -> bool,
 ) -> Result<Vec<Renewed>, VaultError> {
     let mut renewed = Vec::new();
     if vault.lock_policy().is_none() {
@@ -68,9 +70,9 @@ async fn renew_newest<S: Series>(
     }
     let now = clock::time_of(vault, now).await;
     let filter = Filter { cluster: cluster.cloned(), ..Filter::default() };
-    let listed = S::list(vault, wanted, &filter).await?.names;
+    let listed = S::list(vault, all, &filter).await?.names;
     let bounds = Bounds::default().shared_by(listed.len());
-    for series in listed {
+    for series in listed.into_iter().filter(wanted) {
         let found = (bounds, &mut Skipped::default());
         // Findings are reported by the callers that search for them. The newest must be known.
         let on_bad = |entry: catalog::Entry<S>| entry.reached().map(drop);
@@ -175,10 +177,13 @@ mod tests {
             streams::put(vault.as_ref(), stream).await;
         }
         put(vault.as_ref(), &archive(CLUSTER, 0, &key)).await;
-        assert_eq!(renew_streams(vault.as_ref(), Some(&cluster_id()), &keys, day(14)).await.unwrap(), []);
+        assert_eq!(renew_streams(vault.as_ref(), Some(&cluster_id()), &keys, day(14), |_| true).await.unwrap(), []);
         let other = "other".parse().unwrap();
-        assert_eq!(renew_streams(vault.as_ref(), Some(&other), &keys, day(16)).await.unwrap(), []);
-        let renewed = renew_streams(vault.as_ref(), Some(&cluster_id()), &keys, day(16)).await.unwrap();
+        assert_eq!(renew_streams(vault.as_ref(), Some(&other), &keys, day(16), |_| true).await.unwrap(), []);
+        let given_up =
+            renew_streams(vault.as_ref(), None, &keys, day(16), |name| name.as_str() == "none").await.unwrap();
+        assert_eq!(given_up, []);
+        let renewed = renew_streams(vault.as_ref(), Some(&cluster_id()), &keys, day(16), |_| true).await.unwrap();
         let said: Vec<_> = renewed.iter().map(|it| (it.what.as_str(), it.id, it.lock.until)).collect();
         assert_eq!(said, [("stream db", db.name.id, day(46)), ("stream files", files.name.id, day(46))]);
         assert_eq!(renew(vault.as_ref(), None, &keys, day(16)).await.unwrap().len(), 1, "the backup is apart");

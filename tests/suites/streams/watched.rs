@@ -46,6 +46,9 @@ async fn a_stream_is_watched_and_kept_like_a_backup() -> Result<()> {
     let empty = agent_json(host, 5, &["status"])?;
     ensure!(empty["reasons"].to_string().contains("no stream db that verifies is in any vault"), "{empty:#}");
 
+    let doctor = agent(host, &["doctor"])?.stdout;
+    ensure!(doctor.contains("swarmdr-streams.timer is not installed"), "{doctor}");
+
     a_stored_one_is_told(host, &switch)?;
     site.configure(host, &config("command = [\"false\"]\nmax_age = \"1h\""))?;
     a_failure_is_told_and_paused(host, &switch)?;
@@ -92,7 +95,10 @@ fn a_failure_is_told_and_paused(host: &Host, switch: &Switch) -> Result<()> {
     ensure!(entry["STREAM"] == "db" && entry["VERB"] == "put" && entry["RESULT"] == "failed", "{entry:#}");
     let status = agent(host, &["status"])?;
     require(&status, 5, &["the last run of the stream db on this host", "stream   db: "])?;
+    // A run that does nothing refreshes metrics that are old.
+    host.sh(&format!("touch -d '1 hour ago' {METRICS}"))?;
     require(&agent(host, &["put", "--due"])?, 3, &["is tried again after 15 minutes"])?;
+    host.sh(&format!("test -n \"$(find {METRICS} -mmin -10)\""))?;
     assert_eq!(switch.take(), [""; 0], "what was not tried is not told");
     Ok(())
 }

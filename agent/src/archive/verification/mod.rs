@@ -6,7 +6,7 @@ mod verdict;
 use std::sync::Arc;
 
 use anyhow::Result;
-use swarmdr_archive::ClusterId;
+use swarmdr_archive::{ClusterId, stream_archive::StreamName};
 use swarmdr_vault::{
     catalog::{Filter, Survey},
     renew, renew_streams,
@@ -60,7 +60,8 @@ impl Verifier<'_> {
         for connected in vaults::connect(self.run.config).await? {
             let (vault, keys) = (connected.vault.as_ref(), &self.keyring.trusted);
             report.add_renewed("backup", renew(vault, cluster, keys, self.run.now).await);
-            report.add_renewed("streams", renew_streams(vault, cluster, keys, self.run.now).await);
+            let wanted = |name: &StreamName| self.run.config.renews(name);
+            report.add_renewed("streams", renew_streams(vault, cluster, keys, self.run.now, wanted).await);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Locks of the newest archives, which are renewed while no newer ones come.
 
-use swarmdr_archive::ClusterId;
+use swarmdr_archive::{ClusterId, stream_archive::StreamName};
 use swarmdr_vault::{Renewed, VaultError, renew, renew_streams};
 
 use super::Uploader;
@@ -19,10 +19,14 @@ impl Uploader {
 
     /// Renews the lock of the newest good stream of each name as [`Self::renew_locks`] does. There may be many, so only
     /// the manager whose turn it is does this.
-    pub async fn renew_locks_of_streams(&mut self, cluster: &ClusterId) -> Vec<String> {
+    pub async fn renew_locks_of_streams(
+        &mut self,
+        cluster: &ClusterId,
+        wanted: impl Fn(&StreamName) -> bool,
+    ) -> Vec<String> {
         let mut done = Vec::new();
         for route in self.routes.iter().filter(|route| route.trouble.is_none()) {
-            let renewed = renew_streams(route.to.vault.as_ref(), Some(cluster), &self.keys, self.now).await;
+            let renewed = renew_streams(route.to.vault.as_ref(), Some(cluster), &self.keys, self.now, &wanted).await;
             done.extend(told(renewed, "streams", &mut self.attention));
         }
         done
