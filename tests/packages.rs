@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{lab::Host, tree::capture};
 
-pub use swarmdr_trees::TOOLS;
+pub use swarmdr_trees::{DATABASES, TOOLS};
 
 /// Directory where `packaging/build` puts them: `SWARMDR_PACKAGES`, else below `target/packages` of this checkout.
 pub fn directory() -> PathBuf {

@@ -54,7 +54,12 @@ impl Managers {
         }
         let names = self.joining.join(", ");
         Err(Failure::refused(format!("the group of managers is changing: {names} is joining it"))
-            .advice("run again when `docker node ls` shows a manager status for it; if that never comes, demote it")
+            .advice("run again when `docker node ls` shows a manager status for it")
+            // The engine demotes no node that is not in the group ("can't find manager in raft memberlist").
+            .advice(
+                "if that never comes: `docker swarm leave --force` on that node, then `docker node rm --force NODE` on a \
+                 manager",
+            )
             .into())
     }
 
@@ -168,7 +173,11 @@ mod tests {
         joining.joining.push("host3".to_owned());
         let lost = cluster(1, &[false, true, true, true, true]);
         for away in [Away::Stopped, Away::Frozen] {
-            assert!(refusal(joining.may_go("m0", away, true)).what.contains("host3 is joining"));
+            let rendered = refusal(joining.may_go("m0", away, true));
+            assert!(rendered.what.contains("host3 is joining"), "{rendered}");
+            // One outside of the group cannot be demoted.
+            assert!(rendered.advice.iter().all(|advice| !advice.contains("demote")), "{rendered}");
+            assert!(rendered.advice[1].contains("`docker swarm leave --force` on that node"), "{rendered}");
             assert!(refusal(lost.may_go("m0", away, true)).what.contains("does not reach this manager"));
             assert!(refusal(lost.may_go("other", away, true)).what.contains("one of the swarm's managers"));
         }

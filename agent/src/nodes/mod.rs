@@ -7,6 +7,7 @@
 
 mod ending;
 pub mod grow;
+mod handed_root;
 pub mod join;
 pub mod label;
 mod managers;
@@ -15,6 +16,8 @@ pub mod publish;
 mod roster;
 mod same_root;
 pub mod spread;
+#[cfg(test)]
+mod standin;
 mod standing;
 pub mod tidy;
 mod token;

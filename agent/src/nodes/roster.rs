@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     host::engine::{Engine, EngineFacts, listing, objects::Objects, view::Node},
@@ -56,6 +56,18 @@ impl Listed {
         let mut spec = self.raw["Spec"].clone();
         change(&mut spec);
         objects.update_node(self.id(), version, &spec).await
+    }
+}
+
+/// Sets a label in the spec of a node, or removes it; the others stay.
+pub fn set_label(spec: &mut Value, name: &str, value: Option<String>) {
+    if !spec["Labels"].is_object() && value.is_some() {
+        spec["Labels"] = json!({});
+    }
+    match (spec["Labels"].as_object_mut(), value) {
+        (Some(labels), Some(value)) => drop(labels.insert(name.to_owned(), value.into())),
+        (Some(labels), None) => drop(labels.remove(name)),
+        (None, _) => {}
     }
 }
 
@@ -112,4 +124,23 @@ fn without_leader(error: &str) -> anyhow::Error {
 /// True for an error that says that another manager leads.
 pub fn is_led_elsewhere(error: &anyhow::Error) -> bool {
     crate::outcome::failure::Rendered::of(error).exit == Exit::NotOurTurn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_comes_and_goes_without_the_others() {
+        let mut spec = json!({ "Labels": { "zone": "a" } });
+        set_label(&mut spec, "swarmdr.x", Some("y".to_owned()));
+        assert_eq!(spec, json!({ "Labels": { "zone": "a", "swarmdr.x": "y" } }));
+        set_label(&mut spec, "swarmdr.x", None);
+        assert_eq!(spec, json!({ "Labels": { "zone": "a" } }));
+        let mut bare = json!({ "Labels": null });
+        set_label(&mut bare, "swarmdr.x", None);
+        assert_eq!(bare, json!({ "Labels": null }));
+        set_label(&mut bare, "swarmdr.x", Some("y".to_owned()));
+        assert_eq!(bare["Labels"]["swarmdr.x"], "y");
+    }
 }

@@ -131,11 +131,11 @@ pub mod testing {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::{testing::token_of, *};
 
     /// A root CA and a token that engine 26.1.5 made with it; the swarm is gone.
-    const ROOT: &str = "-----BEGIN CERTIFICATE-----\n\
+    pub const ROOT: &str = "-----BEGIN CERTIFICATE-----\n\
         MIIBajCCARCgAwIBAgIUQj4PPmK74nHvDB1zPQdMg3s30w0wCgYIKoZIzj0EAwIw\n\
         EzERMA8GA1UEAxMIc3dhcm0tY2EwHhcNMjYxMTIxMTIyNTAwWhcNNDYxMTE2MTIy\n\
         NTAwWjATMREwDwYDVQQDEwhzd2FybS1jYTBZMBMGByqGSM49AgEGCCqGSM49AwEH\n\

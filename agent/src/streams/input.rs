@@ -111,7 +111,7 @@ impl Input {
         match self.origin {
             Origin::Program { mut group, .. } => group.kill(),
             Origin::Container { exec, name } => {
-                if let Err(error) = exec.kill().await {
+                if let Err(error) = exec.made().kill().await {
                     tracing::warn!("the command `{}` in the container may go on: {error:#}", shown(&name));
                 }
             }

@@ -16,7 +16,9 @@ mod produce;
 mod put;
 mod report;
 pub mod site;
+mod stopper;
 mod tail;
+mod task_output;
 pub mod turn;
 
 pub use check::check_all;
@@ -28,3 +30,4 @@ pub use list::list;
 pub use output::Output;
 pub use put::{Ahead, Order, put};
 pub use report::PutReport;
+pub use task_output::Task;

@@ -3,16 +3,16 @@
 use std::{
     io::{self, IsTerminal, Write},
     process::{ChildStdin, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, ensure};
 use swarmdr_archive::untrusted::shown;
 
-use crate::{
-    host::process_group::{Killer, ProcessGroup},
-    outcome::failure::Failure,
+use super::{
+    stopper::{Stopper, Target},
+    task_output::Task,
 };
+use crate::{host::process_group::ProcessGroup, outcome::failure::Failure};
 
 /// A receiver that can be ended before it takes the end of what it got for the end of the stream.
 ///
@@ -21,6 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Output {
     Program(Program),
+    Task(Task),
     Standard(io::Stdout),
     /// Nothing: the stream is only checked.
     Nowhere {
@@ -38,36 +39,12 @@ pub struct Program {
     stopper: Stopper,
 }
 
-/// Ends the program of an output from another thread, while it is written to or waited for.
-#[derive(Debug, Clone, Default)]
-pub struct Stopper(Arc<Mutex<Stopping>>);
+/// What became of a command that was killed in the middle of its input.
+pub(super) const KILLED: &str =
+    "the command was killed before it saw the end of its input; what it did with the bytes before is to be undone";
 
-#[derive(Debug, Default)]
-struct Stopping {
-    killer: Option<Killer>,
-    is_stopped: bool,
-}
-
-impl Stopper {
-    /// Kills the program, and keeps one that has not started from starting.
-    pub fn stop(&self) {
-        let mut stopping = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        stopping.is_stopped = true;
-        if let Some(killer) = &stopping.killer {
-            killer.kill();
-        }
-    }
-
-    fn started(&self, spawn: impl FnOnce() -> io::Result<ProcessGroup>) -> io::Result<ProcessGroup> {
-        let mut stopping = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if stopping.is_stopped {
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "interrupted"));
-        }
-        let group = spawn()?;
-        stopping.killer = Some(group.killer());
-        Ok(group)
-    }
-}
+/// What became of a command of whose input nothing could be released.
+pub(super) const NOT_STARTED: &str = "the command was not started";
 
 impl Program {
     fn stdin(&mut self) -> io::Result<&mut ChildStdin> {
@@ -77,7 +54,12 @@ impl Program {
             let mut command = Command::new(program);
             command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
             command.stdin(Stdio::piped());
-            let mut group = self.stopper.started(|| ProcessGroup::spawn(&mut command))?;
+            let spawn = || {
+                let group = ProcessGroup::spawn(&mut command)?;
+                let killer = group.killer();
+                Ok::<_, io::Error>((group, Target::Program(killer)))
+            };
+            let mut group = self.stopper.started(spawn)?;
             let stdin = group.pipes().stdin.take().ok_or_else(|| io::Error::other("it has no standard input"))?;
             self.running = Some((group, stdin));
         }
@@ -100,11 +82,11 @@ impl Program {
 
     fn cut_off(mut self) -> &'static str {
         match self.running.take() {
-            None => "the command was not started",
+            None => NOT_STARTED,
             Some((mut group, stdin)) => {
                 group.kill();
                 drop(stdin);
-                "the command was killed before it saw the end of its input; what it did with the bytes before is to be undone"
+                KILLED
             }
         }
     }
@@ -115,6 +97,11 @@ impl Output {
     pub fn to_program(words: &[String], environment: Vec<(&'static str, String)>) -> Self {
         let stopper = Stopper::default();
         Self::Program(Program { words: words.to_vec(), environment, running: None, stopper })
+    }
+
+    /// A command in a container of this host, without a shell, that gets the stream on its standard input.
+    pub fn to_task(task: Task) -> Self {
+        Self::Task(task)
     }
 
     /// Standard output, as bytes. Refused if it is a terminal, which a stream could steer.
@@ -147,6 +134,7 @@ impl Output {
     pub fn stopper(&self) -> Stopper {
         match self {
             Self::Program(program) => program.stopper.clone(),
+            Self::Task(task) => task.stopper(),
             Self::Standard(_) | Self::Nowhere { .. } => Stopper::default(),
         }
     }
@@ -156,6 +144,7 @@ impl Output {
         match self {
             Self::Standard(mut out) => Ok(out.flush()?),
             Self::Program(program) => program.finish(),
+            Self::Task(task) => task.finish(),
             Self::Nowhere { .. } => Ok(()),
         }
     }
@@ -167,6 +156,7 @@ impl Output {
                 "standard output has the bytes before that place, and nothing tells its reader that they are not all"
             }
             Self::Program(program) => program.cut_off(),
+            Self::Task(task) => task.cut_off(),
             Self::Nowhere { .. } => "the stream cannot be used",
         }
     }
@@ -176,6 +166,7 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Program(program) => program.stdin()?.write(bytes),
+            Self::Task(task) => task.write(bytes),
             Self::Standard(out) => out.write(bytes),
             Self::Nowhere { .. } => Ok(bytes.len()),
         }
@@ -184,7 +175,7 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             // What a pipe took is with the program.
-            Self::Program(_) | Self::Nowhere { .. } => Ok(()),
+            Self::Program(_) | Self::Task(_) | Self::Nowhere { .. } => Ok(()),
             Self::Standard(out) => out.flush(),
         }
     }
@@ -232,7 +223,7 @@ mod tests {
         let mut output = to_script("sleep 1000");
         let stopper = output.stopper();
         let writes = std::thread::spawn(move || output.write_all(&vec![0; 1 << 20]));
-        while stopper.0.lock().expect("no panic").killer.is_none() {
+        while !stopper.has_target() {
             std::thread::yield_now();
         }
         stopper.stop();

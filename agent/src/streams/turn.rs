@@ -12,20 +12,28 @@ use crate::{
 /// code 3 if no task of the service runs here, and with 4 if several do: which of them has the data is not known.
 pub async fn require(engine: &Engine, stream: &StreamConfig) -> Result<Option<String>> {
     let Some(service) = &stream.service else { return Ok(None) };
+    let advice = "use `command` with a program that chooses one, or let the service have one task per host";
+    only_task(engine, &stream.name, service, advice).await.map(Some)
+}
+
+/// Returns the id of the container of the only task of a service on this host, for the stream of this name. `advice`: what
+/// to do if there are several.
+pub async fn only_task(engine: &Engine, stream: &str, service: &str, advice: &'static str) -> Result<String> {
     let found = containers::tasks_of(engine.socket(), service).await;
-    let mut found = found.with_context(|| format!("failed to look for the task of the stream {}", stream.name))?;
-    match found.len() {
-        1 => Ok(found.pop()),
-        0 => Err(Failure::new(
+    let found = found.with_context(|| format!("failed to look for the task of the stream {stream}"))?;
+    match <[String; 1]>::try_from(found) {
+        Ok([container]) => Ok(container),
+        Err(found) if found.is_empty() => Err(Failure::new(
             Exit::NotOurTurn,
-            format!("the stream {}: no task of the service {service} runs on this host", stream.name),
+            format!("the stream {stream}: no task of the service {service} runs on this host"),
         )
+        .advice("run it on the host where the task runs: docker service ps")
         .into()),
-        several => Err(Failure::refused(format!(
-            "the stream {}: {several} tasks of the service {service} run on this host, and which has the data is not known",
-            stream.name
+        Err(several) => Err(Failure::refused(format!(
+            "the stream {stream}: {} tasks of the service {service} run on this host, and which has the data is not known",
+            several.len()
         ))
-        .advice("use `command` with a program that chooses one, or let the service have one task per host")
+        .advice(advice)
         .into()),
     }
 }

@@ -222,7 +222,11 @@ fn the_site_signs_with_its_own_key(region: &Region<'_>, host: &Host) -> Result<(
         Ok((seen["alive"] == true && sign(&seen) > 0).then_some(()))
     })?;
     ensure!(region.report(host, &region.cluster)?, "the new site is not reported as alive");
-    host.sh("systemctl is-enabled swarmdr-backup.timer swarmdr-life.timer")?;
+    // The first signs are those of another manager; each one begins when its own task of a manager runs.
+    host.wait_for("the timers to be enabled", Duration::from_secs(180), || {
+        let enabled = host.run(&["systemctl", "is-enabled", "swarmdr-backup.timer", "swarmdr-life.timer"])?;
+        Ok(enabled.status.success().then_some(()))
+    })?;
     let made = agent_json(host, 0, &["backup"])?;
     let id = text(&made, "/id")?;
     let listed = region.as_watch(host, &["swarmdr-agent", "list", "--max-age", "1h"])?;

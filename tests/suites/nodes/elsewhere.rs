@@ -1,5 +1,7 @@
 //! Hosts that are in another swarm, and tokens of other kinds.
 
+use std::net::TcpListener;
+
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
     campaign::generations,
@@ -8,18 +10,23 @@ use swarmdr_tests::{
 };
 
 use crate::yard::{
-    MANAGER, TOKEN, boot, configure, faulty, install_unit, join, leave, manage, nodes, of_another_ca, run_unit, token,
-    wait_worker,
+    MANAGER, SILENT, TOKEN, boot, configure, faulty, install_unit, join, leave, manage, nodes, of_another_ca, run_unit,
+    token, wait_worker,
 };
 
 const OTHER: u8 = 21;
 
+/// The manager of a third swarm.
+const THIRD: u8 = 31;
+
 #[test]
 fn a_host_leaves_another_swarm_only_if_that_one_is_gone() -> Result<()> {
     let lab = Lab::new()?;
-    let [manager, mut other, host] = boot(&lab, Engine::E26_1, [("m", MANAGER), ("o", OTHER), ("h", 12)])?;
+    let hosts = [("m", MANAGER), ("o", OTHER), ("t", THIRD), ("h", 12)];
+    let [manager, mut other, third, host] = boot(&lab, Engine::E26_1, hosts)?;
     manage(&manager)?;
     other.swarm_init()?;
+    third.swarm_init()?;
     host.join(&other, Role::Worker)?;
     for host in [&host, &other] {
         configure(host, &[MANAGER])?;
@@ -39,6 +46,10 @@ fn a_host_leaves_another_swarm_only_if_that_one_is_gone() -> Result<()> {
     wait_worker(&other, &host)?;
 
     other.kill()?;
+    for what_answers in [SILENT, THIRD] {
+        no_manager_of_the_wanted_swarm(&lab, &host, what_answers)?;
+    }
+    configure(&host, &[MANAGER])?;
     let planned = join(&host, 0, &["--leave-dead", "--dry-run"])?;
     ensure!(planned["outcome"] == "would-leave", "{planned:#}");
     // A manager that reboots is silent too: ten minutes are asked for, and more time than that.
@@ -52,6 +63,24 @@ fn a_host_leaves_another_swarm_only_if_that_one_is_gone() -> Result<()> {
     ensure!(joined["outcome"] == "joined" && joined["role"] == "worker", "{joined:#}");
     wait_worker(&manager, &host)?;
     tokens_of_other_kinds(&manager, &host)
+}
+
+/// What listens at the address of a wanted manager is no reason to leave, as long as it is none of the token's swarm: a
+/// socket that takes connections, or a manager with another root CA.
+fn no_manager_of_the_wanted_swarm(lab: &Lab, host: &Host, what_answers: u8) -> Result<()> {
+    let _open = lab.netns().within(|| TcpListener::bind((lab.gateway_ip(), 2377)))??;
+    configure(host, &[what_answers])?;
+    let config = host.read_file(CONFIG)?;
+    host.write_file(CONFIG, format!("{config}\ndead_after = \"5s\"\n"))?;
+    let id = host.docker(&["info", "--format", "{{.Swarm.NodeID}}"])?;
+    for more in [&["--leave-dead", "--dry-run"][..], &["--leave-dead", "--wait", "30s"]] {
+        let stays = join(host, 1, more)?;
+        ensure!(text(&stays, "/error")?.contains("no manager of the wanted swarm shows its certificate"), "{stays:#}");
+        let told = if what_answers == THIRD { "not the one that the token names" } else { "did not answer within" };
+        ensure!(stays.to_string().contains(told), "{stays:#}");
+    }
+    ensure!(host.docker(&["info", "--format", "{{.Swarm.NodeID}}"])? == id, "it left for what is no manager");
+    Ok(())
 }
 
 /// A worker that was removed while it was off cannot come back as the node that it was.

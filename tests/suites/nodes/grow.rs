@@ -98,6 +98,9 @@ fn one_becomes_three_in_other_zones_and_a_killed_run_goes_on() -> Result<()> {
     let done = agent_json(host, 0, &with_zone(&GROW))?;
     println!("from one manager to three: {:.1?}", begun.elapsed());
     ensure!(names(&done["promoted"]) == ["w1"], "the first promotion was repeated: {done:#}");
+    for node in ["w1", "w2"] {
+        ensure!(mark(host, node)?.is_empty(), "{node} keeps the label: {}", mark(host, node)?);
+    }
     ensure!(group.managers()? == ["m1", "w1", "w2"] && names(&done["managers"]).len() == 3, "{done:#}");
 
     let before = host.docker(&["node", "inspect", "--format={{.Version.Index}}", "w1", "w2", "w3"])?;
@@ -259,13 +262,17 @@ fn a_worker_that_cannot_become_a_manager_is_passed_over() -> Result<()> {
     // It joins by itself when it can, and then there are four.
     port_of_managers(shut, "-D", "REJECT")?;
     host.wait_for("it to join by itself", LIMIT, || Ok((managers(host)?.len() == 4).then_some(())))?;
+    ensure!(mark(host, shut.name())?.starts_with("20"), "{}", mark(host, shut.name())?);
     let even = agent_json(host, 0, &GROW)?;
+    ensure!(mark(host, shut.name())?.is_empty(), "a manager that keeps up has the label: {}", mark(host, shut.name())?);
     ensure!(even["notes"].to_string().contains("4 managers survive the loss of 1, as 3 do"), "{even:#}");
     shut.wait_manager()?;
     host.docker(&["node", "demote", shut.name()])?;
     worker_again(host, shut)?;
     a_member_that_falls_silent(&group, shut, &three)?;
-    let four = agent_json(host, 6, &["node", "grow", "--managers", "4"])?;
+    let rests = agent_json(host, 6, &["node", "grow", "--managers", "4"])?;
+    ensure!(rests["missing"] == 1 && names(&rests["left_out"]) == [shut.name()], "{rests:#}");
+    let four = agent_json(host, 6, &["node", "grow", "--managers", "4", "--only", "grow=yes"])?;
     ensure!(names(&four["promoted"]) == [shut.name()] && group.managers()?.len() == 4, "{four:#}");
     Ok(())
 }
@@ -287,6 +294,79 @@ fn a_member_that_falls_silent(group: &Group, shut: &Host, three: &[String]) -> R
     ensure!(managers(host)? == three, "{:?}", managers(host)?);
     worker_again(host, shut)?;
     port_of_managers(shut, "-D", "DROP")
+}
+
+/// The run that promoted it is killed, and the new member falls silent: the next run ends what that one began.
+#[test]
+fn a_silent_manager_of_a_killed_run_is_taken_back_by_the_next_one() -> Result<()> {
+    let group = Group::new([Engine::E26_1, Engine::E26_1, Engine::E26_1])?;
+    let host = &group.manager;
+    // The second manager is an operator's.
+    host.docker(&["node", "promote", "w1"])?;
+    group.workers[0].wait_manager()?;
+    host.wait_for("two managers", LIMIT, || Ok((group.managers()?.len() == 2).then_some(())))?;
+    host.install(&agent_with_faults()?)?;
+    let planned = agent_json(host, 0, &[&GROW[..], &["--dry-run"]].concat())?;
+    let first = names(&planned["promoted"])[0].to_owned();
+    let (silent, other) = match first.as_str() {
+        "w2" => (&group.workers[1], &group.workers[2]),
+        _ => (&group.workers[2], &group.workers[1]),
+    };
+    killed_at(host, "promoted", &GROW)?;
+    host.wait_for("three managers", LIMIT, || Ok((group.managers()?.len() == 3).then_some(())))?;
+    silent.wait_manager()?;
+    port_of_managers(silent, "-I", "DROP")?;
+    host.wait_for("it to be unreachable", LIMIT, || Ok((group.managers()?.len() == 2).then_some(())))?;
+    let before = mark(host, silent.name())?;
+    ensure!(before.starts_with("20"), "{before}");
+
+    let planned = agent_json(host, 6, &[&GROW[..], &["--dry-run"]].concat())?;
+    ensure!(planned["attention"].to_string().contains("by a run that did not end"), "{planned:#}");
+    ensure!(mark(host, silent.name())? == before, "a dry run changed something");
+    let grown = agent_json(host, 6, &[&GROW[..], &["--limit", "20s"]].concat())?;
+    println!("{grown:#}");
+    ensure!(names(&grown["passed_over"]) == [silent.name()], "{grown:#}");
+    ensure!(names(&grown["promoted"]) == [other.name()] && grown["manager_count"] == 3, "{grown:#}");
+    let mut three = vec!["m1".to_owned(), "w1".to_owned(), other.name().to_owned()];
+    three.sort();
+    ensure!(group.managers()? == three, "{:?}", group.managers()?);
+    ensure!(mark(host, silent.name())?.starts_with("taken-back/20"), "{}", mark(host, silent.name())?);
+    for node in &three {
+        ensure!(mark(host, node)?.is_empty(), "{node} keeps the label: {}", mark(host, node)?);
+    }
+
+    // For an hour nobody tries it again, unless an operator takes the label away.
+    port_of_managers(silent, "-D", "DROP")?;
+    worker_again(host, silent)?;
+    let four = ["node", "grow", "--managers", "4", "--dry-run"];
+    let rests = agent_json(host, 6, &four)?;
+    ensure!(names(&rests["left_out"]) == [silent.name()] && rests.to_string().contains("passed over"), "{rests:#}");
+    host.docker(&["node", "update", "--label-rm=swarmdr.grow", silent.name()])?;
+    let tried = agent_json(host, 6, &four)?;
+    ensure!(names(&tried["promoted"]) == [silent.name()], "{tried:#}");
+    killed_while_it_takes_back(&group, silent, &three)
+}
+
+/// There are enough managers without the silent one, and the run that makes it a worker again is killed too.
+fn killed_while_it_takes_back(group: &Group, silent: &Host, three: &[String]) -> Result<()> {
+    let host = &group.manager;
+    killed_at(host, "promoted", &["node", "grow", "--managers", "4"])?;
+    host.wait_for("four managers", LIMIT, || Ok((group.managers()?.len() == 4).then_some(())))?;
+    silent.wait_manager()?;
+    port_of_managers(silent, "-I", "DROP")?;
+    host.wait_for("it to be unreachable", LIMIT, || Ok((group.managers()? == three).then_some(())))?;
+    killed_at(host, "taken-back", &[&GROW[..], &["--limit", "15s"]].concat())?;
+    let done = agent_json(host, 0, &GROW)?;
+    ensure!(done["manager_count"] == 3 && done["promoted"] == Value::Array(Vec::new()), "{done:#}");
+    ensure!(names(&done["left_out"]) == [silent.name()] && done.to_string().contains("passed over"), "{done:#}");
+    ensure!(mark(host, silent.name())?.starts_with("taken-back/20"), "{}", mark(host, silent.name())?);
+    port_of_managers(silent, "-D", "DROP")?;
+    worker_again(host, silent)
+}
+
+/// The label of `node grow` on a node; empty for none.
+fn mark(host: &Host, node: &str) -> Result<String> {
+    host.docker(&["node", "inspect", "--format={{index .Spec.Labels \"swarmdr.grow\"}}", node])
 }
 
 /// Changes the rule for the port that managers answer on: `-I` or `-D`.

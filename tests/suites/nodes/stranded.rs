@@ -82,15 +82,19 @@ fn node_id(host: &Host) -> Result<String> {
 #[test]
 fn a_worker_follows_its_swarm_to_another_address_and_leaves_no_swarm_that_lives() -> Result<()> {
     let lab = Lab::new()?;
-    let hosts = [("m", MANAGER), ("new", ELSEWHERE), ("h", 12)];
-    let [mut manager, new, host] = boot(&lab, Engine::E26_1, hosts)?;
+    let hosts = [("m", MANAGER), ("new", ELSEWHERE), ("h", 12), ("b", 13)];
+    let [mut manager, new, host, balanced] = boot(&lab, Engine::E26_1, hosts)?;
     manage(&manager)?;
-    host.join(&manager, Role::Worker)?;
+    for host in [&host, &balanced] {
+        host.join(&manager, Role::Worker)?;
+    }
     agent_json(&manager, 0, &["backup"])?;
     new.write_file("/root/agent.tar", lab_copy(&manager)?)?;
     new.sh("base64 -d /root/agent.tar | tar x -C /")?;
     let worker = token(&manager, "worker")?;
-    host.write_file(TOKEN, &worker)?;
+    for host in [&host, &balanced] {
+        host.write_file(TOKEN, &worker)?;
+    }
     what_is_no_manager(&lab, &manager, &host)?;
 
     // A twin, as after a restore that was told that the old site is off.
@@ -113,7 +117,25 @@ fn a_worker_follows_its_swarm_to_another_address_and_leaves_no_swarm_that_lives(
     ensure!(moved["moved_from"] == Value::from(vec![format!("{}:2377", addr(MANAGER))]), "{moved:#}");
     wait_worker(&new, &host)?;
     ensure!(join_again(&host)? == "already");
-    Ok(())
+    behind_a_load_balancer(&lab, &new, &balanced)
+}
+
+/// What takes connections at the only address that a worker knows is a load balancer whose manager is gone.
+fn behind_a_load_balancer(lab: &Lab, new: &Host, host: &Host) -> Result<()> {
+    let balancer = lab.netns().within(|| TcpListener::bind((lab.gateway_ip(), 2377)))??;
+    host.sh(&format!(
+        "iptables -t nat -I OUTPUT -p tcp -d {} --dport 2377 -j DNAT --to-destination {}",
+        addr(MANAGER),
+        balancer.local_addr()?
+    ))?;
+    dead_after(host, &[ELSEWHERE], "20s")?;
+    let id = node_id(host)?;
+    let stays = join(host, 1, &["--wait", "40s"])?;
+    ensure!(text(&stays, "/error")?.contains("what answers where it knows managers is none"), "{stays:#}");
+    ensure!(stays.to_string().contains("--leave-dead --wait 15m") && node_id(host)? == id, "{stays:#}");
+    let moved = join(host, 0, &["--leave-dead", "--wait", "4m"])?;
+    ensure!(moved["outcome"] == "joined" && moved["moved_from"][0].is_string(), "{moved:#}");
+    wait_worker(new, host)
 }
 
 /// The agent's own directory of a host: the keys and the vault.

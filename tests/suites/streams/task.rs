@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use swarmdr_tests::{
     campaign::generations,
-    lab::{Engine, HostSpec, Role, Service, addr},
-    scenario::{IDENTITY, agent, agent_json},
+    lab::{Engine, HostSpec, Role, addr},
+    scenario::{agent, agent_json},
 };
 
 use super::site::{Streams, require};
@@ -88,6 +88,5 @@ async fn stores_it(engine: Engine) -> Result<()> {
     manager.docker(&["service", "scale", "--detach", "db=2"])?;
     worker.wait_containers("db", 2)?;
     require(&agent(&worker, &["put", "shop-db"])?, 4, &["2 tasks of the service db"])?;
-    let _ = (IDENTITY, Service::default());
     Ok(())
 }

@@ -20,6 +20,9 @@ pub enum Engine {
 /// Packages that documents and user-data use in addition to the engine.
 pub const TOOLS: &[&str] = &["age", "awscli", "curl", "jq", "minisign", "zstd"];
 
+/// Databases whose data the recipes of the documents store and bring back, for containers that see the host's programs.
+pub const DATABASES: &[&str] = &["postgresql", "mariadb-server", "redis-server"];
+
 /// Packages of every host, installed without their recommendations. Up to 20.10, `docker.io` contains the client too.
 const PACKAGES: [&str; 9] = [
     "systemd",

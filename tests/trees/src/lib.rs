@@ -25,7 +25,7 @@ use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 pub use command::{capture, require_root, require_tool};
-pub use engine::{Engine, TOOLS};
+pub use engine::{DATABASES, Engine, TOOLS};
 pub use release::Release;
 
 /// Version of the way of building, raised when it changes what a tree holds: every tree is then built again.

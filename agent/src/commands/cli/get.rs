@@ -11,6 +11,7 @@ use super::{Trust, candidates, time};
 #[command(after_help = "\
 Examples:
   swarmdr-agent get shop-db --latest -- pg_restore -d shop
+  swarmdr-agent get shop-db --latest --service shop_db -- pg_restore -d shop
   swarmdr-agent get shop-db --before 2026-11-21T10:15 -- pg_restore -d shop
   swarmdr-agent get uploads --latest -- tar -C /srv/uploads -x
   swarmdr-agent get shop-db 20261121T021500Z-0a1b2c3d > shop.dump
@@ -44,6 +45,10 @@ pub struct GetArgs {
     /// Accept the newest one of the vaults that can be reached, though another may hold a newer one
     #[arg(long)]
     pub any_vault: bool,
+
+    /// Run the command in the container of the task of this service on this host
+    #[arg(long, value_name = "SERVICE", requires = "command")]
+    pub service: Option<String>,
 
     #[command(flatten)]
     pub trust: Trust,

@@ -19,6 +19,7 @@ pub async fn run(context: &Context, args: &NodeGrowArgs) -> Result<Exit> {
         managers: args.managers,
         spread: args.spread.as_ref(),
         only: only.as_ref(),
+        again: args.only.is_some(),
         wait: args.wait,
         limit: args.limit,
         dry_run: args.dry_run,

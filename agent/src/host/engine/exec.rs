@@ -3,7 +3,11 @@
 //! The engine sends standard output and standard error in frames of one connection: a byte that tells which, three zeros,
 //! the length as four bytes, most significant first, then that many bytes (moby `api/types/container`, `stdcopy`).
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::{Buf, Bytes, BytesMut};
@@ -33,20 +37,26 @@ const WAITING: usize = 16;
 const SETTLES: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 
-/// A command that runs in a container.
-#[derive(Debug)]
-pub struct Exec {
-    socket: std::path::PathBuf,
+/// A command in a container, as the engine knows it.
+#[derive(Debug, Clone)]
+pub struct Made {
+    socket: PathBuf,
     /// Id of the container.
     container: String,
     id: String,
+}
+
+/// A command that runs in a container.
+#[derive(Debug)]
+pub struct Exec {
+    made: Made,
     /// The last of its standard error.
     said: JoinHandle<Vec<u8>>,
 }
 
 /// The two outputs of a command, taken apart.
 #[derive(Debug, Default)]
-struct Frames {
+pub(super) struct Frames {
     unread: BytesMut,
     /// The stream of the frame that has begun, and how many bytes of it are to come.
     current: Option<(u8, usize)>,
@@ -55,7 +65,7 @@ struct Frames {
 
 impl Frames {
     /// Takes in what came, and returns what of it is standard output.
-    fn push(&mut self, data: &[u8]) -> Result<Vec<Bytes>> {
+    pub(super) fn push(&mut self, data: &[u8]) -> Result<Vec<Bytes>> {
         self.unread.extend_from_slice(data);
         let mut output = Vec::new();
         loop {
@@ -95,7 +105,7 @@ impl Frames {
     }
 
     /// Fails if the connection ended within a frame.
-    fn finish(self) -> Result<Vec<u8>> {
+    pub(super) fn finish(self) -> Result<Vec<u8>> {
         ensure!(self.current.is_none() && self.unread.is_empty(), "the engine's connection ended within the output");
         Ok(self.said)
     }
@@ -115,62 +125,25 @@ async fn pass_on(body: &mut Incoming, sender: &mpsc::Sender<Result<Bytes>>) -> R
     frames.finish()
 }
 
-impl Exec {
-    /// Starts a command in a container, without a shell and without input. Its output comes through the channel, with the
-    /// error as the last item if it does not arrive whole. Returns once the engine has started it.
-    ///
-    /// An engine does not end a command whose output nobody reads any more: [`Self::kill`] does.
-    pub async fn start(
-        socket: &Path,
-        container: &str,
-        words: &[String],
-    ) -> Result<(Self, mpsc::Receiver<Result<Bytes>>)> {
-        let wanted = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": words });
+impl Made {
+    /// Makes a command that does not run yet.
+    pub(super) async fn make(socket: &Path, container: &str, words: &[String], takes_input: bool) -> Result<Self> {
+        let wanted = json!({ "AttachStdin": takes_input, "AttachStdout": true, "AttachStderr": true, "Cmd": words });
         let path = format!("/containers/{container}/exec");
         let body = Bytes::from(serde_json::to_vec(&wanted)?);
         let made = raw_call::in_time(call(socket, Method::POST, &path, body)).await;
         let made = made.context("the engine makes no command in the container")?;
         let made: Value = serde_json::from_slice(&made).context("the engine's answer is no JSON")?;
         let id = made["Id"].as_str().context("the engine gives the command no id")?.to_owned();
-        let begin = Bytes::from_static(br#"{"Detach":false,"Tty":false}"#);
-        let opened =
-            raw_call::in_time(raw_call::open_with(socket, Method::POST, &format!("/exec/{id}/start"), begin)).await;
-        let (mut body, connection) = opened.context("the engine does not start the command in the container")?;
-        let (sender, output) = mpsc::channel(WAITING);
-        let said = tokio::spawn(async move {
-            let said = pass_on(&mut body, &sender).await;
-            connection.abort();
-            match said {
-                Ok(said) => said,
-                Err(error) => {
-                    // If nobody reads any more, nobody has to know.
-                    let _ = sender.send(Err(error)).await;
-                    Vec::new()
-                }
-            }
-        });
-        Ok((Self { socket: socket.to_owned(), container: container.to_owned(), id, said }, output))
+        Ok(Self { socket: socket.to_owned(), container: container.to_owned(), id })
     }
 
-    /// Returns the exit status and the last of what it wrote to standard error, once the output has ended. A command that
-    /// closed its output and goes on is ended, and that is an error: nobody would see how it ends. Engine 26.1 keeps the
-    /// output open for it, so there the time limit of the caller comes first.
-    pub async fn ended(mut self) -> Result<(i32, String)> {
-        let said = (&mut self.said).await.unwrap_or_default();
-        let seen = wait::poll(SETTLES, POLL, async || match self.inspect().await {
-            Ok(seen) if seen["Running"] == true => None,
-            seen => Some(seen),
-        });
-        let Some(seen) = seen.await.transpose()? else {
-            let closed = "the command closed its output and went on";
-            return match self.kill().await {
-                Ok(()) => Err(anyhow!("{closed}, so it was ended")),
-                Err(error) => Err(error.context(format!("{closed}, and could not be ended"))),
-            };
-        };
-        let code = seen["ExitCode"].as_i64().and_then(|code| i32::try_from(code).ok());
-        let code = code.context("the engine does not tell the exit status of the command")?;
-        Ok((code, String::from_utf8_lossy(&said).trim().to_owned()))
+    pub(super) fn start_path(&self) -> String {
+        format!("/exec/{}/start", self.id)
+    }
+
+    pub(super) fn start_body() -> Bytes {
+        Bytes::from_static(br#"{"Detach":false,"Tty":false}"#)
     }
 
     /// Ends the command, if it still runs, with everything of its process group. The engine has no call for that, but it
@@ -187,6 +160,68 @@ impl Exec {
 
     async fn inspect(&self) -> Result<Value> {
         get(&self.socket, &format!("/exec/{}/json", self.id)).await.context("failed to look at the command")
+    }
+}
+
+impl Exec {
+    /// `said` ends with the command's output, and returns the last of its standard error.
+    pub(super) fn new(made: Made, said: JoinHandle<Vec<u8>>) -> Self {
+        Self { made, said }
+    }
+
+    pub fn made(&self) -> &Made {
+        &self.made
+    }
+
+    /// Starts a command in a container, without a shell and without input. Its output comes through the channel, with the
+    /// error as the last item if it does not arrive whole. Returns once the engine has started it.
+    ///
+    /// An engine does not end a command whose output nobody reads any more: [`Made::kill`] does.
+    pub async fn start(
+        socket: &Path,
+        container: &str,
+        words: &[String],
+    ) -> Result<(Self, mpsc::Receiver<Result<Bytes>>)> {
+        let made = Made::make(socket, container, words, false).await?;
+        let path = made.start_path();
+        let start = raw_call::open_with(socket, Method::POST, &path, Made::start_body());
+        let opened = raw_call::in_time(start).await;
+        let (mut body, connection) = opened.context("the engine does not start the command in the container")?;
+        let (sender, output) = mpsc::channel(WAITING);
+        let said = tokio::spawn(async move {
+            let said = pass_on(&mut body, &sender).await;
+            connection.abort();
+            match said {
+                Ok(said) => said,
+                Err(error) => {
+                    // If nobody reads any more, nobody has to know.
+                    let _ = sender.send(Err(error)).await;
+                    Vec::new()
+                }
+            }
+        });
+        Ok((Self::new(made, said), output))
+    }
+
+    /// Returns the exit status and the last of what it wrote to standard error, once the output has ended. A command that
+    /// closed its output and goes on is ended, and that is an error: nobody would see how it ends. Engine 26.1 keeps the
+    /// output open for it, so there the time limit of the caller comes first.
+    pub async fn ended(mut self) -> Result<(i32, String)> {
+        let said = (&mut self.said).await.unwrap_or_default();
+        let seen = wait::poll(SETTLES, POLL, async || match self.made.inspect().await {
+            Ok(seen) if seen["Running"] == true => None,
+            seen => Some(seen),
+        });
+        let Some(seen) = seen.await.transpose()? else {
+            let closed = "the command closed its output and went on";
+            return match self.made.kill().await {
+                Ok(()) => Err(anyhow!("{closed}, so it was ended")),
+                Err(error) => Err(error.context(format!("{closed}, and could not be ended"))),
+            };
+        };
+        let code = seen["ExitCode"].as_i64().and_then(|code| i32::try_from(code).ok());
+        let code = code.context("the engine does not tell the exit status of the command")?;
+        Ok((code, String::from_utf8_lossy(&said).trim().to_owned()))
     }
 }
 

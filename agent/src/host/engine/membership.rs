@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::Value;
@@ -12,16 +12,10 @@ use super::{
     Engine,
     raw_call::{Refusal, call, get, in_time},
 };
-use crate::host::wait::{self, Probe};
 
 /// Time limit of a join: the engine itself stops waiting after 20 s (moby `daemon/cluster/cluster.go`,
 /// `swarmConnectTimeout`).
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
-
-/// Time limit of an update that keeps conflicting with those of other clients.
-const UPDATE_LIMIT: Duration = Duration::from_secs(30);
-
-const POLL: Duration = Duration::from_millis(50);
 
 /// The default of `docker swarm join`.
 const LISTEN: &str = "0.0.0.0:2377";
@@ -96,34 +90,18 @@ impl Engine {
     /// Makes new tokens for workers and managers, and returns them. The swarm's settings go back as they were read,
     /// unknown ones included. Nodes that are in the swarm are not affected.
     pub async fn rotate_join_tokens(&self) -> Result<JoinTokens> {
-        let attempt = async || match self.try_to_rotate().await {
-            Err(error) if Refusal::is_out_of_sequence(&error) => Ok(Probe::NotYet(error)),
-            done => done.map(Probe::Done),
+        let before = self.join_tokens().await?;
+        let asked = self.update_swarm("&rotateWorkerToken=true&rotateManagerToken=true", |_| Ok(true)).await;
+        let asked = match asked.context("failed to rotate the join tokens") {
+            Err(error) if Refusal::is_out_of_sequence(&error) || Refusal::is_certain(&error) => return Err(error),
+            asked => asked,
         };
-        wait::until(UPDATE_LIMIT, POLL, "the swarm's settings to be left alone", attempt)
-            .await
-            .context("failed to rotate the join tokens")
-    }
-
-    async fn try_to_rotate(&self) -> Result<JoinTokens> {
-        let swarm = get(self.socket(), "/swarm").await?;
-        let before = JoinTokens::of(&swarm)?;
-        let version = swarm.pointer("/Version/Index").and_then(Value::as_u64).context("the swarm has no version")?;
-        let spec = swarm.get("Spec").context("the swarm has no settings")?;
-        let body = Bytes::from(serde_json::to_vec(spec)?);
-        let path = format!("/swarm/update?version={version}&rotateWorkerToken=true&rotateManagerToken=true");
-        let asked = in_time(call(self.socket(), Method::POST, &path, body)).await;
-        if let Err(error) = asked
-            && (Refusal::is_out_of_sequence(&error) || Refusal::is_certain(&error))
-        {
-            return Err(error);
-        }
         // Without a clear answer they may have been rotated all the same.
         let after = self.join_tokens().await?;
-        anyhow::ensure!(
-            after.worker != before.worker && after.manager != before.manager,
-            "the swarm still has the tokens of before"
-        );
+        if after.worker == before.worker || after.manager == before.manager {
+            asked?;
+            bail!("the swarm still has the tokens of before");
+        }
         Ok(after)
     }
 }

@@ -4,6 +4,7 @@ mod client;
 pub mod config_file;
 pub mod containers;
 pub mod exec;
+pub mod exec_input;
 mod init;
 pub mod join;
 pub mod list_call;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, client::conn::http1, header::HeaderValue,
-    http::request::Builder,
+    http::request::Builder, upgrade::Upgraded,
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -157,6 +157,20 @@ pub async fn open_with(socket: &Path, method: Method, path: &str, body: Bytes) -
     let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;
     connection.abort();
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    Err(Refusal::new(status, &body).into())
+}
+
+/// Makes one call whose connection the engine gives up to what the call starts, and returns that connection.
+pub async fn upgrade(socket: &Path, path: &str, body: Bytes) -> Result<Upgraded> {
+    let request = request(Method::POST, path).header("Connection", "Upgrade").header("Upgrade", "tcp");
+    let stream = UnixStream::connect(socket).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection.with_upgrades());
+    let answer = sender.send_request(request.body(Full::new(body))?).await?;
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return hyper::upgrade::on(answer).await.context("the engine does not give the connection up");
+    }
+    let (status, body) = whole(answer, connection, ANSWER_LIMIT).await?;
     Err(Refusal::new(status, &body).into())
 }
 

@@ -16,7 +16,8 @@ use crate::host::wait::{self, Probe};
 /// A swarm's settings as the engine returns them: fields that are unknown here go back unchanged.
 pub type SwarmSpec = Map<String, Value>;
 
-/// Time limit of an update that keeps conflicting with those of other clients.
+/// Time limit of an update that keeps conflicting with those of other clients: a leader updates its swarm too while it
+/// comes up.
 const UPDATE_LIMIT: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(50);
@@ -27,23 +28,39 @@ impl Engine {
         Ok(self.versioned_spec().await?.1)
     }
 
-    /// Changes the settings of the swarm. The swarm changes its own object too, so what was read may be stale by the time
-    /// it is written.
+    /// Changes the settings of the swarm.
     pub async fn update_swarm_spec(&self, change: impl Fn(&mut SwarmSpec)) -> Result<()> {
-        let attempt = async || match self.try_to_update_spec(&change).await {
+        let always = |spec: &mut SwarmSpec| {
+            change(spec);
+            Ok(true)
+        };
+        self.update_swarm("", always).await.map(drop)
+    }
+
+    /// Changes the settings of the swarm, and asks for what `query` (`&name=value`) names besides, such as new tokens. The
+    /// swarm changes its own object too, so what was read may be stale by the time it is written: then it is read again.
+    /// `change` returns whether anything is to be sent, and so does this.
+    pub(super) async fn update_swarm(
+        &self,
+        query: &str,
+        change: impl Fn(&mut SwarmSpec) -> Result<bool>,
+    ) -> Result<bool> {
+        let attempt = async || match self.try_to_update_swarm(query, &change).await {
             Err(error) if Refusal::is_out_of_sequence(&error) => Ok(Probe::NotYet(error)),
             done => done.map(Probe::Done),
         };
-        wait::until(UPDATE_LIMIT, POLL, "the swarm to leave its settings alone", attempt)
-            .await
-            .context("failed to update the settings of the swarm")
+        wait::until(UPDATE_LIMIT, POLL, "the swarm to leave its settings alone", attempt).await
     }
 
-    async fn try_to_update_spec(&self, change: impl Fn(&mut SwarmSpec)) -> Result<()> {
+    async fn try_to_update_swarm(&self, query: &str, change: impl Fn(&mut SwarmSpec) -> Result<bool>) -> Result<bool> {
         let (version, mut spec) = self.versioned_spec().await?;
-        change(&mut spec);
+        if !change(&mut spec)? {
+            return Ok(false);
+        }
         let body = Bytes::from(serde_json::to_vec(&spec)?);
-        in_time(call(self.socket(), Method::POST, &format!("/swarm/update?version={version}"), body)).await.map(drop)
+        let path = format!("/swarm/update?version={version}{query}");
+        let sent = in_time(call(self.socket(), Method::POST, &path, body)).await;
+        sent.context("failed to update the settings of the swarm").map(|_| true)
     }
 
     async fn versioned_spec(&self) -> Result<(u64, SwarmSpec)> {

@@ -3,12 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use swarm_state::identity::usable;
 
-use super::is_elsewhere;
+use super::{
+    is_elsewhere,
+    mark::{LABEL, Mark},
+};
 use crate::{
     host::{engine::Refusal, network},
-    nodes::roster::{Led, Listed},
+    nodes::roster::{Led, Listed, set_label},
     outcome::failure::Failure,
 };
 
@@ -57,7 +61,7 @@ pub enum Seen {
 
 impl Promotion<'_> {
     /// Asks for the node once more, and makes it a manager if it is still a ready and active worker. Returns false if it
-    /// is not, or if somebody changes it at the same time.
+    /// is not, or if somebody changes it at the same time. The same change marks it as promoted by `node grow`.
     pub async fn begin(&self) -> Result<bool> {
         let listed = match self.led.objects.node(self.id).await {
             Err(error) if Refusal::is_not_found(&error) => return Ok(false),
@@ -67,7 +71,11 @@ impl Promotion<'_> {
         if !node.is_ready() || node.availability != "active" || node.is_manager_by_role() {
             return Ok(false);
         }
-        let promoted = listed.update(&self.led.objects, |spec| spec["Role"] = "manager".into()).await;
+        let promote = |spec: &mut Value| {
+            spec["Role"] = "manager".into();
+            set_label(spec, LABEL, Some(Mark::promoted_now().to_string()));
+        };
+        let promoted = listed.update(&self.led.objects, promote).await;
         match promoted {
             Err(error) if Refusal::is_out_of_sequence(&error) => Ok(false),
             Err(error) => Err(error.context(format!("failed to make {} a manager", self.name))),
@@ -113,18 +121,22 @@ impl Promotion<'_> {
         if !listed.node.is_manager_by_role() {
             return Ok(Seen::Leaving);
         }
-        let answers = match status.addr.as_deref().and_then(usable) {
+        // The leader's own address may be one that its host does not reach, and needs no question.
+        let answers = match status.addr.as_deref().and_then(usable).filter(|_| self.id != self.led.own) {
             Some(addr) => network::answers(addr, PROBE_LIMIT).await,
             None => true,
         };
         Ok(if status.reachable && answers { Seen::Member } else { Seen::Silent })
     }
 
-    /// Has the swarm take a change that changes nothing: the spec of the new manager's node as it is.
-    async fn prove(&self) -> Result<(bool, Seen)> {
+    /// Has the swarm take a change, which takes the mark from the new manager. One without a mark gets the spec that it has.
+    pub async fn prove(&self) -> Result<(bool, Seen)> {
         let read = self.led.objects.node(self.id).await?;
         let listed = Listed::of(read).context("the engine's answer is no node")?;
-        match listed.update(&self.led.objects, |_| {}).await {
+        if !listed.node.is_manager_by_role() {
+            return Ok((false, Seen::Leaving));
+        }
+        match listed.update(&self.led.objects, |spec| set_label(spec, LABEL, None)).await {
             Err(error) if Refusal::is_out_of_sequence(&error) => Ok((false, Seen::Member)),
             taken => taken.map(|()| (true, Seen::Member)),
         }

@@ -13,7 +13,10 @@
 //! - A demotion is refused where it would cost the majority (`CanRemoveMember`), so there is no way back from two without
 //!   the second one: it has to return, or `recover-quorum` makes a group of one again.
 //! - A node that stays outside has no vote, so it does not stop the others: it is passed over for the rest of the run, and
-//!   the next run tries it again. So is a member that does not answer, once it is a worker again (`take_back`).
+//!   the next run waits for it again. So is a member that does not answer, once it is a worker again (`take_back`); that one
+//!   is not tried again for an hour.
+//!
+//! A run that is killed leaves a label on the node that it has promoted (`mark`), so that the next one goes on with it.
 //!
 //! The API does not tell how far a manager's log is (`backup::lag` reads that from a manager's own disk). What it tells is
 //! used: the manager is reachable for the leader, it accepts a connection, both for as long as an election takes, and then
@@ -25,6 +28,7 @@
 //! fewer than one, and are refused.
 
 mod change;
+mod mark;
 mod plan;
 pub mod report;
 mod rule;
@@ -36,6 +40,7 @@ use std::{
 };
 
 use anyhow::Result;
+use jiff::Timestamp;
 
 use super::{
     label::Label,
@@ -52,6 +57,7 @@ use crate::{
     run::Run,
 };
 use change::{Promotion, Settled};
+use mark::Mark;
 use plan::{Standing, Step};
 pub use report::GrowReport;
 use report::PassedOver;
@@ -71,6 +77,8 @@ pub struct Grow<'a> {
     pub spread: Option<&'a Label>,
     /// Label that a worker must have to become a manager.
     pub only: Option<&'a NodeLabel>,
+    /// Whether workers that did not become managers in the last hour are tried again.
+    pub again: bool,
     /// Time to wait for workers that are missing.
     pub wait: Duration,
     /// Time that a promoted node gets to become a manager that keeps up.
@@ -101,7 +109,13 @@ impl Grow<'_> {
         let mut passed_over = BTreeMap::new();
         loop {
             // Asked anew before each promotion: managers may have died since, and workers have gone.
-            let rule = Rule { leader_engine: &led.facts.version, only: self.only, passed_over: &passed_over };
+            let rule = Rule {
+                leader_engine: &led.facts.version,
+                only: self.only,
+                passed_over: &passed_over,
+                now: Timestamp::now(),
+                again: self.again,
+            };
             let standing = Standing::of(led, &rule).await?;
             standing.require_well()?;
             report.stands(&standing, self.spread);
@@ -150,6 +164,7 @@ impl Grow<'_> {
         report: &mut GrowReport,
     ) -> Result<()> {
         let promotion = Promotion { led, id: node.id(), name: node.name(), limit: self.limit };
+        let is_own = is_new || Mark::of(node).is_some_and(|mark| mark.is_own(Timestamp::now()));
         if is_new {
             if !promotion.begin().await? {
                 tokio::time::sleep(POLL).await;
@@ -166,13 +181,17 @@ impl Grow<'_> {
             // One of an earlier run that turned out to be a worker again is a candidate as others.
             Settled::Undone if !is_new => {}
             Settled::Undone => return Err(undone(node.name())),
-            Settled::Late(late) => match pass_over(&promotion, is_new, late).await? {
+            Settled::Late(late) => match pass_over(&promotion, is_own, late).await? {
                 Some((why, is)) => {
                     report.pass_over(node, &why, is);
                     passed_over.insert(node.id().to_owned(), why);
                     failpoint::reach("passed-over");
                 }
-                None => tracing::info!(node = node.id(), hostname = node.name(), "is a manager after all"),
+                None => {
+                    tracing::info!(node = node.id(), hostname = node.name(), "is a manager after all");
+                    // It has its mark until then, and would be awaited again.
+                    promotion.prove().await?;
+                }
             },
         }
         Ok(())
@@ -181,20 +200,20 @@ impl Grow<'_> {
 
 /// Takes a node that is late back as far as that can be, and returns why it is passed over, and what it is now; `None` if it
 /// is a manager after all. An error if it cannot be taken back: without a majority nothing can be changed, and no other is
-/// to be tried. One that this run has not promoted is only looked at, since an operator may have done it.
+/// to be tried. One that no run of `node grow` has promoted is only looked at, since an operator has done it.
 async fn pass_over(
     promotion: &Promotion<'_>,
-    is_new: bool,
+    is_own: bool,
     late: anyhow::Error,
 ) -> Result<Option<(String, PassedOver)>> {
     tracing::warn!("{late:#}");
     let what = Rendered::of(&late).what;
-    let now = match is_new {
+    let now = match is_own {
         true => promotion.take_back().await,
         false => promotion.look().await.and_then(|seen| take_back::as_it_is(seen, promotion.name)),
     };
     match now {
-        Ok(TakenBack::Worker) => Ok(Some((format!("{what}; it is a worker again"), PassedOver::Worker))),
+        Ok(TakenBack::Worker) => Ok(Some((format!("{what}; it is a worker again"), PassedOver::TakenBack))),
         Ok(TakenBack::Outside) => Ok(Some((what, PassedOver::Outside))),
         Ok(TakenBack::Member) => Ok(None),
         Err(error) if is_elsewhere(&error) => Err(error),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::rule::Rule;
+use super::{mark::Mark, rule::Rule};
 
 use crate::{
     backup::managers::Managers,
@@ -22,6 +22,9 @@ pub struct Standing {
     pub members: Vec<Listed>,
     /// Names of members that the leader does not reach, or that accept no connection.
     pub unreachable: Vec<String>,
+    /// Members that an earlier run has marked and not seen to keep up. One that does not answer is among them only if it may
+    /// be made a worker again.
+    pub unproven: Vec<Listed>,
     /// Nodes on their way into the group or out of it.
     pub moving: Vec<Listed>,
     /// Managers by role that are neither members nor alive, such as those that a restored swarm still lists.
@@ -43,7 +46,7 @@ pub struct LeftOut {
 pub enum Step<'a> {
     /// There are as many managers as wanted.
     Enough,
-    /// A promotion or demotion is under way.
+    /// A promotion or demotion is under way, or was not seen to its end.
     Await(&'a Listed),
     Promote(&'a Listed),
     /// Nothing can be done until there are so many more candidates.
@@ -64,16 +67,19 @@ impl Standing {
         let mut sorted = Self::default();
         for listed in nodes {
             let node = &listed.node;
+            let (is_away, mark) = (away.contains(&node.id), Mark::of(&listed));
             match (&node.manager, node.is_manager_by_role()) {
                 (Some(_), true) => {
-                    if away.contains(&node.id) {
-                        sorted.unreachable.push(listed.name().to_owned());
+                    match mark {
+                        Some(mark) if !is_away || mark.is_own(rule.now) => sorted.unproven.push(listed.clone()),
+                        _ if is_away => sorted.unreachable.push(listed.name().to_owned()),
+                        _ => {}
                     }
                     sorted.members.push(listed);
                 }
-                // Being demoted: a member still.
+                // Being demoted: a member still. An earlier run may have begun that with one that does not answer.
                 (Some(_), false) => {
-                    if away.contains(&node.id) {
+                    if is_away && !mark.is_some_and(|mark| mark.is_recent(rule.now)) {
                         sorted.unreachable.push(listed.name().to_owned());
                     }
                     sorted.moving.push(listed);
@@ -108,6 +114,9 @@ impl Standing {
     }
 
     pub fn next(&self, wanted: usize, spread: Option<&Label>) -> Step<'_> {
+        if let Some(unproven) = self.unproven.first() {
+            return Step::Await(unproven);
+        }
         // What is outside of the group has no vote. What leaves it has one until it is out.
         let is_outside = |node: &Listed| node.node.manager.is_none();
         if self.members.len() >= wanted && self.moving.iter().all(is_outside) {
@@ -153,10 +162,14 @@ impl Standing {
 
 #[cfg(test)]
 pub mod tests {
+    use jiff::{SignedDuration, Timestamp};
     use serde_json::json;
 
     use super::*;
-    use crate::outcome::{exit::Exit, failure::Rendered};
+    use crate::{
+        nodes::grow::mark::tests::marked,
+        outcome::{exit::Exit, failure::Rendered},
+    };
 
     pub fn worker(id: &str, zone: &str) -> Listed {
         Listed::of(json!({
@@ -194,8 +207,8 @@ pub mod tests {
         Standing::sort(nodes, &BTreeSet::new(), &rule(passed_over))
     }
 
-    fn rule(passed_over: &BTreeMap<String, String>) -> Rule<'_> {
-        Rule { leader_engine: "26.1.5", only: None, passed_over }
+    pub fn rule(passed_over: &BTreeMap<String, String>) -> Rule<'_> {
+        Rule { leader_engine: "26.1.5", only: None, passed_over, now: Timestamp::now(), again: false }
     }
 
     pub fn sort(nodes: Vec<Listed>) -> Standing {
@@ -281,5 +294,52 @@ pub mod tests {
         let rendered = Rendered::of(&standing.require_well().expect_err("is refused"));
         assert!(rendered.exit == Exit::Refused && rendered.what.contains("host-m2"), "{rendered}");
         sort(vec![manager("m1", ""), manager("m2", "")]).require_well().expect("all answer");
+    }
+
+    #[test]
+    fn a_manager_of_an_earlier_run_is_awaited_and_one_of_an_operator_is_left_alone() {
+        let (hour, two_days) = (SignedDuration::from_hours(1), SignedDuration::from_hours(48));
+        let ago = |time: SignedDuration| (Timestamp::now() - time).to_string();
+        // Whether it is waited for, and whether the run is refused, if the marked member answers and if it does not.
+        for (value, answering, silent) in [
+            (ago(hour), (true, false), (true, false)),
+            // One that has worked for long since, or was promoted by hand after it was taken back.
+            (ago(two_days), (true, false), (false, true)),
+            (format!("taken-back/{}", ago(hour)), (true, false), (false, true)),
+            ("junk".to_owned(), (false, false), (false, true)),
+        ] {
+            for (away, (awaited, refused)) in [(None, answering), (Some("m2".to_owned()), silent)] {
+                let nodes = vec![manager("m1", ""), marked(manager("m2", ""), &value), manager("m3", "")];
+                let standing = sort_away(nodes, &away.iter().cloned().collect());
+                assert_eq!(standing.require_well().is_err(), refused, "{value} {away:?}");
+                // Enough managers or not.
+                for wanted in [3, 5] {
+                    let is_awaited = matches!(standing.next(wanted, None), Step::Await(node) if node.id() == "m2");
+                    assert_eq!(is_awaited, awaited, "{value} {away:?} {wanted}");
+                }
+                assert_eq!(standing.members.len(), 3);
+            }
+        }
+    }
+
+    #[test]
+    fn a_demotion_that_a_killed_run_began_is_awaited() {
+        let recent = Timestamp::now().to_string();
+        for (value, awaited) in [(format!("taken-back/{recent}"), true), (recent, true), ("junk".to_owned(), false)] {
+            let leaving = marked(worker("l", ""), &value).member();
+            let nodes = vec![manager("m1", ""), manager("m2", ""), leaving];
+            let standing = sort_away(nodes, &BTreeSet::from(["l".to_owned()]));
+            assert_eq!(standing.require_well().is_ok(), awaited, "{value}");
+            assert!(matches!(standing.next(3, None), Step::Await(node) if node.id() == "l"), "{value}");
+        }
+    }
+
+    #[test]
+    fn another_manager_that_does_not_answer_is_a_refusal_beside_one_of_an_earlier_run() {
+        let own = marked(manager("m2", ""), &Timestamp::now().to_string());
+        let away = BTreeSet::from(["m2".to_owned(), "m3".to_owned()]);
+        let standing = sort_away(vec![manager("m1", ""), own, manager("m3", "")], &away);
+        let rendered = Rendered::of(&standing.require_well().expect_err("is refused"));
+        assert!(rendered.what.contains("host-m3") && !rendered.what.contains("host-m2"), "{rendered}");
     }
 }

@@ -7,6 +7,7 @@ use swarmdr_archive::untrusted::shown;
 
 use super::{
     even, exit_after,
+    mark::LABEL,
     plan::{Standing, Step},
 };
 use crate::{
@@ -45,7 +46,10 @@ pub struct GrowReport {
 /// What a node is that was passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PassedOver {
-    Worker,
+    /// A worker whose port is shut, and that was not promoted.
+    Shut,
+    /// A worker again.
+    TakenBack,
     /// A manager by its role, outside of the group.
     Outside,
 }
@@ -99,7 +103,11 @@ impl GrowReport {
         self.promoted.retain(|line| line.id != id);
         self.attention.push(format!("{why}: it was passed over"));
         self.to_do.push(match is {
-            PassedOver::Worker => format!("open port 2377 of {name} for the managers; the next run tries it again"),
+            PassedOver::Shut => format!("open port 2377 of {name} for the managers; the next run tries it again"),
+            PassedOver::TakenBack => format!(
+                "see to {name} and its port 2377; runs of the next hour pass it over, unless they are given --only, or its label \
+                 is removed: `docker node update --label-rm {LABEL} {id}`"
+            ),
             PassedOver::Outside => format!(
                 "{name} is a manager by its role, and joins the group by itself once port 2377 is open both ways (see \
                  `journalctl -u docker` there); until then no backup is made, since the group is changing. If it is not to \
@@ -116,7 +124,7 @@ impl GrowReport {
     /// Notes that a worker whose port is shut is not tried.
     pub fn shut(&mut self, node: &Listed, passed_over: &mut BTreeMap<String, String>) {
         let why = format!("port 2377 of {} is closed, so it would not become a manager", node.name());
-        self.pass_over(node, &why, PassedOver::Worker);
+        self.pass_over(node, &why, PassedOver::Shut);
         passed_over.insert(node.id().to_owned(), why);
     }
 
@@ -154,7 +162,15 @@ impl GrowReport {
     pub fn would(&mut self, standing: &Standing, step: &Step<'_>, wanted: usize, spread: Option<&Label>) {
         match step {
             Step::Await(node) => {
-                self.attention.push(format!("{} is becoming a manager, or a worker, at this moment", node.name()));
+                let unproven = standing.unproven.iter().any(|it| it.id() == node.id());
+                let is = match unproven {
+                    true => {
+                        "was made a manager by a run that did not end: it is waited for first, and made a worker again if it \
+                             does not answer"
+                    }
+                    false => "is becoming a manager, or a worker, at this moment",
+                };
+                self.attention.push(format!("{} {is}", node.name()));
             }
             _ => {
                 let promotions = standing.promotions(wanted, spread);
@@ -279,7 +295,8 @@ mod tests {
     fn who_was_passed_over_needs_attention_and_is_a_failure_if_managers_are_missing() {
         let node = worker("w1", "");
         for (missing, exit, is, to_do) in [
-            (0, Exit::Attention, PassedOver::Worker, "open port 2377 of host-w1"),
+            (0, Exit::Attention, PassedOver::Shut, "open port 2377 of host-w1"),
+            (0, Exit::Attention, PassedOver::TakenBack, "docker node update --label-rm swarmdr.grow w1"),
             (1, Exit::Failed, PassedOver::Outside, "docker node rm --force w1"),
         ] {
             let mut report = GrowReport::new(3, false);

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
+use super::mark::Mark;
 use crate::{config::grow::NodeLabel, host::engine::version::EngineVersion, nodes::roster::Listed};
 
 /// Which workers may become managers.
@@ -13,12 +16,15 @@ pub struct Rule<'a> {
     pub only: Option<&'a NodeLabel>,
     /// Ids of those that did not become one, with the reason.
     pub passed_over: &'a BTreeMap<String, String>,
+    pub now: Timestamp,
+    /// Whether those that did not become one in an earlier run are tried again at once.
+    pub again: bool,
 }
 
 impl Rule<'_> {
     /// The reason why a worker does not become a manager.
     pub fn why_not(&self, listed: &Listed) -> Option<String> {
-        let Self { leader_engine, only, passed_over } = self;
+        let Self { leader_engine, only, passed_over, now, again } = self;
         let node = &listed.node;
         if let Some(why) = passed_over.get(listed.id()) {
             return Some(why.clone());
@@ -31,6 +37,10 @@ impl Rule<'_> {
         }
         if let Some(label) = only.filter(|label| !label.is_in(&node.labels)) {
             return Some(format!("it has no label {label}"));
+        }
+        let mark = Mark::of(listed).filter(|_| !again);
+        if let Some(why) = mark.and_then(|mark| mark.why_not(listed.id(), *now)) {
+            return Some(why);
         }
         let engine = node.engine_version.as_deref().unwrap_or_default();
         match (EngineVersion::parse(engine), EngineVersion::parse(leader_engine)) {
@@ -47,9 +57,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::nodes::grow::plan::{
-        Standing,
-        tests::{manager, sort, with, worker},
+    use crate::nodes::grow::{
+        mark::tests::marked,
+        plan::{
+            Standing,
+            tests::{manager, rule, sort, with, worker},
+        },
     };
 
     #[test]
@@ -74,7 +87,7 @@ mod tests {
         let nodes = || vec![worker("a", "x"), worker("b", "y"), worker("c", "x")];
         let label: NodeLabel = "zone=x".parse().expect("is one");
         let passed_over = BTreeMap::from([("a".to_owned(), "it did not join".to_owned())]);
-        let rule = Rule { leader_engine: "26.1.5", only: Some(&label), passed_over: &passed_over };
+        let rule = Rule { only: Some(&label), ..rule(&passed_over) };
         let standing = Standing::sort(nodes(), &BTreeSet::new(), &rule);
         assert_eq!(standing.candidates.iter().map(Listed::id).collect::<Vec<_>>(), ["c"]);
         let reasons: Vec<&str> = standing.left_out.iter().map(|it| it.why.as_str()).collect();
@@ -86,5 +99,26 @@ mod tests {
         let engine_label: NodeLabel = "rack".parse().expect("is one");
         let rule = Rule { only: Some(&engine_label), ..rule };
         assert!(Standing::sort(nodes(), &BTreeSet::new(), &rule).candidates.is_empty(), "an engine's own label counts");
+    }
+
+    #[test]
+    fn a_worker_that_did_not_become_a_manager_is_not_tried_again_for_an_hour() {
+        let none = BTreeMap::new();
+        let rule = rule(&none);
+        let ago = |minutes: i64| rule.now - jiff::SignedDuration::from_mins(minutes);
+        for (value, again, tried) in [
+            (format!("taken-back/{}", ago(59)), false, false),
+            (format!("taken-back/{}", ago(59)), true, true),
+            (format!("taken-back/{}", ago(60)), false, true),
+            // An operator made it a worker again after a run that was killed.
+            (ago(59).to_string(), false, false),
+            (ago(60).to_string(), false, true),
+            ("junk of somebody else".to_owned(), false, true),
+        ] {
+            let rule = Rule { again, ..rule };
+            let standing = Standing::sort(vec![marked(worker("w", ""), &value)], &BTreeSet::new(), &rule);
+            assert_eq!(standing.candidates.len(), usize::from(tried), "{value} {again}");
+            assert!(standing.left_out.iter().all(|it| it.why.starts_with("passed over: ")), "{standing:?}");
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! (swarmkit `manager/controlapi/node.go`, `UpdateNode`). It has no vote, and is left as it is. To have few of those, a
 //! worker is asked for its port before it is promoted ([`shut`]).
 //!
+//! A node without the mark of `node grow` is not demoted: somebody took it away, and means the node to stay.
+//!
 //! A member that does not answer leaves the group by a change that a majority of all its members has to take, itself included
 //! in the number: with two members there is no such majority without the second one, so that one stays.
 
@@ -13,18 +15,23 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures_util::future::join_all;
+use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::change::{Promotion, Seen};
+use super::{
+    change::{Promotion, Seen},
+    mark::{LABEL, Mark},
+};
 use crate::{
     backup::managers::{Agreement, Managers},
     host::{
         engine::Refusal,
         wait::{self, Probe},
     },
-    nodes::roster::Listed,
+    nodes::roster::{Listed, set_label},
+    outcome::failpoint,
 };
 
 /// Time for the swarm to make a node a worker: its role manager tries again every five seconds.
@@ -70,10 +77,19 @@ impl Promotion<'_> {
         may_demote(&managers, self.id, self.name)?;
         let listed: &Listed =
             nodes.iter().find(|listed| listed.id() == self.id).with_context(|| format!("{} is gone", self.name))?;
-        match listed.update(&self.led.objects, |spec| spec["Role"] = "worker".into()).await {
+        let is_marked = matches!(Mark::of(listed), Some(Mark::Promoted(_)));
+        ensure!(is_marked, "{} stays as it is: somebody took the label {LABEL} from it", self.name);
+        let demote = |spec: &mut Value| {
+            spec["Role"] = "worker".into();
+            set_label(spec, LABEL, Some(Mark::taken_back_now().to_string()));
+        };
+        match listed.update(&self.led.objects, demote).await {
             Err(error) if Refusal::is_out_of_sequence(&error) => Ok(Probe::NotYet(error)),
             Err(error) => Err(error.context(format!("failed to make {} a worker again", self.name))),
-            Ok(()) => Ok(Probe::NotYet(anyhow!("it was told to be a worker"))),
+            Ok(()) => {
+                failpoint::reach("taken-back");
+                Ok(Probe::NotYet(anyhow!("it was told to be a worker")))
+            }
         }
     }
 }
@@ -85,7 +101,7 @@ pub fn as_it_is(seen: Seen, name: &str) -> Result<TakenBack> {
         Seen::Worker | Seen::Removed => Ok(TakenBack::Worker),
         Seen::Outside => Ok(TakenBack::Outside),
         Seen::Silent | Seen::Leaving => {
-            bail!("this run did not promote {name}, and takes back only what it has promoted")
+            bail!("`node grow` did not promote {name} in the last day, and takes back only what it has promoted")
         }
     }
 }

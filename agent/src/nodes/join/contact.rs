@@ -24,8 +24,10 @@ pub enum Contact {
     /// None of them answers, but a wanted manager that is one of them by its node id: their swarm lives, and this host's
     /// engine does not find it.
     KnownElsewhere(SocketAddr),
-    /// Some could not be asked, or take connections and show no certificate of this swarm, as a load balancer without a
-    /// manager behind it. The others do not answer.
+    /// None of them answers, but connections are taken at addresses of some, without a certificate of this swarm, as by a
+    /// load balancer whose managers are gone. `elsewhere` as for silent ones.
+    Masked { told: String, elsewhere: Option<SocketAddr> },
+    /// Some could not be asked. The others do not answer as managers.
     Unasked(String),
 }
 
@@ -37,14 +39,16 @@ impl Join<'_> {
         if !is_worker || known.is_empty() {
             return Contact::NotAsked;
         }
-        match self.ask(look, &known).await {
-            Contact::Silent { .. } => {
-                let others: Vec<SocketAddr> =
-                    look.found.addresses.iter().copied().filter(|it| !known.contains(it)).collect();
-                let (managers, _) = same_root::managers(&look.root_ca(), &others).await;
-                of_others(&managers, &look.on_disk.manager_ids)
-            }
-            answered => answered,
+        let told = match self.ask(look, &known).await {
+            Contact::Silent { .. } => None,
+            Contact::Masked { told, .. } => Some(told),
+            answered => return answered,
+        };
+        let others: Vec<SocketAddr> = look.found.addresses.iter().copied().filter(|it| !known.contains(it)).collect();
+        let (managers, _) = same_root::managers(&look.root_ca(), &others).await;
+        match (of_others(&managers, &look.on_disk.manager_ids), told) {
+            (Contact::Silent { elsewhere }, Some(told)) => Contact::Masked { told, elsewhere },
+            (contact, _) => contact,
         }
     }
 
@@ -69,10 +73,13 @@ fn judged(
     if let Some(addr) = managers.first().map(|it| it.addr).or_else(|| connected.iter().find(is_closed).copied()) {
         return Contact::Reached(addr);
     }
+    let is_asked = unasked.is_empty();
     unasked.extend(others.iter().map(|(addr, why)| format!("{addr} takes connections, but {why}")));
-    match unasked.is_empty() {
-        true => Contact::Silent { elsewhere: None },
-        false => Contact::Unasked(unasked.join(", ")),
+    let told = unasked.join(", ");
+    match (is_asked, others.is_empty()) {
+        (true, true) => Contact::Silent { elsewhere: None },
+        (true, false) => Contact::Masked { told, elsewhere: None },
+        (false, _) => Contact::Unasked(told),
     }
 }
 
@@ -113,8 +120,13 @@ mod tests {
         // A firewall refuses new connections.
         assert_eq!(judged(&[], &open, &[addr(2)], unasked), Contact::Reached(addr(2)));
         // A load balancer without a manager takes the engine's connection too.
-        let Contact::Unasked(told) = judged(&[], &open, &[addr(1)], Vec::new()) else { panic!("it is left") };
+        let masked = judged(&[], &open, &[addr(1)], Vec::new());
+        let Contact::Masked { told, elsewhere: None } = masked else { panic!("{masked:?}") };
         assert!(told.contains("10.0.0.1:2377 takes connections, but it is no manager"), "{told}");
+        let Contact::Unasked(told) = judged(&[], &open, &[], vec!["10.0.0.3:2377 (no route)".to_owned()]) else {
+            panic!("one was not asked")
+        };
+        assert!(told.contains("10.0.0.3:2377 (no route)") && told.contains("10.0.0.1:2377 takes"), "{told}");
     }
 
     #[test]

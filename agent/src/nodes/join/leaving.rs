@@ -3,8 +3,11 @@
 //!
 //! A manager that reboots is silent too, and a worker that leaves takes its tasks with it. So all managers that the engine
 //! and the disk name have to be silent for `join.dead_after`, and once more right before the act; and a manager of the
-//! wanted swarm has to answer, so that the host does not end in no swarm. Where this host is to move within its swarm, that
-//! one has to show a certificate of it: what runs here goes on without managers, and must not end for a load balancer.
+//! wanted swarm has to show its certificate, so that the host does not end in no swarm: what runs here goes on without
+//! managers, and must not end for a load balancer or for whatever else listens there.
+//!
+//! What takes connections at a known address and is no manager may be a load balancer whose managers are off for a while, so
+//! it counts as silent only where `--leave-dead` says so, and only within the wanted swarm.
 
 use std::{
     net::SocketAddr,
@@ -23,7 +26,10 @@ use super::{
     why::Why,
 };
 use crate::{
-    nodes::{managers, same_root, standing::OnDisk},
+    nodes::{
+        managers, same_root,
+        standing::{OnDisk, Standing, Swarm},
+    },
     outcome::{failpoint, failure::Failure},
 };
 
@@ -75,6 +81,8 @@ impl Join<'_> {
         self.require_unchanged(look).await?;
         match self.ask(look, &known).await {
             Contact::Silent { .. } => {}
+            Contact::Masked { .. } if self.takes_masks_for_silence(look) => {}
+            Contact::Masked { told, .. } => return Ok(Acted::InVain(vec![masked(leaving, told)])),
             Contact::Unasked(managers) => return Ok(Acted::InVain(vec![Why::Unasked(managers)])),
             Contact::Reached(manager) => return answered(leaving, look, manager),
             Contact::NotAsked | Contact::KnownElsewhere(_) => return Ok(Acted::LookAgain),
@@ -106,6 +114,11 @@ impl Join<'_> {
         loop {
             match self.ask(look, known).await {
                 Contact::Silent { .. } | Contact::NotAsked | Contact::KnownElsewhere(_) => {}
+                Contact::Masked { .. } if self.takes_masks_for_silence(look) => {}
+                Contact::Masked { told, .. } => {
+                    progress.silence.end();
+                    return Ok(Watched::InVain(masked(leaving, told)));
+                }
                 Contact::Reached(manager) => {
                     progress.silence.end();
                     return Ok(Watched::Answered(manager));
@@ -133,25 +146,36 @@ impl Join<'_> {
         }
     }
 
+    /// True if what takes connections at a known address, and shows no certificate of this swarm, counts as silent.
+    pub(super) fn takes_masks_for_silence(&self, look: &Look) -> bool {
+        let is_wanted = matches!(look.standing, Standing::Member { swarm: Swarm::Wanted, .. });
+        self.request.leave_dead && is_wanted
+    }
+
     /// Returns why no manager of the wanted swarm can be joined through. Asked anew: what a name stands for may have
     /// changed since the silence began.
     async fn wanted_is_closed(&self, leaving: Leaving, look: &Look, known: &[SocketAddr]) -> Option<Vec<Why>> {
         let mut found = managers::find(self.run.config, &self.request.managers).await;
         found.addresses.retain(|address| !known.contains(address));
-        let (open, closed) = match leaving {
-            Leaving::Other => managers::probe(&found.addresses).await,
-            Leaving::Old => {
+        let (managers, others) = match (leaving, &look.wanted.ca) {
+            (Leaving::Other, None) => {
+                return Some(vec![Why::NoToken(
+                    "no token tells what the managers of the wanted swarm show".to_owned(),
+                )]);
+            }
+            (Leaving::Other, Some(ca)) => same_root::managers_by_token(ca, &found.addresses).await,
+            (Leaving::Old, _) => {
                 let (managers, others) = same_root::managers(&look.root_ca(), &found.addresses).await;
                 if let Contact::KnownElsewhere(manager) = contact::of_others(&managers, &look.on_disk.manager_ids) {
                     return Some(vec![Why::KnownElsewhere(manager)]);
                 }
-                (managers.into_iter().map(|manager| manager.addr).collect(), others)
+                (managers, others)
             }
         };
-        if !open.is_empty() {
+        if !managers.is_empty() {
             return None;
         }
-        let closed = closed.into_iter().map(|(addr, why)| Why::Closed(addr, why));
+        let closed = others.into_iter().map(|(addr, why)| Why::NoManager(addr, why));
         let missing = found.missing.iter().map(|error| Why::NoAddress(format!("{error:#}")));
         let whys: Vec<Why> = closed.chain(missing).collect();
         Some(if whys.is_empty() {
@@ -172,6 +196,14 @@ impl Join<'_> {
         Err(Failure::refused("the swarm of this host changed while its managers were asked; nothing was done")
             .advice("see `docker info`, and run it again")
             .into())
+    }
+}
+
+/// Why a swarm is not left whose managers' addresses take connections, and show no manager.
+fn masked(leaving: Leaving, told: String) -> Why {
+    match leaving {
+        Leaving::Other => Why::Unasked(told),
+        Leaving::Old => Why::Masked(told),
     }
 }
 

@@ -107,7 +107,8 @@ impl<'a> Join<'a> {
         loop {
             let look = self.look(&mut token, &pacing).await?;
             progress.deeds.was_member.get_or_insert(look.is_wanted_member());
-            progress.silence.see(&look.contact, &contact::known(&look), Instant::now());
+            let masks_too = self.takes_masks_for_silence(&look);
+            progress.silence.see(&look.contact, masks_too, &contact::known(&look), Instant::now());
             let seen = Seen { pending: pacing.pending_for(look.standing), refused: pacing.refused_for(look.heard) };
             let step = step::next(&look, &self.request, &progress.tried, seen);
             tracing::debug!(standing = ?look.standing, ?step, "looked");
@@ -139,7 +140,15 @@ impl<'a> Join<'a> {
         (progress, pacing): (&mut Progress, &Pacing),
     ) -> Result<Acted> {
         match step {
-            Step::Leave(leaving) => self.leave(leaving, look, progress, pacing).await,
+            Step::Leave(leaving) => {
+                let acted = self.leave(leaving, look, progress, pacing).await?;
+                if let Acted::InVain(whys) = &acted
+                    && whys.iter().any(Why::is_of_the_token)
+                {
+                    token.refuse();
+                }
+                Ok(acted)
+            }
             Step::Abandon | Step::Renew(_) if self.request.dry_run => Ok(Acted::Rehearsed(Outcome::WouldJoin)),
             Step::Abandon => {
                 tracing::warn!("an attempt to join the swarm went nowhere: the engine is told to give it up");

@@ -30,13 +30,19 @@ impl Silence {
         now.duration_since(first)
     }
 
-    /// Notes what a look has seen. While nobody was asked, nothing is known either way.
-    pub fn see(&mut self, contact: &Contact, known: &[SocketAddr], now: Instant) {
+    /// Notes what a look has seen. While nobody was asked, nothing is known either way. `masks_too`: whether what takes
+    /// connections and is no manager counts as silent.
+    pub fn see(&mut self, contact: &Contact, masks_too: bool, known: &[SocketAddr], now: Instant) {
         match contact {
             Contact::Silent { .. } => {
                 self.note(known, now);
             }
-            Contact::Reached(_) | Contact::KnownElsewhere(_) | Contact::Unasked(_) => self.end(),
+            Contact::Masked { .. } if masks_too => {
+                self.note(known, now);
+            }
+            Contact::Reached(_) | Contact::KnownElsewhere(_) | Contact::Masked { .. } | Contact::Unasked(_) => {
+                self.end();
+            }
             Contact::NotAsked => {}
         }
     }
@@ -74,16 +80,19 @@ mod tests {
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
         let known: [SocketAddr; 1] = [([10, 0, 0, 1], 2377).into()];
         let silent = Contact::Silent { elsewhere: None };
-        for (between, expected) in [
-            (Contact::NotAsked, 100),
-            (silent.clone(), 100),
-            (Contact::Reached(known[0]), 0),
-            (Contact::KnownElsewhere(known[0]), 0),
-            (Contact::Unasked("no route".to_owned()), 0),
+        let masked = Contact::Masked { told: "a balancer".to_owned(), elsewhere: None };
+        for (between, masks_too, expected) in [
+            (Contact::NotAsked, false, 100),
+            (silent.clone(), false, 100),
+            (masked.clone(), true, 100),
+            (masked, false, 0),
+            (Contact::Reached(known[0]), true, 0),
+            (Contact::KnownElsewhere(known[0]), true, 0),
+            (Contact::Unasked("no route".to_owned()), true, 0),
         ] {
             let mut silence = Silence::default();
-            silence.see(&silent, &known, begun);
-            silence.see(&between, &known, begun + 50 * second);
+            silence.see(&silent, masks_too, &known, begun);
+            silence.see(&between, masks_too, &known, begun + 50 * second);
             assert_eq!(silence.note(&known, begun + 100 * second), expected * second, "{between:?}");
         }
     }

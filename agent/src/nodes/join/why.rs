@@ -34,6 +34,8 @@ pub enum Why {
     Refused(Refusal, Option<String>),
     /// No manager that this worker knows answers, and none of them is to be left now.
     Silent(String),
+    /// Connections are taken where this worker knows managers, and nothing there is one.
+    Masked(String),
     /// The engine of this worker gets no answer, although a manager can be reached.
     Unanswered,
     /// A manager that this worker knows answers only at an address that it does not know.
@@ -45,6 +47,8 @@ pub enum Why {
     UnknownSwarm(Option<String>),
     NoInterface(String),
     NoToken(String),
+    /// What answers at the address of a wanted manager, if anything, does not show that it is one.
+    NoManager(SocketAddr, String),
     Closed(SocketAddr, String),
     NoAddress(String),
 }
@@ -79,7 +83,7 @@ impl Why {
 
     /// True if another token may help.
     pub fn is_of_the_token(&self) -> bool {
-        matches!(self, Self::TokenRefused(_) | Self::OtherCa(_))
+        matches!(self, Self::TokenRefused(_) | Self::OtherCa(_) | Self::NoManager(..))
     }
 
     fn exit(&self) -> Exit {
@@ -104,6 +108,7 @@ impl Why {
                 "its node is not known, and it gives up that place only after a while"
             }
             Self::Silent(_) => "it is a node of the swarm, and no manager that it knows answers",
+            Self::Masked(_) => "it is a node of the swarm, and what answers where it knows managers is none",
             Self::KnownElsewhere(_) => "a manager that it knows lives, but not where its engine looks for it",
             Self::Unanswered => "it is a node of the swarm, and its engine got no answer from a manager",
             Self::Unsettled(_) => "it is a node of the swarm, and its engine is not in it",
@@ -113,6 +118,9 @@ impl Why {
             Self::UnknownSwarm(_) => "it is in a swarm, and no token tells whether that is the wanted one",
             Self::NoInterface(_) => "its advertised address is missing",
             Self::NoToken(_) => "there is no worker token",
+            Self::NoManager(..) => {
+                "no manager of the wanted swarm shows its certificate, so the present one is not left"
+            }
             Self::Closed(..) => "no manager accepts a connection",
             Self::NoAddress(_) => "no address of a manager is known",
         }
@@ -147,6 +155,12 @@ impl Why {
                 "if the swarm was restored at other addresses: name those in join.managers, and run it again with --wait \
                  15m, which leaves the old ones when they have been silent for join.dead_after",
             ],
+            Self::Masked(_) => &[
+                "a load balancer takes connections without a manager behind it: see whether it has one. If they are only \
+                 off for a while, nothing is to be done",
+                "if the swarm was restored at other addresses: name those in join.managers, and run it again with \
+                 --leave-dead --wait 15m, which leaves what shows no manager for join.dead_after",
+            ],
             Self::KnownElsewhere(_) => &[
                 "see whether port 2377/tcp of the addresses that `docker info` names is open from this host, and run it \
                  again: a worker does not leave a swarm that lives",
@@ -169,6 +183,11 @@ impl Why {
             Self::UnknownSwarm(_) => &["see whether join.managers names a manager of its present swarm", PUBLISH],
             Self::NoInterface(_) => &["see `ip address`, --advertise-addr and join.advertise_addr"],
             Self::NoToken(_) => &[PUBLISH],
+            Self::NoManager(..) => &[
+                "see whether join.managers are those of the swarm that the token is for, whether they run, and whether port \
+                 2377/tcp is open from this host to them",
+                PUBLISH,
+            ],
             Self::Closed(..) => {
                 &["see whether the managers run, and whether port 2377/tcp is open from this host to them"]
             }
@@ -189,6 +208,7 @@ impl fmt::Display for Why {
             Self::Refused(refusal, None) => write!(f, "{refusal}"),
             Self::Refused(refusal, Some(no_token)) => write!(f, "{refusal}; {no_token}"),
             Self::Silent(managers) => write!(f, "no manager that it knows answers: {managers}"),
+            Self::Masked(told) => write!(f, "no manager answers where it knows one: {told}"),
             Self::KnownElsewhere(manager) => {
                 write!(f, "{manager} is a manager that it knows, and none answers at an address that it knows")
             }
@@ -202,7 +222,7 @@ impl fmt::Display for Why {
             Self::NoInterface(given) => write!(f, "no interface of this host has the name `{given}`"),
             Self::NotGivenUp(said) => write!(f, "it was told to leave: {}", without_tokens(said)),
             Self::NoToken(why) => f.write_str(why),
-            Self::Closed(manager, why) => write!(f, "{manager}: {why}"),
+            Self::NoManager(manager, why) | Self::Closed(manager, why) => write!(f, "{manager}: {why}"),
             Self::NoAddress(why) => f.write_str(why),
         }
     }

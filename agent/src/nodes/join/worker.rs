@@ -28,8 +28,14 @@ pub fn next(look: &Look, request: &Request, seen: Seen, is_settled: bool) -> Ste
         (Some(refusal), _) if has_token && (seen.refused >= REFUSED || request.dry_run) => Step::Renew(refusal),
         (Some(refusal), _) => Step::Wait(Why::Refused(refusal, no_token())),
         (None, Contact::Silent { elsewhere: Some(_) }) if has_token => Step::Leave(Leaving::Old),
+        (None, Contact::Masked { elsewhere: Some(_), .. }) if has_token && request.leave_dead => {
+            Step::Leave(Leaving::Old)
+        }
         (None, Contact::KnownElsewhere(manager)) => Step::Wait(Why::KnownElsewhere(*manager)),
         (None, Contact::Silent { .. }) if is_settled => Step::Wait(Why::Silent(listed(&contact::known(look)))),
+        (None, Contact::Masked { told, elsewhere }) if is_settled || elsewhere.is_some() => {
+            Step::Wait(Why::Masked(told.clone()))
+        }
         (None, Contact::Unasked(managers)) if is_settled => Step::Wait(Why::Silent(managers.clone())),
         (None, _) if is_settled && look.heard == Heard::Unanswered => Step::Wait(Why::Unanswered),
         (None, _) if is_settled => Step::Done,
@@ -42,15 +48,20 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::nodes::{
-        join::{
-            refusal::Refusal,
-            step::{
-                self,
-                tests::{look, request},
+    use crate::{
+        nodes::{
+            join::{
+                pacing::Pacing,
+                refusal::Refusal,
+                step::{
+                    self,
+                    tests::{look, request},
+                },
+                why::gave_up,
             },
+            standing::{Node, OnDisk, Standing, Swarm},
         },
-        standing::{Node, OnDisk, Standing, Swarm},
+        outcome::{exit::Exit, failure::Rendered},
     };
 
     fn worker_of_the_wanted(contact: Contact, heard: Heard, is_settled: bool) -> Look {
@@ -116,6 +127,40 @@ mod tests {
                     step => panic!("{step:?}: {stays:?}"),
                 }
             }
+        }
+    }
+
+    /// A worker that knows only a load balancer, and whose swarm was restored at another address.
+    #[test]
+    fn what_takes_connections_and_is_no_manager_is_left_only_if_that_is_asked_for() {
+        let masked = |open: bool| Contact::Masked {
+            told: "10.0.0.9:2377 takes connections".to_owned(),
+            elsewhere: open.then(|| ([10, 0, 0, 1], 2377).into()),
+        };
+        for (is_settled, elsewhere, token, leave_dead, expected) in [
+            (true, true, true, true, "leave"),
+            (false, true, true, true, "leave"),
+            (true, true, true, false, "masked"),
+            (false, true, true, false, "masked"),
+            (true, true, false, true, "masked"),
+            (true, false, true, true, "masked"),
+            (false, false, true, true, "unsettled"),
+        ] {
+            let look = worker_of_the_wanted(masked(elsewhere), Heard::NoRefusal, is_settled);
+            let look = if token { with_token(look) } else { look };
+            let step = step::next(&look, &request(leave_dead), &BTreeMap::new(), Seen::default());
+            let is_expected = match &step {
+                Step::Leave(Leaving::Old) => expected == "leave",
+                Step::Wait(why @ Why::Masked(_)) => {
+                    let failure = gave_up(vec![why.clone()], &Pacing::new(Duration::ZERO));
+                    let rendered = Rendered::of(&failure.into());
+                    let says = rendered.advice.iter().any(|it| it.contains("--leave-dead --wait 15m"));
+                    expected == "masked" && says && rendered.exit == Exit::Failed
+                }
+                Step::Wait(_) => expected == "unsettled",
+                _ => false,
+            };
+            assert!(is_expected, "{is_settled} {elsewhere} {token} {leave_dead}: {step:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, anyhow, bail};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{plan::LABEL, report::Outcome, survey::Survey};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         engine::Refusal,
         wait::{self, Probe},
     },
-    nodes::roster::{Led, Listed},
+    nodes::roster::{Led, Listed, set_label},
     outcome::failpoint,
 };
 
@@ -44,7 +44,7 @@ impl Change<'_> {
             }
             self.update(&listed, |spec| {
                 spec["Availability"] = "drain".into();
-                set_label(spec, json!(format!("{since}/{}", Timestamp::now())));
+                set_label(spec, LABEL, Some(format!("{since}/{}", Timestamp::now())));
             })
             .await
             .map(|probe| probe.map(|()| None))
@@ -63,7 +63,7 @@ impl Change<'_> {
                 if spec["Availability"] == "drain" {
                     spec["Availability"] = "active".into();
                 }
-                set_label(spec, Value::Null);
+                set_label(spec, LABEL, None);
             })
             .await
             .map(|probe| probe.map(|()| Outcome::GivenBack))
@@ -173,17 +173,6 @@ fn may_demote(managers: &Managers, id: &str) -> Result<()> {
     Ok(())
 }
 
-fn set_label(spec: &mut Value, value: Value) {
-    if !spec["Labels"].is_object() {
-        spec["Labels"] = json!({});
-    }
-    match (spec["Labels"].as_object_mut(), value) {
-        (Some(labels), Value::Null) => drop(labels.remove(LABEL)),
-        (Some(labels), value) => drop(labels.insert(LABEL.to_owned(), value)),
-        (None, _) => {}
-    }
-}
-
 /// Whether a task is to run on one of these nodes.
 fn is_wanted_on(task: &Value, ids: &BTreeSet<&str>) -> bool {
     const OVER: [&str; 6] = ["complete", "shutdown", "failed", "rejected", "remove", "orphaned"];
@@ -195,6 +184,8 @@ fn is_wanted_on(task: &Value, ids: &BTreeSet<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::backup::managers::tests::cluster;
 
@@ -213,18 +204,6 @@ mod tests {
         }
         let joining = Managers { joining: vec!["new".to_owned()], ..cluster(0, &[true, true, false]) };
         may_demote(&joining, "m2").expect_err("the group is changing");
-    }
-
-    #[test]
-    fn a_label_comes_and_goes_without_the_others() {
-        let mut spec = json!({ "Labels": { "zone": "a" } });
-        set_label(&mut spec, json!("x"));
-        assert_eq!(spec, json!({ "Labels": { "zone": "a", "swarmdr.tidy": "x" } }));
-        set_label(&mut spec, Value::Null);
-        assert_eq!(spec, json!({ "Labels": { "zone": "a" } }));
-        let mut bare = json!({ "Labels": null });
-        set_label(&mut bare, json!("x"));
-        assert_eq!(bare["Labels"]["swarmdr.tidy"], "x");
     }
 
     #[test]

@@ -56,6 +56,7 @@ impl Promotion<'_> {
             managers,
             spread: None,
             only: only.as_ref(),
+            again: false,
             wait: Duration::ZERO,
             limit: GROWN_LIMIT,
             dry_run: false,

@@ -25,14 +25,15 @@ of its node, which only a manager can have given it.
 A worker whose port 2377 is closed, or that does not become a manager within
 --limit, is passed over: the next one follows. All ports are asked for before the
 first promotion. One that joined and does not answer
-is made a worker again, if that costs no majority.
+is made a worker again, if that costs no majority. Runs of the next hour pass
+that one over, unless --only is given here, or its label `swarmdr.grow` is removed.
 
 Two managers need each other: if the second one dies before there is a third,
 nothing can be changed until it is back, and services run on. So nothing begins
 while a manager does not answer, or without workers for all that follow up to an
 odd number, or to the wanted one. An even number from 4 on is told to be no better
 than one less (6 if this run made it so). It is safe to run again: a promotion that is under way is
-waited for.
+waited for, and one of a run that was killed is ended as that run would have.
 
 Exits 0 if there are enough managers, also with a node outside of their group since
 before, which is told; the JSON report has their number as `manager_count`. Exits

@@ -26,10 +26,12 @@ at every boot. A worker that the managers refuse for two minutes, because they
 removed its node or do not know it, joins anew. So does one that knows only
 managers which are gone, if the swarm was restored at other addresses: when none
 of them has answered for join.dead_after (10 minutes) and a wanted one does.
+With --leave-dead, a load balancer that shows no manager counts as silent there.
 
 A host in another swarm is left there (4). With --leave-dead it leaves that one
-after the same silence, for which --wait has to be long enough (else 4). A host
-that is a manager itself is never taken out.
+after the same silence, for which --wait has to be long enough (else 4), if a
+manager shows the root CA that the token names. A host that is a manager itself
+is never taken out.
 
 Nodes join as workers, and the leader promotes them. Whether a token is that of
 managers cannot be seen before it is used: then it is told (6).
@@ -49,7 +51,7 @@ pub struct NodeJoinArgs {
     #[arg(long, value_name = "TIME", value_parser = length::parse_or_seconds, default_value = "0s")]
     pub wait: Duration,
 
-    /// Leave another swarm first, if none of its managers answers for join.dead_after
+    /// Leave another swarm first, or a load balancer without managers, if no manager answers there for join.dead_after
     #[arg(long)]
     pub leave_dead: bool,
 
