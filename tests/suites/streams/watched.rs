@@ -13,6 +13,7 @@ use swarmdr_tests::{
 use super::site::{DATA, Streams, require};
 
 const HOOKS: &str = "/etc/swarmdr/hooks.d";
+const UNIT: &str = "swarmdr-streams.service";
 const METRICS: &str = "/var/lib/prometheus/swarmdr.prom";
 
 /// Message id of the entry for a stream that was not stored, as in the shipped catalog.
@@ -27,7 +28,7 @@ async fn a_stream_is_watched_and_kept_like_a_backup() -> Result<()> {
     let (site, host) = (&streams.site, &streams.host);
     let switch = Switch::listen(&site.lab)?;
     host.sh(&format!("mkdir -p /var/lib/prometheus {HOOKS}"))?;
-    let note = "env | grep ^SWARMDR_HOOK_ | sort >> /root/hooks; echo >> /root/hooks";
+    let note = "env | grep ^SWARMDR_HOOK_ | sort >> /var/lib/swarmdr/told; echo >> /var/lib/swarmdr/told";
     for name in ["pre-put", "post-put", "failed-put"] {
         host.write_file(&format!("{HOOKS}/{name}"), format!("#!/bin/sh\n{note}\n"))?;
         host.sh(&format!("chmod 755 {HOOKS}/{name}"))?;
@@ -59,8 +60,8 @@ async fn a_stream_is_watched_and_kept_like_a_backup() -> Result<()> {
 }
 
 fn a_stored_one_is_told(host: &Host, switch: &Switch) -> Result<()> {
-    require(&agent(host, &["put", "--due"])?, 0, &[])?;
-    let told = host.read_file("/root/hooks")?;
+    by_the_unit(host)?;
+    let told = host.read_file("/var/lib/swarmdr/told")?;
     let blocks: Vec<&str> = told.split("\n\n").collect();
     let [before, after] = blocks.as_slice() else { anyhow::bail!("there are not two hooks: {told}") };
     ensure!(before.contains("NAME=pre-put") && before.contains("STREAM=db"), "{told}");
@@ -84,11 +85,22 @@ fn a_stored_one_is_told(host: &Host, switch: &Switch) -> Result<()> {
     Ok(())
 }
 
+/// Runs the shipped unit, which has to be allowed to write the metrics.
+fn by_the_unit(host: &Host) -> Result<()> {
+    let unit = include_str!("../../../systemd/swarmdr-streams.service");
+    host.write_file(&format!("/etc/systemd/system/{UNIT}"), unit)?;
+    let drop_in = "[Service]\nReadWritePaths=/var/lib/prometheus\n";
+    host.write_file(&format!("/etc/systemd/system/{UNIT}.d/metrics.conf"), drop_in)?;
+    host.sh(&format!("systemctl daemon-reload; systemctl start {UNIT}"))
+        .with_context(|| host.journal(UNIT, 40).unwrap_or_default())?;
+    Ok(())
+}
+
 fn a_failure_is_told_and_paused(host: &Host, switch: &Switch) -> Result<()> {
-    host.sh("rm /root/hooks")?;
+    host.sh("rm /var/lib/swarmdr/told")?;
     let run = host.run(&["systemd-run", "--wait", "--quiet", "--unit=by-hand", "swarmdr-agent", "put", "db"])?;
     ensure!(!run.status.success(), "{}{}", run.stdout, run.stderr);
-    let told = host.read_file("/root/hooks")?;
+    let told = host.read_file("/var/lib/swarmdr/told")?;
     ensure!(told.contains("NAME=failed-put") && told.contains("RESULT=failed"), "{told}");
     assert_eq!(switch.take(), ["/4711/start", "/4711/fail"]);
     let entry = journal_entry(host, NOT_STORED)?;
@@ -119,6 +131,8 @@ async fn the_oldest_goes_once_its_lock_has_ended(streams: &Streams) -> Result<()
     let (site, host) = (&streams.site, &streams.host);
     for text in ["one", "two", "three"] {
         require(&agent(host, &["put", "kept", "--", "echo", text])?, 0, &[])?;
+        // Within a second, ids do not sort by time.
+        host.sh("was=$(date +%s); while [ $(date +%s) = $was ]; do sleep 0.1; done")?;
     }
     let all: Vec<_> = streams.stored().await?.into_iter().filter(|it| it.key.contains("/kept/")).collect();
     let [oldest, locked, newest] = all.as_slice() else { anyhow::bail!("there are not three: {all:?}") };
