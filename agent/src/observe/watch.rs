@@ -2,11 +2,7 @@
 //!
 //! None of it changes the result of the run, except for a pre hook, which may forbid the run.
 
-use std::{
-    cell::RefCell,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, time::Instant};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -15,14 +11,13 @@ use swarmdr_http::Proxies;
 
 use crate::{
     config::{Config, PingUrl, stream::StreamConfig},
-    keys::signing,
     observe::{
         history::{History, Made, Proved},
         hooks::{Hook, Hooks, Moment},
-        journald, metrics,
+        journald,
         ping::{Ping, Signal},
         runs::Run,
-        status,
+        textfile,
         verb::Verb,
     },
     outcome::{
@@ -30,9 +25,6 @@ use crate::{
         failure::{Failure, Rendered},
     },
 };
-
-/// Age from which metrics are written again, although nothing was done.
-const REFRESH: Duration = Duration::from_mins(15);
 
 /// One run of one verb, watched.
 #[derive(Debug)]
@@ -168,7 +160,7 @@ impl<'a> Watch<'a> {
         // A restore leaves no trace but what it restored; its host may not even be a manager yet.
         if self.verb != Verb::Restore && self.config.state_dir.exists() {
             self.remember(ended, error, cluster);
-            self.write_metrics().await;
+            textfile::write(self.config).await;
         }
     }
 
@@ -233,30 +225,6 @@ impl<'a> Watch<'a> {
         if let Err(error) = history.write(&self.config.state_dir) {
             tracing::warn!("{error:#}");
         }
-    }
-
-    async fn write_metrics(&self) {
-        write_metrics(self.config).await;
-    }
-}
-
-/// Writes the metrics again if they are older than those of a run of the timer of backups would be: on a host that makes
-/// none, nobody else writes them.
-pub async fn refresh_metrics(config: &Config) {
-    let is_fresh = |dir: &PathBuf| metrics::age(dir).is_some_and(|age| age < REFRESH);
-    if config.watch.textfile_dir.as_ref().is_some_and(|dir| !is_fresh(dir)) {
-        write_metrics(config).await;
-    }
-}
-
-async fn write_metrics(config: &Config) {
-    let Some(dir) = &config.watch.textfile_dir else { return };
-    let write = async {
-        let keys = signing::trusted_for_watching(config)?;
-        metrics::write(dir, &status::gather(config, &keys, None, Timestamp::now()).await?)
-    };
-    if let Err(error) = write.await {
-        tracing::warn!("{error:#}");
     }
 }
 

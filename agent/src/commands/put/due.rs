@@ -13,10 +13,7 @@ use crate::{
     config::{Config, stream::StreamConfig},
     host::{engine::Engine, lock::HostLock},
     keys::signing,
-    observe::{
-        history::History,
-        watch::{self, Watch},
-    },
+    observe::{history::History, textfile, watch::Watch},
     outcome::{
         exit::Exit,
         failure::{Failure, Rendered},
@@ -65,7 +62,7 @@ pub async fn all(context: &Context, args: &PutArgs) -> Result<Exit> {
             }
         }
     }
-    watch::refresh_metrics(config).await;
+    textfile::refresh(config).await;
     context.output.print(&report)?;
     Ok(report.exit())
 }
