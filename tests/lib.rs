@@ -11,4 +11,5 @@ pub mod registry;
 pub mod s3;
 pub mod scenario;
 pub mod states;
+pub mod switch;
 pub use swarmdr_trees as tree;

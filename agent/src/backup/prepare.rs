@@ -80,7 +80,7 @@ impl Backup<'_> {
         self.require_not_superseded(&mut uploader, &own, request.dry_run).await?;
         let sent = if request.dry_run { Vec::new() } else { uploader.send_waiting().await? };
         let previous = self.read_previous(&mut uploader, &own.cluster).await?;
-        let renewed = if request.dry_run { Vec::new() } else { uploader.renew_locks(&own.cluster).await };
+        let mut renewed = if request.dry_run { Vec::new() } else { uploader.renew_locks(&own.cluster).await };
         let view = engine.list_required().await?;
         let mut managers = Managers::of(&view.nodes);
         managers.probe(own.node.as_str()).await;
@@ -93,6 +93,7 @@ impl Backup<'_> {
         };
 
         if !request.dry_run {
+            renewed.extend(uploader.renew_locks_of_streams(&own.cluster, |name| config.renews(name)).await);
             uploader.rehearse().await?;
         }
         let mut plan = self.plan(request, &facts, &view, &managers)?;

@@ -18,9 +18,10 @@ impl fmt::Debug for PingUrl {
 }
 
 impl PingUrl {
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Parses the value of a key, such as `watch.ping_url`.
+    pub fn parse(key: &str, text: &str) -> Result<Self> {
         let wrong =
-            || Failure::usage("watch.ping_url is no address that can be called").advice("write `https://host/path`");
+            || Failure::usage(format!("{key} is no address that can be called")).advice("write `https://host/path`");
         let url = Url::parse(text).map_err(|cause| wrong().because(cause))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() || url.query().is_some() {
             return Err(wrong().into());
@@ -45,13 +46,13 @@ mod tests {
     #[test]
     fn only_plain_addresses_are_taken() {
         for wrong in ["ftp://x/y", "https://", "nonsense", "https://x/y?z=1"] {
-            assert!(PingUrl::parse(wrong).is_err(), "{wrong}");
+            assert!(PingUrl::parse("key", wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn the_path_is_not_shown() {
-        let url = PingUrl::parse("https://hc-ping.com/the-secret").expect("is valid");
+        let url = PingUrl::parse("key", "https://hc-ping.com/the-secret").expect("is valid");
         assert_eq!(format!("{url:?}"), "PingUrl(hc-ping.com)");
     }
 }

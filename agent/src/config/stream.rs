@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use swarmdr_archive::stream_archive::StreamName;
 use swarmdr_vault::settings::unit_length::Seconds;
 
-use super::{Config, schedule};
+use super::{Config, PingUrl, retention::Policy, schedule};
 use crate::outcome::failure::Failure;
 
 /// One `[[stream]]` of the configuration. Exactly one of `exec` and `command` says what writes it.
@@ -37,6 +37,14 @@ pub struct StreamConfig {
     pub max_shrink: Option<Percent>,
     /// Text that the stream has to end with; otherwise nothing is stored.
     pub expect_tail: Option<String>,
+    /// Seconds after its start at which the newest one counts as too old; default: what `cron` and `timeout` say.
+    pub max_age: Option<Seconds>,
+    /// Address of a dead man's switch of its own, as `watch.ping_url` is that of backups.
+    pub ping_url: Option<String>,
+    /// Whether this host renews the lock of the newest one; `false` for a stream that was given up.
+    pub renew: bool,
+    /// Streams of this name that `prune` keeps; default: as `[retention]`.
+    pub retention: Option<Policy>,
 }
 
 /// A whole percentage, 0 to 100, written as `50%`.
@@ -93,6 +101,10 @@ impl Default for StreamConfig {
             min_size: None,
             max_shrink: None,
             expect_tail: None,
+            max_age: None,
+            ping_url: None,
+            renew: true,
+            retention: None,
         }
     }
 }
@@ -110,6 +122,12 @@ impl StreamConfig {
         if self.exec.is_empty() { &self.command } else { &self.exec }
     }
 
+    /// The dead man's switch of this stream.
+    pub fn ping(&self) -> Result<Option<PingUrl>> {
+        let key = || format!("ping_url of the stream `{}`", self.name);
+        self.ping_url.as_deref().map(|text| PingUrl::parse(&key(), text)).transpose()
+    }
+
     fn validate(&self) -> Result<()> {
         self.stream_name()?;
         let wrong = |why: &str| Failure::usage(format!("the stream `{}` {why}", self.name));
@@ -124,11 +142,30 @@ impl StreamConfig {
         if let Some(cron) = &self.cron {
             schedule::require_cron(cron)?;
         }
+        self.ping()?;
+        if self.max_age.is_some_and(|age| age.count() == 0) {
+            return Err(wrong("has a `max_age` of 0, so each one would be too old at once").into());
+        }
+        if self.retention == Some(Policy::default()) {
+            return Err(wrong("has an empty `retention`, which would remove every one of them")
+                .advice("write `keep_last`, `keep_daily`, `keep_weekly` or `keep_monthly`, or leave `retention` out")
+                .into());
+        }
         Ok(())
     }
 }
 
 impl Config {
+    /// Returns the stream of this name, if it is configured.
+    pub fn stream_named(&self, name: &str) -> Option<&StreamConfig> {
+        self.stream.iter().find(|stream| stream.name == name)
+    }
+
+    /// Whether this host renews locks of streams of this name: unless its configuration says that it does not.
+    pub fn renews(&self, name: &StreamName) -> bool {
+        self.stream_named(name.as_str()).is_none_or(|stream| stream.renew)
+    }
+
     pub(super) fn validate_streams(&self) -> Result<()> {
         let mut names = BTreeSet::new();
         for stream in &self.stream {
@@ -164,6 +201,9 @@ mod tests {
             expect = "300GB"
             min_size = "1MB"
             max_shrink = "50%"
+            max_age = "26h"
+            renew = false
+            retention = { keep_daily = 14, keep_monthly = 12 }
             "#,
         )
         .expect("is valid");
@@ -172,6 +212,10 @@ mod tests {
         assert_eq!(stream.expect.map(|size| size.as_u64()), Some(300_000_000_000));
         assert_eq!(stream.min_size.map(|size| size.as_u64()), Some(1_000_000));
         assert_eq!(stream.max_shrink.map(Percent::value), Some(50));
+        assert_eq!(stream.max_age.map(Seconds::count), Some(26 * 3600));
+        let renews = |name: &str| config.renews(&name.parse().expect("is a name"));
+        assert_eq!((renews("shop-db"), renews("another")), (false, true));
+        assert_eq!(stream.retention.map(|policy| (policy.keep_daily, policy.keep_monthly)), Some((14, 12)));
     }
 
     #[test]
@@ -186,6 +230,11 @@ mod tests {
             (format!("{one}cron = \"soon\"\n"), "cron"),
             (format!("{one}max_shrink = \"150%\"\n"), "no percentage"),
             (format!("{one}expect = \"many\"\n"), "many"),
+            (format!("{one}ping_url = \"ftp://x\"\n"), "ping_url of the stream `a` is no address"),
+            (format!("{one}max_age = 0\n"), "`max_age` of 0"),
+            (format!("{one}max_age = \"soon\"\n"), "soon"),
+            (format!("{one}retention = {{}}\n"), "empty `retention`"),
+            (format!("{one}retention = {{ keep_yearly = 1 }}\n"), "keep_yearly"),
         ] {
             let error = format!("{:#}", read(&text).expect_err(&text));
             assert!(error.contains(said), "{text}: {error}");

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, path::Path};
 
 use anyhow::Result;
 
-use super::{Config, Encryption, PingUrl, schedule::Schedule};
+use super::{Config, Encryption, schedule::Schedule};
 use crate::outcome::failure::Failure;
 
 /// Highest level. Those above need more memory than the agent promises to use (zstd 1.5.4: 55 MiB at 12, 92 MiB at 19).
@@ -53,7 +53,7 @@ impl Config {
         self.validate_grow()?;
         self.validate_standby()?;
         self.validate_streams()?;
-        self.watch.ping_url.as_deref().map(PingUrl::parse).transpose()?;
+        self.watch.ping()?;
         Schedule::from_config(&self.schedule)?;
         Ok(())
     }

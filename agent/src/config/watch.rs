@@ -1,7 +1,10 @@
 //! Settings for the reports about runs.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use swarmdr_vault::settings::unit_length::Seconds;
+
+use super::PingUrl;
 
 /// The `[watch]` section of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +22,13 @@ pub struct WatchConfig {
     pub ping_url: Option<String>,
     /// Whether a manager remembers the names of what its last backup holds, and reports what was removed since then.
     pub removals: bool,
+}
+
+impl WatchConfig {
+    /// The dead man's switch of backups.
+    pub fn ping(&self) -> Result<Option<PingUrl>> {
+        self.ping_url.as_deref().map(|text| PingUrl::parse("watch.ping_url", text)).transpose()
+    }
 }
 
 impl Default for WatchConfig {

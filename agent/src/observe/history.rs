@@ -1,7 +1,8 @@
 //! This host's record of its runs, for `status` and for metrics. The vaults show what is stored; this record shows what
 //! was tried here.
 //!
-//! No decision depends on it, so a file that is lost or damaged costs the figures and nothing else.
+//! No decision depends on it, but for the pause before a stream that failed is tried again. A file that is lost or damaged
+//! costs the figures and that pause, and nothing else.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +16,15 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{runs::Run, runs_by_verb::RunsByVerb, verb::Verb};
+use super::{
+    runs::{Run, StreamRuns},
+    runs_by_verb::RunsByVerb,
+    verb::Verb,
+};
 use crate::{host::files::whole_file, outcome::exit::Exit};
+
+/// The most names of streams that are remembered.
+const STREAMS: usize = 256;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -26,6 +34,9 @@ pub struct History {
     pub backup: Option<Made>,
     /// The check of stored backups that this host made last.
     pub proof: Option<Proved>,
+    /// What this host did for each stream, by its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub streams: BTreeMap<String, StreamRuns>,
     pub hook_failures: u64,
     pub ping_failures: u64,
 }
@@ -83,15 +94,19 @@ impl History {
 
     /// Adds a run that has ended.
     pub fn ended(&mut self, verb: Verb, exit: Exit, run: Run) {
-        let runs = self.runs.of_mut(verb);
-        *runs.ended.entry(exit.word().to_owned()).or_default() += 1;
-        if exit == Exit::NotOurTurn {
-            return;
+        self.runs.of_mut(verb).ended(exit, run);
+    }
+
+    /// Adds a run of `put` that has ended. Of too many names, those that were not stored for longest are forgotten.
+    pub fn ended_stream(&mut self, name: &str, cluster: Option<String>, exit: Exit, run: Run) {
+        let of_name = self.streams.entry(name.to_owned()).or_default();
+        of_name.cluster = cluster.or(of_name.cluster.take());
+        of_name.runs.ended(exit, run);
+        while self.streams.len() > STREAMS {
+            let last = |of_name: &StreamRuns| of_name.runs.last.as_ref().map(|run| run.at);
+            let oldest = self.streams.iter().min_by_key(|(_, of_name)| last(of_name)).map(|(name, _)| name.clone());
+            oldest.map(|name| self.streams.remove(&name));
         }
-        if matches!(exit, Exit::Done | Exit::Attention) {
-            runs.last_good = Some(run.at);
-        }
-        runs.last = Some(run);
     }
 
     /// Adds a run that had nothing to do but something to report: it becomes the last run, but not the last good one.
@@ -132,6 +147,21 @@ mod tests {
         assert_eq!(runs.last, Some(run(2, Exit::Failed)));
         assert_eq!(runs.last_good, Timestamp::from_second(1).ok());
         assert_eq!(runs.ended["not-our-turn"], 2);
+    }
+
+    #[test]
+    fn of_too_many_streams_the_ones_from_long_ago_are_forgotten() {
+        let mut history = History::default();
+        for n in 0..300 {
+            history.ended_stream(&format!("s{n}"), Some("c".to_owned()), Exit::Done, run(n, Exit::Done));
+        }
+        history.ended_stream("s299", None, Exit::Failed, run(300, Exit::Failed));
+        assert_eq!((history.streams.len(), history.streams.contains_key("s43")), (256, false));
+        let last = &history.streams["s299"];
+        assert_eq!((last.cluster.as_deref(), &last.runs.last), (Some("c"), &Some(run(300, Exit::Failed))));
+        assert_eq!(last.runs.last_good, Timestamp::from_second(299).ok());
+        let stored = serde_json::to_value(&history).expect("is JSON");
+        assert_eq!(serde_json::from_value::<History>(stored).expect("is readable"), history);
     }
 
     #[test]

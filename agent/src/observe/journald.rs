@@ -25,6 +25,8 @@ pub const STANDBY_KEPT: &str = "7a4d2e9c61b84f3fa0c5d8e2b6f91c37";
 pub const STANDBY_FAILED: &str = "f08b6d3e92c74a15b7e4a1d9c5832f6e";
 pub const STEPPED_DOWN: &str = "2d9f7b1ac4e84e50963b8f0d5a7c1e42";
 pub const NOT_STEPPED_DOWN: &str = "91c5e3f7a0d24b8cb6a2d4f8e1093b75";
+pub const STREAM_STORED: &str = "6c1e8a5d3f7b4290a4d6c8e0f2b13597";
+pub const STREAM_NOT_STORED: &str = "d47f0b92e6a84c31b58e1d3c7a96f204";
 
 /// Returns the MESSAGE_ID for a verb with this result; `None` where nothing was done or the verb has no entry.
 pub fn message_id(verb: Verb, exit: Exit) -> Option<&'static str> {
@@ -35,6 +37,7 @@ pub fn message_id(verb: Verb, exit: Exit) -> Option<&'static str> {
         (Verb::Backup, _) => (BACKUP_STORED, BACKUP_FAILED),
         (Verb::Drill, _) => (DRILL_PROVEN, DRILL_FAILED),
         (Verb::Promote, _) => (PROMOTED, NOT_PROMOTED),
+        (Verb::Put, _) => (STREAM_STORED, STREAM_NOT_STORED),
         (Verb::RecoverQuorum, _) => (QUORUM_RECOVERED, QUORUM_NOT_RECOVERED),
         (Verb::Restore, _) => (RESTORE_DONE, RESTORE_FAILED),
         (Verb::Standby, _) => (STANDBY_KEPT, STANDBY_FAILED),
@@ -44,20 +47,21 @@ pub fn message_id(verb: Verb, exit: Exit) -> Option<&'static str> {
     Some(if good { if_good } else { if_not })
 }
 
-/// Writes the entry of a run that has ended.
-pub fn ended(verb: Verb, exit: Exit, id: Option<&str>, error: Option<&str>) {
+/// Writes the entry of a run that has ended, of a backup or of a stream with this name.
+pub fn ended(verb: Verb, stream: Option<&str>, exit: Exit, id: Option<&str>, error: Option<&str>) {
     let Some(message_id) = message_id(verb, exit) else { return };
     let (verb, result, exit_code) = (verb.word(), exit.word(), exit as u8);
     let (backup_id, error) = (id.unwrap_or_default(), error.unwrap_or_default());
+    let what = stream.map_or_else(|| verb.to_owned(), |stream| format!("{verb} {stream}"));
     match exit {
         Exit::Done => {
-            tracing::info!(target: JOURNAL, message_id, verb, result, exit_code, backup_id, "{verb}: {result}")
+            tracing::info!(target: JOURNAL, message_id, verb, stream, result, exit_code, backup_id, "{what}: {result}")
         }
         Exit::Attention => {
-            tracing::warn!(target: JOURNAL, message_id, verb, result, exit_code, backup_id, "{verb}: {result}");
+            tracing::warn!(target: JOURNAL, message_id, verb, stream, result, exit_code, backup_id, "{what}: {result}");
         }
         _ => tracing::error!(
-            target: JOURNAL, message_id, verb, result, exit_code, backup_id, error, "{verb}: {result}: {error}"
+            target: JOURNAL, message_id, verb, stream, result, exit_code, backup_id, error, "{what}: {result}: {error}"
         ),
     }
 }
@@ -95,6 +99,8 @@ mod tests {
             STANDBY_FAILED,
             STEPPED_DOWN,
             NOT_STEPPED_DOWN,
+            STREAM_STORED,
+            STREAM_NOT_STORED,
         ];
         let explained: Vec<&str> = CATALOG.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
         assert_eq!(explained, own);

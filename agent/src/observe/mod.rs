@@ -12,5 +12,6 @@ pub mod runs;
 mod runs_by_verb;
 pub mod status;
 pub mod superseded;
+pub mod textfile;
 pub mod verb;
 pub mod watch;

@@ -101,7 +101,7 @@ mod tests {
             let address = listener.local_addr().expect("has an address");
             let base = path.trim_end_matches("/start");
             let direct = Proxies::none();
-            let ping = Ping(PingUrl::parse(&format!("http://{address}{base}")).expect("is valid"));
+            let ping = Ping(PingUrl::parse("key", &format!("http://{address}{base}")).expect("is valid"));
             let (sent, seen) = tokio::join!(ping.send(signal, "one line of body", &direct), answer(listener, "200 OK"));
             sent.expect("is answered");
             assert!(seen.starts_with(line), "{seen}");
@@ -113,7 +113,7 @@ mod tests {
     async fn a_refusal_and_silence_are_told_without_the_path() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("has an address");
-        let ping = Ping(PingUrl::parse(&format!("http://{address}/the-secret")).expect("is valid"));
+        let ping = Ping(PingUrl::parse("key", &format!("http://{address}/the-secret")).expect("is valid"));
         let direct = Proxies::none();
         let (sent, _) = tokio::join!(ping.send(Signal::Success, "body", &direct), answer(listener, "404 Not Found"));
         let refused = format!("{:#}", sent.expect_err("is refused"));

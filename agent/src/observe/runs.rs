@@ -18,6 +18,30 @@ pub struct Runs {
     pub ended: BTreeMap<String, u64>,
 }
 
+/// The runs of `put` for one stream. Those that left it to another host, or were not due, are not among them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StreamRuns {
+    /// Swarm that the stream belongs to, as the last run knew it.
+    pub cluster: Option<String>,
+    #[serde(flatten)]
+    pub runs: Runs,
+}
+
+impl Runs {
+    /// Adds a run that has ended.
+    pub fn ended(&mut self, exit: Exit, run: Run) {
+        *self.ended.entry(exit.word().to_owned()).or_default() += 1;
+        if exit == Exit::NotOurTurn {
+            return;
+        }
+        if matches!(exit, Exit::Done | Exit::Attention) {
+            self.last_good = Some(run.at);
+        }
+        self.last = Some(run);
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     pub at: Timestamp,
@@ -34,6 +58,13 @@ pub struct Run {
 pub enum StoredExit {
     Known(Exit),
     Unknown(u8),
+}
+
+impl StoredExit {
+    /// Whether the run did what it was for.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Known(Exit::Done | Exit::Attention))
+    }
 }
 
 impl From<u8> for StoredExit {

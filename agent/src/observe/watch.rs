@@ -6,18 +6,18 @@ use std::{cell::RefCell, time::Instant};
 
 use anyhow::Result;
 use jiff::Timestamp;
+use swarmdr_archive::stream_archive::StreamName;
 use swarmdr_http::Proxies;
 
 use crate::{
-    config::{Config, PingUrl},
-    keys::signing,
+    config::{Config, PingUrl, stream::StreamConfig},
     observe::{
         history::{History, Made, Proved},
         hooks::{Hook, Hooks, Moment},
-        journald, metrics,
+        journald,
         ping::{Ping, Signal},
         runs::Run,
-        status,
+        textfile,
         verb::Verb,
     },
     outcome::{
@@ -31,6 +31,8 @@ use crate::{
 pub struct Watch<'a> {
     config: &'a Config,
     verb: Verb,
+    /// Name of the stream that is stored.
+    stream: Option<String>,
     hooks: Hooks,
     ping: Option<Ping>,
     proxies: Proxies,
@@ -81,15 +83,27 @@ impl Ended {
 impl<'a> Watch<'a> {
     /// Begins to watch a run before it does anything; reports nothing yet.
     pub fn over(config: &'a Config, verb: Verb) -> Result<Self> {
+        // The dead man's switch watches one thing only: that backups are made.
+        let ping = if verb == Verb::Backup { config.watch.ping()? } else { None };
+        Self::with(config, verb, None, ping)
+    }
+
+    /// Begins to watch a run that stores the stream of this name. It may have a dead man's switch of its own.
+    pub fn over_stream(config: &'a Config, name: &StreamName) -> Result<Self> {
+        let ping = config.stream_named(name.as_str()).map_or(Ok(None), StreamConfig::ping)?;
+        Self::with(config, Verb::Put, Some(name.to_string()), ping)
+    }
+
+    fn with(config: &'a Config, verb: Verb, stream: Option<String>, ping: Option<PingUrl>) -> Result<Self> {
         let watch = &config.watch;
         let (limit, environment) = (watch.hook_timeout.duration(), config.proxies_for_children()?);
         Ok(Self {
             config,
             verb,
+            stream,
             hooks: Hooks { dir: watch.hooks_dir.clone(), limit, environment },
             proxies: config.proxies()?,
-            // The dead man's switch watches one thing only: that backups are made.
-            ping: watch.ping_url.as_deref().filter(|_| verb == Verb::Backup).map(PingUrl::parse).transpose()?.map(Ping),
+            ping: ping.map(Ping),
             since: Instant::now(),
             begun: RefCell::default(),
             failures: RefCell::default(),
@@ -99,7 +113,7 @@ impl<'a> Watch<'a> {
     /// Reports the start and runs the pre hooks. Called when it is certain that the run has something to do, and before
     /// it touches anything.
     pub async fn begin(&self, facts: Vec<Fact>) -> Result<()> {
-        self.ping(Signal::Start, self.verb.word()).await;
+        self.ping(Signal::Start, &self.what()).await;
         let hook = self.hook(Moment::Pre);
         let good = self.run_hooks(hook, &facts).await;
         self.begun.replace(Some(facts));
@@ -118,14 +132,16 @@ impl<'a> Watch<'a> {
         let has_begun = begun.is_some();
         let mut facts = begun.unwrap_or_default();
         facts.extend(ended.facts.iter().cloned());
-        let id = facts.iter().find(|(name, _)| *name == "BACKUP_ID").map(|(_, id)| id.as_str());
+        let fact = |named: &str| facts.iter().find(|(name, _)| *name == named).map(|(_, value)| value.clone());
+        let id = fact(if self.stream.is_some() { "STREAM_ID" } else { "BACKUP_ID" });
+        let cluster = fact("CLUSTER_ID");
         if !ended.idle {
-            journald::ended(self.verb, ended.exit, id, error.as_deref());
+            journald::ended(self.verb, self.stream.as_deref(), ended.exit, id.as_deref(), error.as_deref());
         }
         facts.push(("RESULT", ended.exit.word().to_owned()));
         facts.push(("EXIT", (ended.exit as u8).to_string()));
         facts.push(("ERROR", error.clone().unwrap_or_default()));
-        let line = error.clone().unwrap_or_else(|| format!("{} {}", self.verb, ended.exit.word()));
+        let line = error.clone().unwrap_or_else(|| format!("{} {}", self.what(), ended.exit.word()));
         match ended.exit {
             // What a pre hook began, a post hook ends, even if another manager made the backup meanwhile.
             Exit::NotOurTurn if !has_begun => {}
@@ -143,8 +159,8 @@ impl<'a> Watch<'a> {
         }
         // A restore leaves no trace but what it restored; its host may not even be a manager yet.
         if self.verb != Verb::Restore && self.config.state_dir.exists() {
-            self.remember(ended, error);
-            self.write_metrics().await;
+            self.remember(ended, error, cluster);
+            textfile::write(self.config).await;
         }
     }
 
@@ -180,7 +196,12 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn remember(&self, ended: &Ended, error: Option<String>) {
+    /// The verb, and the name of a stream.
+    fn what(&self) -> String {
+        self.stream.as_ref().map_or_else(|| self.verb.to_string(), |stream| format!("{} {stream}", self.verb))
+    }
+
+    fn remember(&self, ended: &Ended, error: Option<String>, cluster: Option<String>) {
         let mut history = History::read(&self.config.state_dir);
         let run = Run {
             at: Timestamp::now(),
@@ -189,6 +210,9 @@ impl<'a> Watch<'a> {
             result: ended.exit.word().to_owned(),
             error,
         };
+        if let Some(stream) = &self.stream {
+            history.ended_stream(stream, cluster, ended.exit, run.clone());
+        }
         match ended.idle {
             true => history.idled(self.verb, ended.exit, run),
             false => history.ended(self.verb, ended.exit, run),
@@ -199,17 +223,6 @@ impl<'a> Watch<'a> {
         history.hook_failures += failures.hooks;
         history.ping_failures += failures.pings;
         if let Err(error) = history.write(&self.config.state_dir) {
-            tracing::warn!("{error:#}");
-        }
-    }
-
-    async fn write_metrics(&self) {
-        let Some(dir) = &self.config.watch.textfile_dir else { return };
-        let write = async {
-            let keys = signing::trusted_for_watching(self.config)?;
-            metrics::write(dir, &status::gather(self.config, &keys, None, Timestamp::now()).await?)
-        };
-        if let Err(error) = write.await {
             tracing::warn!("{error:#}");
         }
     }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use bytesize::ByteSize;
 
-use super::{put::Order, site::Site};
+use super::{expectation::Expectation, put::Order, site::Site};
 use crate::{
     config::{
         Config,
@@ -18,14 +17,9 @@ use crate::{
 /// Time that a command may take where nothing else is said.
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
 
-/// Returns the stream of this name, if the configuration has one.
-pub fn configured<'a>(config: &'a Config, name: &str) -> Option<&'a StreamConfig> {
-    config.stream.iter().find(|stream| stream.name == name)
-}
-
 /// Returns the stream of this name, or an error that names those that there are.
 pub fn require<'a>(config: &'a Config, name: &str) -> Result<&'a StreamConfig> {
-    configured(config, name).ok_or_else(|| {
+    config.stream_named(name).ok_or_else(|| {
         let names: Vec<&str> = config.stream.iter().map(|stream| stream.name.as_str()).collect();
         let failure = Failure::usage(format!("the configuration has no stream `{name}`, and no command is given"))
             .advice(format!("give the command: swarmdr-agent put {name} -- COMMAND"));
@@ -51,8 +45,7 @@ pub fn order(site: Site, name: &str, stream: Option<&StreamConfig>) -> Result<Or
         patience: stream.patience.duration(),
         expect: stream.expect.map(|size| size.as_u64()),
         expected_end: stream.expect_tail.clone(),
-        min_size: stream.min_size.map(|size: ByteSize| size.as_u64()),
-        max_shrink: stream.max_shrink.map(|percent| percent.value()),
+        expected: Expectation::of(stream),
     })
 }
 

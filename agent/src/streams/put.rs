@@ -7,12 +7,13 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use swarmdr_archive::{
     BackupId, ClusterId, NodeId, Recipient, TrustedKeys,
-    stream_archive::{StreamDraft, StreamKey, StreamManifest, StreamName},
+    stream_archive::{StreamDraft, StreamKey, StreamName},
 };
 use swarmdr_vault::{Stored, StreamSizes, StreamUpload, VaultError, catalog::StreamSeries, payload, put_stream};
 use tokio::sync::oneshot;
 
 use super::{
+    expectation::Expectation,
     fan::Fan,
     input::Source,
     previous::Previous,
@@ -51,10 +52,8 @@ pub struct Order {
     pub expect: Option<u64>,
     /// Text that the stream has to end with.
     pub expected_end: Option<String>,
-    /// Bytes below which the stream is stored and reported.
-    pub min_size: Option<u64>,
-    /// Percentage of the size of the stream before, by which this one may be smaller without being reported.
-    pub max_shrink: Option<u8>,
+    /// Sizes that are reported.
+    pub expected: Expectation,
 }
 
 /// The vaults of a stream, and what the next one follows there.
@@ -141,7 +140,7 @@ pub async fn put(
         made => return Err(nothing_stored(order, made.err(), failed)),
     };
     attention.extend(failed);
-    attention.extend(order.too_small(&manifest, previous));
+    attention.extend(order.expected.broken(manifest.payload.plain_size, previous.plain_size));
     Ok(PutReport::new(manifest, kept, attention))
 }
 
@@ -201,24 +200,6 @@ impl Order {
             patience: self.patience,
             sizes: StreamSizes { part: plain.part.min(memory / 5), memory, ..plain },
         }
-    }
-
-    /// Says what is wrong with the size of a stream.
-    fn too_small(&self, manifest: &StreamManifest, previous: Previous) -> Option<String> {
-        let size = manifest.payload.plain_size;
-        if size == 0 && self.min_size != Some(0) {
-            return Some("the command wrote nothing".to_owned());
-        }
-        if let Some(least) = self.min_size.filter(|least| size < *least) {
-            return Some(format!(
-                "the stream has {size} bytes, less than the {least} that it should have at the least"
-            ));
-        }
-        let (before, percent) = previous.plain_size.zip(self.max_shrink)?;
-        let least = u128::from(before) * u128::from(100_u8.saturating_sub(percent)) / 100;
-        (u128::from(size) < least).then(|| {
-            format!("the stream has {size} bytes, and the one before had {before}: it shrank by more than {percent} %")
-        })
     }
 }
 

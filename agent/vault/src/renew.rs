@@ -1,18 +1,19 @@
-//! Keeps the newest good backup locked while no new ones come, so that it is not lost when its lock ends.
+//! Keeps the newest good archive of each series locked while no new ones come, so that it is not lost when its lock ends.
 //!
 //! For each cluster in a vault, the lock of the newest backup that an engine can start from is extended to its full
-//! length when less than half of it is left. No other lock is renewed, so that old backups can be removed as the policy
-//! says. The credentials that make backups suffice for a renewal, and cannot undo it.
+//! length when less than half of it is left; the same for each name of its streams. No other lock is renewed, so that
+//! old archives can be removed as the policy says. The credentials that make backups suffice for a renewal, and cannot
+//! undo it.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use swarmdr_archive::{BackupId, ClusterId, TrustedKeys};
+use swarmdr_archive::{BackupId, ClusterId, TrustedKeys, stream_archive::StreamName};
 
 use super::{
     Lock, Vault, VaultError, VersionRef,
-    catalog::{self, Bounds, Filter, Skipped, clusters_of},
+    catalog::{self, Bounds, Filter, Series, SignedHead, Skipped, StreamSeries},
     clock,
 };
 
@@ -20,14 +21,16 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Renewed {
     pub vault: String,
+    /// Kind of the archive, and the name of a stream: `backup`, `stream shop-db`.
+    pub what: String,
     pub id: BackupId,
     pub lock: Lock,
 }
 
 impl fmt::Display for Renewed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { vault, id, lock } = self;
-        write!(f, "{vault}: the lock of {id}, the newest good backup there, was renewed until {}", lock.until)
+        let Self { vault, what, id, lock } = self;
+        write!(f, "{vault}: the lock of {id}, the newest good {what} there, was renewed until {}", lock.until)
     }
 }
 
@@ -39,21 +42,45 @@ pub async fn renew(
     keys: &TrustedKeys,
     now: Timestamp,
 ) -> Result<Vec<Renewed>, VaultError> {
+    renew_newest::<ClusterId>(vault, &(), cluster, keys, now, |_| true).await
+}
+
+/// Renews the lock of the newest good stream of each name that is `wanted`, by the same rules as [`renew`].
+pub async fn renew_streams(
+    vault: &dyn Vault,
+    cluster: Option<&ClusterId>,
+    keys: &TrustedKeys,
+    now: Timestamp,
+    wanted: impl Fn(&StreamName) -> bool,
+) -> Result<Vec<Renewed>, VaultError> {
+    renew_newest::<StreamSeries>(vault, &None, cluster, keys, now, |series| wanted(&series.name)).await
+}
+
+async fn renew_newest<S: Series>(
+    vault: &dyn Vault,
+    all: &S::Wanted,
+    cluster: Option<&ClusterId>,
+    keys: &TrustedKeys,
+    now: Timestamp,
+    wanted: impl Fn(&S) -> bool,
+) -> Result<Vec<Renewed>, VaultError> {
     let mut renewed = Vec::new();
     if vault.lock_policy().is_none() {
         return Ok(renewed);
     }
     let now = clock::time_of(vault, now).await;
     let filter = Filter { cluster: cluster.cloned(), ..Filter::default() };
-    for cluster in clusters_of(vault, &filter).await?.names {
-        let found = (Bounds::default(), &mut Skipped::default());
+    let listed = S::list(vault, all, &filter).await?.names;
+    let bounds = Bounds::default().shared_by(listed.len());
+    for series in listed.into_iter().filter(wanted) {
+        let found = (bounds, &mut Skipped::default());
         // Findings are reported by the callers that search for them. The newest must be known.
-        let on_bad = |entry: catalog::Entry| entry.reached().map(drop);
-        let view = catalog::view(vault, &cluster, &Filter::default(), keys, now, found, on_bad).await?;
+        let on_bad = |entry: catalog::Entry<S>| entry.reached().map(drop);
+        let view = catalog::view(vault, &series, &Filter::default(), keys, now, found, on_bad).await?;
         let Some(index) = view.newest_usable(now) else { continue };
         let (entry, head) = &view.entries[index];
-        let lock = renew_version(vault, &entry.at, now).await?;
-        renewed.extend(lock.map(|lock| Renewed { vault: vault.address().to_owned(), id: head.manifest.id, lock }));
+        let Some(lock) = renew_version(vault, &entry.at, now).await? else { continue };
+        renewed.push(Renewed { vault: vault.address().to_owned(), what: series.one(), id: head.facts().id, lock });
     }
     Ok(renewed)
 }
@@ -93,7 +120,7 @@ mod tests {
     use crate::{
         catalog::find_latest,
         testkit::{
-            archives::{CLUSTER, archive, archive_with, cluster_id, key, minute, put, vault},
+            archives::{CLUSTER, archive, archive_with, cluster_id, key, minute, put, streams, vault},
             injector::without_locks_to_read,
         },
     };
@@ -137,6 +164,29 @@ mod tests {
         let renewed = renew(&vault, Some(&cluster_id()), &keys, day(16)).await.unwrap();
         assert_eq!((renewed.len(), renewed[0].id, renewed[0].lock.until), (1, works.name.id(), day(46)));
         assert_eq!(renew(&vault, Some(&cluster_id()), &keys, day(16)).await.unwrap(), [], "once is enough");
+    }
+
+    #[tokio::test]
+    async fn of_each_name_the_newest_stream_is_renewed_and_no_forged_one() {
+        let (key, forger, vault) = (key(), key(), Arc::new(vault("v")));
+        let keys = TrustedKeys::from(key.public());
+        let old = streams::stream("db", -24 * 60, &key);
+        let (db, files) = (streams::following(Some(&old), "db", 0, 9, &key), streams::stream("files", 1, &key));
+        let forged = streams::stream("db", 60, &forger);
+        for stream in [&old, &db, &files, &forged] {
+            streams::put(vault.as_ref(), stream).await;
+        }
+        put(vault.as_ref(), &archive(CLUSTER, 0, &key)).await;
+        assert_eq!(renew_streams(vault.as_ref(), Some(&cluster_id()), &keys, day(14), |_| true).await.unwrap(), []);
+        let other = "other".parse().unwrap();
+        assert_eq!(renew_streams(vault.as_ref(), Some(&other), &keys, day(16), |_| true).await.unwrap(), []);
+        let given_up =
+            renew_streams(vault.as_ref(), None, &keys, day(16), |name| name.as_str() == "none").await.unwrap();
+        assert_eq!(given_up, []);
+        let renewed = renew_streams(vault.as_ref(), Some(&cluster_id()), &keys, day(16), |_| true).await.unwrap();
+        let said: Vec<_> = renewed.iter().map(|it| (it.what.as_str(), it.id, it.lock.until)).collect();
+        assert_eq!(said, [("stream db", db.name.id, day(46)), ("stream files", files.name.id, day(46))]);
+        assert_eq!(renew(vault.as_ref(), None, &keys, day(16)).await.unwrap().len(), 1, "the backup is apart");
     }
 
     #[tokio::test]

@@ -105,7 +105,7 @@ fn prepare(site: &Site, host: &Host, proxy: &ForwardProxy, case: &str) -> Result
             host.swarm_init()?;
             Need { config: config("moved"), fails_without: true, shows: is_made }
         }
-        "metrics for node_exporter (`watch.textfile_dir`; for all three services)" => {
+        "metrics for node_exporter (`watch.textfile_dir`; for the verify, drill and streams services too)" => {
             let directory = "/var/lib/prometheus/node-exporter";
             host.sh(&format!("mkdir -p {directory}"))?;
             let config = config("metrics") + &format!("\n[watch]\ntextfile_dir = \"{directory}\"\n");

@@ -8,3 +8,4 @@ mod recipes;
 mod round;
 mod site;
 mod task;
+mod watched;

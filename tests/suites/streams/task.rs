@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use swarmdr_tests::{
     campaign::generations,
     lab::{Engine, HostSpec, Role, addr},
-    scenario::agent,
+    scenario::{agent, agent_json},
 };
 
 use super::site::{Streams, require};
@@ -58,6 +58,12 @@ async fn stores_it(engine: Engine) -> Result<()> {
     let sum = streams.sum_of("shop-db")?;
     ensure!(sum == manager.sh("seq 200000 | sha256sum | cut -d' ' -f1")?, "another stream came back");
 
+    // The worker makes no backups, and nobody blames it for that.
+    let status = agent_json(&worker, 0, &["status"])?;
+    ensure!(status["streams_only"] == true && status["streams"][0]["stale"] == false, "{status:#}");
+    let at_manager = agent_json(manager, 5, &["status"])?;
+    ensure!(at_manager["streams"][0]["newest"]["hostname"] == "w1", "{at_manager:#}");
+
     // The exit status in the container counts.
     let failing = stream("service = \"db\"\nexec = [\"sh\", \"-c\", \"seq 200000; echo broken >&2; exit 9\"]");
     site.configure(&worker, &(site.config("s3://vault/prod") + &failing))?;
@@ -67,6 +73,14 @@ async fn stores_it(engine: Engine) -> Result<()> {
     require(&agent(&worker, &["put", "shop-db"])?, 1, &["did not end within 3 s"])?;
     worker.wait_for("the command to be gone", std::time::Duration::from_secs(60), || {
         Ok(worker.sh("! pgrep -f '[s]leep 4711'").ok())
+    })?;
+    let closing = stream(
+        "service = \"db\"\nexec = [\"sh\", \"-c\", \"echo begun; exec >&- 2>&-; sleep 4712; true\"]\ntimeout = 3",
+    );
+    site.configure(&worker, &(site.config("s3://vault/prod") + &closing))?;
+    require(&agent(&worker, &["put", "shop-db"])?, 1, &["did not end within 3 s"])?;
+    worker.wait_for("the command and its child to be gone", std::time::Duration::from_secs(60), || {
+        Ok(worker.sh("! pgrep -f '[s]leep 4712'").ok())
     })?;
     ensure!(streams.stored().await?.len() == 1, "what failed is visible");
 

@@ -1,54 +1,18 @@
 //! Status, metrics, hooks, pings and the journal, on a host that is set up as an operator would do it.
 
-use std::{
-    io::{Read, Write},
-    net::TcpListener,
-    sync::{Arc, Mutex},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use swarmdr_tests::{
-    lab::{Engine, Host, HostSpec, Lab, addr},
+    lab::{Engine, Host, HostSpec, addr},
     s3::{ForwardProxy, PROXY_PASSWORD, Release},
     scenario::{IDENTITY, Site, VAULT, agent, agent_json, journal_entry},
+    switch::Switch,
 };
 
 const HOOKS: &str = "/etc/swarmdr/hooks.d";
 const METRICS: &str = "/var/lib/prometheus/swarmdr.prom";
-
-/// A dead man's switch, which records the calls and answers all of them with success.
-struct Switch {
-    url: String,
-    calls: Arc<Mutex<Vec<String>>>,
-}
-
-impl Switch {
-    fn listen(lab: &Lab) -> Result<Self> {
-        let listener = lab.netns().within(|| TcpListener::bind((lab.gateway_ip(), 0)))??;
-        let url = format!("http://{}/4711", listener.local_addr()?);
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&calls);
-        thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let mut bytes = [0; 4096];
-                let length = stream.read(&mut bytes).unwrap_or_default();
-                let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
-                noted.lock().expect("no holder panics").push(text.lines().next().unwrap_or_default().to_owned());
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK");
-            }
-        });
-        Ok(Self { url, calls })
-    }
-
-    /// Returns the paths that were called since the last time.
-    fn take(&self) -> Vec<String> {
-        let calls = std::mem::take(&mut *self.calls.lock().expect("no holder panics"));
-        calls.iter().map(|line| line.split(' ').nth(1).unwrap_or_default().to_owned()).collect()
-    }
-}
 
 fn hook(host: &Host, name: &str, script: &str) -> Result<()> {
     host.write_file(&format!("{HOOKS}/{name}"), format!("#!/bin/sh\n{script}\n"))?;

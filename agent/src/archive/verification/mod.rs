@@ -6,10 +6,10 @@ mod verdict;
 use std::sync::Arc;
 
 use anyhow::Result;
-use swarmdr_archive::ClusterId;
+use swarmdr_archive::{ClusterId, stream_archive::StreamName};
 use swarmdr_vault::{
     catalog::{Filter, Survey},
-    renew,
+    renew, renew_streams,
 };
 
 use super::{
@@ -54,16 +54,14 @@ impl Verifier<'_> {
         Ok(Report { results, findings: surveyed.findings, silent: surveyed.silent, renewed: Vec::new() })
     }
 
-    /// Extends the lock of the newest good backup, so that the weekly run keeps it locked even if no new one is made. A
-    /// missing permission is reported when a lock needs to be extended.
+    /// Extends the lock of the newest good backup and of the newest stream of each name, so that the weekly run keeps them
+    /// locked even if no new ones are made. A missing permission is reported when a lock needs to be extended.
     pub async fn renew(&self, cluster: Option<&ClusterId>, report: &mut Report) -> Result<()> {
         for connected in vaults::connect(self.run.config).await? {
-            match renew(connected.vault.as_ref(), cluster, &self.keyring.trusted, self.run.now).await {
-                Ok(renewed) => report.renewed.extend(renewed),
-                // A vault that does not answer is reported already.
-                Err(error) if error.is_transient() => {}
-                Err(error) => report.findings.push(format!("the lock of the newest backup was not renewed: {error}")),
-            }
+            let (vault, keys) = (connected.vault.as_ref(), &self.keyring.trusted);
+            report.add_renewed("backup", renew(vault, cluster, keys, self.run.now).await);
+            let wanted = |name: &StreamName| self.run.config.renews(name);
+            report.add_renewed("streams", renew_streams(vault, cluster, keys, self.run.now, wanted).await);
         }
         Ok(())
     }

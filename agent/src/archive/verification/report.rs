@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use swarmdr_vault::Renewed;
+use swarmdr_vault::{Renewed, VaultError};
 
 use super::verdict::Verdict;
 use crate::{archive::inspection::plain, outcome::exit::Exit};
@@ -15,7 +15,7 @@ pub struct Report {
     pub findings: Vec<String>,
     /// Vaults that could not be searched, and may hold more.
     pub silent: Vec<String>,
-    /// Locks of the newest good backups that were extended.
+    /// Locks of the newest good backups, and of the newest streams, that were extended.
     pub renewed: Vec<Renewed>,
 }
 
@@ -36,6 +36,16 @@ impl Report {
     /// True if a backup is not what it claims to be.
     pub fn has_bad(&self) -> bool {
         self.results.iter().any(|result| result.verdict == Verdict::Bad)
+    }
+
+    /// Adds the locks that were extended, or why they were not.
+    pub(super) fn add_renewed(&mut self, of: &str, renewed: Result<Vec<Renewed>, VaultError>) {
+        match renewed {
+            Ok(renewed) => self.renewed.extend(renewed),
+            // A vault that does not answer is reported already.
+            Err(error) if error.is_transient() => {}
+            Err(error) => self.findings.push(format!("the lock of the newest {of} was not renewed: {error}")),
+        }
     }
 
     pub fn exit(&self) -> Exit {

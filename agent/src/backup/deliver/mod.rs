@@ -6,6 +6,7 @@
 
 mod clock;
 mod delivery;
+mod renewal;
 mod waiting;
 
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result};
 use jiff::Timestamp;
 use swarmdr_archive::{ClusterId, TrustedKeys};
-use swarmdr_vault::{VaultError, catalog::lineage::Remembered, object_name::REHEARSAL, renew};
+use swarmdr_vault::{VaultError, catalog::lineage::Remembered, object_name::REHEARSAL};
 
 use super::previous::PreviousBackups;
 use crate::{
@@ -117,20 +118,6 @@ impl Uploader {
             self.attention.extend(judged);
         }
         Ok(())
-    }
-
-    /// Renews the lock of the newest good backup in each vault, whether or not a new backup follows. Returns a line for
-    /// each renewed lock. A failure is only reported: it is no reason to make no backup.
-    pub async fn renew_locks(&mut self, cluster: &ClusterId) -> Vec<String> {
-        let mut done = Vec::new();
-        for route in self.routes.iter().filter(|route| route.trouble.is_none()) {
-            match renew(route.to.vault.as_ref(), Some(cluster), &self.keys, self.now).await {
-                Ok(renewed) => done.extend(renewed.iter().map(ToString::to_string)),
-                Err(error) => self.attention.push(format!("the lock of the newest backup was not renewed: {error}")),
-            }
-        }
-        done.iter().for_each(|line| tracing::info!("{line}"));
-        done
     }
 
     /// Reads the newest backups of the cluster in all vaults that answer. Fails if a required one does not.

@@ -13,7 +13,9 @@ Examples:
   swarmdr-agent prune                 by `[retention]` of the configuration
 
 Of each cluster in each vault the newest backup and the newest proven one are
-kept whatever the policy says, and so is what is locked. A bucket gets a
+kept whatever the policy says, and so is what is locked; the same holds for the
+newest stream of each name. A stream goes by its own `retention` if it has one,
+whatever the flags say. A bucket gets a
 lifecycle rule printed and is left alone, unless --delete-versions is given to
 an identity that may delete: those that make backups should not.
 
@@ -43,7 +45,7 @@ pub struct PruneArgs {
     #[arg(long)]
     pub delete_versions: bool,
 
-    /// Only backups of this cluster
+    /// Only backups and streams of this cluster
     #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(candidates::clusters))]
     pub cluster: Option<ClusterId>,
 

@@ -26,6 +26,8 @@ while it comes; nothing is kept on this host. The command is part of the
 manifest, which is stored in clear: give it no password. If it fails, or does not
 end in time, nothing is visible in any vault.
 
+With --due, one that failed on this host is tried again after 15 minutes.
+
 Exits 1 if the command or every vault failed, 3 if no task of the stream's
 service runs on this host or nothing is due, 4 if several do, 6 if it is stored
 and smaller than it should be, or if one of several vaults does not have it.")]

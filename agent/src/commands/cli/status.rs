@@ -18,12 +18,15 @@ unknown.
 
 The vaults are asked and the engine is not, so this may run at any time and on
 any host. With watch.removals a running engine is asked too, on the manager that
-made the last backup; one that is stopped never is.
+made the last backup, and where streams are configured; one that is stopped
+never is.
 
 Exits 0 if all is well, 6 if something needs attention, 1 if no backup can be
-relied on or is made any more, 5 if there is none at all.")]
+relied on or is made any more, or if a stream of the configuration is too old,
+5 if there is no backup at all. On a worker that stores streams, backups are not
+judged.")]
 pub struct StatusArgs {
-    /// Only backups of this cluster [default: the one that this host last backed up]
+    /// Only backups and streams of this cluster [default: the one that this host last backed up]
     #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(candidates::clusters))]
     pub cluster: Option<ClusterId>,
 

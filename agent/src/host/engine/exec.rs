@@ -204,7 +204,8 @@ impl Exec {
     }
 
     /// Returns the exit status and the last of what it wrote to standard error, once the output has ended. A command that
-    /// closed its output and goes on is ended, and that is an error: nobody would see how it ends.
+    /// closed its output and goes on is ended, and that is an error: nobody would see how it ends. Engine 26.1 keeps the
+    /// output open for it, so there the time limit of the caller comes first.
     pub async fn ended(mut self) -> Result<(i32, String)> {
         let said = (&mut self.said).await.unwrap_or_default();
         let seen = wait::poll(SETTLES, POLL, async || match self.made.inspect().await {

@@ -17,6 +17,7 @@ const OLDEST: u32 = 247;
 
 const TIMER: &str = "swarmdr-backup.timer";
 const SERVICE: &str = "swarmdr-backup.service";
+const STREAMS_TIMER: &str = "swarmdr-streams.timer";
 
 pub async fn check(config: &Config, manager: Option<&Manager>, diagnosis: &mut Diagnosis) {
     let systemd = match Systemd::connect().await {
@@ -27,12 +28,15 @@ pub async fn check(config: &Config, manager: Option<&Manager>, diagnosis: &mut D
         Ok(version) => diagnosis.add(judge_version(&version)),
         Err(error) => diagnosis.add(Check::failed("systemd.version", &error)),
     }
+    if config.stream.iter().any(|stream| stream.cron.is_some()) {
+        diagnosis.add(timer(&systemd, "streams.timer", STREAMS_TIMER, "no stream is stored", "put --due").await);
+    }
     let Some(manager) = manager else { return };
     for check in engine(config).await {
         diagnosis.add(check);
     }
     diagnosis.add(freeze(config, manager).await);
-    diagnosis.add(timer(&systemd).await);
+    diagnosis.add(timer(&systemd, "timer.enabled", TIMER, "no backup is made", "backup").await);
     diagnosis.add(last_run(&systemd).await);
 }
 
@@ -89,20 +93,19 @@ async fn freeze(config: &Config, manager: &Manager) -> Check {
     }
 }
 
-async fn timer(systemd: &Systemd) -> Check {
-    const NAME: &str = "timer.enabled";
-    let fix = format!("systemctl enable --now {TIMER}");
-    let (state, active) = (systemd.unit_file_state(TIMER).await, systemd.state(TIMER).await);
+/// Whether a timer runs; `without` is what happens where it does not, and `verb` what it calls.
+async fn timer(systemd: &Systemd, name: &'static str, timer: &str, without: &str, verb: &str) -> Check {
+    let fix = format!("systemctl enable --now {timer}");
+    let (state, active) = (systemd.unit_file_state(timer).await, systemd.state(timer).await);
     match (state, active) {
         (Ok(state), Ok(unit)) if unit.is_active() && state.starts_with("enabled") => {
-            Check::ok(NAME, format!("{TIMER} is {state} and {}", unit.active))
+            Check::ok(name, format!("{timer} is {state} and {}", unit.active))
         }
         (Ok(state), Ok(unit)) => {
-            Check::fail(NAME, format!("{TIMER} is {state} and {}: no backup is made automatically", unit.active))
-                .fix(fix)
+            Check::fail(name, format!("{timer} is {state} and {}: {without} automatically", unit.active)).fix(fix)
         }
         // Not installed: another scheduler may call the agent.
-        _ => Check::warn(NAME, format!("{TIMER} is not installed; something else must call `backup`")).fix(fix),
+        _ => Check::warn(name, format!("{timer} is not installed; something else must call `{verb}`")).fix(fix),
     }
 }
 

@@ -2,9 +2,13 @@
 //!
 //! Names and labels are a stable interface; `packaging/monitoring/` has alerts and a dashboard that use them.
 
+mod streams;
+
 use std::{
     fmt::{Display, Write},
+    fs,
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -27,6 +31,11 @@ pub fn write(dir: &Path, status: &Status) -> Result<()> {
     // node_exporter does not run as root.
     whole_file::replace(&path, render(status).as_bytes(), 0o644)
         .with_context(|| format!("failed to write the metrics {}", path.display()))
+}
+
+/// Returns how long ago the file was written; `None` if it was not.
+pub fn age(dir: &Path) -> Option<Duration> {
+    fs::metadata(dir.join(FILE)).ok()?.modified().ok()?.elapsed().ok()
 }
 
 /// File name of the metrics of the sign of life, which change every few minutes.
@@ -60,6 +69,7 @@ pub fn render(status: &Status) -> String {
     let mut page = Page::default();
     of_agent(status, &mut page);
     of_vaults(status, &mut page);
+    streams::all(status, &mut page);
     of_runs(status, &mut page);
     of_last_backup(status, &mut page);
     of_drills(status, &mut page);
@@ -144,12 +154,7 @@ fn of_vaults(status: &Status, page: &mut Page) {
     ];
     for (name, help, figure) in figures {
         let known: Vec<_> = status.vaults.iter().filter_map(|it| Some((it.url.as_str(), figure(it)?))).collect();
-        if !known.is_empty() {
-            page.gauge(name, help);
-        }
-        for (url, value) in known {
-            page.value(name, &[("vault", url)], value);
-        }
+        page.gauges(name, help, known.into_iter().map(|(url, value)| (vec![("vault", url)], value)).collect());
     }
 }
 
@@ -239,6 +244,16 @@ impl Page {
 
     fn family(&mut self, name: &str, help: &str, kind: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// Writes the values of one gauge, with their labels; nothing if there is none.
+    fn gauges(&mut self, name: &str, help: &str, values: Vec<(Vec<(&str, &str)>, f64)>) {
+        if !values.is_empty() {
+            self.gauge(name, help);
+        }
+        for (labels, value) in values {
+            self.value(name, &labels, value);
+        }
     }
 
     fn one(&mut self, name: &str, help: &str, value: impl Display) {

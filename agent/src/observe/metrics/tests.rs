@@ -16,7 +16,7 @@ use crate::{
         runs::Run,
         status::{
             Due, Standby,
-            tests::{fine, superseded},
+            tests::{fine, superseded, with_stream},
         },
         verb::Verb,
     },
@@ -35,6 +35,10 @@ fn full() -> Status {
     let (done, failed) = (run(Exit::Done), run(Exit::Refused));
     status.history.ended(Verb::Backup, Exit::Done, done);
     status.history.ended(Verb::Backup, Exit::Refused, failed);
+    let run = Run { at: status.at, seconds: 90.0, exit: Exit::Failed.into(), result: String::new(), error: None };
+    status.history.ended_stream("db", None, Exit::Done, run.clone());
+    status.history.ended_stream("db", None, Exit::Failed, run);
+    let mut status = with_stream(status);
     status.history.hook_failures = 2;
     status.history.proof = status.last_proof.clone();
     let drill = crate::observe::status::Drill {
@@ -97,6 +101,14 @@ fn a_scraper_reads_every_figure() {
         ("swarmdr_last_run_exit_code", &[("verb", "backup")], 4.0),
         ("swarmdr_hook_failures_total", &[], 2.0),
         ("swarmdr_removed_objects", &[], 2.0),
+        ("swarmdr_stream_stale", &[("stream", "db")], 1.0),
+        ("swarmdr_stream_max_age_seconds", &[("stream", "db")], 3600.0),
+        ("swarmdr_stream_too_small", &[("stream", "db")], 1.0),
+        ("swarmdr_newest_stream_timestamp_seconds", &[("stream", "db"), ("vault", "s3://a/x")], 1_795_227_300.0),
+        ("swarmdr_newest_stream_plain_size_bytes", &[("stream", "db"), ("vault", "s3://a/x")], 7.0),
+        ("swarmdr_stream_last_run_exit_code", &[("stream", "db")], 1.0),
+        ("swarmdr_stream_last_run_duration_seconds", &[("stream", "db")], 90.0),
+        ("swarmdr_stream_last_success_timestamp_seconds", &[("stream", "db")], 1_795_262_400.0),
         ("swarmdr_superseded", &[], 1.0),
         ("swarmdr_images", &[], 3.0),
         ("swarmdr_images_missing", &[], 1.0),

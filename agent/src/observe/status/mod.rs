@@ -1,16 +1,19 @@
 //! Status of the backups: what is stored where, what is due, what waits in the spool, what was proven, and whether the
 //! operator should look.
 //!
-//! The engine is asked for nodes that were left drained, for the claim that it carries, and with `watch.removals` for its
-//! objects, and only while its unit is active: a call on its socket would start it during the copy of a cold backup.
+//! The engine is asked for nodes that were left drained, for the claim that it carries, for the place of its state where
+//! streams are configured, and with `watch.removals` for its objects, and only while its unit is active: a call on its socket would start it during the copy of a cold backup.
 
 mod claimed;
 mod drilled;
 mod gather;
 mod living;
+mod look;
+mod own_node;
 mod show;
 mod sign_of_life;
 mod standby;
+mod streams;
 mod tidied;
 
 use jiff::{SignedDuration, Timestamp};
@@ -39,6 +42,7 @@ pub use gather::gather;
 pub use show::plain;
 pub use sign_of_life::OwnSign;
 pub use standby::Standby;
+pub use streams::{StreamInVault, StreamStatus};
 
 /// The stable JSON form of `status --json`.
 #[derive(Debug, Clone, Serialize)]
@@ -49,8 +53,13 @@ pub struct Status {
     pub reasons: Vec<Reason>,
     /// When the next backup is due; absent if the schedule is off.
     pub schedule: Option<Due>,
+    /// Whether this host is a worker that stores streams: backups are not its business.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub streams_only: bool,
     /// The vaults, in the order of the configuration.
     pub vaults: Vec<VaultStatus>,
+    /// The streams that this host stores or the vaults hold, by name.
+    pub streams: Vec<StreamStatus>,
     pub spool: SpoolStatus,
     /// Earlier stops of the engine on this host, and those without a backup.
     pub absences: StopHistory,
@@ -166,7 +175,7 @@ impl Status {
         match self.level {
             Level::Ok => Exit::Done,
             Level::Warning => Exit::Attention,
-            Level::Critical if self.newest().is_none() => Exit::NothingUsable,
+            Level::Critical if self.newest().is_none() && !self.streams_only => Exit::NothingUsable,
             Level::Critical => Exit::Failed,
         }
     }
@@ -175,7 +184,10 @@ impl Status {
     pub fn judge(&mut self) {
         let mut reasons = Vec::new();
         let mut say = |level, text: String| reasons.push(Reason { level, text });
-        self.judge_backups(&mut say);
+        if !self.streams_only {
+            self.judge_backups(&mut say);
+        }
+        self.streams.iter().for_each(|stream| stream.judge(self.at, &mut say));
         self.judge_vaults(&mut say);
         self.judge_host(&mut say);
         self.sign_of_life.iter().for_each(|sign| sign.judge(&mut say));
@@ -221,7 +233,7 @@ impl Status {
             let level = if vault.required { Level::Critical } else { Level::Warning };
             match (&vault.error, &vault.newest) {
                 (Some(error), _) => say(level, error.clone()),
-                (None, held) if held.as_ref().map(|held| held.place.digest) != newest => {
+                (None, held) if !self.streams_only && held.as_ref().map(|held| held.place.digest) != newest => {
                     say(Level::Warning, format!("{} lacks the newest backup", vault.url));
                 }
                 _ => {}

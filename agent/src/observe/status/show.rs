@@ -37,18 +37,34 @@ impl Status {
         let what = match (self.reasons.first(), newest) {
             (Some(reason), _) => plain(&reason.text),
             (None, Some(newest)) => format!("newest backup {}", newest.id),
-            (None, None) => "nothing to report".to_owned(),
+            (None, None) => match self.streams.iter().find_map(|stream| stream.newest.as_ref()) {
+                Some(newest) => format!("newest stream {}", newest.id),
+                None => "nothing to report".to_owned(),
+            },
         };
         let more = self.reasons.len().saturating_sub(1);
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         let age = self.freshest().map(|id| format!("age={}s ", self.at.duration_since(id.created_at()).as_secs()));
         format!(
-            "SWARMDR {} - {what}{more} | {}spool={} spool_bytes={}B",
+            "SWARMDR {} - {what}{more} | {}{}spool={} spool_bytes={}B",
             self.level.word(),
             age.unwrap_or_default(),
+            self.ages_of_streams(),
             self.spool.archives,
             self.spool.bytes
         )
+    }
+}
+
+impl Status {
+    /// Performance data of the streams of this host.
+    fn ages_of_streams(&self) -> String {
+        let own = self.streams.iter().filter(|stream| stream.configured);
+        let ages = own.filter_map(|stream| {
+            let age = self.at.duration_since(stream.freshest()?.created_at()).as_secs();
+            Some(format!("stream_{}_age={age}s ", stream.name))
+        });
+        ages.collect()
     }
 }
 
@@ -66,6 +82,7 @@ impl fmt::Display for Status {
         for vault in &self.vaults {
             self.show_vault(vault, f)?;
         }
+        self.streams.iter().try_for_each(|stream| stream.show(self.at, f))?;
         if let Some(due) = &self.schedule {
             let next = due.next.map_or_else(|| "now".to_owned(), |next| next.to_string());
             writeln!(f, "  due      {next}; counts as late {} s after that", due.grace)?;

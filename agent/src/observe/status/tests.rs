@@ -11,7 +11,7 @@ use crate::{
     restore::images::memory::tests::checked,
 };
 
-fn time(text: &str) -> Timestamp {
+pub(crate) fn time(text: &str) -> Timestamp {
     text.parse().expect("is a time")
 }
 
@@ -56,6 +56,13 @@ fn who_named_no_promoters_is_not_bothered_with_claims() {
     assert_eq!(status.level, fine().level);
 }
 
+/// Adds a stream that is too old and too small.
+pub(crate) fn with_stream(mut status: Status) -> Status {
+    status.streams = streams::tests::late();
+    status.judge();
+    status
+}
+
 /// Two vaults with last night's backup, and nothing to complain about.
 pub(crate) fn fine() -> Status {
     let vault = |url: &str, required| VaultStatus {
@@ -71,6 +78,8 @@ pub(crate) fn fine() -> Status {
         level: Level::Ok,
         reasons: Vec::new(),
         schedule: None,
+        streams_only: false,
+        streams: Vec::new(),
         vaults: vec![vault("s3://a/x", true), vault("s3://b/\"y\\", false)],
         spool: SpoolStatus::default(),
         absences: StopHistory::default(),

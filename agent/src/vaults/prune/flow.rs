@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use swarmdr_archive::{ClusterId, TrustedKeys};
+use swarmdr_vault::catalog::{Series, StreamSeries};
 
-use super::{LifePlan, PruneReport, VaultPlan, lifecycle, list, plan};
+use super::{LifePlan, PruneReport, StreamPlan, VaultPlan, carry_out, lifecycle, list, plan};
 use crate::{
     config::retention::Policy,
     keys::signing,
@@ -14,8 +15,9 @@ use crate::{
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// Policy for backups, and for streams that have none of their own.
     pub policy: Policy,
-    /// Only backups of this cluster; all clusters if `None`.
+    /// Only archives of this cluster; all clusters if `None`.
     pub cluster: Option<ClusterId>,
     /// Makes the plan and removes nothing.
     pub dry_run: bool,
@@ -31,8 +33,10 @@ pub async fn run(run: &Run<'_>, request: &Request) -> Result<PruneReport> {
         dry_run: request.dry_run,
         policy: request.policy,
         plans: Vec::new(),
+        streams: Vec::new(),
         signs_of_life: Vec::new(),
         removed: 0,
+        removed_streams: 0,
         attention: Vec::new(),
     };
     for connected in vaults::connect(run.config).await? {
@@ -52,35 +56,59 @@ async fn one(
     keys: &TrustedKeys,
     report: &mut PruneReport,
 ) -> Result<()> {
-    let lifecycle = lifecycle::rule(&connected.settings, &request.policy);
+    let lifecycle = lifecycle::rule(&connected.settings, request.longest(run));
     let acts = lifecycle.is_none() || request.delete_versions;
-    for (cluster, held) in list(connected, request.cluster.as_ref(), keys, run.shutdown, run.now).await? {
-        let backups = plan(&held, &request.policy, run.now);
-        let vault = connected.settings.url.clone();
-        let plan = VaultPlan { vault, cluster, backups, lifecycle: lifecycle.clone(), acts };
-        let carried_out = if request.dry_run { Ok(0) } else { plan.carry_out(connected, run.shutdown).await };
-        report.plans.push(plan);
-        report.removed += carried_out?;
-    }
     let shows_only = request.dry_run || !acts;
-    let mut signs = LifePlan::make(connected, request.cluster.as_ref(), !shows_only, run.now).await?;
+    let (only, vault) = (request.cluster.as_ref(), connected.settings.url.clone());
+    for (cluster, held) in list::<ClusterId>(connected, &(), only, keys, run.shutdown, run.now).await? {
+        let backups = plan(&held, &request.policy, run.now);
+        let (one, lifecycle) = (Series::one(&cluster), lifecycle.clone());
+        let plan = VaultPlan { vault: vault.clone(), cluster, backups, lifecycle, acts };
+        let removed = if shows_only { Ok(0) } else { carry_out(&plan.backups, &one, connected, run.shutdown).await };
+        report.plans.push(plan);
+        report.removed += removed?;
+    }
+    for (series, held) in list::<StreamSeries>(connected, &None, only, keys, run.shutdown, run.now).await? {
+        let (one, policy) = (series.one(), request.policy_of(run, series.name.as_str()));
+        let StreamSeries { cluster, name } = series;
+        let streams = plan(&held, &policy, run.now);
+        let plan = StreamPlan { vault: vault.clone(), cluster, name, policy, streams, acts };
+        let removed = if shows_only { Ok(0) } else { carry_out(&plan.streams, &one, connected, run.shutdown).await };
+        report.streams.push(plan);
+        report.removed_streams += removed?;
+    }
+    let mut signs = LifePlan::make(connected, only, !shows_only, run.now).await?;
     let carried_out = signs.carry_out(connected.vault.as_ref(), run.shutdown).await;
     report.signs_of_life.push(signs);
     carried_out
 }
 
+impl Request {
+    /// The policy for the streams of this name: their own, or else that of backups.
+    fn policy_of(&self, run: &Run<'_>, name: &str) -> Policy {
+        run.config.stream_named(name).and_then(|stream| stream.retention).unwrap_or(self.policy)
+    }
+
+    /// Days after which no policy keeps anything, if one archive is made each day.
+    fn longest(&self, run: &Run<'_>) -> u32 {
+        let own = run.config.stream.iter().filter_map(|stream| stream.retention);
+        own.chain([self.policy]).map(|policy| policy.days()).max().unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::Act;
     use super::*;
     use crate::{
-        config::{Config, TrustedKey},
+        config::{Config, TrustedKey, stream::StreamConfig},
         host::shutdown::Shutdown,
         outcome::{exit::Exit, progress::Progress},
     };
     use swarmdr_http::Proxies;
     use swarmdr_vault::{
         VaultSettings,
-        testkit::archives::{CLUSTER, archive, key, minute, put},
+        testkit::archives::{CLUSTER, archive, key, minute, put, streams},
     };
 
     #[tokio::test]
@@ -107,5 +135,48 @@ mod tests {
             assert_eq!((report.removed, report.plans.len(), report.exit()), (removed, 1, Exit::Attention));
             assert!(report.attention[0].contains("missing"), "{:?}", report.attention);
         }
+    }
+
+    /// Two streams that share nothing: one with a policy of its own, one by that of backups.
+    #[tokio::test]
+    async fn each_stream_goes_by_its_own_policy_and_its_newest_stays() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let (key, forger) = (key(), key());
+        let own = Policy { keep_last: 3, ..Policy::default() };
+        let db = StreamConfig { name: "db".to_owned(), retention: Some(own), ..StreamConfig::default() };
+        let config = Config {
+            trusted_keys: vec![TrustedKey::Always(key.public().to_string())],
+            vault: vec![VaultSettings::new(format!("file://{}", dir.path().display()))],
+            stream: vec![db],
+            ..Config::default()
+        };
+        let connected = vaults::connect(&config).await.expect("connects").remove(0);
+        let vault = connected.vault.as_ref();
+        for name in ["db", "files"] {
+            for at in [0, 10, 20, 30, 40] {
+                streams::put(vault, &streams::stream(name, at, &key)).await;
+            }
+            streams::put(vault, &streams::stream(name, 50, &forger)).await;
+        }
+        put(vault, &archive(CLUSTER, 0, &key)).await;
+        let shutdown = Shutdown::default();
+        let context = Run { config: &config, shutdown: &shutdown, progress: Progress::hidden(), now: minute(60) };
+        let policy = Policy { keep_last: 1, ..Policy::default() };
+        let request = |dry_run| Request { policy, cluster: None, dry_run, delete_versions: false };
+        let planned = run(&context, &request(true)).await.expect("is planned");
+        let done = run(&context, &request(false)).await.expect("is done");
+        assert_eq!((planned.removed_streams, done.removed_streams, done.removed), (0, 6, 0));
+        for report in [&planned, &done] {
+            let of = |name: &str| {
+                let plan = report.streams.iter().find(|plan| plan.name.as_str() == name).expect("is planned");
+                let kept = plan.streams.iter().filter(|decision| decision.act == Act::Keep);
+                (plan.policy.keep_last, kept.map(|decision| decision.id.created_at()).collect::<Vec<_>>())
+            };
+            assert_eq!(of("db"), (3, vec![minute(40), minute(30), minute(20)]));
+            assert_eq!(of("files"), (1, vec![minute(40)]));
+        }
+        let again = run(&context, &request(false)).await.expect("is done");
+        assert_eq!(again.removed_streams, 0, "what is forged is left alone, and displaces none");
+        assert!(done.to_string().ends_with("0 backups and 6 streams removed.\n"), "{done}");
     }
 }

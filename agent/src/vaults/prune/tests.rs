@@ -1,24 +1,26 @@
 //! Tests of which backups stay, which are removed, and which never are.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use swarmdr_archive::Digest;
+use swarmdr_archive::{BackupId, Digest, TrustedKeys};
 use swarmdr_vault::{
-    LockMode, VaultSettings,
+    Lock, LockMode, VaultSettings, VersionRef,
+    catalog::Place,
     testkit::{
         archives::{CLUSTER, archive, key, put, vault},
         injector::without_locks_to_read,
     },
 };
 
-use super::*;
+use super::{held::Held, *};
+use crate::outcome::exit::Exit;
 
-fn held(id: &str) -> GoodBackup {
+fn held(id: &str) -> Held {
     let id: BackupId = format!("{id}-00000001").parse().expect("is an id");
     stored(id, id.created_at())
 }
 
-fn stored(id: BackupId, stored: Timestamp) -> GoodBackup {
+fn stored(id: BackupId, stored: Timestamp) -> Held {
     let place = Place {
         id,
         sequence: 1,
@@ -27,7 +29,7 @@ fn stored(id: BackupId, stored: Timestamp) -> GoodBackup {
         ended: id.created_at(),
         stored,
     };
-    GoodBackup { place, at: VersionRef::new(format!("c/{id}.swarmdr"), "v"), size: 1, proven: true, lock: None }
+    Held { place, at: VersionRef::new(format!("c/{id}.swarmdr"), "v"), size: 1, proven: true, lock: None }
 }
 
 fn now() -> Timestamp {
@@ -44,7 +46,7 @@ fn removed(decisions: &[PruneDecision]) -> Vec<String> {
 
 #[test]
 fn each_rule_keeps_the_newest_of_its_periods() {
-    let all: Vec<GoodBackup> = [
+    let all: Vec<Held> = [
         "20261121T033000Z",
         "20261120T153000Z",
         "20261120T033000Z",
@@ -107,7 +109,7 @@ fn an_empty_policy_is_refused() {
 /// For each past day there is a forged backup for an hour after the genuine one, all stored on one later day.
 #[test]
 fn late_backups_displace_no_others() {
-    let genuine: Vec<GoodBackup> = (1..=9).rev().map(|day| held(&format!("2026111{day}T033000Z"))).collect();
+    let genuine: Vec<Held> = (1..=9).rev().map(|day| held(&format!("2026111{day}T033000Z"))).collect();
     let late = |day: u32, hour: u32| {
         let id = format!("2026111{day}T{hour:02}3000Z-00000002").parse().expect("is an id");
         stored(id, "2026-11-20T12:00:00Z".parse().expect("is a time"))
@@ -128,7 +130,7 @@ fn late_backups_displace_no_others() {
         };
         assert_eq!(kept(plan(&all, &policy, now())), kept(plan(&genuine, &policy, now())), "{policy:?}");
         // In a bucket that was copied all backups are late, and the same ones stay.
-        let copied: Vec<GoodBackup> = genuine.iter().map(|it| stored(it.place.id, now())).collect();
+        let copied: Vec<Held> = genuine.iter().map(|it| stored(it.place.id, now())).collect();
         let decisions = plan(&copied, &policy, now());
         let left: Vec<BackupId> =
             decisions.iter().filter(|decision| decision.act == Act::Keep).map(|decision| decision.id).collect();
@@ -159,20 +161,20 @@ proptest! {
         proven in prop::collection::vec(any::<bool>(), 60),
         counts in (0_u32..5, 0_u32..5, 0_u32..5, 0_u32..5),
     ) {
-        let all: Vec<GoodBackup> = seconds.iter().rev().zip(&proven).map(|(second, proven)| {
+        let all: Vec<Held> = seconds.iter().rev().zip(&proven).map(|(second, proven)| {
             let id = BackupId::new(Timestamp::from_second(*second).expect("is a time"), [1; 4]);
-            GoodBackup { proven: *proven, ..stored(id, id.created_at()) }
+            Held { proven: *proven, ..stored(id, id.created_at()) }
         }).collect();
         let policy = Policy { keep_last: counts.0, keep_daily: counts.1, keep_weekly: counts.2, keep_monthly: counts.3 };
         let decisions = plan(&all, &policy, now());
-        let kept = |held: &GoodBackup| decisions.iter().any(|decision| decision.id == held.place.id && decision.act == Act::Keep);
+        let kept = |held: &Held| decisions.iter().any(|decision| decision.id == held.place.id && decision.act == Act::Keep);
         prop_assert!(kept(&all[0]));
         prop_assert!(all.iter().find(|held| held.proven).is_none_or(kept));
         let number = decisions.iter().filter(|decision| decision.act == Act::Keep).count() as u32;
         prop_assert!(number <= counts.0 + counts.1 + counts.2 + counts.3 + 2);
         prop_assert!(number >= counts.0.min(all.len() as u32));
         // Applied again to what it left, it removes nothing more.
-        let left: Vec<GoodBackup> = all.iter().filter(|held| kept(held)).cloned().collect();
+        let left: Vec<Held> = all.iter().filter(|held| kept(held)).cloned().collect();
         prop_assert!(removed(&plan(&left, &policy, now())).is_empty());
     }
 }
@@ -194,6 +196,8 @@ fn texts_of_others_do_not_steer_the_terminal() {
             dry_run: true,
             policy,
             plans: vec![plan],
+            streams: Vec::new(),
+            removed_streams: 0,
             signs_of_life: vec![LifePlan::of(&own(), 1)],
             removed: 0,
             attention: vec![own()],
@@ -208,6 +212,8 @@ async fn a_lock_that_cannot_be_read_ends_the_plan() {
     let vault = std::sync::Arc::new(without_locks_to_read(vault));
     let connected = Connected { settings: VaultSettings::new("s3://bucket"), vault };
     let keys = TrustedKeys::from(key.public());
-    let error = list(&connected, None, &keys, &Shutdown::default(), now()).await.expect_err("it is not known");
+    let error = list::<ClusterId>(&connected, &(), None, &keys, &Shutdown::default(), now())
+        .await
+        .expect_err("it is not known");
     assert!(error.to_string().contains("failed to read a lock, so nothing is planned"), "{error:#}");
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::VaultError;
-use crate::{Lock, LockMode};
+use crate::{Lock, LockMode, object_name::STREAMS};
 
 impl VaultError {
     /// Returns the problem without the advice.
@@ -20,6 +20,9 @@ impl VaultError {
             Self::NoBucket { .. } => "create it with versioning and Object Lock on, or correct `url`",
             Self::NotVersioned { .. } => "turn versioning and Object Lock on",
             Self::NoObjectLock { .. } => "turn Object Lock on, or use a bucket that has it",
+            Self::LockDropped { found: None, key, .. } if key.starts_with(STREAMS) => {
+                "upgrade the server: a stream is always sent in parts"
+            }
             Self::LockDropped { found: None, .. } => {
                 "upgrade the server, or raise `multipart_threshold` above the size of a backup"
             }
@@ -152,6 +155,14 @@ mod tests {
         assert_eq!(error.to_string(), "a; b: no room to a; b (a; b); free space or raise the quota");
         let region = VaultError::WrongRegion { vault: own(), action: own(), region: "eu".into(), detail: own() };
         assert!(region.to_string().ends_with("; set `region = \"eu\"` for this vault"), "{region}");
+        for (key, advice) in [
+            ("c/x.swarmdr", "raise `multipart_threshold` above the size of a backup"),
+            ("streams/c/db/x.stream", "upgrade the server: a stream is always sent in parts"),
+        ] {
+            let asked = Lock { mode: LockMode::Compliance, until: jiff::Timestamp::UNIX_EPOCH };
+            let error = VaultError::LockDropped { vault: own(), key: key.into(), asked, found: None };
+            assert!(error.to_string().ends_with(advice), "{error}");
+        }
         for error in [
             VaultError::NotFound { vault: own(), key: own() },
             VaultError::Other { vault: own(), action: own(), detail: own() },

@@ -111,4 +111,6 @@ pub struct Facts<'a> {
     pub hostname: &'a str,
     /// Whether it can be used as far as its maker knew. An older one that can be used is better.
     pub is_usable: bool,
+    /// Whether its maker tried it out, and it worked. Some kinds of archives are never tried out.
+    pub is_proven: bool,
 }

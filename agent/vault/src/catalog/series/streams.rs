@@ -117,6 +117,7 @@ impl SignedHead for StreamHead {
             hostname: &manifest.hostname,
             // One whose command failed is never stored.
             is_usable: true,
+            is_proven: false,
         }
     }
 }

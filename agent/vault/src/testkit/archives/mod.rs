@@ -16,6 +16,7 @@ pub use jiff::Timestamp;
 pub use swarmdr_archive::BackupId;
 
 pub mod lives;
+pub mod streams;
 
 pub const CLUSTER: &str = "q9x0h2k7m1c4v8b6n3z5a7s2d";
 pub const OTHER: &str = "a1111111111111111111111111";
@@ -25,10 +26,13 @@ pub fn cluster_id() -> ClusterId {
     CLUSTER.parse().unwrap()
 }
 
+/// A sealed backup in memory.
+pub type Archive = Archived<ObjectName>;
+
 /// A sealed archive in memory.
 #[derive(Debug)]
-pub struct Archive {
-    pub name: ObjectName,
+pub struct Archived<N> {
+    pub name: N,
     pub bytes: Vec<u8>,
     pub sequence: u64,
     pub digest: Digest,
