@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use swarmdr_archive::{
     BackupId, TrustedKeys,
+    point::Point,
     reader::{self, Head},
 };
 use swarmdr_vault::{
@@ -23,6 +24,7 @@ use swarmdr_vault::{
 use crate::{
     config::Config,
     outcome::{exit::Exit, failure::Failure, progress::Progress},
+    points::{self, Which},
     vaults,
 };
 
@@ -31,14 +33,17 @@ use crate::{
 pub enum Choice {
     /// The newest backup over all vaults that verifies and that the filter admits.
     Vaults(Filter),
+    /// The backup of a recovery point; the filter says which points come into question.
+    Point(Which, Filter),
     File(PathBuf),
 }
 
 impl Choice {
     /// Excludes one version from now on: its head is good, but the payload is not what the head says.
     pub fn except(&mut self, mismatch: PayloadMismatch) {
-        if let Choice::Vaults(filter) = self {
-            filter.except.push(mismatch);
+        match self {
+            Choice::Vaults(filter) | Choice::Point(_, filter) => filter.except.push(mismatch),
+            Choice::File(_) => {}
         }
     }
 }
@@ -64,6 +69,8 @@ pub struct Found {
     pub stored: Option<Timestamp>,
     /// Problems in the vaults that the operator should look at.
     pub findings: Vec<String>,
+    /// The recovery point that names it, if it was chosen by one.
+    pub point: Option<Box<Point>>,
 }
 
 impl Source {
@@ -73,6 +80,7 @@ impl Source {
         match choice {
             Choice::File(path) => find_file(path, keys, now),
             Choice::Vaults(filter) => find_in_vaults(config, filter, keys, now).await,
+            Choice::Point(which, filter) => find_of_point(config, *which, filter, keys, now).await,
         }
     }
 
@@ -136,7 +144,7 @@ fn find_file(path: &Path, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
     let head = head().map_err(|cause| {
         Failure::new(Exit::NothingUsable, format!("{} cannot be used as a backup here", path.display())).because(cause)
     })?;
-    Ok(Found { source: Source::File(path.to_owned()), head, stored: None, findings: Vec::new() })
+    Ok(Found { source: Source::File(path.to_owned()), head, stored: None, findings: Vec::new(), point: None })
 }
 
 async fn find_in_vaults(config: &Config, filter: &Filter, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
@@ -150,7 +158,41 @@ async fn find_in_vaults(config: &Config, filter: &Filter, keys: &TrustedKeys, no
     let mismatches = filter.except.iter().map(ToString::to_string);
     let findings = mismatches.chain(latest.findings.lines()).collect();
     let source = Source::Vault { vault, at: latest.at };
-    Ok(Found { source, head: latest.head, stored: Some(latest.place.stored), findings })
+    Ok(Found { source, head: latest.head, stored: Some(latest.place.stored), findings, point: None })
+}
+
+/// Finds a recovery point, and then the very backup that it names, in whichever vault has it.
+async fn find_of_point(
+    config: &Config,
+    which: Which,
+    filter: &Filter,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Result<Found> {
+    let points::Chosen { signed, mut findings } = points::find(config, which, filter, keys, now).await?;
+    let point = signed.point;
+    let Some(state) = &point.state else {
+        return Err(Failure::new(Exit::NothingUsable, format!("the recovery point {} names no backup", point.id))
+            .advice("its streams can be fetched all the same: swarmdr-agent get NAME --point ID -- COMMAND")
+            .into());
+    };
+    let of_state = Filter { id: Some(state.backup), ..Filter::cluster(point.cluster_id.clone()) };
+    let of_state = Filter { except: filter.except.clone(), any_vault: filter.any_vault, ..of_state };
+    let found = find_in_vaults(config, &of_state, keys, now).await;
+    let found = found.with_context(|| format!("the backup of the recovery point {} was not found", point.id))?;
+    if found.head.manifest_digest != state.manifest_digest {
+        return Err(Failure::new(
+            Exit::NothingUsable,
+            format!(
+                "the backup {} in the vaults is not the one that the recovery point {} names",
+                state.backup, point.id
+            ),
+        )
+        .advice("choose another point, or restore the backup by its id if you know it to be right")
+        .into());
+    }
+    findings.extend(found.findings);
+    Ok(Found { findings, point: Some(Box::new(point)), ..found })
 }
 
 async fn not_found(

@@ -35,8 +35,12 @@ pub struct StreamConfig {
     pub min_size: Option<ByteSize>,
     /// Part of the size of the one before, by which it may be smaller without being reported.
     pub max_shrink: Option<Percent>,
+    /// Age of the newest one from which `status` reports it.
+    pub max_age: Option<Seconds>,
     /// Text that the stream has to end with; otherwise nothing is stored.
     pub expect_tail: Option<String>,
+    /// Command that `restore --point` names for bringing it back.
+    pub restore: Vec<String>,
 }
 
 /// A whole percentage, 0 to 100, written as `50%`.
@@ -92,7 +96,9 @@ impl Default for StreamConfig {
             expect: None,
             min_size: None,
             max_shrink: None,
+            max_age: None,
             expect_tail: None,
+            restore: Vec::new(),
         }
     }
 }

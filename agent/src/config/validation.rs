@@ -53,6 +53,7 @@ impl Config {
         self.validate_grow()?;
         self.validate_standby()?;
         self.validate_streams()?;
+        self.validate_externals()?;
         self.watch.ping_url.as_deref().map(PingUrl::parse).transpose()?;
         Schedule::from_config(&self.schedule)?;
         Ok(())
