@@ -1,8 +1,9 @@
 //! How the data of a recovery point comes back: the commands, in order, once the state is there.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Result;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use swarmdr_archive::{
     TrustedKeys,
@@ -13,6 +14,7 @@ use swarmdr_vault::{
     Vault,
     catalog::{self, CatalogError, Filter},
 };
+use tokio::time::Instant;
 
 use super::note::reasons;
 use crate::{
@@ -21,6 +23,12 @@ use crate::{
     run::Run,
     vaults,
 };
+
+/// Time that all looks for streams together may take: the state is to come back all the same.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Number of streams that are looked for at a time.
+const AT_ONCE: usize = 8;
 
 /// What a person has to add where no command is known.
 const COMMAND: &str = "COMMAND";
@@ -93,8 +101,15 @@ impl Recovery {
         if !point.is_complete() {
             attention.push(format!("the recovery point {} is not complete: {}", point.id, reasons(point).join(", ")));
         }
-        for part in in_order(run.config, point) {
-            let found = look_for(vaults, run, point, part, keys).await;
+        let until = Instant::now() + LIMIT;
+        let looks = in_order(run.config, point).into_iter().map(async |part| {
+            let look = tokio::time::timeout_at(until, look_for(vaults, run, point, part, keys));
+            let late =
+                |_| Err(format!("it is not known whether it is still there: no end within {} s", LIMIT.as_secs()));
+            (part, look.await.unwrap_or_else(late))
+        });
+        let mut looks = std::pin::pin!(stream::iter(looks).buffered(AT_ONCE));
+        while let Some((part, found)) = looks.next().await {
             attention.extend(found.as_ref().err().map(|why| format!("stream {} {}: {why}", part.name, part.id)));
             steps.push(Step::Stream {
                 name: part.name.to_string(),
