@@ -21,10 +21,11 @@ use swarmdr_vault::{
     fetch,
 };
 
+use super::of_point;
 use crate::{
     config::Config,
     outcome::{exit::Exit, failure::Failure, progress::Progress},
-    points::{self, Which},
+    points::Which,
     vaults,
 };
 
@@ -80,7 +81,7 @@ impl Source {
         match choice {
             Choice::File(path) => find_file(path, keys, now),
             Choice::Vaults(filter) => find_in_vaults(config, filter, keys, now).await,
-            Choice::Point(which, filter) => find_of_point(config, *which, filter, keys, now).await,
+            Choice::Point(which, filter) => of_point::find(config, *which, filter, keys, now).await,
         }
     }
 
@@ -147,7 +148,12 @@ fn find_file(path: &Path, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
     Ok(Found { source: Source::File(path.to_owned()), head, stored: None, findings: Vec::new(), point: None })
 }
 
-async fn find_in_vaults(config: &Config, filter: &Filter, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
+pub(super) async fn find_in_vaults(
+    config: &Config,
+    filter: &Filter,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Result<Found> {
     let vaults: Vec<Arc<dyn Vault>> =
         vaults::connect(config).await?.into_iter().map(|connected| connected.vault).collect();
     let latest = match catalog::find_latest(&vaults, filter, keys, now).await {
@@ -159,40 +165,6 @@ async fn find_in_vaults(config: &Config, filter: &Filter, keys: &TrustedKeys, no
     let findings = mismatches.chain(latest.findings.lines()).collect();
     let source = Source::Vault { vault, at: latest.at };
     Ok(Found { source, head: latest.head, stored: Some(latest.place.stored), findings, point: None })
-}
-
-/// Finds a recovery point, and then the very backup that it names, in whichever vault has it.
-async fn find_of_point(
-    config: &Config,
-    which: Which,
-    filter: &Filter,
-    keys: &TrustedKeys,
-    now: Timestamp,
-) -> Result<Found> {
-    let points::Chosen { signed, mut findings } = points::find(config, which, filter, keys, now).await?;
-    let point = signed.point;
-    let Some(state) = &point.state else {
-        return Err(Failure::new(Exit::NothingUsable, format!("the recovery point {} names no backup", point.id))
-            .advice("its streams can be fetched all the same: swarmdr-agent get NAME --point ID -- COMMAND")
-            .into());
-    };
-    let of_state = Filter { id: Some(state.backup), ..Filter::cluster(point.cluster_id.clone()) };
-    let of_state = Filter { except: filter.except.clone(), any_vault: filter.any_vault, ..of_state };
-    let found = find_in_vaults(config, &of_state, keys, now).await;
-    let found = found.with_context(|| format!("the backup of the recovery point {} was not found", point.id))?;
-    if found.head.manifest_digest != state.manifest_digest {
-        return Err(Failure::new(
-            Exit::NothingUsable,
-            format!(
-                "the backup {} in the vaults is not the one that the recovery point {} names",
-                state.backup, point.id
-            ),
-        )
-        .advice("choose another point, or restore the backup by its id if you know it to be right")
-        .into());
-    }
-    findings.extend(found.findings);
-    Ok(Found { findings, point: Some(Box::new(point)), ..found })
 }
 
 async fn not_found(

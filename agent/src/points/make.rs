@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Time that the vaults may take, each of a few times.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a point is made after.
 #[derive(Debug, Clone, Default)]
