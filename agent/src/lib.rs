@@ -18,6 +18,7 @@ mod keys;
 mod nodes;
 mod observe;
 mod outcome;
+mod points;
 mod recover;
 mod restore;
 mod run;

@@ -218,6 +218,18 @@ pub enum Error {
         /// Text, escaped and truncated.
         text: String,
     },
+    /// The text is not the key of a recovery point in a vault.
+    #[error("`{text}` is not the key of a recovery point; one is points/CLUSTER/ID.point")]
+    InvalidPointKey {
+        /// Text, escaped and truncated.
+        text: String,
+    },
+    /// The document of a recovery point breaks a rule of the format.
+    #[error("the recovery point is not valid: {reason}")]
+    InvalidPoint {
+        /// Rule that is broken.
+        reason: String,
+    },
     /// Text that is not the id of a cluster or of a node.
     #[error("`{text}` is not a {kind}; one is 1 to 64 letters and digits, like w1ymnkr1qaqfdkyvdpgekypgb")]
     InvalidSwarmId {

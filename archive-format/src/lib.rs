@@ -8,6 +8,7 @@
 //! - [`reader::verify_stored`] checks everything that can be checked without a decryption identity.
 //! - [`reader::unpack`] streams the state, and returns `Ok` only if all of it was good.
 //! - [`receipt`] packs and signs a document about a backup.
+//! - [`point`] says which backup, streams and snapshots of other tools belong together in time.
 //! - [`stream_archive`] packs a stream while it comes, and releases it while it is checked.
 //!
 //! A backup of one file, made and opened in memory:
@@ -119,6 +120,7 @@ pub mod key;
 mod key_id;
 pub mod limits;
 pub mod manifest;
+pub mod point;
 pub mod reader;
 pub mod receipt;
 pub mod recipients;

@@ -8,7 +8,7 @@ use std::io::Read;
 
 use crate::{
     error::{Error, Result},
-    key::{KeyId, SecretKey, TrustedKeys},
+    key::{KeyId, PublicKey, SecretKey, TrustedKeys},
     limits::SIGNATURE_MAX,
     signature::{self, Signature},
     tar_header::{self, BLOCK, padding},
@@ -34,6 +34,33 @@ pub struct Receipt {
     pub document: Vec<u8>,
     /// Id of the key that signed them.
     pub key_id: KeyId,
+    /// Key that signed them. Its id alone is not unique: two keys may have the same one.
+    pub signer: PublicKey,
+}
+
+/// A receipt whose signature has not been checked: anyone could have written it.
+#[derive(Clone, Debug)]
+pub struct Unverified {
+    document: Vec<u8>,
+    signature: Signature,
+}
+
+impl Unverified {
+    /// Returns the bytes that are said to be signed.
+    pub fn document(&self) -> &[u8] {
+        &self.document
+    }
+
+    /// Returns the id of the key that claims to have signed.
+    pub fn key_id(&self) -> KeyId {
+        self.signature.key_id()
+    }
+
+    /// Returns the document if a trusted key signed it.
+    pub fn verify(self, trusted: &TrustedKeys) -> Result<Receipt> {
+        let signer = self.signature.signer(&self.document, trusted)?;
+        Ok(Receipt { document: self.document, key_id: self.signature.key_id(), signer })
+    }
 }
 
 /// Whether an object of this size can be a receipt.
@@ -55,9 +82,14 @@ pub fn seal(key: &SecretKey, document: &[u8], about: &str, mtime: u64) -> Result
     Ok(packed)
 }
 
-/// Reads a receipt as [`seal`] writes it, and returns the document if a trusted key signed it. As in an archive,
-/// nothing else may be in it: what no signature covers is not kept under the name of a receipt.
+/// Reads a receipt as [`seal`] writes it, and returns the document if a trusted key signed it.
 pub fn open(packed: &[u8], trusted: &TrustedKeys) -> Result<Receipt> {
+    read(packed)?.verify(trusted)
+}
+
+/// Reads a receipt as [`seal`] writes it; nothing is verified. As in an archive, nothing else may be in it: what no
+/// signature covers is not kept under the name of a receipt.
+pub fn read(packed: &[u8]) -> Result<Unverified> {
     if packed.len() as u64 > RECEIPT_MAX {
         return Err(Error::limit("the size of the receipt", RECEIPT_MAX));
     }
@@ -84,9 +116,7 @@ pub fn open(packed: &[u8], trusted: &TrustedKeys) -> Result<Receipt> {
     if rest != [0; 2 * BLOCK] {
         return Err(no(format!("it does not end after {SIGNATURE}")));
     }
-    let signature = Signature::parse(&signature)?;
-    signature.verify(&document, trusted)?;
-    Ok(Receipt { document, key_id: signature.key_id() })
+    Ok(Unverified { document, signature: Signature::parse(&signature)? })
 }
 
 fn not_one(error: std::io::Error) -> Error {

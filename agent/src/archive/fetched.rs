@@ -173,7 +173,7 @@ mod tests {
         let path = scratch.join("archive");
         std::fs::write(&path, &place.bytes).expect("is written");
         let head = reader::read_head(&head.bytes[..]).expect("has a head").verify(keys).expect("is signed");
-        let found = Found { source: Source::File(path), head, stored: None, findings: Vec::new() };
+        let found = Found { source: Source::File(path), head, stored: None, findings: Vec::new(), point: None };
         let (config, shutdown) = (Config::default(), Shutdown::default());
         let now = "2026-11-21T12:00:00Z".parse().expect("is a time");
         let run = Run { config: &config, shutdown: &shutdown, progress: Progress::hidden(), now };

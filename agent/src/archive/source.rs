@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use swarmdr_archive::{
     BackupId, TrustedKeys,
+    point::Point,
     reader::{self, Head},
 };
 use swarmdr_vault::{
@@ -20,9 +21,11 @@ use swarmdr_vault::{
     fetch,
 };
 
+use super::of_point;
 use crate::{
     config::Config,
     outcome::{exit::Exit, failure::Failure, progress::Progress},
+    points::Which,
     vaults,
 };
 
@@ -31,14 +34,17 @@ use crate::{
 pub enum Choice {
     /// The newest backup over all vaults that verifies and that the filter admits.
     Vaults(Filter),
+    /// The backup of a recovery point; the filter says which points come into question.
+    Point(Which, Filter),
     File(PathBuf),
 }
 
 impl Choice {
     /// Excludes one version from now on: its head is good, but the payload is not what the head says.
     pub fn except(&mut self, mismatch: PayloadMismatch) {
-        if let Choice::Vaults(filter) = self {
-            filter.except.push(mismatch);
+        match self {
+            Choice::Vaults(filter) | Choice::Point(_, filter) => filter.except.push(mismatch),
+            Choice::File(_) => {}
         }
     }
 }
@@ -64,6 +70,8 @@ pub struct Found {
     pub stored: Option<Timestamp>,
     /// Problems in the vaults that the operator should look at.
     pub findings: Vec<String>,
+    /// The recovery point that names it, if it was chosen by one.
+    pub point: Option<Box<Point>>,
 }
 
 impl Source {
@@ -73,6 +81,7 @@ impl Source {
         match choice {
             Choice::File(path) => find_file(path, keys, now),
             Choice::Vaults(filter) => find_in_vaults(config, filter, keys, now).await,
+            Choice::Point(which, filter) => of_point::find(config, *which, filter, keys, now).await,
         }
     }
 
@@ -136,10 +145,15 @@ fn find_file(path: &Path, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
     let head = head().map_err(|cause| {
         Failure::new(Exit::NothingUsable, format!("{} cannot be used as a backup here", path.display())).because(cause)
     })?;
-    Ok(Found { source: Source::File(path.to_owned()), head, stored: None, findings: Vec::new() })
+    Ok(Found { source: Source::File(path.to_owned()), head, stored: None, findings: Vec::new(), point: None })
 }
 
-async fn find_in_vaults(config: &Config, filter: &Filter, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
+pub(super) async fn find_in_vaults(
+    config: &Config,
+    filter: &Filter,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Result<Found> {
     let vaults: Vec<Arc<dyn Vault>> =
         vaults::connect(config).await?.into_iter().map(|connected| connected.vault).collect();
     let latest = match catalog::find_latest(&vaults, filter, keys, now).await {
@@ -150,7 +164,7 @@ async fn find_in_vaults(config: &Config, filter: &Filter, keys: &TrustedKeys, no
     let mismatches = filter.except.iter().map(ToString::to_string);
     let findings = mismatches.chain(latest.findings.lines()).collect();
     let source = Source::Vault { vault, at: latest.at };
-    Ok(Found { source, head: latest.head, stored: Some(latest.place.stored), findings })
+    Ok(Found { source, head: latest.head, stored: Some(latest.place.stored), findings, point: None })
 }
 
 async fn not_found(

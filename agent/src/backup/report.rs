@@ -16,6 +16,7 @@ use crate::{
     downtime::pause::Downtime,
     host::files::space::human_bytes,
     outcome::{count::human_counts, elapsed::human_ms, exit::Exit, memory::peak_memory, phases::Phase},
+    points::{Made, PointNote},
     restore::images::memory::ImagesChecked,
     vaults::StoredBackup,
 };
@@ -50,6 +51,8 @@ pub struct BackupReport {
     pub removed: Option<Removed>,
     /// Whether the images of the swarm can be pulled; absent without `images.check`, and if that could not be found out.
     pub images: Option<ImagesChecked>,
+    /// The recovery point that names this backup; absent if no data belongs to the state, or none could be stored.
+    pub point: Option<PointNote>,
 }
 
 /// The key that signed the archive, and its files.
@@ -106,6 +109,7 @@ impl BackupReport {
             peak_memory: peak_memory(),
             removed: None,
             images: None,
+            point: None,
         }
     }
 
@@ -137,6 +141,17 @@ impl BackupReport {
         }
         self.images = images;
         self
+    }
+
+    /// Adds the recovery point that was made after it; one that could not be stored needs attention.
+    #[must_use]
+    pub fn with_point(mut self, made: Made) -> Self {
+        self.attention.extend(made.attention);
+        if !self.attention.is_empty() {
+            self.exit = Exit::Attention;
+            self.result = self.exit.word();
+        }
+        Self { point: made.point, ..self }
     }
 
     /// True if only directories of this host (`file://`) have the backup.
@@ -173,6 +188,9 @@ impl fmt::Display for BackupReport {
         write_removed(f, self.removed.as_ref())?;
         if let Some(images) = &self.images {
             writeln!(f, "  images    {images}")?;
+        }
+        if let Some(point) = &self.point {
+            writeln!(f, "  point     {point}")?;
         }
         for note in &plan.notes {
             writeln!(f, "  note: {}", shown(note))?;
@@ -393,6 +411,7 @@ mod tests {
             peak_memory: 0,
             attention: Vec::new(),
             images: None,
+            point: None,
             removed: Some(removed(text, text)),
         }
     }

@@ -17,6 +17,7 @@ use crate::{
         watch::{Ended, Fact, Watch},
     },
     outcome::{exit::Exit, failure::Failure},
+    points::{self, Occasion},
 };
 
 pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
@@ -83,7 +84,10 @@ async fn make_one(
         Err(why) => return Ok(Err(why)),
     };
     let images = images::after_backup(context, &report.plan.cluster_id).await;
-    let report = report.with_images(images);
+    let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
+    let occasion = Occasion { took: Some(took), ..Occasion::default() };
+    let point = points::after(&context.run(), &report.plan.cluster_id, occasion).await;
+    let report = report.with_images(images).with_point(point);
     context.output.print(&report)?;
     Ok(Ok(ended(&report)))
 }

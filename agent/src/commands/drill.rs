@@ -74,7 +74,8 @@ async fn boot_all(context: &Context, args: &VerifyArgs) -> Result<Summary> {
         let mut visit = survey.vault(connected.vault.as_ref()).await;
         while let Some(backup) = visit.next().await {
             let source = Source::Vault { vault: Arc::clone(&connected.vault), at: backup.at };
-            found.push(Found { source, head: backup.head, stored: Some(backup.stored), findings: Vec::new() });
+            let (head, stored) = (backup.head, Some(backup.stored));
+            found.push(Found { source, head, stored, findings: Vec::new(), point: None });
         }
     }
     found.sort_by_key(|found| found.head.manifest.id);

@@ -1,6 +1,7 @@
 //! The verb `get`.
 
 use anyhow::Result;
+use swarmdr_archive::{TrustedKeys, point::StreamPart};
 use swarmdr_vault::catalog::Filter;
 
 use super::Context;
@@ -8,7 +9,8 @@ use crate::{
     commands::cli::GetArgs,
     host::engine::Engine,
     keys::identities,
-    outcome::exit::Exit,
+    outcome::{exit::Exit, failure::Failure},
+    points,
     streams::{self, Output, Task, turn},
 };
 
@@ -16,14 +18,12 @@ use crate::{
 pub async fn run(context: &Context, args: &GetArgs) -> Result<Exit> {
     let keys = context.trusted(&args.trust)?;
     let identities = identities::find(&args.trust.identities, context.config())?;
-    let filter = Filter {
-        cluster: args.cluster.clone(),
-        id: args.id,
-        before: args.before,
-        any_vault: args.any_vault,
-        ..Filter::default()
-    };
+    let (filter, point) = filter(context, args, &keys).await?;
     let chosen = streams::find(&context.run(), &args.name, &filter, &keys).await?;
+    if let Some(part) = point.filter(|part| part.manifest_digest != chosen.head.manifest_digest) {
+        let what = format!("the stream {} {} in the vaults is not the one that the point names", part.name, part.id);
+        return Err(Failure::new(Exit::NothingUsable, what).into());
+    }
     let output = match &args.service {
         Some(service) => in_task(context, args, service).await?,
         None if args.command.is_empty() => Output::standard()?,
@@ -47,6 +47,27 @@ pub async fn run(context: &Context, args: &GetArgs) -> Result<Exit> {
 async fn in_task(context: &Context, args: &GetArgs, service: &str) -> Result<Output> {
     let engine = Engine::at(&context.config().engine.socket);
     let advice = "leave one of them while the data comes back: docker service scale";
-    let container = turn::only_task(&engine, args.name.as_str(), service, advice).await?;
+    let container = turn::only_task(&engine, &format!("the stream {}", args.name), service, advice).await?;
     Ok(Output::to_task(Task::new(engine.socket().to_owned(), container, args.command.clone())))
+}
+
+/// Returns which streams are admitted: what the arguments say, or the very one that the recovery point names.
+async fn filter(context: &Context, args: &GetArgs, keys: &TrustedKeys) -> Result<(Filter, Option<StreamPart>)> {
+    let GetArgs { cluster, id, before, any_vault, .. } = args;
+    let said = Filter { cluster: cluster.clone(), any_vault: *any_vault, ..Filter::default() };
+    let Some(which) = args.point else {
+        return Ok((Filter { id: *id, before: *before, ..said }, None));
+    };
+    let point = points::find(context.config(), which, &said, keys, context.now).await?.signed.point;
+    let Some(part) = point.streams.iter().find(|part| part.name == args.name) else {
+        let what = format!("the recovery point {} has no stream {}", point.id, args.name);
+        let names: Vec<&str> = point.streams.iter().map(|part| part.name.as_str()).collect();
+        let failure = Failure::new(Exit::NothingUsable, what);
+        return Err(match names.is_empty() {
+            true => failure.into(),
+            false => failure.advice(format!("it has: {}", names.join(", "))).into(),
+        });
+    };
+    let of_part = Filter { id: Some(part.id), cluster: Some(point.cluster_id.clone()), ..said };
+    Ok((of_part, Some(part.clone())))
 }

@@ -22,6 +22,7 @@ use crate::{
     host::files::space::human_bytes,
     observe::status::Drill,
     outcome::{count::count, elapsed::human_ms, exit::Exit},
+    points,
     restore::drill::receipts,
     streams, vaults,
 };
@@ -35,6 +36,11 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let keys = context.trusted(&args.trust)?;
     if args.streams {
         let listed = streams::list(&context.run(), &args.among.filter(context.now), &keys).await?;
+        context.output.print(&listed)?;
+        return Ok(listed.exit());
+    }
+    if args.points {
+        let listed = points::list(&context.run(), &args.among.filter(context.now), &keys).await?;
         context.output.print(&listed)?;
         return Ok(listed.exit());
     }

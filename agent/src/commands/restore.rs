@@ -3,7 +3,7 @@
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
-use swarmdr_archive::{BackupId, untrusted::shown};
+use swarmdr_archive::{BackupId, point::Point, untrusted::shown};
 
 use super::{Context, bring_everything_back, clean_leftovers, images, require_stoppable_engine};
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         watch::{Ended, Watch},
     },
     outcome::exit::Exit,
+    points::{Flags, Recovery, WithRecovery},
     restore::{
         Claiming, Decision, Follow, KEY_LIMIT, Overrides, Readdress, Request, Restore, RestoreReport, Waits,
         images::{followed::Followed, line::Line},
@@ -82,16 +83,18 @@ async fn once(
     watch: &Watch<'_>,
 ) -> Result<Exit> {
     let (decision, prepared) = context.shutdown.or_interrupted(restore.prepare(request)).await?;
+    let recovery = recovery(context, args, prepared.point()).await?;
     let mut plan = match decision {
         Decision::Restore(plan) => plan,
         Decision::AlreadyThere => {
-            return already_there(context, args, restore, (prepared.id(), prepared.was_unlocked())).await;
+            let found = (prepared.id(), prepared.was_unlocked());
+            return already_there(context, args, restore, found, recovery.as_ref()).await;
         }
         Decision::AlreadyThereLocked => {
             if !args.dry_run {
                 restore.unlock_present(KEY_LIMIT).await?;
             }
-            return already_there(context, args, restore, (prepared.id(), true)).await;
+            return already_there(context, args, restore, (prepared.id(), true), recovery.as_ref()).await;
         }
     };
     let control = require_stoppable_engine(&context.loaded.config).await?;
@@ -101,15 +104,34 @@ async fn once(
         plan.notes.extend(restore.rehearse(&prepared).await?);
         plan.notes.extend(restore.claim_notes(&plan, args.fenced).await?);
         plan.notes.extend_from_slice(prepared.findings());
-        context.output.print(plan.as_ref())?;
-        return Ok(if prepared.findings().is_empty() { Exit::Done } else { Exit::Attention });
+        context.output.print(&WithRecovery { report: plan.as_ref(), point: recovery.as_ref() })?;
+        let exit = if prepared.findings().is_empty() { Exit::Done } else { Exit::Attention };
+        return Ok(worse(exit, recovery.as_ref()));
     }
     let facts = [("BACKUP_ID", plan.id.to_string()), ("CLUSTER_ID", plan.cluster_id.to_string())];
     watch.begin(facts.to_vec()).await?;
     let mut report = restore.run(*plan, prepared).await?;
     look_at_images(context, args, &mut report).await;
-    context.output.print(&report)?;
-    Ok(report.exit())
+    context.output.print(&WithRecovery { report: &report, point: recovery.as_ref() })?;
+    Ok(worse(report.exit(), recovery.as_ref()))
+}
+
+/// Returns how the data of the recovery point comes back, if one was chosen. Nothing on the host was changed yet.
+async fn recovery(context: &Context, args: &RestoreArgs, point: Option<&Point>) -> Result<Option<Recovery>> {
+    let Some(point) = point else { return Ok(None) };
+    let keys = context.trusted(&args.trust)?;
+    let flags = Flags { trust: args.trust.keys.clone(), identities: args.trust.identities.clone() };
+    let run = context.run();
+    let plan = context.shutdown.or_interrupted(Recovery::plan(&run, point, &keys, &flags)).await?;
+    Ok(Some(plan))
+}
+
+/// Returns the exit of a run whose data needs attention, too.
+fn worse(exit: Exit, recovery: Option<&Recovery>) -> Exit {
+    match (exit, recovery.map(Recovery::exit)) {
+        (Exit::Done, Some(of_data)) => of_data,
+        (exit, _) => exit,
+    }
 }
 
 /// Finds out whether the images of the restored swarm can be pulled, if images are checked or followed.
@@ -169,7 +191,10 @@ fn not_pullable(line: &Line, followed: Option<&Followed>) -> Option<String> {
 
 fn request(args: &RestoreArgs, now: Timestamp) -> Request {
     Request {
-        choice: args.choice.meant(now),
+        choice: match args.which() {
+            Some(which) => source::Choice::Point(which, args.choice.admitted(now)),
+            None => args.choice.meant(now),
+        },
         overrides: Overrides {
             force: args.force,
             address_elsewhere: args.address_elsewhere,
@@ -197,6 +222,7 @@ async fn already_there(
     args: &RestoreArgs,
     restore: &Restore<'_>,
     (id, unlocked): (BackupId, bool),
+    recovery: Option<&Recovery>,
 ) -> Result<Exit> {
     let labelled = if args.dry_run { Vec::new() } else { restore.label_late().await? };
     let images = restore.follow_late(args.dry_run).await?;
@@ -209,16 +235,9 @@ async fn already_there(
     attention.extend(missing);
     let exit = if attention.is_empty() { Exit::Done } else { Exit::Attention };
     let is_ignored = images.is_none() && !args.image_map.is_empty();
-    context.output.print(&AlreadyThere {
-        result: "already-there",
-        id,
-        unlocked,
-        images,
-        pullable,
-        attention,
-        is_ignored,
-    })?;
-    Ok(exit)
+    let report = AlreadyThere { result: "already-there", id, unlocked, images, pullable, attention, is_ignored };
+    context.output.print(&WithRecovery { report: &report, point: recovery })?;
+    Ok(worse(exit, recovery))
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,7 @@
 //! unknown key is an error that names the place and the key. Without any file, everything has a default that works on a
 //! manager: a directory vault below the state directory and a key made on first use.
 
+pub mod external;
 pub mod grow;
 pub mod images;
 pub mod join;
@@ -29,8 +30,8 @@ use swarmdr_vault::{
 };
 
 use crate::config::{
-    grow::GrowConfig, images::ImagesConfig, join::JoinConfig, retention::Policy, schedule::ScheduleConfig,
-    standby::StandbyConfig, stream::StreamConfig,
+    external::ExternalConfig, grow::GrowConfig, images::ImagesConfig, join::JoinConfig, retention::Policy,
+    schedule::ScheduleConfig, standby::StandbyConfig, stream::StreamConfig,
 };
 
 pub(crate) use layers::CREDENTIALS;
@@ -79,6 +80,8 @@ pub struct Config {
     pub standby: StandbyConfig,
     /// Data that is stored beside the state.
     pub stream: Vec<StreamConfig>,
+    /// Snapshots that other tools make and keep, and that recovery points name.
+    pub external: Vec<ExternalConfig>,
     /// Proxies that the environment's own variables name. Not a setting, but read from the same environment as the
     /// settings.
     #[serde(skip)]
@@ -199,6 +202,7 @@ impl Default for Config {
             grow: GrowConfig::default(),
             standby: StandbyConfig::default(),
             stream: Vec::new(),
+            external: Vec::new(),
             inherited_proxies: Proxies::none(),
             vault: Vec::new(),
         }

@@ -37,7 +37,8 @@ pub struct StreamConfig {
     pub max_shrink: Option<Percent>,
     /// Text that the stream has to end with; otherwise nothing is stored.
     pub expect_tail: Option<String>,
-    /// Seconds after its start at which the newest one counts as too old; default: what `cron` and `timeout` say.
+    /// Seconds after its start at which the newest one counts as too old; default: what `cron` and `timeout` say. A recovery
+    /// point with an older one is not complete.
     pub max_age: Option<Seconds>,
     /// Address of a dead man's switch of its own, as `watch.ping_url` is that of backups.
     pub ping_url: Option<String>,
@@ -45,6 +46,8 @@ pub struct StreamConfig {
     pub renew: bool,
     /// Streams of this name that `prune` keeps; default: as `[retention]`.
     pub retention: Option<Policy>,
+    /// Command that `restore --point` names for bringing it back.
+    pub restore: Vec<String>,
 }
 
 /// A whole percentage, 0 to 100, written as `50%`.
@@ -105,6 +108,7 @@ impl Default for StreamConfig {
             ping_url: None,
             renew: true,
             retention: None,
+            restore: Vec::new(),
         }
     }
 }

@@ -53,6 +53,7 @@ impl Config {
         self.validate_grow()?;
         self.validate_standby()?;
         self.validate_streams()?;
+        self.validate_externals()?;
         self.watch.ping()?;
         Schedule::from_config(&self.schedule)?;
         Ok(())

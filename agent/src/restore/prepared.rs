@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use swarm_state::{Examined, identity::usable};
-use swarmdr_archive::{BackupId, manifest::Manifest};
+use swarmdr_archive::{BackupId, manifest::Manifest, point::Point};
 use swarmdr_vault::catalog::Filter;
 
 use super::{
@@ -86,9 +86,23 @@ impl Prepared {
         self.found.findings.extend(new);
     }
 
+    /// The recovery point that names the backup, if it was chosen by one.
+    pub fn point(&self) -> Option<&Point> {
+        self.found.point.as_deref()
+    }
+
     /// Findings in the vaults that the operator should see.
     pub fn findings(&self) -> &[String] {
         &self.found.findings
+    }
+}
+
+/// Whether the newest backup is meant, and none by name.
+fn means_newest(choice: &Choice) -> bool {
+    match choice {
+        Choice::Vaults(Filter { id, before, .. }) => id.is_none() && before.is_none(),
+        Choice::Point(which, filter) => which.is_newest() && filter.before.is_none(),
+        Choice::File(_) => false,
     }
 }
 
@@ -123,7 +137,7 @@ impl Restore<'_> {
             overrides: request.overrides.clone(),
             fenced: request.fenced,
             looks_for_life: request.looks_for_life,
-            newest: matches!(request.choice, Choice::Vaults(Filter { id: None, before: None, .. })),
+            newest: means_newest(&request.choice),
         };
         let decision = self.decide(manifest, &found.source, &holding, &terms).await?;
         if matches!(decision, Decision::Restore(_)) {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use swarmdr_vault::catalog::CatalogError;
+use swarmdr_vault::catalog::{CatalogError, PointSeries};
 
 use super::{Restore, RestorePlan};
 use crate::{
@@ -166,5 +166,8 @@ impl Restore<'_> {
 
 /// True if the answer is unknown because a vault could not be searched, for lack of a network or of credentials.
 fn may_pass(error: &anyhow::Error) -> bool {
-    error.chain().any(|link| matches!(link.downcast_ref::<CatalogError>(), Some(CatalogError::Unanswered { .. })))
+    error.chain().any(|link| {
+        matches!(link.downcast_ref::<CatalogError>(), Some(CatalogError::Unanswered { .. }))
+            || matches!(link.downcast_ref::<CatalogError<PointSeries>>(), Some(CatalogError::Unanswered { .. }))
+    })
 }

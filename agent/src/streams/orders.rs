@@ -20,7 +20,8 @@ const LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// Returns the stream of this name, or an error that names those that there are.
 pub fn require<'a>(config: &'a Config, name: &str) -> Result<&'a StreamConfig> {
     config.stream_named(name).ok_or_else(|| {
-        let names: Vec<&str> = config.stream.iter().map(|stream| stream.name.as_str()).collect();
+        let streams = config.stream.iter().map(|stream| stream.name.as_str());
+        let names: Vec<&str> = streams.chain(config.external.iter().map(|external| external.name.as_str())).collect();
         let failure = Failure::usage(format!("the configuration has no stream `{name}`, and no command is given"))
             .advice(format!("give the command: swarmdr-agent put {name} -- COMMAND"));
         match names.is_empty() {
@@ -53,6 +54,11 @@ pub fn order(site: Site, name: &str, stream: Option<&StreamConfig>) -> Result<Or
 pub fn schedule(config: &Config, stream: &StreamConfig) -> Result<Option<Schedule>> {
     match &stream.cron {
         None => Ok(None),
-        Some(cron) => Schedule::from_config(&ScheduleConfig { cron: Some(cron.clone()), ..config.schedule.clone() }),
+        Some(cron) => of_cron(config, cron),
     }
+}
+
+/// Returns the due times of a cron expression, in the time zone of the schedule.
+pub fn of_cron(config: &Config, cron: &str) -> Result<Option<Schedule>> {
+    Schedule::from_config(&ScheduleConfig { cron: Some(cron.to_owned()), ..config.schedule.clone() })
 }

@@ -9,6 +9,7 @@ use swarmdr_vault::{Lock, Stored};
 use crate::{
     host::files::space::human_bytes,
     outcome::{exit::Exit, memory::peak_memory},
+    points::{Made, PointNote},
 };
 
 /// A stream as stored in one vault.
@@ -41,6 +42,8 @@ pub struct PutReport {
     /// SHA-256 of what the command wrote.
     pub sha256: String,
     pub kept: Vec<StoredStream>,
+    /// The recovery point that names this stream; absent if none could be stored.
+    pub point: Option<PointNote>,
     /// Peak resident memory of the agent, in bytes.
     pub peak_memory: u64,
     /// Findings for the operator, although the stream is stored.
@@ -74,9 +77,17 @@ impl PutReport {
             size: manifest.payload.plain_size,
             sha256: manifest.payload.plain_sha256.to_string(),
             kept,
+            point: None,
             peak_memory: peak_memory(),
             attention,
         }
+    }
+
+    /// Adds the recovery point that was made after it; one that could not be stored needs attention.
+    #[must_use]
+    pub fn with_point(mut self, made: Made) -> Self {
+        self.attention.extend(made.attention);
+        Self { result: exit(&self.attention).word(), point: made.point, ..self }
     }
 
     pub fn exit(&self) -> Exit {
@@ -97,6 +108,9 @@ impl fmt::Display for PutReport {
                 Some(lock) => writeln!(f, ", locked until {}", lock.until)?,
                 None => writeln!(f)?,
             }
+        }
+        if let Some(point) = &self.point {
+            writeln!(f, "  {point}")?;
         }
         for finding in &self.attention {
             writeln!(f, "  attention: {}", shown(finding))?;

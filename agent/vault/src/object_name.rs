@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use swarmdr_archive::{BackupId, ClusterId, stream_archive};
+use swarmdr_archive::{BackupId, ClusterId, point, stream_archive};
 use thiserror::Error;
 
 const SUFFIX: &str = ".swarmdr";
@@ -29,9 +29,12 @@ pub const LIFE: &str = "life/";
 /// Prefix of streams; the cluster id and the name of the stream follow.
 pub const STREAMS: &str = stream_archive::STREAMS;
 
+/// Prefix of recovery points; the cluster id follows.
+pub const POINTS: &str = point::POINTS;
+
 /// Whether a key belongs to the agent although it names no backup.
 pub fn is_own(key: &str) -> bool {
-    [DOCTOR, DRILLS, CLAIMS, LIFE, STREAMS].iter().any(|own| key.starts_with(own))
+    [DOCTOR, DRILLS, CLAIMS, LIFE, STREAMS, POINTS].iter().any(|own| key.starts_with(own))
 }
 
 /// Key of one backup. Every value is well-formed, so none points outside its vault.

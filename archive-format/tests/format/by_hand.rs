@@ -3,7 +3,11 @@
 use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
 
 use ring::rand::SystemRandom;
-use swarmdr_archive::{Error, Identities, Limits, PublicKey, SecretKey, TrustedKeys, reader, signature};
+use swarmdr_archive::{
+    Error, Identities, Limits, PublicKey, SecretKey, TrustedKeys,
+    point::{self, Point},
+    reader, signature,
+};
 
 use super::{
     forge::{Piece, pieces_of, tar_of},
@@ -110,6 +114,41 @@ fn commands_of_the_format_text_check_a_claim() {
     let said = run(directory.path(), &commands("receipt.json"));
     assert!(said.contains("Signature and comment signature verified"), "{said}");
     assert!(said.contains("swarmdr receipt claim 7 of cluster c") && said.contains("\"epoch\": 7"), "{said}");
+}
+
+/// And what stock tools sign and pack is a point for a reader.
+#[test]
+fn commands_of_the_format_text_check_a_recovery_point() {
+    let directory = tempfile::tempdir().unwrap();
+    let made_at = "2026-11-21T03:05:00Z".parse().unwrap();
+    let point = Point {
+        version: point::VERSION,
+        id: swarmdr_archive::BackupId::new(made_at, [1; 4]),
+        cluster_id: "c1".parse().unwrap(),
+        sequence: 1,
+        previous: None,
+        made_at,
+        hostname: "m1".into(),
+        agent_version: "0.1.0".into(),
+        state: None,
+        streams: Vec::new(),
+        external: Vec::new(),
+        gaps: Vec::new(),
+        left_out: 0,
+    };
+    fs::write(directory.path().join("P.point"), point::seal(&point, &test_key()).unwrap()).unwrap();
+    let said = run(directory.path(), &commands("P.point"));
+    assert!(said.contains("Signature and comment signature verified"), "{said}");
+    assert!(said.contains("swarmdr receipt point 20261121T030500Z-01010101 cluster c1"), "{said}");
+    assert!(said.contains("\"version\":1") && said.contains("\"left_out\":0"), "{said}");
+    run(directory.path(), "minisign -G -W -p minisign.pub -s minisign.key");
+    run(directory.path(), "minisign -Sm receipt.json -s minisign.key -x receipt.json.minisig");
+    let pack = "tar --format=ustar -b 1 -cf P2.point --owner=0 --group=0 receipt.json receipt.json.minisig";
+    run(directory.path(), pack);
+    let public: PublicKey = fs::read_to_string(directory.path().join("minisign.pub")).unwrap().parse().unwrap();
+    let packed = fs::read(directory.path().join("P2.point")).unwrap();
+    let signed = point::read(&packed).unwrap().verify(&TrustedKeys::from(public)).unwrap();
+    assert_eq!(signed.point, point);
 }
 
 /// Signed anew with stock minisign and packed anew with stock tar, as FORMAT.md says.

@@ -4,6 +4,7 @@ mod damage;
 mod failing;
 mod kills;
 mod memory;
+mod points;
 mod recipes;
 mod round;
 mod site;

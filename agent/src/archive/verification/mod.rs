@@ -46,7 +46,8 @@ impl Verifier<'_> {
             let mut visit = survey.vault(connected.vault.as_ref()).await;
             while let Some(found) = visit.next().await {
                 let source = Source::Vault { vault: Arc::clone(&connected.vault), at: found.at };
-                let found = Found { source, head: found.head, stored: Some(found.stored), findings: Vec::new() };
+                let (head, stored) = (found.head, Some(found.stored));
+                let found = Found { source, head, stored, findings: Vec::new(), point: None };
                 results.push(self.check(&found).await?);
             }
         }
@@ -124,7 +125,7 @@ mod tests {
         let keyring = Keyring { trusted: key.public().into(), ..Keyring::without_archives(None) };
         let head =
             reader::read_head(&stored.bytes[..]).expect("has a head").verify(&keyring.trusted).expect("is signed");
-        let mut found = Found { source: Source::File(path), head, stored: None, findings: Vec::new() };
+        let mut found = Found { source: Source::File(path), head, stored: None, findings: Vec::new(), point: None };
         let config = Config { state_dir: dir.path().to_owned(), ..Config::default() };
         let (shutdown, now) = (Shutdown::default(), "2026-11-21T12:00:00Z".parse().expect("is a time"));
         let run = Run { config: &config, shutdown: &shutdown, progress: Progress::hidden(), now };

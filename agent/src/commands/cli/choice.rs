@@ -44,8 +44,13 @@ impl Choice {
     pub fn meant(&self, now: Timestamp) -> source::Choice {
         match &self.file {
             Some(file) => source::Choice::File(file.clone()),
-            None => source::Choice::Vaults(Filter { id: self.id, any_vault: self.any_vault, ..self.among.filter(now) }),
+            None => source::Choice::Vaults(Filter { id: self.id, ..self.admitted(now) }),
         }
+    }
+
+    /// Returns the filter of all that is admitted, whichever of them is meant.
+    pub fn admitted(&self, now: Timestamp) -> Filter {
+        Filter { any_vault: self.any_vault, ..self.among.filter(now) }
     }
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use swarmdr_archive::{BackupId, ClusterId, stream_archive::StreamName};
 
 use super::{Trust, candidates, time};
+use crate::points::Which;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -13,6 +14,7 @@ Examples:
   swarmdr-agent get shop-db --latest -- pg_restore -d shop
   swarmdr-agent get shop-db --latest --service shop_db -- pg_restore -d shop
   swarmdr-agent get shop-db --before 2026-11-21T10:15 -- pg_restore -d shop
+  swarmdr-agent get shop-db --point latest-complete -- pg_restore -d shop
   swarmdr-agent get uploads --latest -- tar -C /srv/uploads -x
   swarmdr-agent get shop-db 20261121T021500Z-0a1b2c3d > shop.dump
 
@@ -37,6 +39,10 @@ pub struct GetArgs {
     /// The newest one that was begun and stored before this time, as in 2026-11-21T10:15 (UTC)
     #[arg(long, value_name = "TIME", value_parser = time::moment, group = "which")]
     pub before: Option<Timestamp>,
+
+    /// The one of a recovery point: `latest`, `latest-complete`, or the id of a point
+    #[arg(long, value_name = "POINT", group = "which")]
+    pub point: Option<Which>,
 
     /// Only of this cluster
     #[arg(long, value_name = "CLUSTER", add = ArgValueCandidates::new(candidates::clusters))]

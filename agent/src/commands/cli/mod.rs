@@ -201,6 +201,33 @@ mod tests {
     }
 
     #[test]
+    fn a_recovery_point_is_a_choice_of_its_own() {
+        let id = "20261121T031500Z-1a2b3c4d";
+        for wrong in [
+            &["restore", "--point", "yesterday"][..],
+            &["restore", "--point", id, "--latest"],
+            &["restore", "--point", id, "--latest-complete"],
+            &["restore", "--latest-complete", "--file", "/x"],
+            &["restore", "--point", id, id],
+            &["get", "shop-db", "--point", id, "--latest"],
+            &["get", "shop-db", "--point", id, "--before", "2026-11-21"],
+            &["list", "--points", "--streams"],
+            &["list", "--points", "--claims"],
+        ] {
+            Cli::try_parse_from(["swarmdr-agent"].iter().chain(wrong)).expect_err("is one thing or the other");
+        }
+        for right in [
+            &["restore", "--point", id, "--dry-run"][..],
+            &["restore", "--latest-complete", "--before", "2026-11-21", "--any-vault"],
+            &["restore", "--point", "latest", "--readdress"],
+            &["get", "shop-db", "--point", "latest-complete", "--", "cat"],
+            &["list", "--points", "--max-age", "26h"],
+        ] {
+            Cli::try_parse_from(["swarmdr-agent"].iter().chain(right)).expect("says enough");
+        }
+    }
+
+    #[test]
     fn undelete_wants_a_backup_and_what_of_it() {
         let verb = ["swarmdr-agent", "undelete"];
         for wrong in [

@@ -19,6 +19,7 @@ Examples:
   set -o pipefail; mysqldump shop | swarmdr-agent put shop-db --stdin \\
       --expect-tail '-- Dump completed'
   swarmdr-agent put shop-db          as `[[stream]]` of the configuration says
+  swarmdr-agent put uploads          as `[[external]]` says: another tool's snapshot
   swarmdr-agent put --due            all of these that are due on this host
 
 What the command writes is compressed, encrypted, signed and sent to every vault
@@ -28,15 +29,19 @@ end in time, nothing is visible in any vault.
 
 With --due, one that failed on this host is tried again after 15 minutes.
 
+Where there are streams, a recovery point is stored behind each of them: what
+belongs together in time, see `list --points`. An external snapshot is stored by
+its own tool; its id, the last line that the tool prints, goes into the point.
+
 Exits 1 if the command or every vault failed, 3 if no task of the stream's
 service runs on this host or nothing is due, 4 if several do, 6 if it is stored
 and smaller than it should be, or if one of several vaults does not have it.")]
 pub struct PutArgs {
-    /// Name of the stream: a-z, 0-9, - and _
+    /// Name of the stream or external snapshot: a-z, 0-9, - and _
     #[arg(value_name = "NAME", required_unless_present = "due")]
     pub name: Option<StreamName>,
 
-    /// Every stream of the configuration that is due on this host
+    /// Every stream and external snapshot of the configuration that is due on this host
     #[arg(long, conflicts_with_all = ["name", "stdin", "command", "as_of"])]
     pub due: bool,
 

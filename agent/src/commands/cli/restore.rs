@@ -7,7 +7,7 @@ use clap::Args;
 use swarmdr_registry::Rule;
 
 use super::{Choice, Trust, Unlock};
-use crate::config::length;
+use crate::{config::length, points::Which};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -17,6 +17,7 @@ Examples:
   swarmdr-agent restore 20261121T031500Z-1a2b3c4d
   swarmdr-agent restore --latest --before 2026-11-21T10:15  before the break-in
   swarmdr-agent restore --latest --max-age 3d               not older than that
+  swarmdr-agent restore --latest-complete                   and say how its data comes back
   swarmdr-agent restore --file /mnt/usb/backup.swarmdr --trust RWQ…
   swarmdr-agent restore --latest --readdress --copy-labels  to another address
   swarmdr-agent restore --latest --wait 10m                 while the host boots
@@ -38,6 +39,12 @@ exit code 3: before the engine is stopped, the run claims the swarm in the vault
 After 15 minutes the claim of a host that is gone does not stop another one; at
 once with --fenced, by which you vouch that it is gone.
 
+With --point, the backup is the one that a recovery point names; --before,
+--max-age and --cluster then say which points come into question. Once the state
+is back, the commands are printed that bring the point's data back, in order, and
+how far apart in time its parts are. Whether they fit each other only the
+application knows.
+
 Nothing on the host changes before the archive is whole, its signature verifies
 against a trusted key, and the swarm's address is found on an interface of this
 host. The state that was there is moved aside, never deleted; any failure puts
@@ -48,6 +55,14 @@ nothing and exits 0.")]
 pub struct RestoreArgs {
     #[command(flatten)]
     pub choice: Choice,
+
+    /// The backup of a recovery point: `latest`, `latest-complete`, or the id of one
+    #[arg(long, value_name = "POINT", group = "choice")]
+    pub point: Option<Which>,
+
+    /// The newest recovery point that is complete, as --point latest-complete
+    #[arg(long, group = "choice")]
+    pub latest_complete: bool,
 
     #[command(flatten)]
     pub trust: Trust,
@@ -116,4 +131,11 @@ pub struct RestoreArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl RestoreArgs {
+    /// Returns the recovery point that is meant, if one is.
+    pub fn which(&self) -> Option<Which> {
+        self.point.or_else(|| self.latest_complete.then_some(Which::LatestComplete))
+    }
 }

@@ -1,4 +1,4 @@
-//! `put --due`: every stream of the configuration that is due.
+//! `put --due`: every stream and external snapshot of the configuration that is due.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use swarmdr_archive::TrustedKeys;
 
-use super::{lock_path, source_of, store, watched};
+use super::{lock_path, snapshot, source_of, store, watched};
 use crate::{
     commands::{Context, cli::PutArgs},
-    config::{Config, stream::StreamConfig},
+    config::{Config, external::ExternalConfig, stream::StreamConfig},
     host::{engine::Engine, lock::HostLock},
     keys::signing,
     observe::{history::History, textfile, watch::Watch},
@@ -18,6 +18,7 @@ use crate::{
         exit::Exit,
         failure::{Failure, Rendered},
     },
+    points::SnapshotReport,
     streams::{Ahead, PutReport, orders, site::Site},
 };
 
@@ -25,41 +26,40 @@ use crate::{
 const PAUSE: SignedDuration = SignedDuration::from_mins(15);
 
 /// What became of every stream that was due.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct DueReport {
     stored: Vec<PutReport>,
-    /// Streams that are due and whose data is on another host, that another run stores, or that failed a moment ago.
+    /// External snapshots that were made.
+    external: Vec<SnapshotReport>,
+    /// What is due and whose data is on another host, that another run stores, or that failed a moment ago.
     passed_over: Vec<String>,
     failed: Vec<String>,
 }
 
-/// Stores every stream of the configuration that is due and whose data is on this host. One that fails does not keep the
-/// others from being stored.
+/// Stores every stream of the configuration that is due and whose data is on this host, and then makes the external
+/// snapshots that are. One that fails does not keep the others from being stored.
 pub async fn all(context: &Context, args: &PutArgs) -> Result<Exit> {
     let config = context.config();
     let timed: Vec<&StreamConfig> = config.stream.iter().filter(|stream| stream.cron.is_some()).collect();
-    if timed.is_empty() {
-        return Err(Failure::new(Exit::NotOurTurn, "the configuration has no stream with a `cron`").into());
+    let snapshots: Vec<&ExternalConfig> = config.external.iter().filter(|external| external.cron.is_some()).collect();
+    if timed.is_empty() && snapshots.is_empty() {
+        let what = "the configuration has no stream or external snapshot with a `cron`";
+        return Err(Failure::new(Exit::NotOurTurn, what).into());
     }
     let engine = Engine::at(&config.engine.socket);
     let site = Site::find(&engine, args.cluster.as_ref()).await?;
     let keys = signing::trusted(config, &[])?;
-    let mut report = DueReport { stored: Vec::new(), passed_over: Vec::new(), failed: Vec::new() };
+    let mut report = DueReport::default();
     for stream in timed {
         match one(context, &engine, &site, stream, &keys).await {
-            Ok(Some(stored)) => report.stored.push(stored),
-            Ok(None) => {}
-            Err(error) => {
-                context.shutdown.check()?;
-                let rendered = Rendered::of(&error);
-                match rendered.exit {
-                    Exit::NotOurTurn => report.passed_over.push(rendered.what),
-                    _ => {
-                        tracing::error!("{rendered}");
-                        report.failed.push(format!("{}: {error:#}", stream.name));
-                    }
-                }
-            }
+            Ok(stored) => report.stored.extend(stored),
+            Err(error) => report.add_error(context, &stream.name, &error)?,
+        }
+    }
+    for external in snapshots {
+        match snapshot::if_due(context, &engine, &site, external, &keys).await {
+            Ok(made) => report.external.extend(made),
+            Err(error) => report.add_error(context, &external.name, &error)?,
         }
     }
     textfile::refresh(config).await;
@@ -115,9 +115,24 @@ fn require_pause(config: &Config, stream: &StreamConfig, now: Timestamp) -> Resu
 }
 
 impl DueReport {
+    /// Notes one that was not stored. Fails if this run is to end.
+    fn add_error(&mut self, context: &Context, name: &str, error: &anyhow::Error) -> Result<()> {
+        context.shutdown.check()?;
+        let rendered = Rendered::of(error);
+        match rendered.exit {
+            Exit::NotOurTurn => self.passed_over.push(rendered.what),
+            _ => {
+                tracing::error!("{rendered}");
+                self.failed.push(format!("{name}: {error:#}"));
+            }
+        }
+        Ok(())
+    }
+
     fn exit(&self) -> Exit {
-        let wants_attention = self.stored.iter().any(|stored| stored.exit() == Exit::Attention);
-        match (self.failed.is_empty(), self.stored.is_empty()) {
+        let stored = self.stored.iter().map(PutReport::exit).chain(self.external.iter().map(SnapshotReport::exit));
+        let wants_attention = stored.clone().any(|exit| exit == Exit::Attention);
+        match (self.failed.is_empty(), stored.count() == 0) {
             (false, _) => Exit::Failed,
             (true, true) => Exit::NotOurTurn,
             (true, false) if wants_attention => Exit::Attention,
@@ -131,13 +146,17 @@ impl fmt::Display for DueReport {
         for stored in &self.stored {
             write!(f, "{stored}")?;
         }
+        for made in &self.external {
+            write!(f, "{made}")?;
+        }
         for passed_over in &self.passed_over {
             writeln!(f, "{passed_over}")?;
         }
         for failed in &self.failed {
             writeln!(f, "failed: {failed}")?;
         }
-        if self.stored.is_empty() && self.passed_over.is_empty() && self.failed.is_empty() {
+        let is_idle = self.stored.is_empty() && self.external.is_empty();
+        if is_idle && self.passed_over.is_empty() && self.failed.is_empty() {
             writeln!(f, "no stream is due on this host")?;
         }
         Ok(())

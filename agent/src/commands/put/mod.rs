@@ -1,6 +1,7 @@
 //! The verb `put`.
 
 mod due;
+mod snapshot;
 
 use std::path::PathBuf;
 
@@ -18,12 +19,16 @@ use crate::{
         exit::Exit,
         failure::{Failure, Rendered},
     },
+    points::{self, Occasion},
     streams::{self, Ahead, Expectation, Order, PutReport, Source, orders, site::Site, turn},
 };
 
 pub async fn run(context: &Context, args: &PutArgs) -> Result<Exit> {
     if args.due {
         return due::all(context, args).await;
+    }
+    if let Some(external) = snapshot::named(context, args)? {
+        return snapshot::make(context, args, external).await;
     }
     let name = args.name.as_ref().ok_or_else(|| Failure::usage("no stream is named"))?;
     let work = async |watch: &Watch<'_>| one(context, args, name, watch).await.map(Some);
@@ -96,7 +101,10 @@ async fn store(context: &Context, order: &Order, ahead: Ahead, source: Source, w
             ("HOSTNAME", name::hostname()),
         ])
         .await?;
-    streams::put(&context.run(), order, ahead, &recipients, source).await
+    let report = streams::put(&context.run(), order, ahead, &recipients, source).await?;
+    let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
+    let occasion = Occasion { took: Some(took), ..Occasion::default() };
+    Ok(report.with_point(points::after(&context.run(), &order.cluster, occasion).await))
 }
 
 /// The lock that allows one run of a stream at a time on this host. Backups do not wait for it.

@@ -34,7 +34,8 @@ impl Restore<'_> {
             }
             Choice::Vaults(Filter { id: None, .. }) => false,
             Choice::Vaults(Filter { id: Some(wanted), .. }) => *wanted == id,
-            Choice::File(_) => false,
+            // A point may mean another backup, and its data is told once it was found.
+            Choice::Point(..) | Choice::File(_) => false,
         };
         Ok(Some(report).filter(|_| wants_it))
     }

@@ -222,6 +222,6 @@ impl Standby<'_> {
 
     /// The same backup, read from this host.
     fn local(&self, found: &Found, path: PathBuf) -> Found {
-        Found { source: Source::File(path), head: found.head.clone(), stored: None, findings: Vec::new() }
+        Found { source: Source::File(path), head: found.head.clone(), stored: None, findings: Vec::new(), point: None }
     }
 }

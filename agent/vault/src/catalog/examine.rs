@@ -6,9 +6,6 @@ use swarmdr_archive::{BackupId, Error as ArchiveError, HEAD_LIMIT, TrustedKeys};
 use super::{Series, SignedHead, Verdict, series::CheckedHead};
 use crate::{Vault, VaultError, VersionRef, read_range};
 
-/// Bytes that are read first: enough for the head of an ordinary archive. A longer head is read again, up to its limit.
-const FIRST_READ: u64 = 16 * 1024;
-
 /// Examines a version under the key of `id` in a series. A signing key that is no longer trusted still counts if the
 /// vault `stored` the version before the key's end.
 pub async fn verdict<S: Series>(
@@ -51,9 +48,9 @@ async fn read_head<S: Series>(
     size: u64,
     keys: &TrustedKeys,
 ) -> Result<Result<CheckedHead<S::Head>, ArchiveError>, VaultError> {
-    let bytes = read_range(vault, at, 0..size.min(FIRST_READ)).await?;
+    let bytes = read_range(vault, at, 0..size.min(S::FIRST_READ)).await?;
     match S::check_head(&bytes, keys) {
-        Err(ArchiveError::Truncated { .. }) if size > FIRST_READ => {
+        Err(ArchiveError::Truncated { .. }) if size > S::FIRST_READ => {
             let bytes = read_range(vault, at, 0..size.min(HEAD_LIMIT)).await?;
             Ok(S::check_head(&bytes, keys))
         }

@@ -31,7 +31,7 @@ pub struct Finding<S: Series = ClusterId> {
 #[derive(Debug)]
 pub enum About<S: Series = ClusterId> {
     Entry(Box<Entry<S>>),
-    /// A good backup that was stored unproven; an older one that an engine can start from was taken instead.
+    /// A good archive that cannot be used as far as its maker knew, as an unproven backup; an older one was taken.
     Unproven(Box<Entry<S>>),
     /// An archive with a later time than `by`, which is newer: a clock was wrong.
     DatedAfterNewer {
@@ -130,13 +130,9 @@ impl<S: Series> Finding<S> {
         match &self.about {
             About::Entry(entry) => write!(f, "{}: {entry}", self.vault),
             About::Unproven(entry) => {
-                let at = &entry.at;
-                write!(
-                    f,
-                    "{}: `{}` (version {}) is newer, but its raft log did not replay",
-                    self.vault, at.key, at.id
-                )?;
-                f.write_str(" when it was made, so an older one was taken")
+                let (at, why) = (&entry.at, S::WORDS.passed_over);
+                write!(f, "{}: `{}` (version {}) is newer, but {why},", self.vault, at.key, at.id)?;
+                f.write_str(" so an older one was taken")
             }
             About::DatedAfterNewer { entry, by } => {
                 let at = &entry.at;

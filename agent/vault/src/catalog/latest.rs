@@ -7,8 +7,9 @@ use swarmdr_archive::{BackupId, ClusterId, TrustedKeys, stream_archive::StreamNa
 use thiserror::Error;
 
 use super::{
-    About, Bounds, Entry, Filter, Findings, Place, Series, Skipped, StreamSeries, Verdict, Visibility, gathered, order,
-    view::{View, is_usable, view},
+    About, Bounds, Entry, Filter, Findings, Place, PointSeries, Series, Skipped, StreamSeries, Verdict, Visibility,
+    gathered, order,
+    view::{View, view},
 };
 use crate::{Vault, VaultError, VersionRef};
 
@@ -77,6 +78,17 @@ pub async fn find_latest_stream(
     find(vaults, &Some(name.clone()), filter, keys, now).await
 }
 
+/// Finds the newest good point that is complete, or else the newest of all that the filter admits, over all vaults, by the
+/// same rules as [`find_latest`]. With [`Filter::even_unusable`] it is the newest in any case.
+pub async fn find_latest_point(
+    vaults: &[Arc<dyn Vault>],
+    filter: &Filter,
+    keys: &TrustedKeys,
+    now: Timestamp,
+) -> Result<Latest<PointSeries>, CatalogError<PointSeries>> {
+    find(vaults, &(), filter, keys, now).await
+}
+
 async fn find<S: Series>(
     vaults: &[Arc<dyn Vault>],
     wanted: &S::Wanted,
@@ -86,7 +98,7 @@ async fn find<S: Series>(
 ) -> Result<Latest<S>, CatalogError<S>> {
     let mut findings = Findings::default();
     let seen = AllViews::of(vaults, wanted, filter, keys, now, &mut findings).await?;
-    let chosen = seen.choose(now);
+    let chosen = seen.choose(filter, now);
     let other = chosen.map(|(best, _)| seen.places[best].id);
     if other.is_none() || !(filter.any_vault || filter.id.is_some()) {
         findings = findings.require_answers(other)?;
@@ -171,9 +183,9 @@ impl<S: Series> AllViews<S> {
 
     /// Returns the indexes of the newest archive that is usable (or else of the newest of all), and of
     /// the newest of all. Of equal ones the first is taken, because vaults are configured in the order of preference.
-    fn choose(&self, now: Timestamp) -> Option<(usize, usize)> {
+    fn choose(&self, filter: &Filter, now: Timestamp) -> Option<(usize, usize)> {
         let newest = order::newest(&self.places, |_| true, now)?;
-        let usable = |index: usize| is_usable(&self.entries[index].1);
+        let usable = |index: usize| filter.counts(&self.entries[index].1);
         Some((order::newest(&self.places, usable, now).unwrap_or(newest), newest))
     }
 }

@@ -12,10 +12,10 @@ use swarmdr_archive::{
     stream_archive::{StreamKey, StreamName},
 };
 
-use super::{Filter, StreamSeries};
+use super::{Filter, PointSeries, StreamSeries};
 use crate::{
     Marker, Page, Vault, VaultError,
-    object_name::{self, STREAMS},
+    object_name::{self, POINTS, STREAMS},
 };
 
 /// The most clusters of a vault that are searched, as each costs some requests. A vault serves a few.
@@ -54,6 +54,16 @@ pub async fn clusters_of(vault: &dyn Vault, filter: &Filter) -> Result<Clusters,
         Some(cluster) => Ok(Clusters { names: vec![cluster.clone()], ..Clusters::default() }),
         None => Ok(parts(vault, "", MOST, PAGES).await?.into_list()),
     }
+}
+
+/// Returns the points of the filter's cluster, or of all clusters that have a key of a point in the vault.
+pub async fn points_of(vault: &dyn Vault, filter: &Filter) -> Result<SeriesList<PointSeries>, VaultError> {
+    let clusters = match &filter.cluster {
+        Some(_) => clusters_of(vault, filter).await?,
+        None => parts(vault, POINTS, MOST, PAGES).await?.into_list(),
+    };
+    let SeriesList { names, junk, passed_over } = clusters;
+    Ok(SeriesList { names: names.into_iter().map(PointSeries).collect(), junk, passed_over })
 }
 
 /// Returns the streams of the filter's cluster, or of all clusters that have a key of a stream in the vault; of one name,

@@ -1,7 +1,7 @@
 //! Verified content of vaults: which archives are good, forged, damaged or hidden, and which good one is the newest.
 //!
-//! Archives follow each other in series: the backups of a cluster, and the streams of one name of a cluster. All of this
-//! is one code for every kind of [`Series`]; what names no kind is about backups.
+//! Archives follow each other in series: the backups of a cluster, the streams of one name of a cluster, and the recovery
+//! points of a cluster. All of this is one code for every kind of [`Series`]; what names no kind is about backups.
 //!
 //! Nothing that a vault reports is trusted, except the time at which it stored an object. An object is a good backup if
 //! its head is signed by a key that was trusted at that time, names the key under which the object is stored, and gives
@@ -35,11 +35,11 @@ use thiserror::Error;
 use super::{VaultError, VersionRef};
 pub use bounds::Bounds;
 pub use finding::{About, Finding, Findings};
-pub use latest::{CatalogError, Latest, find_latest, find_latest_stream};
-pub use listed::{Clusters, SeriesList, clusters_of, streams_of};
+pub use latest::{CatalogError, Latest, find_latest, find_latest_point, find_latest_stream};
+pub use listed::{Clusters, SeriesList, clusters_of, points_of, streams_of};
 pub use order::{Place, Timing};
 use pass::Candidate;
-pub use series::{Facts, Series, SignedHead, StreamSeries};
+pub use series::{Facts, PointSeries, Series, SignedHead, StreamSeries};
 pub use skipped::Skipped;
 pub use survey::{Found, Survey, Surveyed, Visit};
 pub use view::{View, view};
@@ -62,6 +62,8 @@ pub struct Filter {
     pub stored_after: Option<Timestamp>,
     /// Whether the newest archive in the vaults that answer is enough, although other vaults may hold a newer one.
     pub any_vault: bool,
+    /// Whether the newest is meant even if it cannot be used as far as its maker knew.
+    pub even_unusable: bool,
 }
 
 /// A version with a good signed head, whose payload is not the signed one. This shows only when the whole payload is
@@ -93,6 +95,11 @@ impl Filter {
     /// Returns the time before which the times in all admitted ids are.
     fn names_end(&self) -> Option<Timestamp> {
         self.before.into_iter().chain(self.named_before).min()
+    }
+
+    /// Whether the archive of this head is one that is meant when the newest is.
+    fn counts(&self, head: &impl SignedHead) -> bool {
+        self.even_unusable || head.facts().is_usable
     }
 
     fn excepts(&self, vault: &str, at: &VersionRef) -> bool {

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use swarmdr_archive::{ClusterId, TrustedKeys, stream_archive::StreamName};
 
 use super::{
-    About, Bounds, Entry, Filter, Findings, Series, SeriesList, Skipped, StreamSeries, Verdict, Visibility, Walk,
-    gathered::GatheredLineage, lineage::Broken,
+    About, Bounds, Entry, Filter, Findings, PointSeries, Series, SeriesList, Skipped, StreamSeries, Verdict,
+    Visibility, Walk, gathered::GatheredLineage, lineage::Broken,
 };
 use crate::{Lock, Vault, VaultError, VersionRef};
 
@@ -47,6 +47,13 @@ impl<'a> Survey<'a, StreamSeries> {
     /// Begins a survey of streams of one name, or of every name.
     pub fn of_streams(name: Option<StreamName>, filter: &'a Filter, keys: &'a TrustedKeys, now: Timestamp) -> Self {
         Self::of(name, filter, keys, now)
+    }
+}
+
+impl<'a> Survey<'a, PointSeries> {
+    /// Begins a survey of recovery points.
+    pub fn of_points(filter: &'a Filter, keys: &'a TrustedKeys, now: Timestamp) -> Self {
+        Self::of((), filter, keys, now)
     }
 }
 

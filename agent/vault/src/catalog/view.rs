@@ -56,7 +56,7 @@ impl<S: Series> View<S> {
 
     /// Returns the index of the newest archive that is usable, or of the newest of all if there is none.
     pub fn newest_usable(&self, now: Timestamp) -> Option<usize> {
-        order::newest(&self.places, |index| is_usable(&self.entries[index].1), now).or_else(|| self.newest(now))
+        order::newest(&self.places, |index| self.entries[index].1.facts().is_usable, now).or_else(|| self.newest(now))
     }
 
     /// Returns the archive whose age counts: the one with the newest name that is not in the future.
@@ -80,22 +80,17 @@ impl<S: Series> View<S> {
         !counts_down || self.places.iter().all(|place| !place.is_past(now))
     }
 
-    fn first_usable(&self) -> Option<&Place> {
-        let index = self.entries.iter().position(|(_, head)| is_usable(head))?;
+    fn first_usable(&self, filter: &Filter) -> Option<&Place> {
+        let index = self.entries.iter().position(|(_, head)| filter.counts(head))?;
         self.places.get(index)
     }
 
-    fn is_enough(&self, now: Timestamp) -> bool {
-        let has_usable = self.first_usable().is_some();
+    fn is_enough(&self, filter: &Filter, now: Timestamp) -> bool {
+        let has_usable = self.first_usable(filter).is_some();
         let doubt = self.is_in_doubt(now);
         let limit = if doubt { FURTHER_IN_DOUBT } else { FURTHER };
         has_usable && ((self.is_linked() && !doubt) || self.places.len() > limit)
     }
-}
-
-/// Whether an archive can be used, as far as its maker knew.
-pub fn is_usable(head: &impl SignedHead) -> bool {
-    head.facts().is_usable
 }
 
 /// Reads until no archive with an older name can be newer. Calls `on_bad` with each bad entry that comes before the
@@ -118,7 +113,7 @@ pub async fn view<S: Series>(
             Ok(Some(entry)) => entry,
             end => break end.map(drop),
         };
-        let usable = view.first_usable();
+        let usable = view.first_usable(filter);
         if let Verdict::Good(head) = &entry.verdict {
             let head = S::Head::clone(head);
             view.add(entry, head);
@@ -128,7 +123,7 @@ pub async fn view<S: Series>(
                 on_bad(entry)?;
             }
         }
-        if view.is_enough(now) || bad > BAD_FURTHER {
+        if view.is_enough(filter, now) || bad > BAD_FURTHER {
             break Ok(());
         }
     };

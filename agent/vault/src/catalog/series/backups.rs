@@ -24,6 +24,7 @@ impl Series for ClusterId {
         maker: "manager",
         crowd: "clusters",
         narrow: "name yours with --cluster",
+        passed_over: "its raft log did not replay when it was made",
     };
 
     /// Nothing: [`super::super::order::GRACE`] is enough for a backup.

@@ -1,9 +1,11 @@
-//! Series of archives that follow each other: the backups of a cluster, or the streams of one name.
+//! Series of archives that follow each other: the backups of a cluster, the streams of one name, or the recovery points
+//! of a cluster.
 //!
 //! Everything in the catalog is written once, for every kind of series. A kind says where its archives are, how their
 //! heads are read, and how they are named in messages.
 
 mod backups;
+mod points;
 mod streams;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use swarmdr_archive::{BackupId, ClusterId, Digest, Error as ArchiveError, Public
 
 use super::{Filter, SeriesList};
 use crate::{Vault, VaultError};
+pub use points::PointSeries;
 pub use streams::StreamSeries;
 
 /// A series of archives in which each one names the one before it. Their keys have a prefix of their own, below which
@@ -29,6 +32,10 @@ pub trait Series: Clone + fmt::Debug + Ord + Send + Sync + 'static {
     /// The longest time from the one in an id to the end of making the archive. One that took longer counts as late, and
     /// is not examined in a flood; see [`super::Walk`].
     const LONGEST: SignedDuration;
+
+    /// Number of bytes that are read first of an object: enough for the head of an ordinary one. A longer head is read
+    /// again, up to its limit.
+    const FIRST_READ: u64 = 16 * 1024;
 
     /// Returns the series to which an archive belongs by its signed manifest.
     fn of(head: &Self::Head) -> Self;
@@ -75,6 +82,8 @@ pub struct Words {
     pub crowd: &'static str,
     /// What to do about that.
     pub narrow: &'static str,
+    /// Why a newer one is passed over that cannot be used as far as its maker knew.
+    pub passed_over: &'static str,
 }
 
 /// A complete head, and whether it is signed by a trusted key.

@@ -45,6 +45,7 @@ impl Series for StreamSeries {
         maker: "host",
         crowd: "streams",
         narrow: "name yours, and its cluster with --cluster",
+        passed_over: "it cannot be used",
     };
 
     /// The time in an id is that of the start, and the command of a stream may run for hours.
