@@ -50,6 +50,15 @@ pub const NODE: &str = "0o2nj3txcu2ftpjgua01fhz6d";
 
 /// Listens as a manager that hands this out as its root CA, and shows the certificate of [`ROOT`].
 pub async fn manager(handed: &str) -> SocketAddr {
+    listen(answer(handed)).await
+}
+
+/// Listens as a manager that shows the certificate of [`ROOT`] and has no leader: it answers without a message.
+pub async fn without_leader() -> SocketAddr {
+    listen(Vec::new()).await
+}
+
+async fn listen(answer: Vec<u8>) -> SocketAddr {
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let config = config.with_safe_default_protocol_versions().expect("are supported").with_no_client_auth();
     let leaf = CertificateDer::from_pem_slice(LEAF.as_bytes()).expect("is a certificate");
@@ -59,7 +68,6 @@ pub async fn manager(handed: &str) -> SocketAddr {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
     let addr = listener.local_addr().expect("is bound");
-    let answer = answer(handed);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             if let Ok(stream) = acceptor.accept(stream).await {

@@ -121,7 +121,9 @@ impl Standing {
                 SwarmState::Inactive if on_disk.may_be_manager() => {
                     Self::Blocked("the state of a manager, which this engine has not taken up")
                 }
-                // The engine writes its note of a swarm first, and removes it with everything else.
+                // An engine that leaves is in no swarm at once, removes one container after the other, and then its note and
+                // everything else (moby `daemon/cluster/swarm.go`, `Leave`).
+                SwarmState::Inactive if on_disk.is_taken_up => Self::Unclear,
                 SwarmState::Inactive => Self::Blocked("the certificate of a node, which this engine has not taken up"),
                 state => {
                     let is_settled = state == SwarmState::Active && swarm.error.is_empty();
@@ -245,7 +247,7 @@ mod tests {
         assert_eq!(of(SwarmState::Inactive, &nothing, None), Standing::Free);
         for on_disk in [
             member("10.0.0.1:2377", true),
-            member("10.0.0.1:2377", false),
+            OnDisk { is_taken_up: false, ..member("10.0.0.1:2377", false) },
             OnDisk { has_log: true, ..OnDisk::default() },
             OnDisk { ca: vec![OTHER], ..OnDisk::default() },
         ] {
@@ -253,6 +255,15 @@ mod tests {
         }
         let root_ca = OnDisk { ca: vec![OWN], ..OnDisk::default() };
         assert_eq!(of(SwarmState::Inactive, &root_ca, Some(OWN)), Standing::Free);
+    }
+
+    /// A run that is killed while the engine leaves is followed by one that finds it at that.
+    #[test]
+    fn an_engine_that_is_leaving_is_waited_for() {
+        let leaving = member("10.0.0.1:2377", false);
+        for ca in [None, Some(OWN), Some(OTHER)] {
+            assert_eq!(Standing::of(&engine(SwarmState::Inactive), &leaving, &wanted(ca)), Standing::Unclear);
+        }
     }
 
     #[test]

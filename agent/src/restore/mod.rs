@@ -11,7 +11,7 @@ mod confirm;
 pub(crate) mod dead_nodes;
 pub mod drill;
 #[cfg(test)]
-mod fake_engine;
+pub(crate) mod fake_engine;
 #[cfg(test)]
 mod fake_registry;
 pub(crate) mod fence;

@@ -5,13 +5,13 @@ use std::net::TcpListener;
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
     campaign::generations,
-    lab::{Engine, Host, Lab, Role},
+    lab::{Engine, Host, Lab, Network, Role, Service},
     scenario::{CONFIG, text},
 };
 
 use crate::yard::{
-    MANAGER, SILENT, TOKEN, boot, configure, faulty, install_unit, join, leave, manage, nodes, of_another_ca, run_unit,
-    token, wait_worker,
+    LIMIT, MANAGER, SILENT, TOKEN, boot, configure, faulty, install_unit, join, leave, manage, nodes, of_another_ca,
+    run_unit, token, wait_worker,
 };
 
 const OTHER: u8 = 21;
@@ -107,7 +107,32 @@ fn removed(engine: Engine) -> Result<()> {
     ensure!(journal.contains("have removed the node that this host was before"), "{journal}");
     let now = host.docker(&["info", "--format", "{{.Swarm.NodeID}}"])?;
     ensure!(before["node_id"] != now.as_str(), "it is the node of before");
-    wait_worker(&manager, &host)
+    wait_worker(&manager, &host)?;
+    an_engine_that_is_leaving(&manager, &host)
+}
+
+/// An engine that leaves removes one container after the other: it is in no swarm then, and has everything of one on its
+/// disk. So does the engine that a run has told to leave, and that was killed since.
+fn an_engine_that_is_leaving(manager: &Host, host: &Host) -> Result<()> {
+    const TASKS: u32 = 20;
+    host.load_image()?;
+    manager.docker(&["node", "update", "--availability=drain", "m"])?;
+    let many = Service { name: "many", replicas: TASKS, network: Network::Host, secrets: &[], configs: &[] };
+    manager.create_service(&many)?;
+    host.wait_containers("many", TASKS as usize)?;
+    let mut leaving = host.spawn(&["docker", "swarm", "leave"])?;
+    let seen = "docker info --format '{{.Swarm.LocalNodeState}}'; ls /var/lib/docker/swarm/certificates/swarm-node.crt";
+    host.wait_for("the engine to be leaving", LIMIT, || {
+        ensure!(leaving.finished()?.is_none(), "it has left already");
+        let seen = host.run(&["sh", "-c", seen])?;
+        Ok((seen.status.success() && seen.stdout.starts_with("inactive")).then_some(()))
+    })?;
+    let joined = join(host, 0, &["--wait", "2m"])?;
+    ensure!(joined["outcome"] == "joined", "{joined:#}");
+    let new = host.docker(&["info", "--format", "{{.Swarm.NodeID}}"])?;
+    manager.wait_for("the new node to be ready", LIMIT, || {
+        Ok((manager.docker(&["node", "inspect", "--format={{.Status.State}}", &new])? == "ready").then_some(()))
+    })
 }
 
 fn tokens_of_other_kinds(manager: &Host, host: &Host) -> Result<()> {

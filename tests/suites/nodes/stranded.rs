@@ -82,8 +82,8 @@ fn node_id(host: &Host) -> Result<String> {
 #[test]
 fn a_worker_follows_its_swarm_to_another_address_and_leaves_no_swarm_that_lives() -> Result<()> {
     let lab = Lab::new()?;
-    let hosts = [("m", MANAGER), ("new", ELSEWHERE), ("h", 12), ("b", 13)];
-    let [mut manager, new, host, balanced] = boot(&lab, Engine::E26_1, hosts)?;
+    let hosts = [("m", MANAGER), ("new", ELSEWHERE), ("second", 22), ("h", 12), ("b", 13)];
+    let [mut manager, new, second, host, balanced] = boot(&lab, Engine::E26_1, hosts)?;
     manage(&manager)?;
     for host in [&host, &balanced] {
         host.join(&manager, Role::Worker)?;
@@ -110,6 +110,7 @@ fn a_worker_follows_its_swarm_to_another_address_and_leaves_no_swarm_that_lives(
     ensure!(text(&early, "/error")?.contains("no manager that it knows answers"), "{early:#}");
     ensure!(node_id(&host)? == id, "it left too early");
     dead_after(&host, &[ELSEWHERE], "20s")?;
+    a_manager_without_a_leader(&new, &second, &host)?;
     let planned = join(&host, 0, &["--dry-run"])?;
     ensure!(planned["outcome"] == "would-leave" && node_id(&host)? == id, "{planned:#}");
     let moved = join(&host, 0, &["--wait", "4m"])?;
@@ -118,6 +119,19 @@ fn a_worker_follows_its_swarm_to_another_address_and_leaves_no_swarm_that_lives(
     wait_worker(&new, &host)?;
     ensure!(join_again(&host)? == "already");
     behind_a_load_balancer(&lab, &new, &balanced)
+}
+
+/// One of two managers shows its certificate without the other, and lets nobody in.
+fn a_manager_without_a_leader(new: &Host, second: &Host, host: &Host) -> Result<()> {
+    second.join(new, Role::Manager)?;
+    second.sh("systemctl stop docker.socket docker.service")?;
+    new.wait_for("the swarm to have no leader", LIMIT, || Ok(new.docker(&["node", "ls"]).is_err().then_some(())))?;
+    let id = node_id(host)?;
+    let stays = join(host, 1, &["--wait", "45s"])?;
+    ensure!(stays.to_string().contains("it hands out no root CA as a manager does"), "{stays:#}");
+    ensure!(node_id(host)? == id, "it left for a manager that lets nobody in");
+    second.sh("systemctl start docker.socket docker.service")?;
+    new.wait_manager()
 }
 
 /// What takes connections at the only address that a worker knows is a load balancer whose manager is gone.

@@ -83,7 +83,8 @@ impl Promotion<'_> {
         }
     }
 
-    /// Waits until the node is a manager that stays reachable, and the swarm has taken a change with it.
+    /// Waits until the node is a manager that stays reachable, and the swarm has taken a change with it. One that is
+    /// reachable at the limit gets the time to stay so.
     pub async fn settle(&self) -> Result<Settled> {
         let begun = Instant::now();
         let mut since: Option<Instant> = None;
@@ -102,7 +103,7 @@ impl Promotion<'_> {
             };
             match proven {
                 Ok((true, _)) => return Ok(Settled::Member),
-                not_yet if begun.elapsed() >= self.limit => {
+                not_yet if begun.elapsed() >= self.limit + if since.is_some() { STAYS } else { Duration::ZERO } => {
                     return Ok(Settled::Late(self.failure(not_yet.map(|(_, seen)| seen))));
                 }
                 Err(_) => since = None,
@@ -181,5 +182,43 @@ impl Promotion<'_> {
                 .because(error)
                 .into(),
         }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::{
+        host::engine::{EngineFacts, LocalSwarm},
+        nodes::grow::{
+            mark::tests::marked,
+            plan::tests::{manager, with},
+        },
+        restore::fake_engine::FakeEngine,
+    };
+
+    /// Three managers of which `m` leads: all accept connections, and `w` was promoted by `node grow`.
+    pub async fn group(fake: &FakeEngine, reachability: &str) -> (Led, tokio::net::TcpListener) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let addr = listener.local_addr().expect("is bound").to_string();
+        let at = |id| with(manager(id, ""), "/ManagerStatus/Addr", &addr);
+        let new = marked(with(at("w"), "/ManagerStatus/Reachability", reachability), &Mark::promoted_now().to_string());
+        let mut leader = at("m").raw;
+        leader["ManagerStatus"]["Leader"] = true.into();
+        let nodes = [leader, at("a").raw, new.raw].map(|node| ("nodes".to_owned(), node));
+        fake.state.lock().expect("no panic").objects.extend(nodes);
+        let facts = EngineFacts {
+            version: String::new(),
+            hostname: String::new(),
+            data_root: fake.state_dir(),
+            live_restore: false,
+            swarm: LocalSwarm::default(),
+        };
+        let led = Led { engine: fake.engine(), objects: fake.objects().await, facts, own: "m".to_owned() };
+        (led, listener)
+    }
+
+    pub async fn node(led: &Led, id: &str) -> Listed {
+        Listed::of(led.objects.node(id).await.expect("is there")).expect("is a node")
     }
 }

@@ -47,6 +47,12 @@ impl Mark {
         Self::TakenBack(this_second())
     }
 
+    /// The mark of a worker that had this one as a manager.
+    pub fn undone(self) -> Self {
+        let (Self::Promoted(at) | Self::TakenBack(at)) = self;
+        Self::TakenBack(at)
+    }
+
     /// True for a manager that a run of `node grow` made, and may make a worker again.
     pub fn is_own(self, now: Timestamp) -> bool {
         matches!(self, Self::Promoted(_)) && self.is_recent(now)

@@ -44,7 +44,7 @@ use jiff::Timestamp;
 
 use super::{
     label::Label,
-    roster::{self, Led, Listed},
+    roster::{self, Led, Listed, set_label},
 };
 use crate::{
     config::grow::NodeLabel,
@@ -57,7 +57,7 @@ use crate::{
     run::Run,
 };
 use change::{Promotion, Settled};
-use mark::Mark;
+use mark::{LABEL, Mark};
 use plan::{Standing, Step};
 pub use report::GrowReport;
 use report::PassedOver;
@@ -119,6 +119,9 @@ impl Grow<'_> {
             let standing = Standing::of(led, &rule).await?;
             standing.require_well()?;
             report.stands(&standing, self.spread);
+            if !self.dry_run {
+                note_undone(led, &standing.undone).await;
+            }
             let (node, is_new) = match standing.next(self.managers, self.spread) {
                 Step::Enough => {
                     report.enough(&standing);
@@ -181,31 +184,35 @@ impl Grow<'_> {
             // One of an earlier run that turned out to be a worker again is a candidate as others.
             Settled::Undone if !is_new => {}
             Settled::Undone => return Err(undone(node.name())),
-            Settled::Late(late) => match pass_over(&promotion, is_own, late).await? {
-                Some((why, is)) => {
-                    report.pass_over(node, &why, is);
-                    passed_over.insert(node.id().to_owned(), why);
-                    failpoint::reach("passed-over");
-                }
-                None => {
-                    tracing::info!(node = node.id(), hostname = node.name(), "is a manager after all");
-                    // It has its mark until then, and would be awaited again.
-                    promotion.prove().await?;
-                }
-            },
+            Settled::Late(late) => {
+                let (why, is) = pass_over(&promotion, is_own, late).await?;
+                report.pass_over(node, &why, is);
+                passed_over.insert(node.id().to_owned(), why);
+                failpoint::reach("passed-over");
+            }
         }
         Ok(())
     }
 }
 
-/// Takes a node that is late back as far as that can be, and returns why it is passed over, and what it is now; `None` if it
-/// is a manager after all. An error if it cannot be taken back: without a majority nothing can be changed, and no other is
-/// to be tried. One that no run of `node grow` has promoted is only looked at, since an operator has done it.
-async fn pass_over(
-    promotion: &Promotion<'_>,
-    is_own: bool,
-    late: anyhow::Error,
-) -> Result<Option<(String, PassedOver)>> {
+/// Notes on workers that somebody else took their role back. Whoever promotes one of them by hand later means it to stay,
+/// and the label would say that `node grow` did it.
+async fn note_undone(led: &Led, undone: &[Listed]) {
+    for listed in undone {
+        let note = |spec: &mut serde_json::Value| {
+            set_label(spec, LABEL, Mark::of(listed).map(|mark| mark.undone().to_string()));
+        };
+        if let Err(error) = listed.update(&led.objects, note).await {
+            tracing::warn!("the label of {} was not changed: {error:#}", listed.name());
+        }
+    }
+}
+
+/// Takes a node that is late back as far as that can be, and returns why it is passed over, and what it is now. An error if
+/// it cannot be taken back: without a majority nothing can be changed, and no other is to be tried. So is one that answers
+/// at this moment, and did not for long enough: it counts, and has its mark until a run sees that it keeps up. One that no
+/// run of `node grow` has promoted is only looked at, since an operator has done it.
+async fn pass_over(promotion: &Promotion<'_>, is_own: bool, late: anyhow::Error) -> Result<(String, PassedOver)> {
     tracing::warn!("{late:#}");
     let what = Rendered::of(&late).what;
     let now = match is_own {
@@ -213,9 +220,9 @@ async fn pass_over(
         false => promotion.look().await.and_then(|seen| take_back::as_it_is(seen, promotion.name)),
     };
     match now {
-        Ok(TakenBack::Worker) => Ok(Some((format!("{what}; it is a worker again"), PassedOver::TakenBack))),
-        Ok(TakenBack::Outside) => Ok(Some((what, PassedOver::Outside))),
-        Ok(TakenBack::Member) => Ok(None),
+        Ok(TakenBack::Worker) => Ok((format!("{what}; it is a worker again"), PassedOver::TakenBack)),
+        Ok(TakenBack::Outside) => Ok((what, PassedOver::Outside)),
+        Ok(TakenBack::Member) => Err(late),
         Err(error) if is_elsewhere(&error) => Err(error),
         Err(error) => {
             tracing::warn!("{} was not made a worker again: {error:#}", promotion.name);
@@ -274,6 +281,41 @@ fn exit_after(error: Exit) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        nodes::grow::{
+            change::tests::{group, node},
+            plan::tests::sort,
+        },
+        restore::fake_engine::FakeEngine,
+    };
+
+    /// It may have been reachable for this moment only, and then the next promotion would begin with one that is not.
+    #[tokio::test]
+    async fn a_member_that_comes_and_goes_is_neither_proven_nor_followed_by_another() {
+        let fake = FakeEngine::start();
+        let (led, _listener) = group(&fake, "reachable").await;
+        let promotion = Promotion { led: &led, id: "w", name: "host-w", limit: Duration::ZERO };
+        let error = pass_over(&promotion, true, anyhow::anyhow!("it is late")).await.expect_err("ends the run");
+        assert_eq!(error.to_string(), "it is late");
+        assert_eq!(fake.requests(), Vec::<String>::new());
+        let listed = node(&led, "w").await;
+        assert!(listed.node.is_manager_by_role() && matches!(Mark::of(&listed), Some(Mark::Promoted(_))), "{listed:?}");
+    }
+
+    /// Else it would be made a worker again by the next run that finds it silent, as one of an earlier run.
+    #[tokio::test]
+    async fn a_worker_that_somebody_made_one_is_an_operators_when_it_is_promoted_by_hand() {
+        let fake = FakeEngine::start();
+        let (led, _listener) = group(&fake, "reachable").await;
+        let role = |role: &'static str| move |spec: &mut serde_json::Value| spec["Role"] = role.into();
+        fake.state.lock().expect("no panic").objects[2].1["ManagerStatus"] = serde_json::Value::Null;
+        node(&led, "w").await.update(&led.objects, role("worker")).await.expect("is demoted by hand");
+        let standing = sort(vec![node(&led, "m").await, node(&led, "w").await]);
+        note_undone(&led, &standing.undone).await;
+        node(&led, "w").await.update(&led.objects, role("manager")).await.expect("is promoted by hand");
+        let mark = Mark::of(&node(&led, "w").await).expect("has one");
+        assert!(!mark.is_own(Timestamp::now()) && mark.why_not("w", Timestamp::now()).is_some(), "{mark}");
+    }
 
     #[test]
     fn a_number_of_managers_that_is_worse_than_one_less_is_a_mistake() {

@@ -29,6 +29,8 @@ pub struct Standing {
     pub moving: Vec<Listed>,
     /// Managers by role that are neither members nor alive, such as those that a restored swarm still lists.
     pub remains: Vec<Listed>,
+    /// Workers that a run of `node grow` has made managers in the last day, and somebody else workers again.
+    pub undone: Vec<Listed>,
     /// Nodes that can become managers, sorted by id.
     pub candidates: Vec<Listed>,
     pub left_out: Vec<LeftOut>,
@@ -89,10 +91,15 @@ impl Standing {
                     None => sorted.moving.push(listed),
                 },
                 (None, true) => sorted.remains.push(listed),
-                (None, false) => match rule.why_not(&listed) {
-                    Some(why) => sorted.left_out.push(LeftOut { node: listed, why }),
-                    None => sorted.candidates.push(listed),
-                },
+                (None, false) => {
+                    if mark.is_some_and(|mark| mark.is_own(rule.now)) {
+                        sorted.undone.push(listed.clone());
+                    }
+                    match rule.why_not(&listed) {
+                        Some(why) => sorted.left_out.push(LeftOut { node: listed, why }),
+                        None => sorted.candidates.push(listed),
+                    }
+                }
             }
         }
         sorted

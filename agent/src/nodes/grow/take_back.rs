@@ -74,6 +74,10 @@ impl Promotion<'_> {
         let nodes = self.led.nodes().await?;
         let mut managers = Managers::of(&nodes.iter().map(|listed| listed.node.clone()).collect::<Vec<_>>());
         managers.probe(&self.led.own).await;
+        // The question to all of them took its time.
+        if managers.member(self.id).is_some_and(|member| member.reachable) {
+            return Ok(Probe::NotYet(anyhow!("it answers again")));
+        }
         may_demote(&managers, self.id, self.name)?;
         let listed: &Listed =
             nodes.iter().find(|listed| listed.id() == self.id).with_context(|| format!("{} is gone", self.name))?;
@@ -152,12 +156,14 @@ mod tests {
     use crate::{
         backup::managers::tests::cluster,
         nodes::grow::{
+            change::tests::{group, node},
             plan::{
                 Step,
                 tests::{manager, sort, sort_without, worker},
             },
             report::GrowReport,
         },
+        restore::fake_engine::FakeEngine,
     };
 
     #[test]
@@ -183,6 +189,21 @@ mod tests {
         }
         assert_eq!(as_it_is(Seen::Outside, "w1").expect("is passed over"), TakenBack::Outside);
         assert_eq!(as_it_is(Seen::Member, "w1").expect("is one"), TakenBack::Member);
+    }
+
+    #[tokio::test]
+    async fn a_member_that_answers_again_is_not_demoted() {
+        for (reachability, is_demoted) in [("reachable", false), ("unreachable", true)] {
+            let fake = FakeEngine::start();
+            let (led, _listener) = group(&fake, reachability).await;
+            let promotion = Promotion { led: &led, id: "w", name: "host-w", limit: Duration::ZERO };
+            // It was silent a moment ago.
+            let Ok(Probe::NotYet(_)) = promotion.demote().await else { panic!("it is a member still") };
+            let listed = node(&led, "w").await;
+            assert_eq!(!listed.node.is_manager_by_role(), is_demoted, "{listed:?}");
+            assert_eq!(matches!(Mark::of(&listed), Some(Mark::TakenBack(_))), is_demoted, "{listed:?}");
+            assert_eq!(fake.requests().len(), usize::from(is_demoted));
+        }
     }
 
     #[tokio::test]

@@ -3,18 +3,21 @@
 //!
 //! A manager that reboots is silent too, and a worker that leaves takes its tasks with it. So all managers that the engine
 //! and the disk name have to be silent for `join.dead_after`, and once more right before the act; and a manager of the
-//! wanted swarm has to show its certificate, so that the host does not end in no swarm: what runs here goes on without
-//! managers, and must not end for a load balancer or for whatever else listens there.
+//! wanted swarm has to show its certificate and hand out the root CA that the token names, so that the host does not end in
+//! no swarm: what runs here goes on without managers, and must not end for a load balancer, for a manager without a leader,
+//! or for whatever else listens there.
 //!
 //! What takes connections at a known address and is no manager may be a load balancer whose managers are off for a while, so
 //! it counts as silent only where `--leave-dead` says so, and only within the wanted swarm.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{
     Acted, Join, Progress,
@@ -26,9 +29,11 @@ use super::{
     why::Why,
 };
 use crate::{
+    host::engine::Refusal,
     nodes::{
         managers, same_root,
         standing::{OnDisk, Standing, Swarm},
+        token::CaDigest,
     },
     outcome::{failpoint, failure::Failure},
 };
@@ -88,15 +93,15 @@ impl Join<'_> {
             Contact::NotAsked | Contact::KnownElsewhere(_) => return Ok(Acted::LookAgain),
         }
         tracing::warn!("leaving {}", step::described(look));
-        self.engine.leave().await.context("the engine did not leave the swarm whose managers are gone")?;
-        failpoint::reach("node-join-left");
-        match leaving {
-            Leaving::Other => {
-                let left = look.on_disk.node.as_ref().map(|node| node.cluster.clone());
-                progress.deeds.left = Some(left.unwrap_or_else(|| "unknown".to_owned()));
+        if let Err(error) = self.engine.leave().await {
+            // An engine that has not answered in time goes on with it: the next look tells.
+            if Refusal::find(&error).is_none() {
+                progress.deeds.leave(leaving, look, known);
             }
-            Leaving::Old => progress.deeds.moved_from = known,
+            return Ok(Acted::InVain(vec![Why::NotGivenUp(format!("{error:#}"))]));
         }
+        failpoint::reach("node-join-left");
+        progress.deeds.leave(leaving, look, known);
         Ok(Acted::LookAgain)
     }
 
@@ -157,20 +162,17 @@ impl Join<'_> {
     async fn wanted_is_closed(&self, leaving: Leaving, look: &Look, known: &[SocketAddr]) -> Option<Vec<Why>> {
         let mut found = managers::find(self.run.config, &self.request.managers).await;
         found.addresses.retain(|address| !known.contains(address));
-        let (managers, others) = match (leaving, &look.wanted.ca) {
-            (Leaving::Other, None) => {
-                return Some(vec![Why::NoToken(
-                    "no token tells what the managers of the wanted swarm show".to_owned(),
-                )]);
-            }
-            (Leaving::Other, Some(ca)) => same_root::managers_by_token(ca, &found.addresses).await,
-            (Leaving::Old, _) => {
-                let (managers, others) = same_root::managers(&look.root_ca(), &found.addresses).await;
-                if let Contact::KnownElsewhere(manager) = contact::of_others(&managers, &look.on_disk.manager_ids) {
-                    return Some(vec![Why::KnownElsewhere(manager)]);
-                }
-                (managers, others)
-            }
+        let Some(ca) = &look.wanted.ca else {
+            let why = "no token tells what the managers of the wanted swarm show";
+            return Some(vec![Why::NoToken(why.to_owned())]);
+        };
+        let asked = match leaving {
+            Leaving::Other => Ok(same_root::managers_by_token(ca, &found.addresses).await),
+            Leaving::Old => moved(&look.root_ca(), ca, &look.on_disk.manager_ids, &found.addresses).await,
+        };
+        let (managers, others) = match asked {
+            Ok(told) => told,
+            Err(why) => return Some(vec![why]),
         };
         if !managers.is_empty() {
             return None;
@@ -197,6 +199,24 @@ impl Join<'_> {
             .advice("see `docker info`, and run it again")
             .into())
     }
+}
+
+/// Asks which of these are managers of this swarm that let nodes in; an error if one of them is known by its node id. A
+/// manager without a leader shows its certificate too, but hands out no root CA, which an engine that joins asks for first.
+async fn moved(
+    root_ca: &Path,
+    ca: &CaDigest,
+    known: &BTreeSet<String>,
+    addresses: &[SocketAddr],
+) -> Result<same_root::Told, Why> {
+    let (managers, mut others) = same_root::managers(root_ca, addresses).await;
+    if let Contact::KnownElsewhere(manager) = contact::of_others(&managers, known) {
+        return Err(Why::KnownElsewhere(manager));
+    }
+    let shown: Vec<SocketAddr> = managers.iter().map(|manager| manager.addr).collect();
+    let (managers, closed) = same_root::managers_by_token(ca, &shown).await;
+    others.extend(closed);
+    Ok((managers, others))
 }
 
 /// Why a swarm is not left whose managers' addresses take connections, and show no manager.
@@ -230,4 +250,29 @@ fn too_short(look: &Look, needed: Duration, pacing: &Pacing) -> Failure {
     ))
     .advice(format!("give it more time: --wait {}s", needed + 300))
     .advice("if you know that those managers are gone for good: `docker swarm leave`, then run this again")
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::nodes::standin;
+
+    #[tokio::test]
+    async fn a_manager_without_a_leader_is_no_place_to_move_to() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let root_ca = scratch.path().join("swarm-root-ca.crt");
+        std::fs::write(&root_ca, standin::ROOT).expect("writes");
+        let ca = CaDigest::from(Sha256::digest(standin::ROOT));
+        let (leading, leaderless) = (standin::manager(standin::ROOT).await, standin::without_leader().await);
+        let none = BTreeSet::new();
+        let (managers, others) = moved(&root_ca, &ca, &none, &[leaderless, leading]).await.expect("none is known");
+        assert_eq!(managers.iter().map(|manager| manager.addr).collect::<Vec<_>>(), [leading]);
+        let [(addr, why)] = &others[..] else { panic!("{others:?}") };
+        assert!(*addr == leaderless && why.contains("it hands out no root CA as a manager does"), "{others:?}");
+        let known = BTreeSet::from([standin::NODE.to_owned()]);
+        let error = moved(&root_ca, &ca, &known, &[leaderless]).await.expect_err("their swarm lives");
+        assert_eq!(error, Why::KnownElsewhere(leaderless));
+    }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use swarmdr_archive::untrusted::shown;
 
 use super::{
+    leaving::Leaving,
     look::Look,
     pacing::Pacing,
     refusal::{Heard, Refusal},
@@ -27,6 +28,19 @@ pub struct Deeds {
     pub refused: Option<Refusal>,
     /// Managers of the wanted swarm as it was at other addresses, which it left.
     pub moved_from: Vec<SocketAddr>,
+}
+
+impl Deeds {
+    /// Notes that this host left the swarm that was seen, with these managers.
+    pub fn leave(&mut self, leaving: Leaving, look: &Look, known: Vec<SocketAddr>) {
+        match leaving {
+            Leaving::Other => {
+                let cluster = look.on_disk.node.as_ref().map(|node| node.cluster.clone());
+                self.left = Some(cluster.unwrap_or_else(|| "unknown".to_owned()));
+            }
+            Leaving::Old => self.moved_from = known,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -119,7 +119,7 @@ impl Why {
             Self::NoInterface(_) => "its advertised address is missing",
             Self::NoToken(_) => "there is no worker token",
             Self::NoManager(..) => {
-                "no manager of the wanted swarm shows its certificate, so the present one is not left"
+                "no manager of the wanted swarm shows its certificate and its root CA, so the present one is not left"
             }
             Self::Closed(..) => "no manager accepts a connection",
             Self::NoAddress(_) => "no address of a manager is known",
