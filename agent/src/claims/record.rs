@@ -18,11 +18,19 @@ pub struct Record {
     pub cluster_id: ClusterId,
     pub epoch: u32,
     pub claim_id: ClaimId,
+    /// True until whoever makes it knows what became of it: no swarm can carry it before.
+    #[serde(default)]
+    pub is_unfinished: bool,
 }
 
 impl Record {
     pub fn new(cluster_id: ClusterId, epoch: u32, claim_id: ClaimId) -> Self {
-        Self { version: VERSION, cluster_id, epoch, claim_id }
+        Self { version: VERSION, cluster_id, epoch, claim_id, is_unfinished: false }
+    }
+
+    /// The record of a claim that is about to be made.
+    pub fn unfinished(cluster_id: ClusterId, epoch: u32, claim_id: ClaimId) -> Self {
+        Self { is_unfinished: true, ..Self::new(cluster_id, epoch, claim_id) }
     }
 
     /// Reads the record if it is about this cluster. One that cannot be read counts as none: the vaults know the

@@ -8,6 +8,7 @@ use crate::claims::{
     held::{age, before, holders, overlooked, unread},
     judge,
 };
+use crate::outcome::failure::Failure;
 
 /// What became of it.
 pub(super) enum Earlier {
@@ -53,6 +54,21 @@ impl Attempt<'_> {
         let superseded = before(&again, &claim);
         let attention = [unread(&again), again.iter().flatten().flat_map(Reading::findings).collect()].concat();
         Ok(Earlier::Holds(Box::new(Made { claim, vaults, superseded, is_earlier: true, attention })))
+    }
+
+    /// Notes that the claim may be used from now on. A run that was killed before left one that no swarm carries.
+    pub(super) fn finish(&self, claim: &Claim) -> Result<()> {
+        Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)
+    }
+
+    /// Ends the claim that a killed run of this host left before it knew what became of it, where another site was faster: it
+    /// could come before that one, whose swarm works. Returns the failure, with an advice if no vault took the release.
+    pub(super) async fn end_unfinished(&self, readings: &[Result<Reading>], failure: Failure) -> Failure {
+        let record = Record::read(self.config, &self.draft.cluster_id).filter(|record| record.is_unfinished);
+        let mut seen = readings.iter().flatten().flat_map(|reading| &reading.claims);
+        let own = record.and_then(|record| seen.find(|seen| seen.claim.claim_id == record.claim_id));
+        let Some(own) = own else { return failure };
+        self.give_up(&own.claim, true, self.vaults).await.into_iter().fold(failure, Failure::advice)
     }
 
     /// Stops where a claim that the earlier run did not see, as it was killed before it looked again, was there before its own.

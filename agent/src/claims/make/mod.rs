@@ -63,14 +63,20 @@ pub async fn make(
     for _ in 0..TRIES {
         let readings = attempt.read().await;
         match attempt.go_on_with_own(&readings).await? {
-            Earlier::Holds(made) => return Ok(Outcome::Made(made)),
+            Earlier::Holds(made) => {
+                attempt.finish(&made.claim)?;
+                return Ok(Outcome::Made(made));
+            }
             Earlier::GivenUp(epoch) => {
                 tried = epoch;
                 continue;
             }
             Earlier::Nothing => {}
         }
-        attempt.check_rivals(&readings)?;
+        if let Some(lost) = attempt.rival(&readings) {
+            return Err(attempt.end_unfinished(&readings, lost).await.into());
+        }
+        attempt.require_whole(&readings)?;
         match attempt.put(&readings, tried).await? {
             End::Done(outcome) => return Ok(outcome),
             End::KeyTaken(epoch) => tried = epoch,
@@ -120,16 +126,18 @@ impl Attempt<'_> {
         Record::read(self.config, &self.draft.cluster_id).map(|record| record.claim_id)
     }
 
-    /// Stops where another site has just claimed the swarm, and where not all claims could be looked at.
-    fn check_rivals(&self, readings: &[Result<Reading>]) -> Result<()> {
+    /// Describes the claim of another site that has just claimed the swarm.
+    fn rival(&self, readings: &[Result<Reading>]) -> Option<Failure> {
         let own = self.own();
-        for (reading, seen) in holders(readings) {
-            let id = seen.claim.claim_id;
+        let is_rival = |seen: &Seen| {
             let age = age(readings.iter().flatten(), &seen.claim);
-            if !self.terms.fenced && own != Some(id) && age < FRESH {
-                return Err(lost(&seen, reading).into());
-            }
-        }
+            !self.terms.fenced && own != Some(seen.claim.claim_id) && age < FRESH
+        };
+        holders(readings).into_iter().find(|(_, seen)| is_rival(seen)).map(|(reading, seen)| lost(&seen, reading))
+    }
+
+    /// Stops where not all claims could be looked at.
+    fn require_whole(&self, readings: &[Result<Reading>]) -> Result<()> {
         let hidden: Vec<String> =
             readings.iter().flatten().filter(|it| !it.is_whole).flat_map(Reading::findings).collect();
         // What the operator vouches for is not known from the vault. The findings are told with the claim.
@@ -150,7 +158,7 @@ impl Attempt<'_> {
     /// Puts the claim into each vault, and judges it in each. Fails if another one holds in any of them.
     async fn put(&self, readings: &[Result<Reading>], tried: u32) -> Result<End> {
         let claim = self.next_claim(readings, tried)?;
-        Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)?;
+        Record::unfinished(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)?;
         failpoint::reach("claim-noted");
         let packed = self.sign(&claim)?;
         let is_on_one_key = tried == 0 && self.is_on_one_key(readings);
@@ -202,10 +210,17 @@ impl Attempt<'_> {
         }
         if held.is_empty() {
             // Where it may be there anyway, the next run goes on with it.
-            if !may_exist {
-                Record::forget(self.config, claim.claim_id);
+            match may_exist {
+                true => self.finish(&claim)?,
+                false => Record::forget(self.config, claim.claim_id),
             }
             return self.without(denied, failed, is_sure, may_exist.then(|| Box::new(claim))).map(End::Done);
+        }
+        if let Err(error) = self.finish(&claim) {
+            // This run ends here, so nobody stands behind the claim.
+            let undone = self.give_up(&claim, true, &tried).await;
+            undone.iter().for_each(|advice| tracing::warn!("{advice}"));
+            return Err(error);
         }
         let superseded = before(readings, &claim);
         let mut attention = [denied, failed].concat();

@@ -110,7 +110,7 @@ async fn a_claim_that_may_be_there_is_carried_once_and_a_failure_stays_owed() {
     assert_eq!(label::read(&fake.engine()).await.expect("answers"), Some(claims::ClaimId::of(7)));
     let spec = fake.state.lock().expect("no panic").swarm["Spec"].clone();
     assert_eq!(spec["Labels"]["a"], "b", "the others stay");
-    assert_eq!(fake.requests(), ["POST /v1.51/swarm/update?version=9"]);
+    assert_eq!(fake.requests(), ["POST /swarm/update?version=9"]);
     // It is noted, so no later run overwrites what the swarm carries by then.
     let later = json!({ "Labels": { "swarmdr.claim": claims::ClaimId::of(8).to_string() } });
     fake.state.lock().expect("no panic").swarm["Spec"] = later;
