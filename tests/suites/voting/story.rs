@@ -92,15 +92,17 @@ fn until_the_disaster(site: &Site, engine: Engine, stream: &str) -> Result<Befor
     agent_json(&manager, 0, &["images", "mirror", "--to", "oci:/root/images"])?;
     copy(&manager.root()?.join("root/images"), &site.lab.dir().join("images"))?;
     agent_json(&manager, 0, &["backup"])?;
-    let stored = counted(&site.lab)?;
+    // A backup stops the engine for a moment, and with it the load balancer.
+    let listed = || wait_for("the list of the counted votes", LIMIT, || Ok(Some(counted(&site.lab)?)));
+    let stored = listed()?;
     let elsewhere = agent(&manager, &["put", "--due"])?;
     ensure!(elsewhere.status.code() == Some(3), "it is not the manager's turn: {elsewhere:?}");
     let put = agent(&worker, &["put", "--due"])?;
     ensure!(put.status.code() == Some(0), "{put:?}");
     // Some that no stream has.
-    let at_least = counted(&site.lab)?.len();
+    let at_least = listed()?.len();
     more_than(at_least + 20)?;
-    let (specs, counted) = (specs(&manager, &registry.host())?, counted(&site.lab)?);
+    let (specs, counted) = (specs(&manager, &registry.host())?, listed()?);
     worker.destroy()?;
     manager.destroy()?;
     registry.stop();
