@@ -1,6 +1,6 @@
 //! Two hosts, a registry with the images of the application, and what the agent on them knows.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -100,26 +100,24 @@ pub fn deploy(manager: &Host, registry: &Registry) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the database answers in its task on this host.
+/// Waits until the database answers in its task on this host. It listens on the network once it is complete.
 pub fn wait_database(worker: &Host) -> Result<()> {
     worker.wait_for("the database to answer", LIMIT, || {
         let probe = "docker exec $(docker ps -q --filter label=com.docker.swarm.service.name=votes_db) \
-                     psql -qAt -h 127.0.0.1 -U postgres -d votes -c 'select 1' 2>&1 | grep -q -e '^1$' -e password";
+                     pg_isready --quiet --host 127.0.0.1 --dbname votes";
         Ok(Some(worker.sh(probe).map(drop)?))
     })
 }
 
-/// Copies a directory of a host to this machine, or the other way round.
-pub fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+/// Copies a directory between a host and this machine.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
     capture(Command::new("cp").arg("-a").arg(from).arg(to)).map(drop)
 }
 
-/// Names, modes and images of all services but for the registry in them, as the engine has them.
-pub fn specs(manager: &Host, registry: &str) -> Result<Vec<Value>> {
-    let names =
-        "docker service ls --format '{{.Name}}' | sort | xargs docker service inspect --format '{{json .Spec}}'";
-    let text = manager.sh(names)?.replace(registry, "REGISTRY");
-    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+/// The specs of all services, as the client prints them, sorted by name.
+pub fn specs(manager: &Host) -> Result<Vec<Value>> {
+    let all = "docker service ls --format '{{.Name}}' | sort | xargs docker service inspect --format '{{json .Spec}}'";
+    manager.sh(all)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
 /// The recipe for PostgreSQL of `recipes.md` for this application: its stream, and the line that brings it back.

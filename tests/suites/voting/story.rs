@@ -52,7 +52,7 @@ async fn told(engine: Engine) -> Result<()> {
     wait_database(&worker)?;
     wait_for("the results", LIMIT, || Ok(Some(page(&site.lab, "/results").map(drop).or_else(is_empty)?)))?;
     worker.sh(&format!("cd /root; {back}"))?;
-    let specs = specs(&manager, &format!("{}/mirror/{{}}", registry.host()))?;
+    let specs = specs(&manager)?;
     judge(&site, &before)?;
     ensure!(names(&specs) == names(&before.specs), "other services came back: {specs:#?}");
     println!("{engine:?}: {:.0?} in all, {:.0?} after the disaster", begun.elapsed(), disaster.elapsed());
@@ -102,7 +102,7 @@ fn until_the_disaster(site: &Site, engine: Engine, stream: &str) -> Result<Befor
     // Some that no stream has.
     let at_least = listed()?.len();
     more_than(at_least + 20)?;
-    let (specs, counted) = (specs(&manager, &registry.host())?, listed()?);
+    let (specs, counted) = (specs(&manager)?, listed()?);
     worker.destroy()?;
     manager.destroy()?;
     registry.stop();
