@@ -11,6 +11,8 @@ use anyhow::{Context, Result, ensure};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+use crate::tree::capture;
+
 /// Digests and size of a layer, which is in a file.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
@@ -41,6 +43,34 @@ pub(super) fn compressed(tar: &Path, out: &Path) -> Result<Layer> {
     ensure!(status.success(), "gzip ended with {status}");
     let ((diff_id, _), (digest, size)) = (digest_of_file(tar)?, digest_of_file(out)?);
     Ok(Layer { digest, diff_id, size, compressed: true })
+}
+
+/// Links or copies an archive that is compressed already to `out`.
+pub(super) fn ready(archive: &Path, out: &Path) -> Result<Layer> {
+    if std::fs::hard_link(archive, out).is_err() {
+        std::fs::copy(archive, out).with_context(|| format!("failed to copy {}", archive.display()))?;
+    }
+    let plain = "gzip -dc <\"$0\" | sha256sum | cut -d' ' -f1";
+    let diff_id = capture(Command::new("sh").args(["-euc", plain]).arg(archive))?;
+    let (digest, size) = digest_of_file(out)?;
+    Ok(Layer { digest, diff_id: format!("sha256:{}", diff_id.trim()), size, compressed: true })
+}
+
+/// Writes a layer with the files of a directory in `/app` to `out`.
+pub(super) fn of_app(directory: &Path, out: &Path) -> Result<Layer> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut files: Vec<_> = std::fs::read_dir(directory)?.collect::<io::Result<_>>()?;
+    files.sort_by_key(std::fs::DirEntry::file_name);
+    for file in files {
+        let content = std::fs::read(file.path())?;
+        let name = Path::new("app").join(file.file_name());
+        tar.append_data(&mut header(content.len() as u64), name, content.as_slice())?;
+    }
+    let plain = out.with_extension("tar");
+    std::fs::write(&plain, tar.into_inner()?)?;
+    let layer = compressed(&plain, out);
+    std::fs::remove_file(plain)?;
+    layer
 }
 
 /// Writes a layer with one large file to `out`. The bytes are written once, and never are in memory.

@@ -1,6 +1,7 @@
 //! Directories with images in them, in the form that the OCI describes (image-layout.md).
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -26,7 +27,8 @@ const BUSYBOX: &str = "usr/share/lab/busybox.tar";
 #[derive(Debug)]
 pub struct Layout {
     path: PathBuf,
-    busybox: Mutex<Option<Layer>>,
+    /// Layers of archives that several images have.
+    shared: Mutex<HashMap<PathBuf, Layer>>,
     /// Descriptors in `index.json`.
     listed: Mutex<Vec<Value>>,
     files: AtomicU64,
@@ -61,8 +63,8 @@ impl Layout {
         fs::create_dir_all(path.join("blobs/sha256"))
             .with_context(|| format!("failed to create {}", path.display()))?;
         fs::write(path.join("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}).to_string())?;
-        let (busybox, listed) = (Mutex::default(), Mutex::default());
-        let layout = Self { path: path.to_owned(), busybox, listed, files: AtomicU64::new(0) };
+        let (shared, listed) = (Mutex::default(), Mutex::default());
+        let layout = Self { path: path.to_owned(), shared, listed, files: AtomicU64::new(0) };
         layout.write_list(&[])?;
         Ok(layout)
     }
@@ -120,17 +122,26 @@ impl Layout {
     fn manifest(&self, image: &Image, platform: Platform) -> Result<Manifest> {
         let (media, text) = (image.media, format!("{} {}", image.text, platform.architecture()));
         let mut layers = Vec::new();
-        if platform == Platform::Amd64 {
-            layers.push(self.busybox()?);
+        match &image.programs {
+            Some(programs) => {
+                layers.push(self.shared(&programs.layer, |out| layer::ready(&programs.layer, out))?);
+                layers.push(self.keep(|out| layer::of_app(&programs.app, out))?);
+            }
+            None if platform == Platform::Amd64 => layers.push(self.busybox()?),
+            None => {}
         }
         layers.push(self.keep(|out| layer::of_text(&text, out))?);
         if let Some(bytes) = image.large {
             layers.push(self.keep(|out| layer::large(&text, bytes, out))?);
         }
         let diff_ids: Vec<&str> = layers.iter().map(|it| it.diff_id.as_str()).collect();
+        let run = match &image.programs {
+            Some(programs) => json!({"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": programs.command}),
+            None => json!({"Env": ["PATH=/bin"], "Cmd": ["sleep", "1000000"]}),
+        };
         let config = json!({
             "architecture": platform.architecture(), "os": "linux", "created": "2026-01-01T00:00:00Z",
-            "config": {"Env": ["PATH=/bin"], "Cmd": ["sleep", "1000000"]},
+            "config": run,
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
         let config = self.write_json(&config, media.config())?;
@@ -147,13 +158,19 @@ impl Layout {
 
     /// Returns the layer that images for this machine have in common.
     fn busybox(&self) -> Result<Layer> {
-        let mut busybox = self.busybox.lock().expect("no holder panics");
-        if let Some(known) = &*busybox {
+        let tar = Engine::E20_10.tree()?.join(BUSYBOX);
+        self.shared(&tar, |out| layer::compressed(&tar, out))
+    }
+
+    /// Returns the layer of an archive, which is made once.
+    fn shared(&self, archive: &Path, make: impl FnOnce(&Path) -> Result<Layer>) -> Result<Layer> {
+        let mut shared = self.shared.lock().expect("no holder panics");
+        if let Some(known) = shared.get(archive) {
             return Ok(known.clone());
         }
-        let tar = Engine::E20_10.tree()?.join(BUSYBOX);
-        let made = self.keep(|out| layer::compressed(&tar, out))?;
-        Ok(busybox.insert(made).clone())
+        let made = self.keep(make)?;
+        shared.insert(archive.to_owned(), made.clone());
+        Ok(made)
     }
 
     /// Makes a layer in a new file, and keeps it under its digest.

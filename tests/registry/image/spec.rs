@@ -1,5 +1,7 @@
 //! What an image is to contain.
 
+use std::path::{Path, PathBuf};
+
 /// Generation of the media types of manifests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Media {
@@ -67,12 +69,23 @@ pub struct Image {
     /// Platforms of an index; `None` for a manifest without one.
     pub(super) index: Option<Vec<Platform>>,
     pub(super) large: Option<u64>,
+    pub(super) programs: Option<Programs>,
+}
+
+/// What an image has in place of busybox.
+#[derive(Debug, Clone)]
+pub(super) struct Programs {
+    /// The archive of a file system, compressed.
+    pub layer: PathBuf,
+    /// Directory whose files are in `/app`.
+    pub app: PathBuf,
+    pub command: Vec<String>,
 }
 
 impl Image {
     /// An image for this machine's platform alone, without an index.
     pub fn single(text: &str) -> Self {
-        Self { text: text.to_owned(), media: Media::Oci, index: None, large: None }
+        Self { text: text.to_owned(), media: Media::Oci, index: None, large: None, programs: None }
     }
 
     /// An index with an image for each platform.
@@ -88,6 +101,13 @@ impl Image {
     /// Adds a layer with one file of this many bytes, `/large`, which does not shrink when compressed.
     pub fn with_large_layer(self, bytes: u64) -> Self {
         Self { large: Some(bytes), ..self }
+    }
+
+    /// Puts the compressed archive of a file system in the place of busybox, the files of a directory into `/app`, and
+    /// lets tasks run this command.
+    pub fn with_programs(self, layer: &Path, app: &Path, command: &[&str]) -> Self {
+        let command = command.iter().map(|&word| word.to_owned()).collect();
+        Self { programs: Some(Programs { layer: layer.to_owned(), app: app.to_owned(), command }), ..self }
     }
 
     pub fn media(self, media: Media) -> Self {

@@ -8,6 +8,7 @@
 //! above it. They are stored in `<cache>/trees/<name>-<digest of the recipe>`. A changed recipe makes a new tree; the
 //! old one stays until a user removes it.
 
+mod application;
 mod apt;
 mod command;
 mod engine;
@@ -24,6 +25,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
+pub use application::application_layer;
 pub use command::{capture, require_root, require_tool};
 pub use engine::{DATABASES, Engine, TOOLS};
 pub use release::Release;

@@ -3,7 +3,7 @@
 //! `swarmdr-trees` builds every tree that the suites use; `swarmdr-trees demo` those of the demonstration with its defaults.
 
 use anyhow::Result;
-use swarmdr_trees::{DATABASES, Engine, Release, TOOLS};
+use swarmdr_trees::{DATABASES, Engine, Release, TOOLS, application_layer};
 
 fn main() -> Result<()> {
     let is_demo = std::env::args().nth(1).is_some_and(|what| what == "demo");
@@ -20,6 +20,7 @@ fn main() -> Result<()> {
     if !is_demo {
         println!("{}", Engine::E20_10.tree_with(TOOLS)?.display());
         println!("{}", Engine::E26_1.tree_with(DATABASES)?.display());
+        println!("{}", application_layer()?.display());
     }
     Ok(())
 }
