@@ -118,6 +118,14 @@ impl Site {
         )
     }
 
+    /// Returns a configuration with one vault in `/srv/vault` of the host, whose objects can be altered there.
+    pub fn directory_config(&self) -> String {
+        format!(
+            "recipients = [\"{}\"]\ntrusted_keys = [\"{}\"]\n[[vault]]\nurl = \"file:///srv/vault\"\n",
+            self.recipient, self.public_key
+        )
+    }
+
     /// Writes another configuration for this host.
     pub fn configure(&self, host: &Host, config: &str) -> Result<()> {
         host.write_file(CONFIG, config)

@@ -1,8 +1,9 @@
 """The results: how many votes were counted, and with /results/ids which."""
 import json
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import psycopg2
+from page import Page
 
 
 def counted():
@@ -17,7 +18,7 @@ def counted():
         database.close()
 
 
-class Results(BaseHTTPRequestHandler):
+class Results(Page):
     def do_GET(self):
         try:
             votes = counted()
@@ -30,16 +31,6 @@ class Results(BaseHTTPRequestHandler):
                 self.answer(200, json.dumps({"votes": len(votes), "by_choice": by_choice}) + "\n")
         except psycopg2.Error as error:
             self.answer(503, f"no results: {error}\n")
-
-    def answer(self, status, text):
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *words):
-        pass
 
 
 ThreadingHTTPServer(("", 8000), Results).serve_forever()

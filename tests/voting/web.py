@@ -1,15 +1,16 @@
 """Front of the vote: takes votes, and puts them into the queue on its own node."""
 import json
 import socket
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import redis
+from page import Page
 
 QUEUE = redis.Redis(unix_socket_path="/queue/redis.sock")
 
 
-class Front(BaseHTTPRequestHandler):
+class Front(Page):
     def do_GET(self):
         self.answer(200, f"<h1>Cats or dogs?</h1><p>Answered by {socket.gethostname()}</p>\n")
 
@@ -21,16 +22,6 @@ class Front(BaseHTTPRequestHandler):
             self.answer(200, "queued\n")
         except (KeyError, redis.RedisError) as error:
             self.answer(503, f"not queued: {error}\n")
-
-    def answer(self, status, text):
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *words):
-        pass
 
 
 ThreadingHTTPServer(("", 8000), Front).serve_forever()

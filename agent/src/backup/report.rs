@@ -91,7 +91,7 @@ impl BackupReport {
         signing_key: KeyNote,
         attention: Vec<String>,
     ) -> Self {
-        let exit = if !attention.is_empty() { Exit::Attention } else { Exit::Done };
+        let exit = Exit::with_attention(!attention.is_empty());
         Self {
             result: exit.word(),
             exit,

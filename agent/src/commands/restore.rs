@@ -233,7 +233,7 @@ async fn already_there(
         false => (None, Vec::new()),
     };
     attention.extend(missing);
-    let exit = if attention.is_empty() { Exit::Done } else { Exit::Attention };
+    let exit = Exit::with_attention(!attention.is_empty());
     let is_ignored = images.is_none() && !args.image_map.is_empty();
     let report = AlreadyThere { result: "already-there", id, unlocked, images, pullable, attention, is_ignored };
     context.output.print(&WithRecovery { report: &report, point: recovery })?;

@@ -12,4 +12,5 @@ pub mod random;
 pub mod second_engine;
 pub mod shutdown;
 pub mod systemd;
+pub mod tail;
 pub mod wait;

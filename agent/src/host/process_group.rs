@@ -3,10 +3,11 @@
 use std::{
     io,
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use anyhow::{Context, Result, bail};
 use nix::{
     sys::{
         signal::{Signal, killpg},
@@ -14,6 +15,7 @@ use nix::{
     },
     unistd::Pid,
 };
+use swarmdr_archive::untrusted::shown;
 
 /// A running program. Dropping it kills the whole group, so that no pipeline of a shell outlives a run that failed.
 #[derive(Debug)]
@@ -32,6 +34,18 @@ impl ProcessGroup {
         let child = command.process_group(0).spawn()?;
         let group = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
         Ok(Self { child, killer: Killer(Arc::new(Mutex::new(Some(group)))) })
+    }
+
+    /// Starts a program, without a shell and without input, whose output is read. What it writes to standard error goes to
+    /// ours. `environment`: variables that it gets in addition.
+    pub fn reading(words: &[String], environment: Vec<(&'static str, String)>) -> Result<(Self, ChildStdout)> {
+        let (program, arguments) = words.split_first().context("the command is empty")?;
+        let mut command = Command::new(program);
+        command.args(arguments).envs(environment).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut group =
+            Self::spawn(&mut command).with_context(|| format!("the command `{}` cannot be run", shown(program)))?;
+        let stdout = group.child.stdout.take().context("the command has no standard output")?;
+        Ok((group, stdout))
     }
 
     /// The pipes of the program.
@@ -60,6 +74,14 @@ impl ProcessGroup {
         self.killer.kill();
         // It has no way to go on.
         let _ = self.wait();
+    }
+}
+
+/// Fails if the program of this name failed.
+pub fn require_success(program: &str, status: ExitStatus) -> Result<()> {
+    match status.success() {
+        true => Ok(()),
+        false => bail!("the command `{}` ended with {status}", shown(program)),
     }
 }
 

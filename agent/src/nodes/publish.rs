@@ -128,7 +128,7 @@ fn changing(facts: &EngineFacts) -> Vec<String> {
 
 impl Report {
     fn new(cluster_id: ClusterId, dry_run: bool, (rotated, published): (bool, bool), attention: Vec<String>) -> Self {
-        let exit = if attention.is_empty() { Exit::Done } else { Exit::Attention };
+        let exit = Exit::with_attention(!attention.is_empty());
         Self { result: exit.word(), exit, cluster_id, dry_run, rotated, published, attention }
     }
 

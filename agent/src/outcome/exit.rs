@@ -35,6 +35,11 @@ impl Exit {
         Self::ALL.into_iter().find(|exit| *exit as u8 == code)
     }
 
+    /// The way of ending of a run that did its work, and may have found something that needs attention.
+    pub fn with_attention(is_needed: bool) -> Self {
+        if is_needed { Exit::Attention } else { Exit::Done }
+    }
+
     /// Returns the word that reports use for this code.
     pub fn word(self) -> &'static str {
         match self {

@@ -1,8 +1,7 @@
 //! Runs another tool that makes a snapshot, and learns the id that it gave it.
 
 use std::{
-    io::Read,
-    process::{Command, ExitStatus, Stdio},
+    io::{self, Read},
     thread,
     time::Duration,
 };
@@ -15,7 +14,11 @@ use swarmdr_archive::{
 use tokio::sync::oneshot;
 
 use crate::{
-    host::{process_group::ProcessGroup, shutdown::Shutdown},
+    host::{
+        process_group::{ProcessGroup, require_success},
+        shutdown::Shutdown,
+        tail::Tail,
+    },
     outcome::failure::Failure,
 };
 
@@ -35,12 +38,8 @@ pub struct Tool {
 /// Runs the tool, without a shell and without input, and returns the last line of its output that is not empty. What it
 /// writes to standard error goes to ours. One that fails, or does not end in time, has made no snapshot.
 pub async fn run_tool(tool: &Tool, shutdown: &Shutdown) -> Result<String> {
-    let (program, arguments) = tool.words.split_first().context("the command is empty")?;
-    let mut command = Command::new(program);
-    command.args(arguments).envs(tool.environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut group =
-        ProcessGroup::spawn(&mut command).with_context(|| format!("the command `{}` cannot be run", shown(program)))?;
-    let stdout = group.pipes().stdout.take().context("the command has no standard output")?;
+    let (mut group, stdout) = ProcessGroup::reading(&tool.words, tool.environment.clone())?;
+    let program = tool.words.first().map_or("", String::as_str);
     let killer = group.killer();
     let (told, ended) = oneshot::channel();
     // A thread of its own: one that waits for a program must not keep this process from ending.
@@ -70,26 +69,11 @@ fn too_long(limit: Duration) -> anyhow::Error {
         .into()
 }
 
-fn require_success(program: &str, status: ExitStatus) -> Result<()> {
-    match status.success() {
-        true => Ok(()),
-        false => bail!("the command `{}` ended with {status}", shown(program)),
-    }
-}
-
 /// Reads to the end, and returns the last bytes.
-fn last_bytes(mut output: impl Read) -> std::io::Result<Vec<u8>> {
-    let (mut kept, mut buffer) = (Vec::new(), [0; 8192]);
-    loop {
-        let read = match output.read(&mut buffer) {
-            Ok(0) => return Ok(kept),
-            Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        kept.extend_from_slice(&buffer[..read]);
-        kept.drain(..kept.len().saturating_sub(KEPT));
-    }
+fn last_bytes(mut output: impl Read) -> io::Result<Vec<u8>> {
+    let mut tail = Tail::new(KEPT);
+    io::copy(&mut output, &mut tail)?;
+    Ok(tail.into_bytes())
 }
 
 /// Returns the id in an output: its last line that is not empty, without the spaces around it.

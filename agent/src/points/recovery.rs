@@ -143,7 +143,7 @@ impl Recovery {
     }
 
     pub fn exit(&self) -> Exit {
-        if self.attention.is_empty() { Exit::Done } else { Exit::Attention }
+        Exit::with_attention(!self.attention.is_empty())
     }
 }
 

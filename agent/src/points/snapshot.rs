@@ -70,7 +70,7 @@ pub async fn snapshot(run: &Run<'_>, order: &Order) -> Result<SnapshotReport> {
 }
 
 fn exit(attention: &[String]) -> Exit {
-    if attention.is_empty() { Exit::Done } else { Exit::Attention }
+    Exit::with_attention(!attention.is_empty())
 }
 
 impl SnapshotReport {

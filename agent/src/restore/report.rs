@@ -87,7 +87,7 @@ pub struct DeadNode {
 
 impl RestoreReport {
     pub fn exit(&self) -> Exit {
-        if self.attention.is_empty() && self.findings.is_empty() { Exit::Done } else { Exit::Attention }
+        Exit::with_attention(!(self.attention.is_empty() && self.findings.is_empty()))
     }
 }
 

@@ -65,7 +65,7 @@ impl StandbyReport {
     }
 
     pub fn exit(&self) -> Exit {
-        if self.attention.is_empty() && self.findings.is_empty() { Exit::Done } else { Exit::Attention }
+        Exit::with_attention(!(self.attention.is_empty() && self.findings.is_empty()))
     }
 
     /// True if the run had nothing to do.

@@ -178,7 +178,7 @@ fn own(standing: Standing) -> Result<Claim> {
 
 impl StepDownReport {
     pub fn exit(&self) -> Exit {
-        if self.attention.is_empty() && self.findings.is_empty() { Exit::Done } else { Exit::Attention }
+        Exit::with_attention(!(self.attention.is_empty() && self.findings.is_empty()))
     }
 }
 

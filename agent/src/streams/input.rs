@@ -3,7 +3,6 @@
 use std::{
     io::{self, Read},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
     thread,
 };
 
@@ -14,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::host::{
     engine::exec::Exec,
-    process_group::{Killer, ProcessGroup},
+    process_group::{Killer, ProcessGroup, require_success},
 };
 
 /// Bytes that are read at once.
@@ -63,13 +62,9 @@ impl Source {
 impl Input {
     /// Starts a program, without a shell and without input. What it writes to standard error goes to ours.
     fn of_program(words: &[String], environment: Vec<(&'static str, String)>) -> Result<Self> {
-        let (program, arguments) = words.split_first().context("the command is empty")?;
-        let mut command = Command::new(program);
-        command.args(arguments).envs(environment).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut group = ProcessGroup::spawn(&mut command)
-            .with_context(|| format!("the command `{}` cannot be run", shown(program)))?;
-        let stdout = group.pipes().stdout.take().context("the command has no standard output")?;
-        Ok(Self { pieces: read_apart(stdout), origin: Origin::Program { group, name: program.clone() } })
+        let (group, stdout) = ProcessGroup::reading(words, environment)?;
+        let name = words.first().cloned().unwrap_or_default();
+        Ok(Self { pieces: read_apart(stdout), origin: Origin::Program { group, name } })
     }
 
     /// Starts a command in a container that runs on this host, without a shell and without input.
@@ -125,13 +120,6 @@ impl Input {
             Origin::Program { group, .. } => Some(group.killer()),
             Origin::Container { .. } | Origin::Standard => None,
         }
-    }
-}
-
-fn require_success(name: &str, status: ExitStatus) -> Result<()> {
-    match status.success() {
-        true => Ok(()),
-        false => bail!("the command `{}` ended with {status}", shown(name)),
     }
 }
 

@@ -17,7 +17,6 @@ mod put;
 mod report;
 pub mod site;
 mod stopper;
-mod tail;
 mod task_output;
 pub mod turn;
 

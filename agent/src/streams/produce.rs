@@ -11,9 +11,9 @@ use swarmdr_archive::{
 };
 use tokio::sync::mpsc;
 
-use super::{fan::Fan, input::Input, previous::Previous, tail::Tail};
+use super::{fan::Fan, input::Input, previous::Previous};
 use crate::{
-    host::shutdown::Shutdown,
+    host::{shutdown::Shutdown, tail::Tail},
     outcome::{failpoint, failure::Failure, progress::Bar},
 };
 

@@ -96,7 +96,7 @@ impl PutReport {
 }
 
 fn exit(attention: &[String]) -> Exit {
-    if attention.is_empty() { Exit::Done } else { Exit::Attention }
+    Exit::with_attention(!attention.is_empty())
 }
 
 impl fmt::Display for PutReport {

@@ -15,11 +15,7 @@ const CHUNK: u64 = 4 << 20;
 async fn in_directory() -> Result<(Streams, String)> {
     let streams = Streams::new(Engine::E26_1, 20).await?;
     let host = &streams.host;
-    let config = format!(
-        "recipients = [\"{}\"]\ntrusted_keys = [\"{}\"]\n[[vault]]\nurl = \"file:///srv/vault\"\n",
-        streams.site.recipient, streams.site.public_key
-    );
-    streams.site.configure(host, &config)?;
+    streams.site.configure(host, &streams.site.directory_config())?;
     host.sh("mkdir -p /srv/vault")?;
     require(&agent(host, &["put", "db", "--", "cat", DATA])?, 0, &[])?;
     let path = host.sh("find /srv/vault -name '*.stream'")?;

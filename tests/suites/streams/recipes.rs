@@ -244,11 +244,7 @@ async fn a_command_in_a_task_is_killed_before_it_sees_an_end() -> Result<()> {
     host.swarm_init()?;
     serve(&host, "shop_web", "shop_uploads", WEB, &[])?;
     host.wait_containers("shop_web", 1)?;
-    let config = format!(
-        "recipients = [\"{}\"]\ntrusted_keys = [\"{}\"]\n[[vault]]\nurl = \"file:///srv/vault\"\n",
-        site.recipient, site.public_key
-    );
-    site.configure(&host, &config)?;
+    site.configure(&host, &site.directory_config())?;
     host.sh("mkdir -p /srv/vault; head -c 20000000 /dev/urandom >/srv/data")?;
     require(&agent(&host, &["put", "db", "--", "cat", "/srv/data"])?, 0, &[])?;
     let get = |service: &str, script: &str| {

@@ -57,7 +57,7 @@ pub struct LifeReport {
 
 impl LifeReport {
     pub fn exit(&self) -> Exit {
-        if self.attention.is_empty() { Exit::Done } else { Exit::Attention }
+        Exit::with_attention(!self.attention.is_empty())
     }
 }
 

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::raw_call::{self, call, get};
-use crate::host::wait;
+use crate::host::{tail::Tail, wait};
 
 /// Length of what precedes each frame.
 const FRAME_HEADER: usize = 8;
@@ -55,12 +55,19 @@ pub struct Exec {
 }
 
 /// The two outputs of a command, taken apart.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Frames {
     unread: BytesMut,
     /// The stream of the frame that has begun, and how many bytes of it are to come.
     current: Option<(u8, usize)>,
-    said: Vec<u8>,
+    /// The last of standard error.
+    said: Tail,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self { unread: BytesMut::new(), current: None, said: Tail::new(SAID) }
+    }
 }
 
 impl Frames {
@@ -83,7 +90,7 @@ impl Frames {
             match stream {
                 1 if !piece.is_empty() => output.push(piece),
                 1 => {}
-                _ => self.say(&piece),
+                _ => self.said.push(&piece),
             }
         }
     }
@@ -98,16 +105,10 @@ impl Frames {
         Ok((stream, usize::try_from(self.unread.get_u32())?))
     }
 
-    fn say(&mut self, piece: &[u8]) {
-        self.said.extend_from_slice(piece);
-        let surplus = self.said.len().saturating_sub(SAID);
-        self.said.drain(..surplus);
-    }
-
     /// Fails if the connection ended within a frame.
     pub(super) fn finish(self) -> Result<Vec<u8>> {
         ensure!(self.current.is_none() && self.unread.is_empty(), "the engine's connection ended within the output");
-        Ok(self.said)
+        Ok(self.said.into_bytes())
     }
 }
 

@@ -163,10 +163,7 @@ pub async fn open_with(socket: &Path, method: Method, path: &str, body: Bytes) -
 /// Makes one call whose connection the engine gives up to what the call starts, and returns that connection.
 pub async fn upgrade(socket: &Path, path: &str, body: Bytes) -> Result<Upgraded> {
     let request = request(Method::POST, path).header("Connection", "Upgrade").header("Upgrade", "tcp");
-    let stream = UnixStream::connect(socket).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection.with_upgrades());
-    let answer = sender.send_request(request.body(Full::new(body))?).await?;
+    let (answer, connection) = send(socket, request.body(Full::new(body))?).await?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return hyper::upgrade::on(answer).await.context("the engine does not give the connection up");
     }
@@ -182,7 +179,7 @@ fn request(method: Method, path: &str) -> Builder {
 async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<(Response<Incoming>, Connection)> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
+    let connection = tokio::spawn(connection.with_upgrades());
     Ok((sender.send_request(request).await?, connection))
 }
 

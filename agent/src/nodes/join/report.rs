@@ -103,7 +103,7 @@ impl Report {
                     .to_owned(),
             );
         }
-        let exit = if attention.is_empty() { Exit::Done } else { Exit::Attention };
+        let exit = Exit::with_attention(!attention.is_empty());
         let managers = standing::managers_of(&look.facts.swarm, &look.on_disk);
         Self {
             result: exit.word(),

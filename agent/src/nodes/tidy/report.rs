@@ -123,7 +123,7 @@ impl TidyReport {
                 waiting.join(", ")
             ));
         }
-        let exit = if attention.is_empty() { Exit::Done } else { Exit::Attention };
+        let exit = Exit::with_attention(!attention.is_empty());
         Self { result: exit.word(), exit, dry_run, dead_for_s: dead_for.as_secs(), nodes, waiting, attention }
     }
 

@@ -105,7 +105,7 @@ impl PromoteReport {
         let is_grown = self.grown.as_ref().is_none_or(|grown| grown.exit() == Exit::Done);
         let is_well =
             is_grown && self.attention.is_empty() && self.restore.as_ref().is_none_or(|it| it.exit() == Exit::Done);
-        if is_well { Exit::Done } else { Exit::Attention }
+        Exit::with_attention(!is_well)
     }
 }
 

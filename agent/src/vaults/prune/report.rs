@@ -32,7 +32,7 @@ pub struct PruneReport {
 
 impl PruneReport {
     pub fn exit(&self) -> Exit {
-        if self.attention.is_empty() { Exit::Done } else { Exit::Attention }
+        Exit::with_attention(!self.attention.is_empty())
     }
 }
 

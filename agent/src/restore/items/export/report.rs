@@ -107,7 +107,7 @@ impl fmt::Display for Numbers {
 
 impl ExportReport {
     pub fn exit(&self) -> Exit {
-        if self.left_out.is_empty() && self.findings.is_empty() { Exit::Done } else { Exit::Attention }
+        Exit::with_attention(!(self.left_out.is_empty() && self.findings.is_empty()))
     }
 }
 

@@ -1,4 +1,6 @@
-//! The last bytes of a stream, by which a dump says that it is complete.
+//! The last bytes of what a program writes: what a message shows of it, or by what a dump says that it is complete.
+
+use std::io::{self, Write};
 
 /// Keeps the last bytes of what passes.
 #[derive(Debug)]
@@ -19,9 +21,24 @@ impl Tail {
         self.kept.drain(..surplus);
     }
 
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.kept
+    }
+
     /// True if what passed ends with this text, spaces and line ends after it aside.
     pub fn ends_with(&self, text: &str) -> bool {
         self.kept.trim_ascii_end().ends_with(text.trim_end().as_bytes())
+    }
+}
+
+impl Write for Tail {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

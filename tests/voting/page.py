@@ -1,0 +1,14 @@
+"""What the pages have in common: an answer of text, and no log of requests."""
+from http.server import BaseHTTPRequestHandler
+
+
+class Page(BaseHTTPRequestHandler):
+    def answer(self, status, text):
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        pass
