@@ -8,7 +8,10 @@ use swarmdr_tests::{
 };
 
 use super::{
-    host::{LIMIT, MAX_PAUSE, drop_in, furnish, invocations, json, manager, picture, run, spawn, wait_for_picture},
+    host::{
+        LIMIT, MAX_PAUSE, drop_in, furnish, invocations, json, manager, picture, picture_at_rest, run, spawn,
+        wait_for_picture,
+    },
     on_each_engine,
 };
 
@@ -21,7 +24,7 @@ fn on(engine: Engine) -> Result<()> {
     let lab = Lab::new()?;
     let host = manager(&lab, engine, 11)?;
     furnish(&host)?;
-    let before = picture(&host)?;
+    let before = picture_at_rest(&host)?;
     ensure!(before.contains("app-chain.service") && !before.contains("app-off.service"), "{before}");
     told_before(&host, &before)?;
     left_alone_by_a_freeze(&host, &before)?;

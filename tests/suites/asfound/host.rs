@@ -11,6 +11,9 @@ use swarmdr_tests::{
 
 pub const LIMIT: Duration = Duration::from_secs(240);
 
+/// How many looks at a host have to see the same before it is at rest.
+const LOOKS: usize = 40;
+
 /// Seconds until the failsafe brings back what was stopped.
 pub const MAX_PAUSE: u64 = 12;
 
@@ -84,6 +87,20 @@ pub fn picture(host: &Host) -> Result<String> {
     "#)
 }
 
+/// Returns the picture once it stays the same: after a start of the engine, its tasks come one after the other.
+pub fn picture_at_rest(host: &Host) -> Result<String> {
+    host.wait_containers("web", 1)?;
+    let mut last = String::new();
+    let mut same = 0;
+    host.wait_for("what runs to stay the same", LIMIT, || {
+        let now = picture(host)?;
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        Ok((same == LOOKS).then_some(()))
+    })?;
+    Ok(last)
+}
+
 /// Waits until the same units are active and the same containers run as before.
 pub fn wait_for_picture(host: &Host, before: &str) -> Result<()> {
     let mut now = String::new();
@@ -91,7 +108,13 @@ pub fn wait_for_picture(host: &Host, before: &str) -> Result<()> {
         now = picture(host)?;
         Ok((now == before).then_some(()))
     });
-    waited.with_context(|| format!("before:\n{before}\n\nnow:\n{now}"))
+    let only = |one: &str, other: &str| {
+        let lines: Vec<&str> = one.lines().filter(|line| !other.lines().any(|there| there == *line)).collect();
+        lines.join(", ")
+    };
+    waited.with_context(|| {
+        format!("gone: [{}]; new: [{}]; before:\n{before}\n\nnow:\n{now}", only(before, &now), only(&now, before))
+    })
 }
 
 /// Returns the properties that change with each start, of the engine's unit and of the units that depend on it.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab};
 
 use super::{
-    host::{LIMIT, configure, invocations, json, manager, picture, run, spawn, wait_for_picture},
+    host::{LIMIT, configure, invocations, json, manager, picture_at_rest, run, spawn, wait_for_picture},
     on_each_engine,
 };
 
@@ -52,7 +52,7 @@ fn a_second_socket(host: &Host) -> Result<()> {
         "[Socket]\nListenStream=127.0.0.1:2375\nService=docker.service\n[Install]\nWantedBy=sockets.target\n",
     )?;
     host.sh("systemctl daemon-reload; systemctl enable docker-tcp.socket")?;
-    let off = picture(host)?;
+    let off = picture_at_rest(host)?;
     run(host, "cold", "", &["backup"], 0)?;
     wait_for_picture(host, &off)?;
     host.sh(
@@ -60,7 +60,7 @@ fn a_second_socket(host: &Host) -> Result<()> {
     )?;
     host.wait_manager()?;
     host.wait_containers("web", 1)?;
-    let on = picture(host)?;
+    let on = picture_at_rest(host)?;
     ensure!(on.contains("docker-tcp.socket"), "{on}");
     let report = json(&run(host, "cold", "", &["backup", "--json"], 0)?)?;
     ensure!(report["units"].to_string().contains("docker-tcp.socket"), "{}", report["units"]);
@@ -180,7 +180,7 @@ fn behind_a_wrapper(host: &Host) -> Result<()> {
         ensure!(refused.stderr.contains(&part), "`{part}` is not in {}", refused.stderr);
     }
     configure(host, &format!("\n[engine]\nservice = \"{WRAPPED}\"\nsocket_unit = \"\"\n"))?;
-    let before = picture(host)?;
+    let before = picture_at_rest(host)?;
     run(host, "cold", "", &["backup"], 0)?;
     wait_for_picture(host, &before)
 }

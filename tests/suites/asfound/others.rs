@@ -4,7 +4,9 @@ use anyhow::{Context, Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab, Output};
 
 use super::{
-    host::{LIMIT, configure, drop_in, invocations, json, manager, picture, run, spawn, wait_for_picture},
+    host::{
+        LIMIT, configure, drop_in, invocations, json, manager, picture, picture_at_rest, run, spawn, wait_for_picture,
+    },
     odd::unit,
     on_each_engine,
 };
@@ -56,7 +58,7 @@ fn a_unit_that_starts_the_engine_it_wants(host: &Host) -> Result<()> {
         "ExecStart=/usr/bin/docker events\nRestart=always\nRestartSec=10ms",
     )?;
     host.sh("systemctl start nag")?;
-    let before = picture(host)?;
+    let before = picture_at_rest(host)?;
     let planned = run(host, "cold", "", &["backup", "--dry-run"], 0)?.stdout;
     ensure!(planned.contains("nag.service may start the engine while it is to be down"), "{planned}");
     // Which of the two starts the engine first is chance; in both cases nothing is left behind.
@@ -101,7 +103,7 @@ fn a_container_that_its_unit_makes(host: &Host) -> Result<()> {
     )?;
     host.sh("systemctl start made")?;
     host.wait_for("its container", LIMIT, || Ok(picture(host)?.contains("made running").then_some(())))?;
-    let before = picture(host)?;
+    let before = picture_at_rest(host)?;
     let report = json(&run(host, "cold", "", &["backup", "--json"], 0)?)?;
     ensure!(!report["attention"].to_string().contains("gone"), "{report:#}");
     wait_for_picture(host, &before)?;
@@ -150,7 +152,7 @@ fn a_socket_that_was_given_up_since(host: &Host) -> Result<()> {
 /// A restart by an operator, which has begun and takes a while.
 fn an_engine_that_somebody_restarts(host: &Host) -> Result<()> {
     drop_in(host, "docker.service", "ExecStartPost=/bin/sleep 5")?;
-    let before = picture(host)?;
+    let before = picture_at_rest(host)?;
     let ended =
         meanwhile(host, "armed", "systemctl reset-failed; systemctl restart --no-block docker.service; sleep 1")?;
     ensure!(ended.status.code() == Some(1), "{ended:?}");

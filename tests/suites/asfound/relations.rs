@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use swarmdr_tests::lab::{Engine, Host, IMAGE, Lab};
 
 use super::{
-    host::{LIMIT, invocations, json, manager, picture, run, wait_for_picture},
+    host::{LIMIT, invocations, json, manager, picture_at_rest, run, wait_for_picture},
     on_each_engine,
 };
 
@@ -65,7 +65,7 @@ fn a_target(host: &Host) -> Result<()> {
     )?;
     host.write_file("/etc/systemd/system/resting.service", "[Service]\nExecStart=/bin/sleep infinity\n")?;
     host.sh("systemctl daemon-reload; systemctl start apps.target; systemctl stop resting.service")?;
-    let before = picture(host)?;
+    let before = picture_at_rest(host)?;
     ensure!(before.contains("apps.target") && !before.contains("resting.service"), "{before}");
     run(host, "cold", "", &["backup"], 0)?;
     wait_for_picture(host, &before)?;
