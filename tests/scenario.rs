@@ -40,13 +40,13 @@ pub struct Site {
 impl Site {
     /// Makes an empty lab with a locked bucket on its network.
     pub async fn new(release: Release) -> Result<Self> {
+        Self::with(RgwOptions { release, ..RgwOptions::default() }).await
+    }
+
+    /// Makes a site whose server has these options, apart from its address.
+    pub async fn with(options: RgwOptions) -> Result<Self> {
         let lab = Lab::new()?;
-        let options = RgwOptions {
-            release,
-            listen: Some(lab.gateway_ip()),
-            netns: Some(lab.netns_path()),
-            ..RgwOptions::default()
-        };
+        let options = RgwOptions { listen: Some(lab.gateway_ip()), netns: Some(lab.netns_path()), ..options };
         let rgw = Rgw::start(options)?;
         let owner = rgw.create_bucket(BUCKET, Lock::On).await?;
         let writer = rgw.writer()?;

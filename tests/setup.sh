@@ -53,6 +53,7 @@ test_packages=(
     libfaketime                             # a manager whose clock is wrong
     openssl golang-cfssl                    # a CA whose key a test knows, and one outside of the swarm
     skopeo apache2-utils                    # pushes images, and judges registries; makes their users
+    rclone                                  # what else stores a stream, to compare with
     jq                                      # what engines answer, in the scripts that make states
     python3-venv binutils rpm rpmlint man-db # to build packages, and to look into them
 )

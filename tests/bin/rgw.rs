@@ -50,7 +50,8 @@ fn main() -> Result<()> {
         Choice::V20 => Release::V20,
         Choice::Old => Release::Old,
     };
-    let rgw = Rgw::start(RgwOptions { release, listen: args.listen, netns: args.netns, tls: args.tls.is_some() })?;
+    let options = RgwOptions { release, listen: args.listen, netns: args.netns, tls: args.tls.is_some(), disk: None };
+    let rgw = Rgw::start(options)?;
     if let (Some(path), Some(pem)) = (&args.tls, rgw.authority()) {
         fs::write(path, pem).with_context(|| format!("failed to write {}", path.display()))?;
         println!("AWS_CA_BUNDLE={}", path.display());

@@ -1,4 +1,5 @@
-//! The smallest Ceph cluster that carries a gateway: one monitor, and one OSD that keeps its objects in memory.
+//! The smallest Ceph cluster that carries a gateway: one monitor, and one OSD that keeps its objects in memory,
+//! or in a file.
 
 use std::net::Ipv4Addr;
 
@@ -10,6 +11,12 @@ const MONITOR_PORT: u16 = 13300;
 const CLUSTER_ID: &str = "9c1f1c0e-54a5-4c7b-8f5e-0d6c5f3f7e21";
 const OSD_ID: &str = "5f0bb7a1-6c34-4d8c-9d0a-2f6f3f6d8a11";
 
+/// Where objects are, for stores that fit into memory.
+const MEMORY: &str = "osd_objectstore = memstore\nmemstore_device_bytes = 8589934592";
+
+/// Where objects are, for larger stores: in a file without blocks for what was never written.
+const DISK: &str = "osd_objectstore = bluestore\nbluestore_block_size = 64424509440\nosd_memory_target = 1073741824";
+
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub sandbox: Sandbox,
@@ -18,10 +25,12 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Starts the cluster in about half a second. Every command waits by itself for the one before.
-    pub fn start(sandbox: Sandbox) -> Result<Self> {
+    ///
+    /// With `disk` the objects are in a file in `/run/osd`, which takes up space as they do.
+    pub fn start(sandbox: Sandbox, disk: bool) -> Result<Self> {
         let address = sandbox.address();
-        sandbox.write("/run/ceph.conf", &config(address))?;
-        sandbox.run("mkdir", &["/run/mon", "/run/osd", "/run/rgw"])?;
+        sandbox.write("/run/ceph.conf", &config(address, if disk { DISK } else { MEMORY }))?;
+        sandbox.run("mkdir", &["-p", "/run/mon", "/run/osd", "/run/rgw"])?;
 
         let monitor = format!("[v2:{address}:{MONITOR_PORT}]");
         sandbox.run("monmaptool", &["--create", "--fsid", CLUSTER_ID, "--addv", "a", &monitor, "/run/monmap"])?;
@@ -43,7 +52,7 @@ impl Cluster {
     }
 }
 
-fn config(address: Ipv4Addr) -> String {
+fn config(address: Ipv4Addr, store: &str) -> String {
     format!(
         "\
 [global]
@@ -59,9 +68,8 @@ auth_service_required = none
 auth_client_required = none
 ms_mon_client_mode = crc
 
-# One copy in memory, few placement groups, and a vote that does not wait for more changes: a start of a second.
-osd_objectstore = memstore
-memstore_device_bytes = 8589934592
+# One copy, few placement groups, and a vote that does not wait for more changes: a start of a second.
+{store}
 osd_pool_default_size = 1
 osd_pool_default_min_size = 1
 osd_pool_default_pg_num = 4

@@ -39,11 +39,13 @@ pub struct RgwOptions {
     pub netns: Option<PathBuf>,
     /// Whether to serve HTTPS, with a certificate signed by [`Rgw::authority`].
     pub tls: bool,
+    /// Empty directory for the objects, if they are more than fit into memory. `None` holds them in memory.
+    pub disk: Option<PathBuf>,
 }
 
 impl Default for RgwOptions {
     fn default() -> Self {
-        Self { release: Release::V20, listen: None, netns: None, tls: false }
+        Self { release: Release::V20, listen: None, netns: None, tls: false, disk: None }
     }
 }
 
@@ -74,11 +76,11 @@ impl Rgw {
     pub fn start(options: RgwOptions) -> Result<Self> {
         let tree = options.release.tree()?;
         let begun = Instant::now();
-        let sandbox = Sandbox::open(&tree, options.netns.as_deref())?;
+        let sandbox = Sandbox::open(&tree, options.netns.as_deref(), options.disk.as_deref())?;
         let listen = options.listen.unwrap_or(sandbox.address());
         let address = SocketAddrV4::new(listen, PORT);
         let authority = options.tls.then(|| tls::issue(&sandbox, listen)).transpose()?;
-        let cluster = Cluster::start(sandbox).context("failed to start a Ceph cluster")?;
+        let cluster = Cluster::start(sandbox, options.disk.is_some()).context("failed to start a Ceph cluster")?;
         let account = match options.release {
             Release::V20 => create_account(&cluster)?,
             Release::Old => String::new(),
@@ -172,6 +174,11 @@ impl Rgw {
     /// Returns an existing bucket as this identity sees it, reached from this process.
     pub fn bucket(&self, name: &str, by: &Identity) -> Result<Bucket> {
         Bucket::new(&self.url(self.reach()), self.authority(), name, by)
+    }
+
+    /// Frees the space of everything that was deleted, instead of in some hours.
+    pub fn collect_garbage(&self) -> Result<()> {
+        self.cluster.sandbox.run("radosgw-admin", &["gc", "process", "--include-all"]).map(drop)
     }
 
     /// Kills the gateway, as a crash does. Connections are refused until [`restart_gateway`](Self::restart_gateway).

@@ -27,6 +27,7 @@ mount --bind "$TREE" "$TREE"
 mount -o remount,bind,ro "$TREE"
 mount -t tmpfs tmpfs "$TREE/run"
 mount -t tmpfs tmpfs "$TREE/tmp"
+[ -z "$DISK" ] || { mkdir "$TREE/run/osd"; mount --bind "$DISK" "$TREE/run/osd"; }
 mount -t proc proc "$TREE/proc"
 exec env -i $ENVIRONMENT chroot "$TREE" sh -c '
     mkdir /run/log
@@ -60,8 +61,8 @@ pub(super) struct Daemon {
 
 impl Sandbox {
     /// Starts a sandbox over a tree. Enters the network namespace at `netns`, if one is given, and sets its loopback
-    /// interface up.
-    pub fn open(tree: &Path, netns: Option<&Path>) -> Result<Self> {
+    /// interface up. `disk` is an empty directory outside, which is `/run/osd` inside.
+    pub fn open(tree: &Path, netns: Option<&Path>, disk: Option<&Path>) -> Result<Self> {
         let mut command = match netns {
             Some(path) => {
                 let mut command = Command::new("nsenter");
@@ -74,6 +75,7 @@ impl Sandbox {
             .args(["--mount", "--pid", "--fork", "--kill-child", "--propagation=private"])
             .args(["sh", "-c", INIT])
             .env("TREE", tree)
+            .env("DISK", disk.unwrap_or(Path::new("")))
             .env("ENVIRONMENT", ENVIRONMENT.map(|(name, value)| format!("{name}={value}")).join(" "))
             .current_dir("/")
             .stdin(Stdio::piped())

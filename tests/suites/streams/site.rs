@@ -24,7 +24,11 @@ impl Streams {
     }
 
     pub async fn with(engine: Engine, mebibytes: u32, agent: Program) -> Result<Self> {
-        let site = Site::new(Release::V20).await?;
+        Self::on(Site::new(Release::V20).await?, engine, mebibytes, agent)
+    }
+
+    /// Puts the manager and its data on a site.
+    pub fn on(site: Site, engine: Engine, mebibytes: u32, agent: Program) -> Result<Self> {
         let host = site.lab.boot(HostSpec::new("m1", engine, addr(11)))?;
         host.swarm_init()?;
         site.configure_manager(&host)?;
