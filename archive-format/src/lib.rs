@@ -49,6 +49,7 @@
 //! #     restore: RestoreHints::default(),
 //! #     snapshot: Snapshot { mode: SnapshotMode::Cold, engine_down_ms: 0, ours_ms: 0 },
 //! #     counts: Counts::default(),
+//! #     specs: None,
 //! #     payload: (),
 //!     // … and the other facts about the backup.
 //! };

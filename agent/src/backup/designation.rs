@@ -153,8 +153,14 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// That of backups that the schedule asks for.
     pub fn installed() -> Self {
         Self { path: "/run/swarmdr/waiting.json".into() }
+    }
+
+    /// That of backups that changes ask for: one kind may be late while the other is not.
+    pub fn of_changes() -> Self {
+        Self { path: "/run/swarmdr/waiting-changes.json".into() }
     }
 
     /// Reads the file. If it cannot be read, the waiting starts again.

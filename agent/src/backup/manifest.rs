@@ -47,6 +47,7 @@ pub fn draft(
         restore: hints(inventory, identity, plan),
         snapshot,
         counts: proof::counts(inventory),
+        specs: plan.specs,
         payload: (),
     }
 }

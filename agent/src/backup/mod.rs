@@ -6,6 +6,7 @@
 
 mod aftermath;
 mod attempt;
+pub mod changes;
 mod commit_mark;
 mod conclusion;
 mod deliver;
@@ -27,6 +28,7 @@ pub mod quorum;
 pub mod quorum_loss;
 mod recheck;
 mod report;
+mod saved;
 mod snapshot;
 pub mod spool;
 mod superseded;
@@ -48,6 +50,8 @@ pub use prepare::{Prepared, Step};
 pub(crate) use previous::PreviousBackups;
 pub use quorum_loss::QuorumLossBackup;
 pub use report::{BackupReport, SentReport};
+use saved::Kept;
+pub use saved::Saved;
 use swarm_state::{Examined, UnlockKey};
 use swarmdr_vault::catalog::lineage::Remembered;
 
@@ -64,10 +68,22 @@ use crate::{
     vaults::{Archive, last_seen::LastSeen},
 };
 
+/// When a run makes a backup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum When {
+    /// In any case, on this host.
+    #[default]
+    Now,
+    /// If a due time of the schedule has passed, on the manager whose turn it is.
+    Due,
+    /// If people changed the swarm since its newest backup, on the manager whose turn it is.
+    Changed,
+}
+
 /// Options of a backup run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Request {
-    pub if_due: bool,
+    pub when: When,
     pub allow_quorum_loss: bool,
     /// True to check and report only: nothing is sent or written.
     pub dry_run: bool,
@@ -104,6 +120,7 @@ impl Backup<'_> {
         if after.away.is_none() {
             note.advance(Stage::Sealed);
         }
+        Saved::note(self.run.config, &prepared.plan, Kept::Spool);
         if let Some(error) = after.away {
             // Nothing is more urgent than this; the next run sends the archive.
             return Err(made.only_sealed(error));
@@ -118,6 +135,7 @@ impl Backup<'_> {
             Ok(delivery) => delivery,
             Err(error) => return Err(after.add_to(error)),
         };
+        Saved::note(self.run.config, &prepared.plan, Kept::Vault);
         let removed = made.memory().filter(|_| self.run.config.watch.removals);
         let removed = removed.and_then(|memory| memory.replace(&self.run.config.state_dir));
         let found = [after.missing, made.attention, delivery.complaints(), uploader.attention].concat();

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::{
-    BackupId, ClusterId, NodeId, SwarmNode,
+    BackupId, ClusterId, Digest, NodeId, SwarmNode,
     untrusted::{joined, shown},
 };
 
@@ -40,6 +40,8 @@ pub struct BackupPlan {
     /// False behind NAT: then a restore cannot check the address against the host's interfaces.
     pub raft_addr_local: bool,
     pub autolock: bool,
+    /// Digest of what people set in the swarm, taken before the copy.
+    pub specs: Option<Digest>,
     pub mode: Mode,
     /// The engine's units that are stopped, or the one that is frozen.
     pub units: Vec<String>,
@@ -62,6 +64,7 @@ pub struct Seen<'a> {
     pub view: &'a ManagerView,
     pub managers: &'a Managers,
     pub addresses: &'a [LocalAddress],
+    pub specs: Option<Digest>,
     pub now: Timestamp,
     pub random: [u8; 4],
 }
@@ -94,6 +97,7 @@ impl BackupPlan {
             raft_addr,
             raft_addr_local,
             autolock: seen.view.auto_lock(),
+            specs: seen.specs,
             mode: config.backup.mode,
             units: match config.backup.mode {
                 Mode::Cold => config.engine.units(),

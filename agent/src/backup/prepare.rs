@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use swarm_state::{Identity, StateDir};
-use swarmdr_archive::{ClusterId, Recipient};
+use swarmdr_archive::{ClusterId, Digest, Recipient};
 
 use super::{
-    Backup, BackupPlan, Request, check_space,
+    Backup, BackupPlan, Request, When, check_space,
     deliver::{Delivery, Uploader},
     designation::{Memory, NotOurTurn},
     fitness::Fitness,
@@ -13,6 +13,7 @@ use super::{
     plan::{self, Seen},
     previous::PreviousBackups,
     report::SentReport,
+    turn::Asked,
 };
 use crate::{
     config::Mode,
@@ -84,7 +85,9 @@ impl Backup<'_> {
         let view = engine.list_required().await?;
         let mut managers = Managers::of(&view.nodes);
         managers.probe(own.node.as_str()).await;
-        let taken_over = match self.designate(request, &own, &previous, &sent, &managers)? {
+        let specs = self.specs(request.when, &engine).await?;
+        let asked = Asked { own: &own, previous: &previous, sent: &sent, managers: &managers, specs };
+        let taken_over = match self.designate(request, &asked)? {
             Ok(taken_over) => taken_over,
             Err(why) if sent.iter().any(Delivery::stored_something) => {
                 return Ok(Step::Sent(SentReport::new(sent, &why, uploader.attention)));
@@ -96,12 +99,12 @@ impl Backup<'_> {
             renewed.extend(uploader.renew_locks_of_streams(&own.cluster, |name| config.renews(name)).await);
             uploader.rehearse().await?;
         }
-        let mut plan = self.plan(request, &facts, &view, &managers)?;
+        let mut plan = self.plan(request, &facts, &view, &managers, specs)?;
         plan.notes.extend(taken_over.into_iter().chain(renewed));
         self.check_disk(request, &view, &mut plan)?;
         uploader.spool.require_room(&config.spool)?;
         let unlock_key = self.unlock_key(&plan).await?;
-        self.check_host(&control, &facts, &mut plan, request.if_due).await?;
+        self.check_host(&control, &facts, &mut plan, request.when).await?;
         Ok(Step::Ready(Box::new(Prepared { plan, request, view, uploader, recipients, previous, sent, unlock_key })))
     }
 
@@ -111,9 +114,10 @@ impl Backup<'_> {
         facts: &EngineFacts,
         view: &ManagerView,
         managers: &Managers,
+        specs: Option<Digest>,
     ) -> Result<BackupPlan> {
         let (addresses, random) = (network::local_addresses()?, crate::host::random::tag()?);
-        let seen = Seen { facts, view, managers, addresses: &addresses, now: self.run.now, random };
+        let seen = Seen { facts, view, managers, addresses: &addresses, specs, now: self.run.now, random };
         BackupPlan::make(self.run.config, &seen, request.allow_quorum_loss)
     }
 
@@ -136,7 +140,7 @@ impl Backup<'_> {
         control: &EngineControl,
         facts: &EngineFacts,
         plan: &mut BackupPlan,
-        if_due: bool,
+        when: When,
     ) -> Result<()> {
         require_writer(control, facts, plan)?;
         if plan.mode == Mode::Freeze {
@@ -145,7 +149,7 @@ impl Backup<'_> {
         }
         control.require_stoppable().await?;
         let absences = StopHistory::read(&self.run.config.state_dir);
-        if if_due {
+        if when != When::Now {
             absences.require_distance(self.run.now)?;
         } else if let Some(until) = absences.not_before(self.run.now) {
             let told = format!("{}; this run was started by hand, so it goes on", absences.describe(until));
@@ -159,6 +163,19 @@ impl Backup<'_> {
         Ok(())
     }
 
+    /// Returns the digest of what people set, before anything is copied: a change that comes meanwhile is in the copy and
+    /// not in the digest, and the next look at it makes one backup too many. Only a run that asks for changes needs it.
+    async fn specs(&self, when: When, engine: &Engine) -> Result<Option<Digest>> {
+        match engine.specs_digest().await {
+            Ok(digest) => Ok(Some(digest)),
+            Err(error) if when == When::Changed => Err(error.context("failed to find out what is set in the swarm")),
+            Err(error) => {
+                tracing::warn!("this backup will not say which settings it holds: {error:#}");
+                Ok(None)
+            }
+        }
+    }
+
     /// Reads the newest backups from the vaults. If that fails, the waiting for other managers is forgotten: a host
     /// that cannot see the vaults does not know how long a backup has been missing.
     async fn read_previous(&self, uploader: &mut Uploader, cluster: &ClusterId) -> Result<PreviousBackups> {
@@ -167,7 +184,10 @@ impl Backup<'_> {
             uploader.require_clock().await?;
             uploader.previous_backups(cluster).await
         };
-        look.await.inspect_err(|_| Memory::installed().forget())
+        look.await.inspect_err(|_| {
+            Memory::installed().forget();
+            Memory::of_changes().forget();
+        })
     }
 
     /// Asks for the unlock key. An autolocked manager must not be stopped without the key that unlocks it afterwards.

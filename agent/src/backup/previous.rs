@@ -66,6 +66,11 @@ impl PreviousBackups {
         self.newest.as_ref().map_or(1, |newest| newest.sequence.saturating_add(1))
     }
 
+    /// The newest backup, and the digest of the settings in it.
+    pub fn newest_specs(&self) -> Option<(BackupId, Digest)> {
+        self.newest.as_ref().and_then(|newest| Some((newest.id, newest.specs?)))
+    }
+
     /// Digest of the manifest of the backup that the next one follows.
     pub fn newest_digest(&self) -> Option<Digest> {
         self.newest.as_ref().map(|newest| newest.digest)

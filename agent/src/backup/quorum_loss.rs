@@ -79,6 +79,8 @@ pub fn plan(
         node_id: own.node,
         raft_addr,
         raft_addr_local: network::has(addresses, raft_addr.ip()),
+        // An engine without quorum cannot list what is set.
+        specs: None,
         autolock: identity.key.is_some_and(|key| key.autolocked),
         mode: Mode::Cold,
         units: config.engine.units(),

@@ -6,7 +6,7 @@ use swarmdr_archive::SwarmNode;
 use super::{
     Backup, BackupPlan, Request,
     deliver::Uploader,
-    designation::{Designation, Memory, NotOurTurn, Poll},
+    designation::{Designation, NotOurTurn, Poll},
     managers::Managers,
     plan,
     previous::PreviousBackups,
@@ -40,14 +40,13 @@ impl Backup<'_> {
         let own = SwarmNode { cluster: plan.cluster_id.clone(), node: plan.node_id.clone() };
         self.require_not_superseded(uploader, &own, false).await?;
         let now = uploader.previous_backups(&plan.cluster_id).await?;
-        if request.if_due {
+        if let Some(turn) = self.turn(request.when)? {
             if now.newest() != previous.newest() {
                 return Ok(Err(NotOurTurn("another manager has made the backup meanwhile".to_owned())));
             }
             let poll = Poll { cluster: plan.cluster_id.clone(), newest: now.newest(), now: self.run.now };
-            let takeover = self.schedule()?.takeover_after(self.run.now);
             let designation = Designation::of(&managers, plan.node_id.as_str())?;
-            if let Err(why) = designation.may_go(Memory::installed().read().as_ref(), &poll, takeover) {
+            if let Err(why) = designation.may_go(turn.memory.read().as_ref(), &poll, turn.takeover) {
                 return Ok(Err(why));
             }
         }

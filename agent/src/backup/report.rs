@@ -364,6 +364,7 @@ mod tests {
             raft_addr: "10.0.0.4:2377".parse().expect("is an address"),
             raft_addr_local: true,
             autolock: false,
+            specs: None,
             mode: Mode::Cold,
             units: vec![own()],
             found: forged(&found, text),

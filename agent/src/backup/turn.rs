@@ -1,54 +1,121 @@
 //! Whose turn it is: whether a backup is due, and whether this manager makes it.
 
-use anyhow::Result;
-use swarmdr_archive::{BackupId, SwarmNode};
+use anyhow::{Context, Result};
+use jiff::{SignedDuration, Timestamp};
+use swarmdr_archive::{BackupId, Digest, SwarmNode};
 
 use super::{
-    Backup, Request,
+    Backup, Request, Saved, When,
     deliver::Delivery,
     designation::{Designation, Memory, NotOurTurn, Poll},
     managers::Managers,
     previous::PreviousBackups,
+    saved::Kept,
 };
-use crate::{config::schedule::Schedule, outcome::failure::Failure};
+use crate::{
+    config::{on_change::OnChange, schedule::Schedule},
+    outcome::failure::Failure,
+};
+
+/// What a run has seen when it asks whose turn it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub own: &'a SwarmNode,
+    pub previous: &'a PreviousBackups,
+    pub sent: &'a [Delivery],
+    pub managers: &'a Managers,
+    /// Digest of what people set in the swarm.
+    pub specs: Option<Digest>,
+}
+
+/// How managers take turns at one kind of backup.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub memory: Memory,
+    pub takeover: SignedDuration,
+}
 
 impl Backup<'_> {
-    /// Decides whether a backup is due and this manager makes it; a run without `--if-due` always goes on. Returns a
+    /// Decides whether a backup is due and this manager makes it; a run that was asked for one always goes on. Returns a
     /// note if this manager takes over from another one.
-    pub(super) fn designate(
-        &self,
-        request: Request,
-        own: &SwarmNode,
-        previous: &PreviousBackups,
-        sent: &[Delivery],
-        managers: &Managers,
-    ) -> Result<Result<Option<String>, NotOurTurn>> {
-        if !request.if_due {
-            return Ok(Ok(None));
+    pub(super) fn designate(&self, request: Request, asked: &Asked<'_>) -> Result<Result<Option<String>, NotOurTurn>> {
+        let Some(turn) = self.turn(request.when)? else { return Ok(Ok(None)) };
+        let due = match request.when {
+            When::Changed => self.require_changed(asked, request.dry_run)?,
+            When::Now | When::Due => self.require_due(asked)?,
+        };
+        if let Err(why) = due {
+            turn.memory.forget();
+            return Ok(Err(why));
         }
+        let own = asked.own;
+        let poll = Poll { cluster: own.cluster.clone(), newest: asked.previous.newest(), now: self.run.now };
+        let designation = Designation::of(asked.managers, own.node.as_str())?;
+        let outcome = designation.may_go(turn.memory.read().as_ref(), &poll, turn.takeover);
+        if outcome.is_err() && !request.dry_run {
+            turn.memory.wait(&poll);
+        }
+        Ok(outcome)
+    }
+
+    /// Returns how managers take turns, or `None` for a run that does not ask.
+    pub(super) fn turn(&self, when: When) -> Result<Option<Turn>> {
+        Ok(match when {
+            When::Now => None,
+            When::Due => {
+                Some(Turn { memory: Memory::installed(), takeover: self.schedule()?.takeover_after(self.run.now) })
+            }
+            When::Changed => Some(Turn { memory: Memory::of_changes(), takeover: self.on_change()?.takeover_after() }),
+        })
+    }
+
+    /// Whether a due time of the schedule has passed since the newest backup.
+    fn require_due(&self, asked: &Asked<'_>) -> Result<Result<(), NotOurTurn>> {
         let schedule = self.schedule()?;
-        let memory = Memory::installed();
         let is_due = |newest: Option<BackupId>| schedule.is_due(newest.map(|id| id.created_at()), self.run.now);
-        if !is_due(previous.newest()) {
-            memory.forget();
-            let next = previous.newest().and_then(|newest| schedule.next_after(newest.created_at()));
+        let newest = asked.previous.newest();
+        if !is_due(newest) {
+            let next = newest.and_then(|newest| schedule.next_after(newest.created_at()));
             let next = next.map_or_else(
                 || "no backup is due: the schedule has no further time".to_owned(),
                 |next| format!("no backup is due before {next}"),
             );
             return Ok(Err(NotOurTurn(next)));
         }
-        let waiting = sent.iter().filter(|it| it.cluster == own.cluster && !it.is_stored());
-        if let Some(waiting) = waiting.max_by_key(|it| it.id).filter(|it| !is_due(Some(it.id))) {
-            return Err(not_stored(waiting, &self.run.config.spool_dir()));
+        let waiting = self.waiting(asked).max_by_key(|it| it.id).filter(|it| !is_due(Some(it.id)));
+        waiting.map_or(Ok(Ok(())), |waiting| Err(self.not_stored(waiting)))
+    }
+
+    /// Whether people changed the swarm since its newest backup, and enough time has passed since then.
+    fn require_changed(&self, asked: &Asked<'_>, dry_run: bool) -> Result<Result<(), NotOurTurn>> {
+        let specs = asked.specs.context("what is set in the swarm is not known")?;
+        let cluster = &asked.own.cluster;
+        if let Some((id, _)) = asked.previous.newest_specs().filter(|(_, saved)| *saved == specs) {
+            if !dry_run {
+                Saved { cluster: cluster.clone(), id, specs, kept: Kept::Vault }.write(self.run.config);
+            }
+            return Ok(Err(NotOurTurn(format!("nothing was changed since backup {id}"))));
         }
-        let poll = Poll { cluster: own.cluster.clone(), newest: previous.newest(), now: self.run.now };
-        let designation = Designation::of(managers, own.node.as_str())?;
-        let outcome = designation.may_go(memory.read().as_ref(), &poll, schedule.takeover_after(self.run.now));
-        if outcome.is_err() && !request.dry_run {
-            memory.wait(&poll);
+        let saved = Saved::read(self.run.config).filter(|saved| saved.specs == specs && saved.cluster == *cluster);
+        if let Some(waiting) = saved.and_then(|saved| self.waiting(asked).find(|it| it.id == saved.id)) {
+            return Err(self.not_stored(waiting));
         }
-        Ok(outcome)
+        let next = asked.previous.newest().map(|newest| self.next_after_change(newest)).transpose()?;
+        Ok(match next.filter(|next| *next > self.run.now) {
+            Some(next) => Err(NotOurTurn(format!("the swarm was changed, and no backup of that is due before {next}"))),
+            None => Ok(()),
+        })
+    }
+
+    fn next_after_change(&self, newest: BackupId) -> Result<Timestamp> {
+        let distance = self.on_change()?.at_most_every.signed();
+        Ok(newest.created_at().checked_add(distance).unwrap_or(Timestamp::MAX))
+    }
+
+    /// The archives of this cluster that no vault took.
+    fn waiting<'a>(&self, asked: &Asked<'a>) -> impl Iterator<Item = &'a Delivery> {
+        let own = asked.own;
+        asked.sent.iter().filter(|it| it.cluster == own.cluster && !it.is_stored())
     }
 
     pub(super) fn schedule(&self) -> Result<Schedule> {
@@ -59,12 +126,17 @@ impl Backup<'_> {
                 .into()
         })
     }
-}
 
-/// Error of a run whose due backup is already in this host's spool: another copy of the state would not help.
-fn not_stored(waiting: &Delivery, spool: &std::path::Path) -> anyhow::Error {
-    Failure::failed(format!("the backup that was due is made ({}), but could not be stored", waiting.id))
-        .advice(format!("it waits, sealed, in {}; repair the vault, and the next run sends it", spool.display()))
-        .because(anyhow::anyhow!("{}", waiting.complaints().join("; ")))
-        .into()
+    fn on_change(&self) -> Result<OnChange> {
+        self.run.config.schedule.require_on_change()
+    }
+
+    /// Error of a run whose due backup is already in this host's spool: another copy of the state would not help.
+    fn not_stored(&self, waiting: &Delivery) -> anyhow::Error {
+        let spool = self.run.config.spool_dir();
+        Failure::failed(format!("the backup that was due is made ({}), but could not be stored", waiting.id))
+            .advice(format!("it waits, sealed, in {}; repair the vault, and the next run sends it", spool.display()))
+            .because(anyhow::anyhow!("{}", waiting.complaints().join("; ")))
+            .into()
+    }
 }

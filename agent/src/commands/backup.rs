@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use super::{Context, clean_leftovers, images};
+use super::{Context, clean_leftovers, images, on_change};
 use crate::{
     archive::removals::removed::Removed,
-    backup::{Backup, BackupPlan, BackupReport, NotOurTurn, Request, SentReport, Step},
+    backup::{Backup, BackupPlan, BackupReport, NotOurTurn, Request, SentReport, Step, When},
     claims::Superseded,
     commands::cli::BackupArgs,
     downtime::leftovers::Leftovers,
@@ -21,6 +21,14 @@ use crate::{
 };
 
 pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
+    if args.on_change {
+        return on_change::run(context).await;
+    }
+    let changed = args.if_changed.then(|| context.with_config(context.config().for_changes()));
+    run_once(changed.as_ref().unwrap_or(context), args).await
+}
+
+async fn run_once(context: &Context, args: &BackupArgs) -> Result<Exit> {
     let watch = Watch::over(&context.loaded.config, Verb::Backup)?;
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     let outcome = make(context, args, &watch).await;
@@ -59,7 +67,11 @@ async fn make_one(
     let config = &context.loaded.config;
     let backup = Backup { run: context.run() };
     let request = Request {
-        if_due: args.if_due,
+        when: match (args.if_due, args.if_changed) {
+            (true, _) => When::Due,
+            (_, true) => When::Changed,
+            _ => When::Now,
+        },
         allow_quorum_loss: args.allow_quorum_loss || config.backup.allow_quorum_loss,
         dry_run: args.dry_run,
     };

@@ -286,7 +286,15 @@ mod tests {
                 lock: None,
                 lock_unread: false,
                 drill: Some(drill),
-                place: Place { id, sequence: 1, previous: None, digest, ended: id.created_at(), stored: at },
+                place: Place {
+                    id,
+                    sequence: 1,
+                    previous: None,
+                    digest,
+                    ended: id.created_at(),
+                    stored: at,
+                    specs: None,
+                },
             };
             Report { backups: vec![row], findings: vec![own()], notes: vec![own()], silent: vec![own()] }
         });

@@ -19,6 +19,7 @@ mod life;
 mod list;
 mod manual;
 mod node;
+mod on_change;
 mod promote;
 mod prune;
 mod put;
@@ -101,6 +102,17 @@ pub struct Context {
 impl Context {
     fn config(&self) -> &Config {
         &self.loaded.config
+    }
+
+    /// Returns the same inputs with other settings.
+    fn with_config(&self, config: Config) -> Self {
+        Self {
+            loaded: self.loaded.with(config),
+            output: self.output,
+            progress: self.progress,
+            shutdown: self.shutdown.clone(),
+            now: self.now,
+        }
     }
 
     fn run(&self) -> Run<'_> {

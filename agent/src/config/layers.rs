@@ -118,7 +118,7 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The settings in force, and where they came from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
     /// The files that were read, in rising precedence.
@@ -139,6 +139,11 @@ pub struct Origin {
 }
 
 impl Loaded {
+    /// Returns the same with other settings, which a verb made of these.
+    pub fn with(&self, config: Config) -> Self {
+        Self { config, ..self.clone() }
+    }
+
     /// Reads, merges and checks all layers; nothing is created.
     pub fn read(sources: &Sources) -> Result<Self> {
         let files = sources.files()?;

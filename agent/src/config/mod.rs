@@ -11,6 +11,7 @@ pub mod images;
 pub mod join;
 mod layers;
 mod network;
+pub mod on_change;
 mod ping_url;
 pub mod retention;
 pub mod schedule;

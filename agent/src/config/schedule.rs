@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use swarmdr_vault::settings::unit_length::Seconds;
 
+use super::on_change::OnChange;
 use crate::outcome::failure::Failure;
 
 /// The `[schedule]` section of the configuration.
@@ -26,6 +27,19 @@ pub struct ScheduleConfig {
     /// Seconds that the next manager in line waits for a due backup before it makes one itself; default: a quarter of
     /// the time between two due times, 1 minute to 1 hour. Must be longer than a backup takes, upload included.
     pub takeover_after: Option<Seconds>,
+    /// Backups after changes, beside those of `cron`; default: none.
+    pub on_change: Option<OnChange>,
+}
+
+impl ScheduleConfig {
+    /// Returns the settings of backups after changes; a usage error without them.
+    pub fn require_on_change(&self) -> Result<OnChange> {
+        self.on_change.ok_or_else(|| {
+            Failure::usage("backups after changes are not configured")
+                .advice("write `on_change = { after = \"5s\", at_most_every = \"30s\" }` below `[schedule]`")
+                .into()
+        })
+    }
 }
 
 /// Due times where none are configured.

@@ -56,6 +56,7 @@ impl Config {
         self.validate_externals()?;
         self.watch.ping()?;
         Schedule::from_config(&self.schedule)?;
+        self.validate_on_change()?;
         Ok(())
     }
 

@@ -74,6 +74,10 @@ pub struct Manifest<P = Payload> {
     pub snapshot: Snapshot,
     /// Number of objects in the swarm.
     pub counts: Counts,
+    /// Digest of everything that people set in the swarm, as its maker computes it, taken before the copy. Two backups
+    /// with the same one hold the same settings; how it is computed is the agent's own matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specs: Option<Digest>,
     /// The third member of the archive.
     pub payload: P,
 }
@@ -236,6 +240,7 @@ impl<P> Manifest<P> {
             restore: self.restore,
             snapshot: self.snapshot,
             counts: self.counts,
+            specs: self.specs,
             payload,
         }
     }

@@ -132,6 +132,7 @@ pub fn draft() -> ManifestDraft {
         },
         snapshot: Snapshot { mode: SnapshotMode::Cold, engine_down_ms: 1200, ours_ms: 90 },
         counts: Counts { nodes: 3, managers: 3, services: 1, ..Counts::default() },
+        specs: None,
         payload: (),
     }
 }

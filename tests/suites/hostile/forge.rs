@@ -99,6 +99,7 @@ fn draft(made_up: &MadeUp<'_>, id: BackupId) -> ManifestDraft {
         restore: RestoreHints::default(),
         snapshot: Snapshot { mode: SnapshotMode::Cold, engine_down_ms: 1, ours_ms: 1 },
         counts: Counts::default(),
+        specs: None,
         payload: (),
     }
 }

@@ -94,6 +94,7 @@ const FILES: &[(&str, &str)] = &[
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-life.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-life.timer"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-join.service"),
+    ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-on-change.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-standby.service"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-standby.timer"),
     ("-rw-r--r--", "/usr/lib/systemd/system/swarmdr-streams.service"),

@@ -28,7 +28,7 @@ const TIMERS: [&str; 8] = [
     "swarmdr-standby.timer",
     "swarmdr-streams.timer",
 ];
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "swarmdr-backup.service",
     "swarmdr-verify.service",
     "swarmdr-drill.service",
@@ -36,6 +36,7 @@ const SERVICES: [&str; 9] = [
     "swarmdr-images-auth.service",
     "swarmdr-life.service",
     "swarmdr-join.service",
+    "swarmdr-on-change.service",
     "swarmdr-standby.service",
     "swarmdr-streams.service",
 ];

@@ -222,6 +222,7 @@ fn pack(fixture: &Fixture, recipient: &str, key: &SecretKey, out: &str) -> Resul
         restore: RestoreHints::default(),
         snapshot: Snapshot { mode: SnapshotMode::Cold, engine_down_ms: 1, ours_ms: 1 },
         counts: Counts::default(),
+        specs: None,
         payload: (),
     };
     let packing = Packing {

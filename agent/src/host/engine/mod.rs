@@ -15,6 +15,8 @@ mod node_objects;
 pub mod objects;
 pub mod process;
 mod raw_call;
+mod specs;
+pub mod swarm_events;
 mod swarm_label;
 pub mod swarm_spec;
 pub mod unlock;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use hyper::Method;
 use swarm_state::UnlockKey;
+use swarmdr_archive::Hasher;
 use zeroize::Zeroizing;
 
 use super::raw_call::{call, get};
@@ -59,6 +60,11 @@ impl RunningKey {
     /// True if this is the same key.
     pub fn is_same(&self, other: &RunningKey) -> bool {
         self.0.trim() == other.0.trim()
+    }
+
+    /// Adds the key to what is hashed.
+    pub(super) fn hash_into(&self, hasher: &mut Hasher) {
+        hasher.update(self.0.trim().as_bytes());
     }
 
     /// The form that opens the state on disk.

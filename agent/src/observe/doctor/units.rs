@@ -17,6 +17,8 @@ const OLDEST: u32 = 247;
 
 const TIMER: &str = "swarmdr-backup.timer";
 const SERVICE: &str = "swarmdr-backup.service";
+const ON_CHANGE: &str = "swarmdr-on-change.service";
+const ON_CHANGE_VERB: &str = "backup --on-change";
 const STREAMS_TIMER: &str = "swarmdr-streams.timer";
 
 pub async fn check(config: &Config, manager: Option<&Manager>, diagnosis: &mut Diagnosis) {
@@ -37,6 +39,10 @@ pub async fn check(config: &Config, manager: Option<&Manager>, diagnosis: &mut D
     }
     diagnosis.add(freeze(config, manager).await);
     diagnosis.add(timer(&systemd, "timer.enabled", TIMER, "no backup is made", "backup").await);
+    if config.schedule.on_change.is_some() {
+        diagnosis
+            .add(timer(&systemd, "on-change.service", ON_CHANGE, "no backup follows a change", ON_CHANGE_VERB).await);
+    }
     diagnosis.add(last_run(&systemd).await);
 }
 
@@ -86,14 +92,16 @@ async fn freeze(config: &Config, manager: &Manager) -> Check {
         let control = EngineControl::connect(config).await?;
         Freezer::prepare(&control, &manager.facts.data_root.join("swarm")).await
     };
-    match (prepare.await, config.backup.mode) {
+    // Backups after changes freeze it in any case.
+    let mode = if config.schedule.on_change.is_some() { Mode::Freeze } else { config.backup.mode };
+    match (prepare.await, mode) {
         (Ok(_), _) => Check::ok(NAME, "the engine could be frozen instead of stopped (backup.mode = \"freeze\")"),
         (Err(error), Mode::Freeze) => Check::failed(NAME, &error),
         (Err(error), _) => Check::ok(NAME, format!("not possible here, and not configured: {error:#}")),
     }
 }
 
-/// Whether a timer runs; `without` is what happens where it does not, and `verb` what it calls.
+/// Whether a timer, or a service that stays, runs; `without` is what happens where it does not, and `verb` what it calls.
 async fn timer(systemd: &Systemd, name: &'static str, timer: &str, without: &str, verb: &str) -> Check {
     let fix = format!("systemctl enable --now {timer}");
     let (state, active) = (systemd.unit_file_state(timer).await, systemd.state(timer).await);

@@ -20,7 +20,15 @@ pub(crate) fn newest(id: &str) -> Newest {
     let (digest, stored) = (Digest::of(id.as_bytes()), backup.created_at());
     Newest {
         id: id.to_owned(),
-        place: Place { id: backup, sequence: 1, previous: None, digest, ended: backup.created_at(), stored },
+        place: Place {
+            id: backup,
+            sequence: 1,
+            previous: None,
+            digest,
+            ended: backup.created_at(),
+            stored,
+            specs: None,
+        },
         created_at: backup.created_at(),
         stored_at: stored,
         cluster_id: "c".parse().expect("is an id"),

@@ -52,6 +52,7 @@ pub(crate) fn manifest() -> Manifest {
         restore: RestoreHints { listen_addr: Some("0.0.0.0:2377".into()), force_rotate: 7, ..RestoreHints::default() },
         snapshot: Snapshot { mode: SnapshotMode::Cold, engine_down_ms: 1, ours_ms: 1 },
         counts: Counts::default(),
+        specs: None,
         payload: Payload {
             name: "state.tar.zst".into(),
             size: 1,

@@ -28,6 +28,7 @@ fn stored(id: BackupId, stored: Timestamp) -> Held {
         digest: Digest::of(id.to_string().as_bytes()),
         ended: id.created_at(),
         stored,
+        specs: None,
     };
     Held { place, at: VersionRef::new(format!("c/{id}.swarmdr"), "v"), size: 1, proven: true, lock: None }
 }

@@ -33,7 +33,7 @@ pub(crate) fn stream(began: &str, size: u64) -> NewestStream {
         lock: Some(Lock { mode: LockMode::Compliance, until: time("2026-12-21T03:30:00Z") }),
         lock_unread: false,
         size_before: Some(1000),
-        place: Place { id, sequence: 2, previous: None, digest, ended: began, stored: began },
+        place: Place { id, sequence: 2, previous: None, digest, ended: began, stored: began, specs: None },
     }
 }
 

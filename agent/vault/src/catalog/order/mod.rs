@@ -70,12 +70,14 @@ pub struct Place {
     pub ended: Timestamp,
     /// Time of storing by the vault's clock.
     pub stored: Timestamp,
+    /// Digest of the settings in it.
+    pub specs: Option<Digest>,
 }
 
 impl Place {
     pub fn of(head: &impl SignedHead, stored: Timestamp) -> Self {
-        let Facts { id, sequence, previous, digest, ended, .. } = head.facts();
-        Self { id, sequence, previous, digest, ended, stored }
+        let Facts { id, sequence, previous, digest, ended, specs, .. } = head.facts();
+        Self { id, sequence, previous, digest, ended, stored, specs }
     }
 
     /// Returns the time in the id.

@@ -22,6 +22,7 @@ fn place(previous: Option<&Place>, made: i64, stored: i64) -> Place {
         digest: Digest::of(&named),
         ended: at(made),
         stored: at(stored),
+        specs: None,
     }
 }
 

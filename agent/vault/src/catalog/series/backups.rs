@@ -88,6 +88,7 @@ impl SignedHead for Head {
             // An engine does not start from one whose raft log did not replay when it was made.
             is_usable: manifest.proof != Proof::Unproven,
             is_proven: manifest.proof == Proof::Proven,
+            specs: manifest.specs,
         }
     }
 }

@@ -122,4 +122,6 @@ pub struct Facts<'a> {
     pub is_usable: bool,
     /// Whether its maker tried it out, and it worked. Some kinds of archives are never tried out.
     pub is_proven: bool,
+    /// Digest of the settings in it, for kinds that have one.
+    pub specs: Option<Digest>,
 }

@@ -101,6 +101,7 @@ impl SignedHead for SignedPoint {
             hostname: &point.hostname,
             is_usable: point.is_complete(),
             is_proven: false,
+            specs: None,
         }
     }
 }

@@ -119,6 +119,7 @@ impl SignedHead for StreamHead {
             // One whose command failed is never stored.
             is_usable: true,
             is_proven: false,
+            specs: None,
         }
     }
 }

@@ -92,6 +92,7 @@ fn made(previous: Option<&Archive>, cluster: &str, at: i64, tag: [u8; 4], key: &
         restore: RestoreHints::default(),
         snapshot: Snapshot { mode: SnapshotMode::Cold, engine_down_ms: 1, ours_ms: 1 },
         counts: Counts::default(),
+        specs: None,
         payload: (),
     };
     let entry = SourceEntry {
