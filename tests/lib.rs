@@ -1,6 +1,7 @@
 //! Whole-agent tests on real hosts, engines and object stores.
 
 pub mod aws;
+pub mod browser;
 pub mod campaign;
 pub mod lab;
 mod listener;
