@@ -27,6 +27,6 @@ all *ARGS:
 package *ARGS:
     packaging/build {{ARGS}}
 
-# A swarm is backed up, destroyed and brought back, as root
-demo *ARGS:
-    tests/demo {{ARGS}}
+# An application is stored, destroyed and brought back while people vote, as root
+demo:
+    tests/demo

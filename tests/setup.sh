@@ -41,18 +41,20 @@ require_root() {
     fi
 }
 
-# Packages for hosts with an engine; the demonstration needs no others.
+# Packages for hosts with an engine, and for registries; the demonstration needs no others.
 host_packages=(
     build-essential ca-certificates curl    # to build
     systemd-container mmdebstrap            # hosts and their trees
     iproute2 util-linux procps nftables     # their network and namespaces
     minisign age zstd tar                   # keys of an operator, and opening archives by hand
 )
+registry_packages=(
+    openssl skopeo apache2-utils            # certificates and users of registries, and pushing images
+)
 test_packages=(
     tinyproxy-bin                           # a proxy as the only way out
     libfaketime                             # a manager whose clock is wrong
-    openssl golang-cfssl                    # a CA whose key a test knows, and one outside of the swarm
-    skopeo apache2-utils                    # pushes images, and judges registries; makes their users
+    golang-cfssl                            # a CA outside of the swarm; with openssl, one whose key a test knows
     rclone                                  # what else stores a stream, to compare with
     jq                                      # what engines answer, in the scripts that make states
     python3-venv binutils rpm rpmlint man-db # to build packages, and to look into them

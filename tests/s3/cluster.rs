@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 
-use super::sandbox::{Daemon, Sandbox};
+use crate::sandbox::{Daemon, Sandbox};
 
 const MONITOR_PORT: u16 = 13300;
 const CLUSTER_ID: &str = "9c1f1c0e-54a5-4c7b-8f5e-0d6c5f3f7e21";

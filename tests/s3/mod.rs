@@ -25,7 +25,6 @@ mod forward;
 mod identity;
 mod proxy;
 mod rgw;
-mod sandbox;
 mod tls;
 
 pub use bucket::{Bucket, Lock, Mode, Refusal, Retention, Version};

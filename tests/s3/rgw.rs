@@ -16,10 +16,12 @@ use super::{
     Bucket, Lock,
     cluster::Cluster,
     identity::{Identity, bucket_policy},
-    sandbox::{Daemon, Sandbox},
     tls,
 };
-use crate::listener::Listener;
+use crate::{
+    listener::Listener,
+    sandbox::{Daemon, Sandbox},
+};
 pub use swarmdr_trees::Release;
 
 /// Library that shows a program another time than the machine's (Debian package libfaketime).

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 
-use super::sandbox::Sandbox;
+use crate::sandbox::Sandbox;
 
 /// Paths of the gateway's certificate and key in the sandbox.
 pub(super) const CERTIFICATE: &str = "/run/server.pem";

@@ -1,20 +1,24 @@
 //! The story: people vote, the database is stored, the images are copied, the site is destroyed, and a new one counts on.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
     campaign::full,
     lab::{Engine, Host, wait_for},
-    registry::{Endpoint, Registry},
     s3::Release,
     scenario::{IDENTITY, Site, agent, agent_json},
+    voting::{
+        Booth, Cast, Fate, Kept, LIMIT, boot, copy, counted, deploy, deploy_backend, followed, is_empty, join, page,
+        push_images, recipe, registry, services, stock, vote, wait_backend, wait_database, wait_open,
+    },
 };
 
-use crate::{
-    booth::{Booth, Cast, counted, page, vote},
-    site::{LIMIT, boot, copy, deploy, join, recipe, registry, specs, stock, wait_database},
-};
+/// The copy of the images, in a directory of the manager.
+const MIRROR: &str = "oci:/root/images";
 
 /// What is known of the site that is gone.
 struct Before {
@@ -23,7 +27,7 @@ struct Before {
     /// Counted at the end.
     counted: BTreeSet<String>,
     cast: Cast,
-    specs: Vec<serde_json::Value>,
+    services: BTreeMap<String, Kept>,
 }
 
 #[tokio::test]
@@ -44,77 +48,72 @@ async fn told(engine: Engine) -> Result<()> {
     let disaster = Instant::now();
 
     let registry = registry(&site.lab)?;
-    let [manager, worker] = boot(&site, engine, &registry, &stream)?;
+    let nodes = boot(&site, engine, &registry, &stream)?;
+    let [manager, worker] = &nodes;
     let images = manager.root()?.join("root/images");
     copy(&site.lab.dir().join("images"), &images)?;
-    restore(&manager, &registry)?;
-    join(&manager, &worker)?;
-    wait_database(&worker)?;
+    let rule = push_images(manager, MIRROR, &registry)?;
+    restore(manager, &rule)?;
+    join(manager, worker)?;
+    wait_database(worker)?;
     wait_for("the results", LIMIT, || Ok(Some(page(&site.lab, "/results").map(drop).or_else(is_empty)?)))?;
     worker.sh(&format!("cd /root; {back}"))?;
-    let specs = specs(&manager)?;
     judge(&site, &before)?;
-    ensure!(names(&specs) == names(&before.specs), "other services came back: {specs:#?}");
+    wait_backend(&site.lab, &nodes)?;
+    same_services(&followed(&before.services, &rule)?, &services(manager)?)?;
     println!("{engine:?}: {:.0?} in all, {:.0?} after the disaster", begun.elapsed(), disaster.elapsed());
     Ok(())
 }
 
-/// The page of a database without the table says so through the load balancer.
-fn is_empty(error: anyhow::Error) -> Result<()> {
-    if format!("{error:#}").contains("relation \"votes\" does not exist") { Ok(()) } else { Err(error) }
-}
-
-fn names(specs: &[serde_json::Value]) -> Vec<String> {
-    specs
-        .iter()
-        .map(|spec| format!("{} {} {}", spec["Name"], spec["Mode"], spec["TaskTemplate"]["Placement"]))
-        .collect()
+/// The services have the same ids, and each the whole specification that it had.
+fn same_services(before: &BTreeMap<String, Kept>, after: &BTreeMap<String, Kept>) -> Result<()> {
+    ensure!(before.len() == 12, "there are not all services of both stacks: {before:#?}");
+    ensure!(before.keys().eq(after.keys()), "other services came back: {:?}", after.keys());
+    for (name, kept) in before {
+        ensure!(*kept == after[name], "{name} was {kept:#?}\nand came back as {:#?}", after[name]);
+    }
+    Ok(())
 }
 
 /// Everything until nothing is left of the site but the vault and the copy of the images.
 fn until_the_disaster(site: &Site, engine: Engine, stream: &str) -> Result<Before> {
     let registry = registry(&site.lab)?;
     stock(&registry)?;
-    let [manager, worker] = boot(site, engine, &registry, stream)?;
+    let nodes = boot(site, engine, &registry, stream)?;
+    let [manager, worker] = &nodes;
     manager.swarm_init()?;
-    join(&manager, &worker)?;
-    deploy(&manager, &registry)?;
-    wait_for("the application to take a vote", LIMIT, || Ok(Some(vote(&site.lab, "first")?)))?;
-    wait_for("the vote to be counted", LIMIT, || Ok(counted(&site.lab)?.contains("first").then_some(())))?;
-    for service in ["votes_web", "votes_queue", "votes_worker"] {
-        manager.wait_service(service, 2)?;
-    }
+    join(manager, worker)?;
+    deploy(manager, &registry)?;
+    deploy_backend(manager, &registry)?;
+    wait_open(&site.lab, manager)?;
+    wait_backend(&site.lab, &nodes)?;
 
     let booth = Booth::open(&site.lab);
     let more_than =
         |count: usize| wait_for("votes to be counted", LIMIT, || Ok((counted(&site.lab)?.len() > count).then_some(())));
     more_than(50)?;
-    agent_json(&manager, 0, &["images", "mirror", "--to", "oci:/root/images"])?;
+    agent_json(manager, 0, &["images", "mirror", "--to", MIRROR])?;
     copy(&manager.root()?.join("root/images"), &site.lab.dir().join("images"))?;
-    agent_json(&manager, 0, &["backup"])?;
+    agent_json(manager, 0, &["backup"])?;
     // A backup stops the engine for a moment, and with it the load balancer.
     let listed = || wait_for("the list of the counted votes", LIMIT, || Ok(Some(counted(&site.lab)?)));
     let stored = listed()?;
-    let elsewhere = agent(&manager, &["put", "--due"])?;
+    let elsewhere = agent(manager, &["put", "--due"])?;
     ensure!(elsewhere.status.code() == Some(3), "it is not the manager's turn: {elsewhere:?}");
-    let put = agent(&worker, &["put", "--due"])?;
+    let put = agent(worker, &["put", "--due"])?;
     ensure!(put.status.code() == Some(0), "{put:?}");
     // Some that no stream has.
     let at_least = listed()?.len();
     more_than(at_least + 20)?;
-    let (specs, counted) = (specs(&manager)?, listed()?);
-    worker.destroy()?;
-    manager.destroy()?;
+    let (services, counted) = (services(manager)?, listed()?);
+    nodes.into_iter().try_for_each(Host::destroy)?;
     registry.stop();
     let cast = booth.close()?;
-    Ok(Before { stored, counted, cast, specs })
+    Ok(Before { stored, counted, cast, services })
 }
 
-/// The images from the directory into the new registry, and the swarm with the names that they have there.
-fn restore(manager: &Host, registry: &Registry) -> Result<()> {
-    let place = format!("{}/mirror", registry.host());
-    let pushed = agent_json(manager, 0, &["images", "push", "--from", "oci:/root/images", "--to", &place])?;
-    let rule = pushed["image_map"][0].as_str().context("no rule")?;
+/// Brings the swarm back, with the names that its images have in the new registry.
+fn restore(manager: &Host, rule: &str) -> Result<()> {
     let words = ["restore", "--latest", "--identity", IDENTITY, "--image-map", rule, "--json"];
     let restored = agent(manager, &words)?;
     // Tasks of the worker wait for it, which is worth a warning.
@@ -125,11 +124,9 @@ fn restore(manager: &Host, registry: &Registry) -> Result<()> {
 /// What was in the stream is counted; what is lost is told; the application goes on.
 fn judge(site: &Site, before: &Before) -> Result<()> {
     let came = counted(&site.lab)?;
-    let missing: Vec<&String> = before.stored.difference(&came).collect();
+    let Fate { missing, lost, foreign } = before.cast.fate(&before.stored, &came);
     ensure!(missing.is_empty(), "{} votes of the stream are not counted: {missing:?}", missing.len());
-    let lost: Vec<&String> = before.cast.acknowledged.difference(&came).collect();
     ensure!(!lost.is_empty(), "nothing was cast after the stream");
-    let foreign: Vec<&String> = came.iter().filter(|id| *id != "first" && !before.cast.sent.contains(*id)).collect();
     ensure!(foreign.is_empty(), "votes that nobody cast: {foreign:?}");
     println!(
         "{} votes were acknowledged and {} counted; {} had been counted when the stream began, and {} came back; \

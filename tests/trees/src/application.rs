@@ -1,4 +1,4 @@
-//! The programs of the application that the suite `voting` runs: one file system for all of its images.
+//! The programs of the application that the suite `voting` and the demo run: one file system for all of its images.
 
 use std::path::PathBuf;
 

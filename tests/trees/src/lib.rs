@@ -10,6 +10,7 @@
 
 mod application;
 mod apt;
+mod browser;
 mod command;
 mod engine;
 mod release;
@@ -26,6 +27,7 @@ use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 pub use application::application_layer;
+pub use browser::browser_tree;
 pub use command::{capture, require_root, require_tool};
 pub use engine::{DATABASES, Engine, TOOLS};
 pub use release::Release;

@@ -1,4 +1,4 @@
-//! Daemons in a shared tree, in namespaces of their own that cannot outlive this process.
+//! Programs in a shared tree, in namespaces of their own that cannot outlive this process.
 //!
 //! The first process of the PID namespace is a shell that reads its orders from a pipe which this process holds.
 //! However this process ends, the pipe closes, the shell ends, and the kernel ends everything in its PID namespace.
@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
-pub(super) struct Sandbox {
+pub(crate) struct Sandbox {
     unshare: Child,
     /// The shell's PID as this process sees it.
     init: i32,
@@ -54,7 +54,7 @@ pub(super) struct Sandbox {
 
 /// A process of the sandbox, by its PID inside.
 #[derive(Debug)]
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     name: &'static str,
     pid: i32,
 }

@@ -12,7 +12,7 @@ QUEUE = redis.Redis(unix_socket_path="/queue/redis.sock")
 
 class Front(Page):
     def do_GET(self):
-        self.answer(200, f"<h1>Cats or dogs?</h1><p>Answered by {socket.gethostname()}</p>\n")
+        self.answer(200, f"<h1>Cats or dogs?</h1><p>Answered by {socket.gethostname()}</p>\n", "text/html")
 
     def do_POST(self):
         vote = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}

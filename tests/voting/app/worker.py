@@ -1,4 +1,4 @@
-"""Moves votes from the queue on its node to the database. A vote leaves the queue once it is committed."""
+"""Moves votes from the queue on its node to the database. Votes leave the queue once they are committed."""
 import json
 import time
 
@@ -18,12 +18,26 @@ def connect():
     return database
 
 
+def take(queue):
+    """Takes some votes at once, so that they share a commit; waits for the first."""
+    first = queue.brpoplpush("votes", "taken", timeout=5)
+    if not first:
+        return []
+    with queue.pipeline() as more:
+        for _ in range(99):
+            more.rpoplpush("votes", "taken")
+        return [first, *filter(None, more.execute())]
+
+
 def move(queue, database):
-    # One that was taken by a worker that ended is taken again first.
-    while vote := queue.lindex("taken", -1) or queue.brpoplpush("votes", "taken", timeout=5):
+    # Those that were taken by a worker that ended are taken again first.
+    while votes := queue.lrange("taken", 0, -1) or take(queue):
         with database, database.cursor() as cursor:
-            cursor.execute(INSERT, json.loads(vote))
-        queue.lrem("taken", 1, vote)
+            cursor.executemany(INSERT, map(json.loads, votes))
+        with queue.pipeline() as moved:
+            for vote in votes:
+                moved.lrem("taken", 1, vote)
+            moved.execute()
 
 
 while True:
