@@ -26,7 +26,7 @@ pub struct Browser {
 impl Browser {
     /// Starts a sandbox with the browser, which reaches what listens in the lab.
     pub fn open(lab: &Lab) -> Result<Self> {
-        Ok(Self { sandbox: Sandbox::open(&browser_tree()?, Some(&lab.netns_path()))? })
+        Ok(Self { sandbox: Sandbox::open(&browser_tree()?, Some(&lab.netns_path()), None)? })
     }
 
     /// Writes a picture of a page to a file of this machine, as PNG.
