@@ -96,12 +96,20 @@ async fn make_one(
         Err(why) => return Ok(Err(why)),
     };
     let images = images::after_backup(context, &report.plan.cluster_id).await;
-    let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
-    let occasion = Occasion { took: Some(took), ..Occasion::default() };
-    let point = points::after(&context.run(), &report.plan.cluster_id, occasion).await;
+    let point = match args.if_changed {
+        // Their data did not change with the swarm: the next stream stores a point, with the newest backup.
+        true => points::Made::default(),
+        false => make_point(context, &report).await,
+    };
     let report = report.with_images(images).with_point(point);
     context.output.print(&report)?;
     Ok(Ok(ended(&report)))
+}
+
+async fn make_point(context: &Context, report: &BackupReport) -> points::Made {
+    let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
+    let occasion = Occasion { took: Some(took), ..Occasion::default() };
+    points::after(&context.run(), &report.plan.cluster_id, occasion).await
 }
 
 /// Facts for the hooks before a backup.

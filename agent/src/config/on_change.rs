@@ -11,7 +11,7 @@ use swarmdr_vault::{
     },
 };
 
-use super::{Config, Mode};
+use super::{Config, Mode, images::Check};
 use crate::outcome::failure::Failure;
 
 /// Shortest `at_most_every`: a backup with its checks and its upload takes some seconds on a small host.
@@ -56,6 +56,10 @@ impl Config {
     pub fn for_changes(&self) -> Self {
         let mut config = self.clone();
         config.backup.mode = Mode::Freeze;
+        // Registries are not asked for every image each half minute.
+        if config.images.check == Check::WithBackup {
+            config.images.check = Check::Daily;
+        }
         let days = self.schedule.on_change.and_then(|on_change| on_change.lock_days);
         if let Some(days) = days.and_then(|days| u16::try_from(days.count()).ok()) {
             for vault in config.vault.iter_mut().filter(|vault| vault.url.starts_with("s3://")) {
@@ -106,6 +110,7 @@ mod tests {
         let config = config(&text).expect("is valid");
         let changed = config.for_changes();
         assert_eq!((config.backup.mode, changed.backup.mode), (Mode::Cold, Mode::Freeze));
+        assert_ne!(changed.images.check, Check::WithBackup);
         let locks: Vec<_> = changed.vault.iter().map(|vault| vault.lock.map(|lock| lock.days)).collect();
         assert_eq!(locks, [Some(3), None]);
         let mode = |config: &Config| config.vault[0].lock.map(|lock| lock.mode);

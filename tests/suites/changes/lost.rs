@@ -97,7 +97,8 @@ fn write_until_the_end(host: &Host, round: usize, random: &mut Rng) -> Result<Ve
 fn restored(site: &Site) -> Result<Host> {
     let host = boot(&site.lab, Engine::E26_1, 11)?;
     set_up(site, &host, SETTINGS)?;
-    agent_json(&host, 0, &["restore", "--latest", "--identity", IDENTITY])?;
+    // The host before is gone for good, and its claim with it.
+    agent_json(&host, 0, &["restore", "--latest", "--fenced", "--identity", IDENTITY])?;
     host.wait_manager()?;
     Ok(host)
 }
