@@ -47,6 +47,11 @@ async fn a_site_that_is_destroyed_loses_seconds() -> Result<()> {
         let there: BTreeSet<String> =
             host.docker(&["secret", "ls", "--format", "{{.Name}}"])?.lines().map(String::from).collect();
         let oldest = written.iter().filter(|write| !there.contains(&write.name)).map(|write| end - write.at).max();
+        println!(
+            "site {round}: {} changes, the oldest lost one was {:.1} s old",
+            written.len(),
+            oldest.unwrap_or_default().as_secs_f64()
+        );
         lost.push(oldest.unwrap_or_default());
         host.sh(&format!("systemctl start {UNIT}"))?;
         // The restored swarm is backed up before the next round, as it would be in life.
