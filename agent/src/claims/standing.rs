@@ -12,7 +12,7 @@ use super::{
     held::{age, foremost, since},
     judge,
     memory::Later,
-    own::own,
+    own::{newest_own, own},
     owner, read_all,
 };
 use crate::{config::Config, keys::promoter::Promoter, vaults::Connected};
@@ -46,7 +46,7 @@ pub enum Standing {
     Own { claim: Claim },
     /// Another site has the swarm: what this one does now is lost.
     Superseded { claim: Claim, since: Timestamp, vault: String },
-    /// No vault could be read.
+    /// No vault could be read, or the one that has the newest claim could not.
     Unknown,
 }
 
@@ -128,6 +128,8 @@ pub async fn of_this_host(
 struct Known {
     /// The claims of its own swarm.
     own: Vec<ClaimId>,
+    /// The newest of them, with its epoch. The vault that has it may be away.
+    newest: Option<(ClaimId, u32)>,
     /// Releases of claims that never counted. The vault that has one may be away.
     undone: Vec<Release>,
     /// Claims that came after own ones of the same epoch. The vault that shows it may be away.
@@ -136,8 +138,10 @@ struct Known {
 
 impl Known {
     fn of(here: &Here, record: Option<&Record>, memory: Option<&Memory>) -> Self {
+        let own = own(here, memory, record);
         Self {
-            own: own(here, memory, record),
+            newest: newest_own(&own, memory, record),
+            own,
             undone: memory.map(|memory| memory.undone.clone()).unwrap_or_default(),
             later: memory.map(|memory| memory.later.clone()).unwrap_or_default(),
         }
@@ -147,6 +151,13 @@ impl Known {
     fn before(&self, claim: &Claim) -> Option<ClaimId> {
         let later = self.later.iter().find(|later| later.claim == claim.claim_id && self.own.contains(&later.than));
         later.map(|later| later.than)
+    }
+
+    /// Returns the epoch of the own claim if it comes after this one, no vault that was read shows it, and nobody ended it.
+    fn after(&self, claim: &Claim, readings: &[Reading], ended: &Ended) -> Option<u32> {
+        let (id, epoch) = self.newest.filter(|(id, epoch)| *epoch > claim.epoch && !ended.has_undone(*id))?;
+        let mut seen = readings.iter().flat_map(|reading| &reading.claims);
+        (!seen.any(|seen| seen.claim.claim_id == id)).then_some(epoch)
     }
 
     fn judge(&self, read: Vec<anyhow::Result<Reading>>, keys: &TrustedKeys) -> Judged {
@@ -216,6 +227,14 @@ fn whose(readings: &[Reading], ended: &Ended, known: &Known, judged: &mut Judged
         return standing;
     }
     if !known.own.contains(&claim_id) {
+        // The site before is no newer one because the vault that shows what came after it is away.
+        if let Some(own) = known.after(&first.claim, readings, ended) {
+            judged.findings.push(format!(
+                "no vault that was read shows the claim of this swarm, epoch {own}: the newest there is epoch {epoch} of {}",
+                first.claim.site
+            ));
+            return Standing::Unknown;
+        }
         let since = since(readings, &first.claim).unwrap_or(first.stored);
         return Standing::Superseded { claim: first.claim, since, vault: reading.vault.clone() };
     }
