@@ -1,6 +1,6 @@
 //! Looks for signs of life of a cluster in the vaults.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -45,6 +45,10 @@ impl Own {
         self.host.as_ref() == Some(&sign.host)
     }
 }
+
+/// When the old site was fenced, by the clock of each vault, by its address. Clocks of vaults are not compared with each other:
+/// one may be hours ahead. Where a vault did not say what time it was, every sign counts.
+pub type FencedAt = BTreeMap<String, Timestamp>;
 
 /// A sign of another site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -91,10 +95,11 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Returns the sign that counts for longest; `None` if no other site lives, as far as is known. Signs up to `after`,
-    /// a time by the vault's clock, do not count: the site was fenced then.
-    pub fn fresh_foreign(&self, after: Option<Timestamp>) -> Option<&Sign> {
-        let counts = |sign: &&Sign| sign.is_fresh() && after.is_none_or(|after| sign.stored_at > after);
+    /// Returns the sign that counts for longest; `None` if no other site lives, as far as is known. Signs up to the time at
+    /// which the site was fenced do not count.
+    pub fn fresh_foreign(&self, fenced: &FencedAt) -> Option<&Sign> {
+        let counts =
+            |sign: &&Sign| sign.is_fresh() && fenced.get(&sign.vault).is_none_or(|fenced| sign.stored_at > *fenced);
         self.signs.iter().filter(counts).max_by_key(|sign| sign.fresh_for())
     }
 }

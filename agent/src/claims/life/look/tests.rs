@@ -69,7 +69,7 @@ async fn a_site_lives_until_its_last_sign_is_old_by_the_vaults_clock() {
         let (key, vault) = (key(), vault("v"));
         put(&vault, &key, &document_of("fra1", "n1", None), age);
         let seen = seen(vault, &key, &Own::default()).await;
-        assert_eq!(seen.fresh_foreign(None).is_some(), lives, "{age}");
+        assert_eq!(seen.fresh_foreign(&FencedAt::new()).is_some(), lives, "{age}");
         assert!(seen.doubts.is_empty(), "{:?}", seen.doubts);
         assert!(seen.is_used, "an old sign shows that signs are left");
     }
@@ -83,9 +83,13 @@ async fn the_newest_of_each_node_counts_and_the_freshest_is_named() {
     put(&vault, &key, &document_of("younger", "n2", None), 50);
     let seen = seen(vault, &key, &Own::default()).await;
     assert_eq!(sites(&seen), ["old", "younger"]);
-    assert_eq!(seen.fresh_foreign(None).map(|sign| sign.sign.site.as_str()), Some("younger"));
+    assert_eq!(seen.fresh_foreign(&FencedAt::new()).map(|sign| sign.sign.site.as_str()), Some("younger"));
     let fenced = now() - SignedDuration::from_secs(50);
-    assert_eq!(seen.fresh_foreign(Some(fenced)), None, "what was left before the fence does not count");
+    assert_eq!(
+        seen.fresh_foreign(&FencedAt::from([("memory://v".to_owned(), fenced)])),
+        None,
+        "what was left before the fence does not count"
+    );
 }
 
 /// The restored manager has the node id of the old one.
