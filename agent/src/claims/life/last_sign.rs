@@ -23,6 +23,9 @@ pub struct LastSign {
     pub cluster: ClusterId,
     /// When a vault took it last, by this host's clock; absent if none ever did.
     pub at: Option<Timestamp>,
+    /// The latest time that any of its signs bears, written before that one is left; absent if an older agent wrote this.
+    #[serde(default)]
+    pub signed: Option<Timestamp>,
     /// Vaults that took it.
     pub vaults: Vec<String>,
 }
@@ -65,7 +68,13 @@ mod tests {
     }
 
     fn last(at: Option<&str>) -> LastSign {
-        LastSign { host: "i".to_owned(), cluster: "c".parse().expect("is an id"), at: at.map(time), vaults: Vec::new() }
+        LastSign {
+            host: "i".to_owned(),
+            cluster: "c".parse().expect("is an id"),
+            at: at.map(time),
+            signed: None,
+            vaults: Vec::new(),
+        }
     }
 
     #[test]

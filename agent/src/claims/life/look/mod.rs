@@ -33,16 +33,20 @@ pub struct Own {
     /// Random id that the signs of this host carry. Its claim is no such mark: another host may have the swarm by now
     /// that this one once brought up.
     pub host: Option<String>,
+    /// The latest time that its signs bear, by its own clock. A host that is a copy of another one's disk has the id of that
+    /// one, which goes on to leave signs.
+    pub signed: Option<Timestamp>,
 }
 
 impl Own {
     /// Reads what this host recorded.
     pub fn of_host(config: &Config) -> Self {
-        Self { host: LastSign::read(&config.state_dir).map(|last| last.host) }
+        LastSign::read(&config.state_dir)
+            .map_or_else(Self::default, |last| Self { host: Some(last.host), signed: last.signed })
     }
 
     fn has(&self, sign: &SignOfLife) -> bool {
-        self.host.as_ref() == Some(&sign.host)
+        self.host.as_ref() == Some(&sign.host) && self.signed.is_none_or(|signed| sign.at <= signed)
     }
 }
 

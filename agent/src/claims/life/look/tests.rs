@@ -101,7 +101,7 @@ async fn own_signs_do_not_hide_another_site_and_none_of_them_is_foreign() {
     for age in [130, 90, 10] {
         put(&vault, &key, &mine(), age);
     }
-    let own = Own { host: Some("b".to_owned()) };
+    let own = Own { host: Some("b".to_owned()), signed: None };
     let found = seen(vault, &key, &own).await;
     assert_eq!(sites(&found), ["old"]);
     assert!(found.doubts.is_empty(), "{:?}", found.doubts);
@@ -120,6 +120,29 @@ async fn a_living_site_that_this_host_once_brought_up_is_seen() {
 }
 
 /// Two sites that never claimed the cluster are not the same one.
+/// The spare host was made from the disk of a manager, with the id of its signs.
+#[tokio::test]
+async fn the_host_that_this_one_is_a_copy_of_is_another_one() {
+    let (key, vault) = (key(), vault("v"));
+    let second = SignedDuration::from_secs(1);
+    let left = |at| SignOfLife { at, ..document_of("fra1", "n1", None) };
+    let copied = now() - SignedDuration::from_secs(100);
+    put(&vault, &key, &left(copied), 100);
+    let own = || Own { host: Some("a".to_owned()), signed: Some(copied) };
+    let none = FencedAt::new();
+    let connected = [connected(vault)];
+    let seen = look(&connected, &cluster(), &TrustedKeys::from(key.public()), &own(), now()).await;
+    assert_eq!(seen.fresh_foreign(&none), None, "it is this host's own, from before or after");
+    let seen = {
+        let Connected { vault, .. } = &connected[0];
+        let packed = left(copied + second).seal(&key).expect("is small");
+        let node = SwarmNode { cluster: cluster(), node: "n1".parse().expect("is an id") };
+        swarmdr_vault::replace(vault.as_ref(), &document::key_of(&node, "a"), &packed, now()).await.expect("is put");
+        look(&connected, &cluster(), &TrustedKeys::from(key.public()), &own(), now()).await
+    };
+    assert_eq!(seen.fresh_foreign(&none).map(|sign| sign.sign.site.as_str()), Some("fra1"), "the other one lives");
+}
+
 #[tokio::test]
 async fn a_sign_without_a_claim_is_foreign_to_a_host_without_one() {
     let (key, vault) = (key(), vault("v"));
