@@ -45,7 +45,7 @@ pub use origin::Origin;
 use reading::read_all_within;
 pub use reading::{Query, Reading, Seen, SeenRelease, clusters, read, read_all};
 pub use record::Record;
-pub use release::release;
+pub use release::{lacking, release};
 pub use site::site;
 pub use standing::Judged;
 pub use superseded::Superseded;

@@ -4,6 +4,7 @@ use clap::Args;
 use swarmdr_archive::ClusterId;
 
 use super::{Trust, Unlock};
+use crate::claims::ClaimId;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -20,7 +21,9 @@ stay superseded: what they have is older.
 Take the last backup before this command: the other site starts from it.
 
 A restore that was killed for good leaves a claim behind which nobody stands. It
-supersedes the site that works, until --claim EPOCH ends it.
+supersedes the site that works, until --claim EPOCH ends it: once it is 15 minutes
+old (on the host that made it at once), while no fresh sign of life bears it, and
+while each vault that has to answer does. Run it again if a vault did not take it.
 
 Exits 4 if this site does not have the newest claim, 6 if a vault did not take
 the release.")]
@@ -28,6 +31,10 @@ pub struct StepDownArgs {
     /// End this claim, whose restore never came about: from any host with a promoter's key
     #[arg(long, value_name = "EPOCH")]
     pub claim: Option<u32>,
+
+    /// With --claim, which one, where several claims have the epoch
+    #[arg(long, value_name = "ID", requires = "claim")]
+    pub id: Option<ClaimId>,
 
     /// With --claim, the swarm [default: that of this host, or the only one with claims]
     #[arg(long, value_name = "ID", requires = "claim")]
