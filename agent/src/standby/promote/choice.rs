@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
-use swarmdr_archive::Digest;
+use swarmdr_archive::{Digest, TrustedKeys};
 use swarmdr_vault::catalog::Filter;
 
 use super::age::Age;
@@ -143,7 +143,7 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
             let age = Age::of(kept.created_at, stored, asked.as_ref().ok().and_then(|it| it.now), run.now);
             let (source, keyring, formed) = match formed {
                 Some(found) => (found.source, seal::keyring_with(run.config, keyring), true),
-                None => (local.source, keyring.clone(), false),
+                None => (local.source, keyring_for(kept.stored, keyring), false),
             };
             let carried = kept.formed.as_ref().map(|formed| carried(&formed.claim)).unwrap_or_default();
             let Source::File(path) = source else { return Err(anyhow!("what is kept is no file")) };
@@ -211,13 +211,24 @@ async fn whole(
     attention: &mut Vec<String>,
 ) -> Option<Found> {
     let look = async {
-        let choice = Choice::File(kept.path(shelf));
+        let (choice, keyring) = (Choice::File(kept.path(shelf)), keyring_for(kept.stored, keyring));
         let found = Source::find(run.config, &choice, &keyring.trusted, run.now).await?;
-        verify(run, keyring, &found).await?;
+        verify(run, &keyring, &found).await?;
         anyhow::ensure!(found.head.manifest_digest == kept.manifest, "it is another backup than the record says");
         Ok(found)
     };
     look.await.inspect_err(|error| attention.push(format!("what is kept on this host is not whole: {error:#}"))).ok()
+}
+
+/// Returns the keyring for a backup that a vault had stored by this time: a key that ended later counts for it, also where no
+/// vault answers by now.
+fn keyring_for(stored: Option<Timestamp>, keyring: &Keyring) -> Keyring {
+    let mut trusted = TrustedKeys::new();
+    for key in keyring.trusted.iter() {
+        let until = keyring.trusted.until(key);
+        trusted.insert_until(*key, until.filter(|until| stored.is_none_or(|stored| stored >= *until)));
+    }
+    Keyring { trusted, ..keyring.clone() }
 }
 
 /// Finds the state that was formed beforehand, and verifies every byte of it; `None` if there is none that is whole.
@@ -267,6 +278,20 @@ mod tests {
         ] {
             let picked = pick(kept, vault, is_stored).map(|(pick, told)| (pick, told.is_some()));
             assert_eq!(picked, expected, "{kept:?} {vault:?} {is_stored}");
+        }
+    }
+
+    /// The key that signed what is kept was replaced since, and no vault is left to say when it was stored.
+    #[test]
+    fn a_key_that_has_ended_counts_for_what_was_kept_before() {
+        let key = swarmdr_vault::testkit::archives::key().public();
+        let mut keyring = Keyring::without_archives(None);
+        keyring.trusted.insert_until(key, Some(at("2026-11-21T04:00:00Z")));
+        for (stored, counts) in
+            [(Some("2026-11-21T03:59:59Z"), true), (Some("2026-11-21T04:00:00Z"), false), (None, false)]
+        {
+            let keyring = keyring_for(stored.map(at), &keyring);
+            assert_eq!(keyring.trusted.until(&key).is_none(), counts, "{stored:?}");
         }
     }
 
