@@ -27,6 +27,9 @@ const MOST_KEYS: usize = 64;
 /// Most versions of one key that are read.
 const MOST_TRIED: usize = 12;
 
+/// Difference of two answers of one clock that says nothing: they are rounded to seconds.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
+
 /// What this host knows to be its own.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
@@ -72,6 +75,12 @@ impl Sign {
         SignedDuration::from_secs(self.age) < fresh_for(self.sign.every)
     }
 
+    /// Whether it may have been left after this time by the vault's clock, which may have been set back since.
+    fn is_after(&self, time: Timestamp) -> bool {
+        let seen_at = self.stored_at + SignedDuration::from_secs(self.age) + CLOCK_STEP;
+        self.stored_at > time || seen_at < time
+    }
+
     /// Seconds until it no longer counts, if no other follows.
     pub fn fresh_for(&self) -> i64 {
         (fresh_for(self.sign.every).as_secs() - self.age).max(0)
@@ -103,7 +112,7 @@ impl Seen {
     /// which the site was fenced do not count.
     pub fn fresh_foreign(&self, fenced: &FencedAt) -> Option<&Sign> {
         let counts =
-            |sign: &&Sign| sign.is_fresh() && fenced.get(&sign.vault).is_none_or(|fenced| sign.stored_at > *fenced);
+            |sign: &&Sign| sign.is_fresh() && fenced.get(&sign.vault).is_none_or(|fenced| sign.is_after(*fenced));
         self.signs.iter().filter(counts).max_by_key(|sign| sign.fresh_for())
     }
 }

@@ -85,11 +85,11 @@ async fn the_newest_of_each_node_counts_and_the_freshest_is_named() {
     assert_eq!(sites(&seen), ["old", "younger"]);
     assert_eq!(seen.fresh_foreign(&FencedAt::new()).map(|sign| sign.sign.site.as_str()), Some("younger"));
     let fenced = now() - SignedDuration::from_secs(50);
-    assert_eq!(
-        seen.fresh_foreign(&FencedAt::from([("memory://v".to_owned(), fenced)])),
-        None,
-        "what was left before the fence does not count"
-    );
+    let after = |fenced| seen.fresh_foreign(&FencedAt::from([("memory://v".to_owned(), fenced)]));
+    assert_eq!(after(fenced), None, "what was left before the fence does not count");
+    assert_eq!(after(now() + CLOCK_STEP), None);
+    let later = now() + CLOCK_STEP + SignedDuration::from_secs(1);
+    assert!(after(later).is_some(), "the clock was set back, so whether it came before is not known");
 }
 
 /// The restored manager has the node id of the old one.
