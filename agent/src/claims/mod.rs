@@ -34,7 +34,7 @@ pub(crate) mod testkit;
 mod tests;
 
 pub use document::{Claim, Fenced, PromotedFrom, Release, ReleaseKind, Verb};
-pub use held::{age, foremost, holders, owners};
+pub use held::{age, foremost, holders, is_fresh, owners};
 pub use id::ClaimId;
 pub use judge::{Ended, Entry, Status, judge, newest, owner};
 pub use made::{Carried, Demand, Draft, Made, Outcome, Terms};
