@@ -30,7 +30,12 @@ async fn give_up(context: &Context, args: &StepDownArgs, watch: &Watch<'_>) -> R
         run: context.run(),
         keyring,
         reason: args.reason.clone(),
-        dead: args.claim.map(|epoch| Dead { epoch, id: args.id, cluster: args.cluster.clone() }),
+        dead: args.claim.map(|epoch| Dead {
+            epoch,
+            id: args.id,
+            cluster: args.cluster.clone(),
+            despite_sign_of_life: args.despite_sign_of_life,
+        }),
     };
     // Refusals come before the hooks.
     let mut report = step_down.run(true).await?;

@@ -36,6 +36,10 @@ pub struct StepDownArgs {
     #[arg(long, value_name = "ID", requires = "claim")]
     pub id: Option<ClaimId>,
 
+    /// With --claim, end it although its site left a fresh sign of life, or one that cannot be read
+    #[arg(long, requires = "claim")]
+    pub despite_sign_of_life: bool,
+
     /// With --claim, the swarm [default: that of this host, or the only one with claims]
     #[arg(long, value_name = "ID", requires = "claim")]
     pub cluster: Option<ClusterId>,

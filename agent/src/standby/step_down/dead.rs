@@ -12,7 +12,7 @@ use super::{StepDown, Target};
 use crate::{
     claims::{
         self, Claim, ClaimId, Ended, FRESH, Query, Reading, Record, ReleaseKind, Status, age, judge, lacking,
-        life::{self, Own, Seen},
+        life::{self, Own, Seen, Sign},
     },
     keys::promoter::Promoter,
     outcome::failure::Failure,
@@ -26,6 +26,8 @@ pub struct Dead {
     /// Which one, where several claims have the epoch.
     pub id: Option<ClaimId>,
     pub cluster: Option<ClusterId>,
+    /// Whether somebody has seen that its site is dead, whatever its signs of life say.
+    pub despite_sign_of_life: bool,
 }
 
 impl StepDown<'_> {
@@ -44,7 +46,11 @@ impl StepDown<'_> {
         let mut findings: Vec<String> = unread.collect();
         if !is_repeated {
             let (keys, own) = (&self.keyring.trusted, Own::default());
-            let seen = life::look(connected, &cluster, keys, &own, self.run.now).await;
+            let mut seen = life::look(connected, &cluster, keys, &own, self.run.now).await;
+            if dead.despite_sign_of_life {
+                findings.extend(seen.signs.drain(..).filter(Sign::is_fresh).map(|sign| sign.to_string()));
+                seen.hidden.clear();
+            }
             let made_here = Record::read(self.run.config, &cluster).is_some_and(|it| it.claim_id == claim.claim_id);
             require_dead(connected, &readings, &seen, &claim, made_here)?;
             findings.extend(seen.doubts);
@@ -99,7 +105,17 @@ fn require_dead(
     if let Some(sign) = seen.signs.iter().find(|sign| sign.is_fresh() && sign.sign.claim_id.as_ref() == Some(&id)) {
         return Err(Failure::refused(format!("somebody stands behind claim {epoch}: {sign}"))
             .advice("run `swarmdr-agent step-down` there, without --claim")
+            .advice("if you have seen that it is dead: --despite-sign-of-life")
             .into());
+    }
+    if !seen.hidden.is_empty() {
+        return Err(Failure::refused(format!(
+            "somebody may stand behind claim {epoch}: not every sign of life can be read"
+        ))
+        .advice("trust the keys of all managers: trusted_keys, or --trust for this run")
+        .advice("if you have seen that the site of the claim is dead: --despite-sign-of-life")
+        .because(anyhow!(seen.hidden.join("; ")))
+        .into());
     }
     let age = age(readings.iter().flatten(), claim);
     if !made_here && age < FRESH {
@@ -150,7 +166,7 @@ mod tests {
     }
 
     fn dead(epoch: u32, id: Option<ClaimId>) -> Dead {
-        Dead { epoch, id, cluster: None }
+        Dead { epoch, id, cluster: None, despite_sign_of_life: false }
     }
 
     /// The vault as it is some time after the first second.
@@ -224,6 +240,9 @@ mod tests {
         assert!(
             refused(&required, &both(FRESH), &lives, true).is_some_and(|told| told.contains("stands behind claim 2"))
         );
+        // They bear a key that this host does not trust.
+        let hidden = Seen { hidden: vec!["3 are no sign of life".to_owned()], ..Seen::default() };
+        assert!(refused(&required, &both(FRESH), &hidden, true).is_some_and(|told| told.contains("3 are no sign")));
         let unread = Seen { unread: vec!["s3://b".to_owned()], ..Seen::default() };
         let one = || [at("a", vec![of.clone()], FRESH), away()];
         for (readings, seen) in [(both(FRESH), &unread), (one(), &none)] {

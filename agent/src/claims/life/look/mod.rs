@@ -101,6 +101,8 @@ pub struct Seen {
     pub signs: Vec<Sign>,
     /// Vaults that could not be asked, and what may hide a sign.
     pub doubts: Vec<String>,
+    /// Those of the doubts that tell of something fresh behind which a sign may be, as one by a key that is not trusted here.
+    pub hidden: Vec<String>,
     /// The urls of the vaults that could not be asked.
     pub unread: Vec<String>,
     /// Whether managers of the cluster leave signs, or ever did.
@@ -148,6 +150,7 @@ pub async fn look_within(
     for seen in join_all(looks).await {
         all.signs.extend(seen.signs);
         all.doubts.extend(seen.doubts);
+        all.hidden.extend(seen.hidden);
         all.unread.extend(seen.unread);
         all.is_used |= seen.is_used;
     }
@@ -170,7 +173,9 @@ async fn look_into(
     let now = vault.clock().await?.unwrap_or(here);
     if listed.is_cut {
         let what = format!("more than {MOST_KEYS} nodes left signs of life there; not all were read");
-        seen.doubts.push(format!("{}: {what}", vault.address()));
+        let doubt = format!("{}: {what}", vault.address());
+        seen.hidden.push(doubt.clone());
+        seen.doubts.push(doubt);
     }
     for ((node, host), versions) in listed.keys {
         let mut key = Key { vault, node, host, keys, own, now };
@@ -236,7 +241,7 @@ struct Key<'a> {
 impl Key<'_> {
     /// Finds the newest sign of another site, below this host's own and below what is no sign.
     async fn newest_foreign(&mut self, versions: &[Version], seen: &mut Seen) -> Result<(), VaultError> {
-        let (mut junk, mut why) = (0, String::new());
+        let (mut junk, mut why, mut is_found) = (0, String::new(), false);
         let mut no_sign = |reason: String| {
             junk += 1;
             why = reason;
@@ -254,7 +259,9 @@ impl Key<'_> {
                 Ok(sign) if self.own.has(&sign) => {}
                 Ok(sign) => {
                     let (vault, stored_at) = (self.vault.address().to_owned(), version.modified);
-                    seen.signs.push(Sign { vault, stored_at, age: age.as_secs(), sign });
+                    let sign = Sign { vault, stored_at, age: age.as_secs(), sign };
+                    is_found = sign.is_fresh();
+                    seen.signs.push(sign);
                     break;
                 }
                 Err(reason) => no_sign(reason),
@@ -262,10 +269,12 @@ impl Key<'_> {
         }
         if junk > 0 {
             let key = document::key_of(&self.node, &self.host);
-            seen.doubts.push(format!(
+            let doubt = format!(
                 "{}: {junk} of the newest versions of {key} are no sign of life, which may hide one: {why}",
                 self.vault.address()
-            ));
+            );
+            seen.hidden.extend((!is_found).then(|| doubt.clone()));
+            seen.doubts.push(doubt);
         }
         Ok(())
     }

@@ -165,6 +165,7 @@ async fn what_is_no_sign_is_told_and_does_not_hide_the_one_below() {
     assert_eq!(sites(&seen), ["fra1"]);
     let [doubt] = seen.doubts.as_slice() else { panic!("{:?}", seen.doubts) };
     assert!(doubt.contains("4 of the newest versions of life/c/n1-a are no sign of life"), "{doubt}");
+    assert!(seen.hidden.is_empty(), "the one below is fresh");
 }
 
 #[tokio::test]
@@ -221,7 +222,7 @@ async fn an_ended_key_signs_no_life() {
     let mut keys = TrustedKeys::new();
     keys.insert_until(key.public(), Some(now() - SignedDuration::from_secs(60)));
     let seen = look(&[connected(vault)], &cluster(), &keys, &Own::default(), now()).await;
-    assert!(seen.signs.is_empty() && seen.doubts.len() == 1, "{seen:?}");
+    assert!(seen.signs.is_empty() && seen.doubts.len() == 1 && seen.hidden == seen.doubts, "{seen:?}");
 }
 
 #[test]
