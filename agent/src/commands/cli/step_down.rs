@@ -21,9 +21,10 @@ stay superseded: what they have is older.
 Take the last backup before this command: the other site starts from it.
 
 A restore that was killed for good leaves a claim behind which nobody stands. It
-supersedes the site that works, until --claim EPOCH ends it: once it is 15 minutes
-old (on the host that made it at once), while no fresh sign of life bears it, and
-while each vault that has to answer does. Run it again if a vault did not take it.
+supersedes the site that works, until --claim EPOCH ends it. That is refused (4)
+while somebody may stand behind it: in its first 15 minutes, but on its host;
+while a sign of life bears it, or cannot be read; and while a vault is away that
+has to answer. What a vault did not take is stored when it is run again.
 
 Exits 4 if this site does not have the newest claim, 6 if a vault did not take
 the release.")]
