@@ -62,13 +62,14 @@ impl StepDown<'_> {
 /// Returns the claim that is meant, and whether it was ended before, in some of the vaults.
 fn choose(readings: &[Result<Reading>], dead: &Dead, cluster: &ClusterId) -> Result<(Claim, bool)> {
     let (epoch, ended) = (dead.epoch, Ended::of(readings.iter().flatten()));
-    let with = |status: Status| -> BTreeMap<ClaimId, Claim> {
+    let with = |statuses: &[Status]| -> BTreeMap<ClaimId, Claim> {
         let entries = readings.iter().flatten().flat_map(|reading| judge(reading, &ended));
-        let wanted = entries.filter(|entry| entry.status == status).map(|entry| entry.seen.claim);
+        let wanted = entries.filter(|entry| statuses.contains(&entry.status)).map(|entry| entry.seen.claim);
         let wanted = wanted.filter(|claim| claim.epoch == epoch && dead.id.is_none_or(|id| id == claim.claim_id));
         wanted.map(|claim| (claim.claim_id, claim)).collect()
     };
-    let mut held = with(Status::Holds);
+    // A site that stepped down keeps those before it superseded, also once it is gone.
+    let mut held = with(&[Status::Holds, Status::SteppedDown]);
     if held.len() > 1 {
         let several =
             Failure::usage(format!("several claims on swarm {cluster} have epoch {epoch}, in different vaults"));
@@ -85,7 +86,7 @@ fn choose(readings: &[Result<Reading>], dead: &Dead, cluster: &ClusterId) -> Res
         };
         readings.iter().flatten().any(|it| !it.releases.iter().any(|seen| of_it(&seen.release)))
     };
-    let released = with(Status::Released).into_values().find(is_missing);
+    let released = with(&[Status::Released]).into_values().find(is_missing);
     let released = released.ok_or_else(|| {
         Failure::refused(format!("no claim of epoch {epoch} on swarm {cluster} holds, so there is nothing to end"))
             .advice("`swarmdr-agent list --claims` shows the claims")
@@ -198,6 +199,17 @@ mod tests {
             assert_eq!(Rendered::of(&error).exit, Exit::Refused);
         }
         assert_eq!(lacks(&[ended(), ended()]), 0);
+    }
+
+    #[test]
+    fn a_site_that_stepped_down_and_is_gone_supersedes_nobody_for_ever() {
+        let of = seen(claim(2, 2, None), 0);
+        let mut release = released(&of);
+        release.release.kind = ReleaseKind::SteppedDown;
+        let gone = [at("a", vec![of.clone()], FRESH).map(|it| Reading { releases: vec![release], ..it })];
+        let (chosen, is_repeated) = choose(&gone, &dead(2, None), &cluster()).expect("it counts still");
+        assert_eq!((chosen.claim_id, is_repeated), (ClaimId::of(2), false));
+        assert_eq!(lacking(&vaults(true)[..1], &gone, &chosen, ReleaseKind::Undone).len(), 1);
     }
 
     /// Each was made without sight of the other one, within a minute.
