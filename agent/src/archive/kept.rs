@@ -36,6 +36,9 @@ pub struct Kept {
     /// Digest of the manifest of the backup.
     pub manifest: Digest,
     pub created_at: Timestamp,
+    /// When the vault got it, by the vault's clock; absent if an older agent kept it. A key that ended later counts for it.
+    #[serde(default)]
+    pub stored: Option<Timestamp>,
     /// Vault that it came from.
     pub source: String,
     pub kept_at: Timestamp,
@@ -218,6 +221,7 @@ pub(crate) mod tests {
             cluster_id: "c".parse().expect("is an id"),
             manifest: Digest::of(b"manifest"),
             created_at: id.created_at(),
+            stored: None,
             source: "s3://vault/prod".to_owned(),
             kept_at: id.created_at(),
             archive: archive_name(id),

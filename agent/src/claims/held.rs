@@ -72,6 +72,14 @@ pub fn age<'a>(readings: impl IntoIterator<Item = &'a Reading>, claim: &Claim) -
     ages.max().unwrap_or_default()
 }
 
+/// Whether a claim is so recent that its host may be restoring at this moment. A vault whose clock is set forward, as after it
+/// booted with a wrong one, makes all that it has look old, so the clocks of both hosts have to say so too. They can only make
+/// others wait, for no longer than this.
+pub fn is_fresh<'a>(readings: impl IntoIterator<Item = &'a Reading>, claim: &Claim, here: Timestamp) -> bool {
+    let by_hosts = here.duration_since(claim.at);
+    age(readings, claim) < FRESH || (!by_hosts.is_negative() && by_hosts < FRESH)
+}
+
 /// The time at which the first vault got a claim.
 pub fn since<'a>(readings: impl IntoIterator<Item = &'a Reading>, claim: &Claim) -> Option<Timestamp> {
     readings.into_iter().flat_map(|reading| versions(reading, claim)).map(|seen| seen.stored).min()

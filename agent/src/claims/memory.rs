@@ -42,6 +42,9 @@ pub struct Memory {
     /// The epoch of the own claim, which is read first.
     #[serde(default)]
     pub epoch: Option<u32>,
+    /// The claim that has this epoch.
+    #[serde(default)]
+    pub claim: Option<ClaimId>,
     /// Releases of claims that never counted: the vault that has one may be away one day, and the claim in another one.
     #[serde(default)]
     pub undone: Vec<Release>,
@@ -77,7 +80,7 @@ impl Memory {
     /// Notes what the vaults said.
     pub fn learn(&mut self, judged: &Judged) {
         if let Standing::Own { claim } = &judged.standing {
-            self.epoch = Some(claim.epoch);
+            (self.epoch, self.claim) = (Some(claim.epoch), Some(claim.claim_id));
         }
         self.note_undone(&judged.undone);
         let new: Vec<Later> = judged.later.iter().filter(|new| !self.later.contains(new)).copied().collect();
@@ -104,6 +107,7 @@ impl Memory {
             origin: Origin::Unknown,
             carried: Vec::new(),
             epoch: None,
+            claim: None,
             undone: Vec::new(),
             later: Vec::new(),
             told: None,

@@ -34,7 +34,7 @@ pub(crate) mod testkit;
 mod tests;
 
 pub use document::{Claim, Fenced, PromotedFrom, Release, ReleaseKind, Verb};
-pub use held::{age, foremost, holders, owners};
+pub use held::{age, foremost, holders, is_fresh, owners};
 pub use id::ClaimId;
 pub use judge::{Ended, Entry, Status, judge, newest, owner};
 pub use made::{Carried, Demand, Draft, Made, Outcome, Terms};
@@ -45,7 +45,7 @@ pub use origin::Origin;
 use reading::read_all_within;
 pub use reading::{Query, Reading, Seen, SeenRelease, clusters, read, read_all};
 pub use record::Record;
-pub use release::release;
+pub use release::{lacking, release};
 pub use site::site;
 pub use standing::Judged;
 pub use superseded::Superseded;

@@ -22,6 +22,13 @@ pub fn own(here: &Here, memory: Option<&Memory>, record: Option<&Record>) -> Vec
     carried.chain(restored).chain(made).collect()
 }
 
+/// Returns the newest of these claims, and its epoch, as far as this host remembers it: one of an unfinished run does not count.
+pub fn newest_own(own: &[ClaimId], memory: Option<&Memory>, record: Option<&Record>) -> Option<(ClaimId, u32)> {
+    let made = record.filter(|record| !record.is_unfinished).map(|record| (record.claim_id, record.epoch));
+    let learned = memory.and_then(|memory| memory.claim.zip(memory.epoch));
+    made.into_iter().chain(learned).filter(|(id, _)| own.contains(id)).max_by_key(|(_, epoch)| *epoch)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use swarmdr_archive::{SecretKey, receipt};
 use swarmdr_vault::{VaultError, store_bytes};
 
-use super::{Claim, ClaimId, Name, Release, ReleaseKind, document::VERSION};
+use super::{Claim, ClaimId, Name, Reading, Release, ReleaseKind, document::VERSION};
 use crate::{outcome::failure::Failure, vaults::Connected};
 
 /// Stores the release in each vault; at least one must take it. Returns a sentence for each that did not. Safe to
@@ -45,6 +45,14 @@ pub async fn release(
     Err(Failure::failed(format!("no vault took the release of claim {}: others wait until it is old", claim.epoch))
         .because(anyhow::anyhow!(missed.join("; ")))
         .into())
+}
+
+/// Returns the vaults that are not known to have the release of a claim, of those that were read in this order.
+pub fn lacking(vaults: &[Connected], readings: &[Result<Reading>], claim: &Claim, kind: ReleaseKind) -> Vec<Connected> {
+    let of_it = |it: &Release| (it.epoch, it.claim_id, it.kind) == (claim.epoch, claim.claim_id, kind);
+    let has = |reading: &Reading| reading.releases.iter().any(|seen| of_it(&seen.release));
+    let unknown = vaults.iter().zip(readings).filter(|(_, reading)| !reading.as_ref().is_ok_and(has));
+    unknown.map(|(vault, _)| vault.clone()).collect()
 }
 
 /// Stores the release under its name; under one that nobody can guess if something else lies there.

@@ -6,13 +6,12 @@ use swarmdr_archive::{ClusterId, NodeId, TrustedKeys};
 use swarmdr_vault::VersionRef;
 
 use super::{
-    Claim, ClaimId, Ended, FRESH, Memory, Origin, Query, Reading, Record, Release, ReleaseKind, Seen, Status,
-    Superseded,
+    Claim, ClaimId, Ended, Memory, Origin, Query, Reading, Record, Release, ReleaseKind, Seen, Status, Superseded,
     copies::{self, Missing, is_denied},
-    held::{age, foremost, since},
+    held::{foremost, is_fresh, since},
     judge,
     memory::Later,
-    own::own,
+    own::{newest_own, own},
     owner, read_all,
 };
 use crate::{config::Config, keys::promoter::Promoter, vaults::Connected};
@@ -46,7 +45,7 @@ pub enum Standing {
     Own { claim: Claim },
     /// Another site has the swarm: what this one does now is lost.
     Superseded { claim: Claim, since: Timestamp, vault: String },
-    /// No vault could be read.
+    /// No vault could be read, or the one that has the newest claim could not.
     Unknown,
 }
 
@@ -120,7 +119,7 @@ pub async fn of_this_host(
         record.iter().map(|record| record.epoch).chain(memory.iter().filter_map(|it| it.epoch)).collect();
     let query = Query { first: &first, ..Query::new(&here.cluster, &promoter.trusted, now) };
     let known = Known::of(here, record.as_ref(), memory.as_ref());
-    known.judge(read_all(vaults, query).await, &promoter.trusted)
+    known.judge(read_all(vaults, query).await, &promoter.trusted, now)
 }
 
 /// What this host knows of claims without the vaults.
@@ -128,6 +127,8 @@ pub async fn of_this_host(
 struct Known {
     /// The claims of its own swarm.
     own: Vec<ClaimId>,
+    /// The newest of them, with its epoch. The vault that has it may be away.
+    newest: Option<(ClaimId, u32)>,
     /// Releases of claims that never counted. The vault that has one may be away.
     undone: Vec<Release>,
     /// Claims that came after own ones of the same epoch. The vault that shows it may be away.
@@ -136,8 +137,10 @@ struct Known {
 
 impl Known {
     fn of(here: &Here, record: Option<&Record>, memory: Option<&Memory>) -> Self {
+        let own = own(here, memory, record);
         Self {
-            own: own(here, memory, record),
+            newest: newest_own(&own, memory, record),
+            own,
             undone: memory.map(|memory| memory.undone.clone()).unwrap_or_default(),
             later: memory.map(|memory| memory.later.clone()).unwrap_or_default(),
         }
@@ -149,7 +152,14 @@ impl Known {
         later.map(|later| later.than)
     }
 
-    fn judge(&self, read: Vec<anyhow::Result<Reading>>, keys: &TrustedKeys) -> Judged {
+    /// Returns the epoch of the own claim if it comes after this one, no vault that was read shows it, and nobody ended it.
+    fn after(&self, claim: &Claim, readings: &[Reading], ended: &Ended) -> Option<u32> {
+        let (id, epoch) = self.newest.filter(|(id, epoch)| *epoch > claim.epoch && !ended.has_undone(*id))?;
+        let mut seen = readings.iter().flat_map(|reading| &reading.claims);
+        (!seen.any(|seen| seen.claim.claim_id == id)).then_some(epoch)
+    }
+
+    fn judge(&self, read: Vec<anyhow::Result<Reading>>, keys: &TrustedKeys, now: Timestamp) -> Judged {
         let mut judged = Judged::of(Standing::Unknown);
         let mut readings = Vec::new();
         for reading in read {
@@ -176,16 +186,15 @@ impl Known {
         judged.missing = copies::missing(&readings, own, keys);
         let released = readings.iter().flat_map(|reading| &reading.releases).map(|seen| &seen.release);
         judged.undone = released.filter(|release| release.kind == ReleaseKind::Undone).cloned().collect();
-        judged.is_settled = judged.unread.is_empty() && is_settled(&judged.standing, &readings);
+        judged.is_settled = judged.unread.is_empty() && is_settled(&judged.standing, &readings, now);
         judged
     }
 }
 
-/// Whether the claim of another site is older than a restore takes, by the clock of the vault that has it longest, and no release of it can
-/// have been missed in what was read.
-fn is_settled(standing: &Standing, readings: &[Reading]) -> bool {
+/// Whether the claim of another site is older than a restore takes, and no release of it can have been missed in what was read.
+fn is_settled(standing: &Standing, readings: &[Reading], now: Timestamp) -> bool {
     let Standing::Superseded { claim, .. } = standing else { return false };
-    readings.iter().all(|reading| reading.is_whole) && age(readings, claim) >= FRESH
+    readings.iter().all(|reading| reading.is_whole) && !is_fresh(readings, claim, now)
 }
 
 fn has_stepped_down(claim: &Claim, readings: &[Reading], ended: &Ended) -> bool {
@@ -216,6 +225,14 @@ fn whose(readings: &[Reading], ended: &Ended, known: &Known, judged: &mut Judged
         return standing;
     }
     if !known.own.contains(&claim_id) {
+        // The site before is no newer one because the vault that shows what came after it is away.
+        if let Some(own) = known.after(&first.claim, readings, ended) {
+            judged.findings.push(format!(
+                "no vault that was read shows the claim of this swarm, epoch {own}: the newest there is epoch {epoch} of {}",
+                first.claim.site
+            ));
+            return Standing::Unknown;
+        }
         let since = since(readings, &first.claim).unwrap_or(first.stored);
         return Standing::Superseded { claim: first.claim, since, vault: reading.vault.clone() };
     }
@@ -243,7 +260,10 @@ fn before_it(readings: &[Reading], ended: &Ended, own: ClaimId) -> Option<Standi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claims::testkit::{claim, reading, seen};
+    use crate::claims::{
+        FRESH,
+        testkit::{claim, reading, second_at, seen},
+    };
 
     #[test]
     fn a_claim_that_may_still_be_undone_is_not_settled() {
@@ -255,10 +275,13 @@ mod tests {
         };
         let at = |age| Reading { now: first.stored + age, ..reading("a", vec![first.clone()]) };
         let cut = Reading { is_whole: false, ..at(FRESH) };
+        let is_settled =
+            |standing: &Standing, readings: &[Reading]| super::is_settled(standing, readings, second_at(3600));
         assert!(!is_settled(&superseded, &[cut]), "a release may be hidden");
         let second = jiff::SignedDuration::from_secs(1);
         assert!(!is_settled(&superseded, &[at(FRESH - second)]));
         assert!(is_settled(&superseded, &[at(FRESH)]));
+        assert!(!super::is_settled(&superseded, &[at(FRESH)], second_at(60)), "the vault's clock was set forward");
         assert!(!is_settled(&Standing::Own { claim: first.claim.clone() }, &[at(FRESH)]));
     }
 

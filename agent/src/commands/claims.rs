@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use swarmdr_archive::{BackupId, ClusterId, untrusted::shown};
 
@@ -213,7 +213,8 @@ pub async fn make(context: &Context, args: &ClaimArgs) -> Result<Exit> {
     };
     let terms = Terms { fenced: args.fenced, carried: Carried::Nothing, demand: Demand::Always, limit: None };
     let vaults = vaults::connect(config).await?;
-    let outcome = claims::make(config, &vaults, &promoter, &draft, &terms, context.now).await?;
+    let begun_at = context.now - SignedDuration::from_mins(args.begun_ago.into());
+    let outcome = claims::make(config, &vaults, &promoter, &draft, &terms, begun_at).await?;
     let Outcome::Made(made) = outcome else { return Err(anyhow::anyhow!("no vault took the claim")) };
     context.output.print(&Claimed { made: &made })?;
     Ok(if made.attention.is_empty() { Exit::Done } else { Exit::Attention })

@@ -11,7 +11,7 @@ use crate::{
         watch::{Ended, Watch},
     },
     outcome::exit::Exit,
-    standby::StepDown,
+    standby::{Dead, StepDown},
 };
 
 pub async fn run(context: &Context, args: &StepDownArgs) -> Result<Exit> {
@@ -30,7 +30,12 @@ async fn give_up(context: &Context, args: &StepDownArgs, watch: &Watch<'_>) -> R
         run: context.run(),
         keyring,
         reason: args.reason.clone(),
-        dead: args.claim.map(|epoch| (epoch, args.cluster.clone())),
+        dead: args.claim.map(|epoch| Dead {
+            epoch,
+            id: args.id,
+            cluster: args.cluster.clone(),
+            despite_sign_of_life: args.despite_sign_of_life,
+        }),
     };
     // Refusals come before the hooks.
     let mut report = step_down.run(true).await?;

@@ -12,7 +12,7 @@ use super::{Prepared, Restore, ready::Backoff};
 use crate::{
     claims::{
         self, Query, Reading,
-        life::{self, Own, Seen, Sign},
+        life::{self, FencedAt, Own, Seen, Sign},
     },
     keys::promoter::Promoter,
     outcome::failure::Failure,
@@ -23,8 +23,8 @@ use crate::{
 /// long.
 #[derive(Debug, Clone)]
 pub struct Looked {
-    /// Signs up to this time do not count: the site was fenced then.
-    pub after: Option<Timestamp>,
+    /// Signs up to these times do not count: the site was fenced then.
+    pub fenced: FencedAt,
     /// Time that each vault gets.
     pub limit: Option<Duration>,
     /// Vaults that did not answer, and are not waited for again.
@@ -40,7 +40,7 @@ pub struct Looked {
 impl Looked {
     /// Judges the second look. Returns the doubts that the first one did not have.
     fn again(&self, seen: Seen, vaults: &[Connected]) -> Result<Vec<String>> {
-        if let Some(sign) = seen.fresh_foreign(self.after) {
+        if let Some(sign) = seen.fresh_foreign(&self.fenced) {
             return Err((self.refuse)(sign));
         }
         let unread = [&self.unread[..], &seen.unread].concat();
@@ -63,7 +63,7 @@ impl Restore<'_> {
         let mut backoff = Backoff::new();
         loop {
             let seen = self.signs_of_life(cluster, None, &[]).await?;
-            let (what, refusal) = match seen.fresh_foreign(None) {
+            let (what, refusal) = match seen.fresh_foreign(&FencedAt::new()) {
                 Some(sign) => (awaited(sign), alive(sign)),
                 None => match self.unwitnessed(cluster, &seen).await? {
                     unread if unread.is_empty() => return Ok(seen.doubts),
@@ -242,7 +242,7 @@ mod tests {
     fn the_second_look_refuses_as_the_first_one_and_tells_what_is_new() {
         let vaults = [vault("a", true), vault("b", false)];
         let fenced = || Looked {
-            after: None,
+            fenced: FencedAt::new(),
             limit: None,
             unread: vec!["s3://a".to_owned()],
             doubts: vec!["a is away".to_owned()],

@@ -13,4 +13,4 @@ mod step_down;
 
 pub use keep::{Standby, Step};
 pub use report::StandbyReport;
-pub use step_down::StepDown;
+pub use step_down::{Dead, StepDown};

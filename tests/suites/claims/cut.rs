@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use swarmdr_tests::{
-    lab::Host,
+    lab::{Host, addr},
     s3::Release,
     scenario::{CONFIG, IDENTITY, Site, agent_json, text},
 };
@@ -65,6 +65,31 @@ async fn a_killed_run_goes_on_with_its_claim_and_one_that_is_undone_gives_it_up(
     let listed = agent_json(&host, 0, &["list", "--claims", "--identity", IDENTITY])?;
     ensure!(labels(&host)?["swarmdr.claim"] == listed["claims"][0]["claim_id"], "{:#}", labels(&host)?);
     ensure!(states(&host)?.len() == 4, "{:?}", states(&host)?);
+    Ok(())
+}
+
+/// Nobody ends the claim of a restore that may be going on, but its own host, once.
+#[tokio::test]
+async fn the_claim_of_a_killed_restore_is_ended_where_it_was_made() -> Result<()> {
+    let engine = engines()[0];
+    let site = Site::new(Release::V20).await?;
+    let old = manager(&site, engine)?;
+    agent_json(&old, 0, &["backup"])?;
+    old.destroy()?;
+    let (killed, other) = (restorer(&site, engine, "r1", OLD)?, restorer(&site, engine, "r2", 22)?);
+    ensure!(with_fault(&killed, "kill@claim-put")? != Some(0), "it was not killed");
+    let end = ["step-down", "--claim", "1", "--identity", IDENTITY];
+    let refused = agent_json(&other, 4, &end)?;
+    ensure!(text(&refused, "/error")?.contains("may be restoring the swarm at this moment"), "{refused:#}");
+    ensure!(states(&other)? == ["1 holds"], "{:?}", states(&other)?);
+    agent_json(&killed, 0, &end)?;
+    ensure!(states(&other)? == ["1 undone"], "{:?}", states(&other)?);
+    agent_json(&killed, 4, &end)?;
+    // Nobody waits for it by now.
+    killed.destroy()?;
+    other.sh(&format!("ip address add {}/32 dev lo", addr(OLD)))?;
+    let restored = agent_json(&other, 0, &RESTORE)?;
+    ensure!(epoch(&restored) == 2, "{restored:#}");
     Ok(())
 }
 

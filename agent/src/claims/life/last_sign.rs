@@ -15,9 +15,6 @@ const FILE: &str = "life.json";
 /// A timer fires a little early or late; a sign is due by then.
 const TICK: SignedDuration = SignedDuration::from_secs(10);
 
-/// Difference of clocks that is no mistake.
-const SKEW: SignedDuration = SignedDuration::from_mins(10);
-
 /// The last sign. It holds names only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSign {
@@ -26,6 +23,9 @@ pub struct LastSign {
     pub cluster: ClusterId,
     /// When a vault took it last, by this host's clock; absent if none ever did.
     pub at: Option<Timestamp>,
+    /// The latest time that any of its signs bears, written before that one is left; absent if an older agent wrote this.
+    #[serde(default)]
+    pub signed: Option<Timestamp>,
     /// Vaults that took it.
     pub vaults: Vec<String>,
 }
@@ -41,13 +41,14 @@ impl LastSign {
         whole_file::replace_json(&path, self).with_context(|| format!("failed to write {}", path.display()))
     }
 
-    /// Whether the next one is due. One of the future was left with a wrong clock.
+    /// Whether the next one is due. One of the future was left with a wrong clock: waiting for that time could take longer than
+    /// it counts.
     pub fn is_due(&self, cluster: &ClusterId, every: u32, now: Timestamp) -> bool {
         let since = |at: Timestamp| now.duration_since(at);
         *cluster != self.cluster
             || self
                 .at
-                .is_none_or(|at| since(at) >= SignedDuration::from_secs(i64::from(every)) - TICK || since(at) < -SKEW)
+                .is_none_or(|at| since(at) >= SignedDuration::from_secs(i64::from(every)) - TICK || since(at) < -TICK)
     }
 
     /// Whether others take this site for dead by now, or soon.
@@ -67,7 +68,13 @@ mod tests {
     }
 
     fn last(at: Option<&str>) -> LastSign {
-        LastSign { host: "i".to_owned(), cluster: "c".parse().expect("is an id"), at: at.map(time), vaults: Vec::new() }
+        LastSign {
+            host: "i".to_owned(),
+            cluster: "c".parse().expect("is an id"),
+            at: at.map(time),
+            signed: None,
+            vaults: Vec::new(),
+        }
     }
 
     #[test]
@@ -77,7 +84,8 @@ mod tests {
         for (now, due) in [
             ("2026-11-21T10:01:00Z", false),
             ("2026-11-21T10:01:50Z", true),
-            ("2026-11-21T09:55:00Z", false),
+            ("2026-11-21T09:59:55Z", false),
+            ("2026-11-21T09:59:45Z", true),
             ("2026-11-21T09:00:00Z", true),
         ] {
             assert_eq!(sign.is_due(&own, 120, time(now)), due, "{now}");

@@ -110,7 +110,14 @@ impl Leave<'_> {
         };
         signing::require_trusted_signer(config, now)?;
         let packed = sign.seal(&signing::load_or_make(config)?.key)?;
-        let mut last = LastSign { host: sign.host, cluster: sign.cluster_id, at: report.before, vaults: Vec::new() };
+        let before = LastSign::read(&config.state_dir).and_then(|last| last.signed);
+        let mut last = LastSign {
+            host: sign.host,
+            cluster: sign.cluster_id,
+            at: report.before,
+            signed: before.into_iter().chain([now]).max(),
+            vaults: Vec::new(),
+        };
         // First: if this run ends before it is written again, this host knows its signs all the same.
         last.write(&config.state_dir)?;
         let connected = vaults::connect(config).await?;

@@ -15,7 +15,7 @@ pub mod look;
 pub mod sites;
 
 pub use last_sign::LastSign;
-pub use look::{Own, Seen, Sign, look, look_within};
+pub use look::{FencedAt, Own, Seen, Sign, look, look_within};
 
 use jiff::SignedDuration;
 

@@ -32,9 +32,8 @@ use self::{
     vault::{Answer, Put},
 };
 use super::{
-    Claim, ClaimId, Demand, Draft, FRESH, Made, Name, Outcome, Query, READ_LIMIT, Reading, Record, ReleaseKind, Seen,
-    Terms,
-    held::{age, before, holders},
+    Claim, ClaimId, Demand, Draft, Made, Name, Outcome, Query, READ_LIMIT, Reading, Record, ReleaseKind, Seen, Terms,
+    held::{before, holders, is_fresh},
     read_all_within, release,
 };
 use crate::{
@@ -130,8 +129,8 @@ impl Attempt<'_> {
     fn rival(&self, readings: &[Result<Reading>]) -> Option<Failure> {
         let own = self.own();
         let is_rival = |seen: &Seen| {
-            let age = age(readings.iter().flatten(), &seen.claim);
-            !self.terms.fenced && own != Some(seen.claim.claim_id) && age < FRESH
+            let is_fresh = is_fresh(readings.iter().flatten(), &seen.claim, self.now);
+            !self.terms.fenced && own != Some(seen.claim.claim_id) && is_fresh
         };
         holders(readings).into_iter().find(|(_, seen)| is_rival(seen)).map(|(reading, seen)| lost(&seen, reading))
     }

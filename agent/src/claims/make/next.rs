@@ -1,10 +1,13 @@
 //! The claim that follows those that were seen.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use swarmdr_archive::receipt;
 
 use super::Attempt;
-use crate::claims::{Carried, Claim, ClaimId, Draft, Reading, document::VERSION, held::followed, name::MOST};
+use crate::{
+    claims::{Carried, Claim, ClaimId, Draft, Ended, Reading, document::VERSION, held::followed, name::MOST},
+    outcome::failure::Failure,
+};
 
 /// Epochs that are passed over at least where claims may be unseen.
 const GAP: u32 = 1000;
@@ -13,7 +16,7 @@ impl Attempt<'_> {
     /// Returns the claim under the next epoch that is free and above `tried`.
     pub(super) fn next_claim(&self, readings: &[Result<Reading>], tried: u32) -> Result<Claim> {
         let read: Vec<&Reading> = readings.iter().flatten().collect();
-        let last = read.iter().flat_map(|reading| &reading.claims).map(|seen| seen.claim.epoch).max().unwrap_or(0);
+        let last = last(&read);
         let previous = followed(&read).map(|seen| seen.digest);
         let is_free = |epoch: &u32| !read.iter().any(|reading| reading.taken.contains(epoch));
         let next = match self.sees_all(readings) {
@@ -21,7 +24,7 @@ impl Attempt<'_> {
             false => self.blind_epoch(last),
         };
         let from = next.max(tried.saturating_add(1));
-        let epoch = (from..=MOST).find(is_free).context("every epoch is taken")?;
+        let epoch = (from..=MOST).find(is_free).ok_or_else(|| none_is_left(last))?;
         let Draft { cluster_id, site, addresses, promoted_from, verb, reason, fence, formed } = self.draft.clone();
         Ok(Claim {
             version: VERSION,
@@ -69,4 +72,21 @@ impl Attempt<'_> {
         let mtime = u64::try_from(claim.at.as_second()).unwrap_or(0);
         Ok(receipt::seal(self.signer, &serde_json::to_vec_pretty(claim)?, &about, mtime)?)
     }
+}
+
+/// Returns the last epoch. One so high that nothing can follow, as a thief of a promoter's key would choose, does not count
+/// once it is ended.
+fn last(read: &[&Reading]) -> u32 {
+    let ended = Ended::of(read.iter().copied());
+    let claims = || read.iter().flat_map(|reading| &reading.claims).map(|seen| &seen.claim);
+    let all = claims().map(|claim| claim.epoch).max();
+    let living = || claims().filter(|claim| !ended.has_undone(claim.claim_id)).map(|claim| claim.epoch).max();
+    all.filter(|epoch| *epoch < MOST).or_else(living).unwrap_or(0)
+}
+
+fn none_is_left(last: u32) -> Failure {
+    Failure::refused(format!("no epoch is left for a claim after {last}"))
+        .advice(format!("`swarmdr-agent step-down --claim {last}` ends that claim, if nobody stands behind it"))
+        .advice("if a promoter's key was stolen: take it out of standby.promoters of every host")
+        .advice("or use --without-claim if you know that no other host restores this swarm")
 }

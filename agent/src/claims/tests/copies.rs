@@ -29,6 +29,43 @@ async fn a_vault_that_was_away_says_the_same_as_the_others_when_it_is_back() {
     assert_eq!((judged.missing.len(), judged.own.len()), (0, 2));
 }
 
+/// The own claim is in one vault, which is away now, and the other one has only that of the site before.
+#[tokio::test]
+async fn nobody_is_superseded_by_the_site_that_it_took_over_from() {
+    let identities = Identities::generate();
+    let (old, new, manager) = (Host::with(&identities), Host::with(&identities), Host::with(&identities));
+    let both = [named("a"), named("b")];
+    let before = old.claim(&both, 0, &terms()).await;
+    let without_b = [both[0].clone(), away("b")];
+    let made = new.claim(&without_b, HOUR, &terms()).await;
+    let without_a = [away("a"), both[1].clone()];
+    let told = async |host: &Host, vaults: &[Connected], label, second| {
+        let judged = standing_of(host, vaults, label, second).await;
+        Memory::update(&host.config, &cluster(), |memory| memory.learn(&judged));
+        (word(&judged), judged.findings.len())
+    };
+    let (own, unknown) = ((format!("own {}", made.claim.epoch), 0), ("unknown".to_owned(), 1));
+    // The host that made it, with and without the label; another manager of its swarm, once it has seen the claim.
+    for label in [None, Some(made.id())] {
+        assert_eq!(told(&new, &without_a, label, 2 * HOUR).await, unknown);
+    }
+    assert_eq!(told(&manager, &without_b, Some(made.id()), 2 * HOUR).await, own);
+    assert_eq!(told(&manager, &without_a, Some(made.id()), 2 * HOUR).await, unknown);
+    assert_eq!(told(&manager, &both, Some(made.id()), 2 * HOUR).await, own);
+    // That is the own one's memory and no other's: the stale swarm stays what it is, on whatever host.
+    for host in [&old, &new, &manager] {
+        let superseded = (format!("superseded {}", made.claim.epoch), 0);
+        assert_eq!(told(host, &without_b, Some(before.id()), 2 * HOUR).await, superseded);
+    }
+    // Somebody ended the claim, or made one after it.
+    let signer = new.promoter.signer.as_ref().expect("has one");
+    release(&both[..1], signer, &made.claim, ReleaseKind::Undone, "undone", second_at(1)).await.expect("is stored");
+    assert_eq!(told(&manager, &both, Some(made.id()), 3 * HOUR).await.0, "superseded 1");
+    assert_eq!(told(&manager, &without_a, Some(made.id()), 3 * HOUR).await.0, "superseded 1");
+    let next = old.claim(&without_a, 3 * HOUR, &terms()).await.claim.epoch;
+    assert_eq!(told(&new, &without_a, Some(made.id()), 4 * HOUR).await.0, format!("superseded {next}"));
+}
+
 /// The backup says that its swarm was claimed, and no vault shows that claim.
 #[tokio::test]
 async fn a_claim_that_only_the_backup_knows_is_passed_over() {

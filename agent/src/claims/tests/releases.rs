@@ -49,3 +49,21 @@ async fn a_site_that_stepped_down_leaves_the_one_before_superseded() {
     assert_eq!(next.claim(&vaults, 3, &terms()).await.claim.epoch, 2);
     assert!(judge(&new, 4).await.superseded().is_some());
 }
+
+/// A thief of a promoter's key claims the swarm with the highest epoch. That ends with the release of his claim.
+#[tokio::test]
+async fn the_highest_epoch_is_no_end_once_its_claim_is_ended() {
+    let identities = Identities::generate();
+    let (owner, thief, next) = (Host::with(&identities), Host::with(&identities), Host::with(&identities));
+    let (vault, vaults) = one(locking());
+    owner.claim(&vaults, 0, &terms()).await;
+    let signer = thief.promoter.signer.as_ref().expect("has one");
+    let forged = testkit::claim(name::MOST, 9, None);
+    vault.overlay_at(&Name::Claim(name::MOST).key(&cluster()), testkit::packed(&forged, signer), second_at(HOUR));
+    let told = next.refused(&vaults, 2 * HOUR, Exit::Refused).await;
+    assert!(told.contains(&format!("step-down --claim {}", name::MOST)), "{told}");
+    release(&vaults, signer, &forged, ReleaseKind::Undone, "forged", second_at(3 * HOUR)).await.expect("is stored");
+    assert_eq!(next.claim(&vaults, 4 * HOUR, &terms()).await.claim.epoch, 2);
+    assert_eq!(word(&standing_of(&next, &vaults, None, 5 * HOUR).await), "own 2");
+    assert_eq!(word(&standing_of(&owner, &vaults, None, 5 * HOUR).await), "superseded 2");
+}

@@ -223,3 +223,22 @@ async fn a_killed_run_that_another_site_overtook_ends_its_claim_unless_a_swarm_m
         assert_eq!(Record::read(&killed.config, &cluster()).is_none(), is_unfinished);
     }
 }
+
+/// A vault that booted with a wrong clock is set right while a host restores.
+#[tokio::test]
+async fn a_vault_whose_clock_is_set_forward_makes_no_claim_old() {
+    let identities = Identities::generate();
+    let (first, second) = (Host::with(&identities), Host::with(&identities));
+    let vault = Arc::new(locking().with_clock_from(second_at(0)));
+    let signer = first.promoter.signer.as_ref().expect("has one");
+    let claim = Claim { at: second_at(5 * HOUR), ..testkit::claim(1, 1, None) };
+    // The vault had got it by a clock that was five hours behind.
+    vault.overlay_at(&Name::Claim(1).key(&cluster()), testkit::packed(&claim, signer), second_at(-5 * HOUR));
+    let vaults = [connected(Arc::clone(&vault) as Arc<dyn Vault>, "v")];
+    second.refused(&vaults, 5 * HOUR + 60, Exit::NotOurTurn).await;
+    assert!(!standing_of(&second, &vaults, None, 5 * HOUR + 60).await.is_settled);
+    // The hosts' clocks only make others wait, and not for long.
+    assert!(standing_of(&second, &vaults, None, 5 * HOUR + 900).await.is_settled);
+    assert_eq!(second.claim(&vaults, 5 * HOUR + 900, &terms()).await.claim.epoch, 2);
+    assert!(standing_of(&second, &vaults, None, 4 * HOUR).await.superseded().is_none());
+}

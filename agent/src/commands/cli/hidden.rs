@@ -53,6 +53,10 @@ pub struct ClaimArgs {
     #[arg(long)]
     pub fenced: bool,
 
+    /// For how many minutes the run that makes it has been at work
+    #[arg(long, value_name = "MINUTES", default_value_t = 0)]
+    pub begun_ago: u16,
+
     /// Why, for those who read the claim
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,

@@ -4,6 +4,7 @@ use clap::Args;
 use swarmdr_archive::ClusterId;
 
 use super::{Trust, Unlock};
+use crate::claims::ClaimId;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -20,7 +21,10 @@ stay superseded: what they have is older.
 Take the last backup before this command: the other site starts from it.
 
 A restore that was killed for good leaves a claim behind which nobody stands. It
-supersedes the site that works, until --claim EPOCH ends it.
+supersedes the site that works, until --claim EPOCH ends it. That is refused (4)
+while somebody may stand behind it: in its first 15 minutes, but on its host;
+while a sign of life bears it, or cannot be read; and while a vault is away that
+has to answer. What a vault did not take is stored when it is run again.
 
 Exits 4 if this site does not have the newest claim, 6 if a vault did not take
 the release.")]
@@ -28,6 +32,14 @@ pub struct StepDownArgs {
     /// End this claim, whose restore never came about: from any host with a promoter's key
     #[arg(long, value_name = "EPOCH")]
     pub claim: Option<u32>,
+
+    /// With --claim, which one, where several claims have the epoch
+    #[arg(long, value_name = "ID", requires = "claim")]
+    pub id: Option<ClaimId>,
+
+    /// With --claim, end it although its site left a fresh sign of life, or one that cannot be read
+    #[arg(long, requires = "claim")]
+    pub despite_sign_of_life: bool,
 
     /// With --claim, the swarm [default: that of this host, or the only one with claims]
     #[arg(long, value_name = "ID", requires = "claim")]

@@ -77,6 +77,7 @@ mod tests {
             host: "i".to_owned(),
             cluster: "c".parse().expect("is an id"),
             at: Some(now),
+            signed: None,
             vaults: vec!["s3://a/x".to_owned()],
         };
         last.write(dir.path()).expect("writes");

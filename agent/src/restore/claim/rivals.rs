@@ -7,7 +7,7 @@ use swarmdr_archive::ClusterId;
 
 use super::NO_KEY;
 use crate::{
-    claims::{self, Claim, FRESH, Query, Reading, Record},
+    claims::{self, Claim, Query, Reading, Record},
     host::network,
     restore::{Restore, RestorePlan},
 };
@@ -49,7 +49,7 @@ impl Restore<'_> {
             Some((_, seen)) => {
                 let Claim { site, epoch, claim_id, .. } = &seen.claim;
                 let is_own = own == Some(*claim_id);
-                let is_fresh = claims::age(readings.iter().flatten(), &seen.claim) < FRESH;
+                let is_fresh = claims::is_fresh(readings.iter().flatten(), &seen.claim, self.run.now);
                 let could = match (is_own, is_fresh && !fenced) {
                     (true, _) => "that is this host; a restore goes on with it, or claims the swarm again",
                     (false, true) => "that is so recent that a restore would end with exit code 3",

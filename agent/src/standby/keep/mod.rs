@@ -199,7 +199,8 @@ impl Standby<'_> {
     }
 
     fn record(&self, ready: &Ready, formed: Option<Formed>) -> Kept {
-        let Found { source, head, .. } = &ready.found;
+        let Found { source, head, stored, .. } = &ready.found;
+        let before = ready.kept.as_ref().and_then(|kept| kept.stored);
         let not_formed = match &ready.forming {
             Forming::Not(why) => Some(why.clone()),
             Forming::Wanted => None,
@@ -210,6 +211,8 @@ impl Standby<'_> {
             cluster_id: head.manifest.cluster_id.clone(),
             manifest: head.manifest_digest,
             created_at: head.manifest.created_at,
+            // Another vault may have got it later.
+            stored: before.into_iter().chain(*stored).min(),
             source: ready.kept.as_ref().map_or_else(|| source.to_string(), |kept| kept.source.clone()),
             kept_at: self.run.now,
             archive: archive_name(head.manifest.id),

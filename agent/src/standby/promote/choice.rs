@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
-use swarmdr_archive::Digest;
+use swarmdr_archive::{Digest, TrustedKeys};
 use swarmdr_vault::catalog::Filter;
 
 use super::age::Age;
@@ -68,14 +68,15 @@ struct Facts {
     created_at: Timestamp,
 }
 
-/// Chooses the newer one of what is kept and what the vaults have. Returns what is to be told of it.
-fn pick(kept: Option<Facts>, vault: Option<Facts>) -> Option<(Pick, Option<&'static str>)> {
+/// Chooses the newer one of what is kept and what the vaults have. Returns what is to be told of it. `is_stored`: whether the
+/// vaults have the kept one too. Their order counts then, as a manager's clock may have been wrong.
+fn pick(kept: Option<Facts>, vault: Option<Facts>, is_stored: bool) -> Option<(Pick, Option<&'static str>)> {
     match (kept, vault) {
         (None, None) => None,
         (None, Some(_)) => Some((Pick::Vault, None)),
         (Some(_), None) => Some((Pick::Kept, None)),
         (Some(kept), Some(vault)) if kept.manifest == vault.manifest => Some((Pick::Kept, None)),
-        (Some(kept), Some(vault)) if kept.created_at > vault.created_at => {
+        (Some(kept), Some(vault)) if kept.created_at > vault.created_at && !is_stored => {
             Some((Pick::Kept, Some("the vaults have only older backups than the one that is kept on this host")))
         }
         (Some(_), Some(_)) => Some((
@@ -119,7 +120,14 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
     };
     let facts =
         |found: &Found| Facts { manifest: found.head.manifest_digest, created_at: found.head.manifest.created_at };
-    let picked = pick(local.as_ref().map(facts), asked.as_ref().ok().map(|asked| facts(&asked.found)));
+    let (of_kept, of_vault) = (local.as_ref().map(facts), asked.as_ref().ok().map(|asked| facts(&asked.found)));
+    let is_stored = match (&kept, of_kept.zip(of_vault)) {
+        (Some(kept), Some((local, vault))) if local.created_at > vault.created_at => {
+            is_stored(run, keyring, filter, kept).await
+        }
+        _ => false,
+    };
+    let picked = pick(of_kept, of_vault, is_stored);
     notes.extend(picked.and_then(|(_, told)| told).map(str::to_owned));
     let is_vault_away = asked.is_err();
     match (picked, local, kept, asked) {
@@ -135,7 +143,7 @@ pub async fn choose(run: &Run<'_>, keyring: &Keyring, filter: &Filter, elsewhere
             let age = Age::of(kept.created_at, stored, asked.as_ref().ok().and_then(|it| it.now), run.now);
             let (source, keyring, formed) = match formed {
                 Some(found) => (found.source, seal::keyring_with(run.config, keyring), true),
-                None => (local.source, keyring.clone(), false),
+                None => (local.source, keyring_for(kept.stored, keyring), false),
             };
             let carried = kept.formed.as_ref().map(|formed| carried(&formed.claim)).unwrap_or_default();
             let Source::File(path) = source else { return Err(anyhow!("what is kept is no file")) };
@@ -187,6 +195,13 @@ async fn ask_vaults(run: &Run<'_>, keyring: &Keyring, filter: &Filter, is_kept: 
     asked
 }
 
+/// Whether the vaults have the kept backup, as far as that is known in time.
+async fn is_stored(run: &Run<'_>, keyring: &Keyring, filter: &Filter, kept: &Kept) -> bool {
+    let filter = Filter { id: Some(kept.backup), any_vault: true, ..filter.clone() };
+    let asked = ask_vaults(run, keyring, &filter, true).await;
+    asked.is_ok_and(|asked| asked.found.head.manifest_digest == kept.manifest)
+}
+
 /// Verifies every byte of the kept archive; `None` if it is not whole.
 async fn whole(
     run: &Run<'_>,
@@ -196,13 +211,24 @@ async fn whole(
     attention: &mut Vec<String>,
 ) -> Option<Found> {
     let look = async {
-        let choice = Choice::File(kept.path(shelf));
+        let (choice, keyring) = (Choice::File(kept.path(shelf)), keyring_for(kept.stored, keyring));
         let found = Source::find(run.config, &choice, &keyring.trusted, run.now).await?;
-        verify(run, keyring, &found).await?;
+        verify(run, &keyring, &found).await?;
         anyhow::ensure!(found.head.manifest_digest == kept.manifest, "it is another backup than the record says");
         Ok(found)
     };
     look.await.inspect_err(|error| attention.push(format!("what is kept on this host is not whole: {error:#}"))).ok()
+}
+
+/// Returns the keyring for a backup that a vault had stored by this time: a key that ended later counts for it, also where no
+/// vault answers by now.
+fn keyring_for(stored: Option<Timestamp>, keyring: &Keyring) -> Keyring {
+    let mut trusted = TrustedKeys::new();
+    for key in keyring.trusted.iter() {
+        let until = keyring.trusted.until(key);
+        trusted.insert_until(*key, until.filter(|until| stored.is_none_or(|stored| stored >= *until)));
+    }
+    Keyring { trusted, ..keyring.clone() }
 }
 
 /// Finds the state that was formed beforehand, and verifies every byte of it; `None` if there is none that is whole.
@@ -238,20 +264,37 @@ mod tests {
 
     #[test]
     fn the_newer_one_is_taken_and_what_is_kept_where_no_vault_answers() {
-        for (kept, vault, expected) in [
-            (None, None, None),
-            (None, facts("a", 3), Some((Pick::Vault, false))),
-            (facts("a", 3), None, Some((Pick::Kept, false))),
-            (facts("a", 3), facts("a", 3), Some((Pick::Kept, false))),
-            (facts("a", 3), facts("b", 4), Some((Pick::Vault, true))),
-            (facts("b", 4), facts("a", 3), Some((Pick::Kept, true))),
+        for (kept, vault, is_stored, expected) in [
+            (None, None, false, None),
+            (None, facts("a", 3), false, Some((Pick::Vault, false))),
+            (facts("a", 3), None, false, Some((Pick::Kept, false))),
+            (facts("a", 3), facts("a", 3), true, Some((Pick::Kept, false))),
+            (facts("a", 3), facts("b", 4), true, Some((Pick::Vault, true))),
+            (facts("b", 4), facts("a", 3), false, Some((Pick::Kept, true))),
+            // The clock of the manager that made the next one is behind.
+            (facts("b", 4), facts("a", 3), true, Some((Pick::Vault, true))),
             // Two of the same second: the vault's order decides which is the newest.
-            (facts("a", 3), facts("b", 3), Some((Pick::Vault, true))),
+            (facts("a", 3), facts("b", 3), false, Some((Pick::Vault, true))),
         ] {
-            let picked = pick(kept, vault).map(|(pick, told)| (pick, told.is_some()));
-            assert_eq!(picked, expected, "{kept:?} {vault:?}");
+            let picked = pick(kept, vault, is_stored).map(|(pick, told)| (pick, told.is_some()));
+            assert_eq!(picked, expected, "{kept:?} {vault:?} {is_stored}");
         }
     }
+
+    /// The key that signed what is kept was replaced since, and no vault is left to say when it was stored.
+    #[test]
+    fn a_key_that_has_ended_counts_for_what_was_kept_before() {
+        let key = swarmdr_vault::testkit::archives::key().public();
+        let mut keyring = Keyring::without_archives(None);
+        keyring.trusted.insert_until(key, Some(at("2026-11-21T04:00:00Z")));
+        for (stored, counts) in
+            [(Some("2026-11-21T03:59:59Z"), true), (Some("2026-11-21T04:00:00Z"), false), (None, false)]
+        {
+            let keyring = keyring_for(stored.map(at), &keyring);
+            assert_eq!(keyring.trusted.until(&key).is_none(), counts, "{stored:?}");
+        }
+    }
+
     #[test]
     fn a_state_that_was_formed_before_claims_may_carry_any() {
         let id = crate::claims::ClaimId::of(7);

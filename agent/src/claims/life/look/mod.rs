@@ -1,6 +1,6 @@
 //! Looks for signs of life of a cluster in the vaults.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -27,24 +27,35 @@ const MOST_KEYS: usize = 64;
 /// Most versions of one key that are read.
 const MOST_TRIED: usize = 12;
 
+/// Difference of two answers of one clock that says nothing: they are rounded to seconds.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(5);
+
 /// What this host knows to be its own.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
     /// Random id that the signs of this host carry. Its claim is no such mark: another host may have the swarm by now
     /// that this one once brought up.
     pub host: Option<String>,
+    /// The latest time that its signs bear, by its own clock. A host that is a copy of another one's disk has the id of that
+    /// one, which goes on to leave signs.
+    pub signed: Option<Timestamp>,
 }
 
 impl Own {
     /// Reads what this host recorded.
     pub fn of_host(config: &Config) -> Self {
-        Self { host: LastSign::read(&config.state_dir).map(|last| last.host) }
+        LastSign::read(&config.state_dir)
+            .map_or_else(Self::default, |last| Self { host: Some(last.host), signed: last.signed })
     }
 
     fn has(&self, sign: &SignOfLife) -> bool {
-        self.host.as_ref() == Some(&sign.host)
+        self.host.as_ref() == Some(&sign.host) && self.signed.is_none_or(|signed| sign.at <= signed)
     }
 }
+
+/// When the old site was fenced, by the clock of each vault, by its address. Clocks of vaults are not compared with each other:
+/// one may be hours ahead. Where a vault did not say what time it was, every sign counts.
+pub type FencedAt = BTreeMap<String, Timestamp>;
 
 /// A sign of another site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,6 +73,12 @@ impl Sign {
     /// Whether the site counts as alive.
     pub fn is_fresh(&self) -> bool {
         SignedDuration::from_secs(self.age) < fresh_for(self.sign.every)
+    }
+
+    /// Whether it may have been left after this time by the vault's clock, which may have been set back since.
+    fn is_after(&self, time: Timestamp) -> bool {
+        let seen_at = self.stored_at + SignedDuration::from_secs(self.age) + CLOCK_STEP;
+        self.stored_at > time || seen_at < time
     }
 
     /// Seconds until it no longer counts, if no other follows.
@@ -84,6 +101,8 @@ pub struct Seen {
     pub signs: Vec<Sign>,
     /// Vaults that could not be asked, and what may hide a sign.
     pub doubts: Vec<String>,
+    /// Those of the doubts that tell of something fresh behind which a sign may be, as one by a key that is not trusted here.
+    pub hidden: Vec<String>,
     /// The urls of the vaults that could not be asked.
     pub unread: Vec<String>,
     /// Whether managers of the cluster leave signs, or ever did.
@@ -91,10 +110,11 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Returns the sign that counts for longest; `None` if no other site lives, as far as is known. Signs up to `after`,
-    /// a time by the vault's clock, do not count: the site was fenced then.
-    pub fn fresh_foreign(&self, after: Option<Timestamp>) -> Option<&Sign> {
-        let counts = |sign: &&Sign| sign.is_fresh() && after.is_none_or(|after| sign.stored_at > after);
+    /// Returns the sign that counts for longest; `None` if no other site lives, as far as is known. Signs up to the time at
+    /// which the site was fenced do not count.
+    pub fn fresh_foreign(&self, fenced: &FencedAt) -> Option<&Sign> {
+        let counts =
+            |sign: &&Sign| sign.is_fresh() && fenced.get(&sign.vault).is_none_or(|fenced| sign.is_after(*fenced));
         self.signs.iter().filter(counts).max_by_key(|sign| sign.fresh_for())
     }
 }
@@ -130,6 +150,7 @@ pub async fn look_within(
     for seen in join_all(looks).await {
         all.signs.extend(seen.signs);
         all.doubts.extend(seen.doubts);
+        all.hidden.extend(seen.hidden);
         all.unread.extend(seen.unread);
         all.is_used |= seen.is_used;
     }
@@ -152,7 +173,9 @@ async fn look_into(
     let now = vault.clock().await?.unwrap_or(here);
     if listed.is_cut {
         let what = format!("more than {MOST_KEYS} nodes left signs of life there; not all were read");
-        seen.doubts.push(format!("{}: {what}", vault.address()));
+        let doubt = format!("{}: {what}", vault.address());
+        seen.hidden.push(doubt.clone());
+        seen.doubts.push(doubt);
     }
     for ((node, host), versions) in listed.keys {
         let mut key = Key { vault, node, host, keys, own, now };
@@ -218,7 +241,7 @@ struct Key<'a> {
 impl Key<'_> {
     /// Finds the newest sign of another site, below this host's own and below what is no sign.
     async fn newest_foreign(&mut self, versions: &[Version], seen: &mut Seen) -> Result<(), VaultError> {
-        let (mut junk, mut why) = (0, String::new());
+        let (mut junk, mut why, mut is_found) = (0, String::new(), false);
         let mut no_sign = |reason: String| {
             junk += 1;
             why = reason;
@@ -236,7 +259,9 @@ impl Key<'_> {
                 Ok(sign) if self.own.has(&sign) => {}
                 Ok(sign) => {
                     let (vault, stored_at) = (self.vault.address().to_owned(), version.modified);
-                    seen.signs.push(Sign { vault, stored_at, age: age.as_secs(), sign });
+                    let sign = Sign { vault, stored_at, age: age.as_secs(), sign };
+                    is_found = sign.is_fresh();
+                    seen.signs.push(sign);
                     break;
                 }
                 Err(reason) => no_sign(reason),
@@ -244,10 +269,12 @@ impl Key<'_> {
         }
         if junk > 0 {
             let key = document::key_of(&self.node, &self.host);
-            seen.doubts.push(format!(
+            let doubt = format!(
                 "{}: {junk} of the newest versions of {key} are no sign of life, which may hide one: {why}",
                 self.vault.address()
-            ));
+            );
+            seen.hidden.extend((!is_found).then(|| doubt.clone()));
+            seen.doubts.push(doubt);
         }
         Ok(())
     }

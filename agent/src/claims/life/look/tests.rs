@@ -69,7 +69,7 @@ async fn a_site_lives_until_its_last_sign_is_old_by_the_vaults_clock() {
         let (key, vault) = (key(), vault("v"));
         put(&vault, &key, &document_of("fra1", "n1", None), age);
         let seen = seen(vault, &key, &Own::default()).await;
-        assert_eq!(seen.fresh_foreign(None).is_some(), lives, "{age}");
+        assert_eq!(seen.fresh_foreign(&FencedAt::new()).is_some(), lives, "{age}");
         assert!(seen.doubts.is_empty(), "{:?}", seen.doubts);
         assert!(seen.is_used, "an old sign shows that signs are left");
     }
@@ -83,9 +83,13 @@ async fn the_newest_of_each_node_counts_and_the_freshest_is_named() {
     put(&vault, &key, &document_of("younger", "n2", None), 50);
     let seen = seen(vault, &key, &Own::default()).await;
     assert_eq!(sites(&seen), ["old", "younger"]);
-    assert_eq!(seen.fresh_foreign(None).map(|sign| sign.sign.site.as_str()), Some("younger"));
+    assert_eq!(seen.fresh_foreign(&FencedAt::new()).map(|sign| sign.sign.site.as_str()), Some("younger"));
     let fenced = now() - SignedDuration::from_secs(50);
-    assert_eq!(seen.fresh_foreign(Some(fenced)), None, "what was left before the fence does not count");
+    let after = |fenced| seen.fresh_foreign(&FencedAt::from([("memory://v".to_owned(), fenced)]));
+    assert_eq!(after(fenced), None, "what was left before the fence does not count");
+    assert_eq!(after(now() + CLOCK_STEP), None);
+    let later = now() + CLOCK_STEP + SignedDuration::from_secs(1);
+    assert!(after(later).is_some(), "the clock was set back, so whether it came before is not known");
 }
 
 /// The restored manager has the node id of the old one.
@@ -97,7 +101,7 @@ async fn own_signs_do_not_hide_another_site_and_none_of_them_is_foreign() {
     for age in [130, 90, 10] {
         put(&vault, &key, &mine(), age);
     }
-    let own = Own { host: Some("b".to_owned()) };
+    let own = Own { host: Some("b".to_owned()), signed: None };
     let found = seen(vault, &key, &own).await;
     assert_eq!(sites(&found), ["old"]);
     assert!(found.doubts.is_empty(), "{:?}", found.doubts);
@@ -116,6 +120,29 @@ async fn a_living_site_that_this_host_once_brought_up_is_seen() {
 }
 
 /// Two sites that never claimed the cluster are not the same one.
+/// The spare host was made from the disk of a manager, with the id of its signs.
+#[tokio::test]
+async fn the_host_that_this_one_is_a_copy_of_is_another_one() {
+    let (key, vault) = (key(), vault("v"));
+    let second = SignedDuration::from_secs(1);
+    let left = |at| SignOfLife { at, ..document_of("fra1", "n1", None) };
+    let copied = now() - SignedDuration::from_secs(100);
+    put(&vault, &key, &left(copied), 100);
+    let own = || Own { host: Some("a".to_owned()), signed: Some(copied) };
+    let none = FencedAt::new();
+    let connected = [connected(vault)];
+    let seen = look(&connected, &cluster(), &TrustedKeys::from(key.public()), &own(), now()).await;
+    assert_eq!(seen.fresh_foreign(&none), None, "it is this host's own, from before or after");
+    let seen = {
+        let Connected { vault, .. } = &connected[0];
+        let packed = left(copied + second).seal(&key).expect("is small");
+        let node = SwarmNode { cluster: cluster(), node: "n1".parse().expect("is an id") };
+        swarmdr_vault::replace(vault.as_ref(), &document::key_of(&node, "a"), &packed, now()).await.expect("is put");
+        look(&connected, &cluster(), &TrustedKeys::from(key.public()), &own(), now()).await
+    };
+    assert_eq!(seen.fresh_foreign(&none).map(|sign| sign.sign.site.as_str()), Some("fra1"), "the other one lives");
+}
+
 #[tokio::test]
 async fn a_sign_without_a_claim_is_foreign_to_a_host_without_one() {
     let (key, vault) = (key(), vault("v"));
@@ -138,6 +165,7 @@ async fn what_is_no_sign_is_told_and_does_not_hide_the_one_below() {
     assert_eq!(sites(&seen), ["fra1"]);
     let [doubt] = seen.doubts.as_slice() else { panic!("{:?}", seen.doubts) };
     assert!(doubt.contains("4 of the newest versions of life/c/n1-a are no sign of life"), "{doubt}");
+    assert!(seen.hidden.is_empty(), "the one below is fresh");
 }
 
 #[tokio::test]
@@ -194,7 +222,7 @@ async fn an_ended_key_signs_no_life() {
     let mut keys = TrustedKeys::new();
     keys.insert_until(key.public(), Some(now() - SignedDuration::from_secs(60)));
     let seen = look(&[connected(vault)], &cluster(), &keys, &Own::default(), now()).await;
-    assert!(seen.signs.is_empty() && seen.doubts.len() == 1, "{seen:?}");
+    assert!(seen.signs.is_empty() && seen.doubts.len() == 1 && seen.hidden == seen.doubts, "{seen:?}");
 }
 
 #[test]

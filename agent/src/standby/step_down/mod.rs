@@ -3,16 +3,18 @@
 //! The swarm here is left as it is: what runs there is stopped by whoever moves the traffic and the data. It goes
 //! on until another site is promoted, which its claim no longer stops; sites from before that claim stay superseded.
 
+mod dead;
+
 use std::{collections::BTreeSet, fmt};
 
 use anyhow::Result;
 use serde::Serialize;
 use swarmdr_archive::{ClusterId, untrusted::shown};
 
+pub use self::dead::Dead;
 use crate::{
     claims::{
-        self, Claim, Ended, Query, ReleaseKind, Status, label,
-        life::{self, Own},
+        self, Claim, Query, ReleaseKind, label, lacking,
         standing::{self, Here, Standing},
     },
     host::engine::Engine,
@@ -29,8 +31,19 @@ pub struct StepDown<'a> {
     pub run: Run<'a>,
     pub keyring: Keyring,
     pub reason: Option<String>,
-    /// Epoch of a claim behind which nobody stands, and the swarm if it is named; `None` to give up that of this host.
-    pub dead: Option<(u32, Option<ClusterId>)>,
+    /// A claim behind which nobody stands; `None` to give up that of this host.
+    pub dead: Option<Dead>,
+}
+
+/// What is to be released, and where.
+struct Target {
+    kind: ReleaseKind,
+    claim: Claim,
+    /// Vaults that are not known to have the release.
+    lacking: Vec<Connected>,
+    /// Whether an earlier run released it, in some of the vaults.
+    is_repeated: bool,
+    findings: Vec<String>,
 }
 
 /// The stable JSON form of `step-down --json`.
@@ -52,32 +65,31 @@ impl StepDown<'_> {
         let promoter = Promoter::find(self.run.config, &self.keyring.identities)?;
         let signer = promoter.signer.as_ref().ok_or_else(no_key)?;
         let connected = vaults::connect(self.run.config).await?;
-        let (kind, found) = match &self.dead {
-            Some((epoch, cluster)) => {
-                let found = self.dead_claim(&connected, &promoter, *epoch, cluster.as_ref());
-                (ReleaseKind::Undone, self.run.shutdown.or_interrupted(found).await?)
-            }
-            None => {
-                let found = self.own_claim(&connected, &promoter);
-                (ReleaseKind::SteppedDown, self.run.shutdown.or_interrupted(found).await?)
+        let target = async {
+            match &self.dead {
+                Some(dead) => self.dead_claim(&connected, &promoter, dead).await,
+                None => self.own_claim(&connected, &promoter).await,
             }
         };
-        let (claim, findings) = found;
+        let Target { kind, claim, lacking, is_repeated, findings } = self.run.shutdown.or_interrupted(target).await?;
         let cluster_id = claim.cluster_id.clone();
         let mut report = StepDownReport { result: "would-release", cluster_id, claim, attention: Vec::new(), findings };
         if dry_run {
             return Ok(report);
         }
         let reason = self.reason.as_deref().unwrap_or("step-down");
-        let release = claims::release(&connected, signer, &report.claim, kind, reason, self.run.now);
-        report.attention = self.run.shutdown.or_interrupted(release).await?;
+        let release = claims::release(&lacking, signer, &report.claim, kind, reason, self.run.now);
+        report.attention = match self.run.shutdown.or_interrupted(release).await {
+            Err(error) if is_repeated && !self.run.shutdown.is_requested() => vec![format!("{error:#}")],
+            released => released?,
+        };
         failpoint::reach("released");
         report.result = "released";
         Ok(report)
     }
 
     /// Returns the claim of the swarm on this host.
-    async fn own_claim(&self, connected: &[Connected], promoter: &Promoter) -> Result<(Claim, Vec<String>)> {
+    async fn own_claim(&self, connected: &[Connected], promoter: &Promoter) -> Result<Target> {
         let config = self.run.config;
         let engine = Engine::at(&config.engine.socket);
         let facts = engine.facts().await?;
@@ -89,47 +101,16 @@ impl StepDown<'_> {
         let (node, origin) = (facts.swarm.node_id.clone(), origin(&facts)?);
         let here = Here { cluster, node, label: label::read(&engine).await?, origin };
         let judged = standing::of_this_host(config, connected, promoter, &here, self.run.now).await;
-        let claim = own(judged.standing)?;
-        if judged.has_stepped_down {
+        let (claim, kind) = (own(judged.standing)?, ReleaseKind::SteppedDown);
+        let query = Query { first: &[claim.epoch], ..Query::new(&claim.cluster_id, &promoter.trusted, self.run.now) };
+        let lacking = lacking(connected, &claims::read_all(connected, query).await, &claim, kind);
+        let is_repeated = judged.has_stepped_down;
+        if is_repeated && lacking.is_empty() {
             return Err(Failure::refused(format!("this site has given the swarm up already, epoch {}", claim.epoch))
                 .advice("nothing is left to do here: another site may be promoted")
                 .into());
         }
-        Ok((claim, judged.findings))
-    }
-
-    /// Returns the claim of this epoch, unless its site left a fresh sign of life.
-    async fn dead_claim(
-        &self,
-        connected: &[Connected],
-        promoter: &Promoter,
-        epoch: u32,
-        cluster: Option<&ClusterId>,
-    ) -> Result<(Claim, Vec<String>)> {
-        let cluster = match cluster {
-            Some(cluster) => cluster.clone(),
-            None => self.cluster(connected).await?,
-        };
-        let query = Query { first: &[epoch], ..Query::new(&cluster, &promoter.trusted, self.run.now) };
-        let readings = claims::read_all(connected, query).await;
-        let all = || readings.iter().flatten();
-        let ended = Ended::of(all());
-        let unread = readings.iter().filter_map(|reading| reading.as_ref().err()).map(|error| format!("{error:#}"));
-        let entries = all().flat_map(|reading| claims::judge(reading, &ended));
-        let held = entries.filter(|entry| entry.status == Status::Holds && entry.seen.claim.epoch == epoch);
-        let claim = held.map(|entry| entry.seen.claim).next().ok_or_else(|| {
-            Failure::refused(format!("no claim of epoch {epoch} on swarm {cluster} holds, so there is nothing to end"))
-                .advice("`swarmdr-agent list --claims` shows the claims")
-        })?;
-        let (keys, own) = (&self.keyring.trusted, Own::default());
-        let seen = life::look(connected, &cluster, keys, &own, self.run.now).await;
-        let id = claim.claim_id.to_string();
-        if let Some(sign) = seen.signs.iter().find(|sign| sign.is_fresh() && sign.sign.claim_id.as_ref() == Some(&id)) {
-            return Err(Failure::refused(format!("somebody stands behind claim {epoch}: {sign}"))
-                .advice("run `swarmdr-agent step-down` there, without --claim")
-                .into());
-        }
-        Ok((claim, unread.chain(seen.doubts).collect()))
+        Ok(Target { kind, claim, lacking, is_repeated, findings: judged.findings })
     }
 
     /// Returns the swarm of this host, or else the only one that has claims in the vaults.
@@ -170,8 +151,8 @@ fn own(standing: Standing) -> Result<Claim> {
             Failure::refused("no claim of this site holds, so there is nothing to give up")
                 .advice("`swarmdr-agent list --claims` shows the claims")
         }
-        Standing::Unknown => Failure::failed("no vault could be read, so whose the swarm is is not known")
-            .advice("run it again when a vault answers"),
+        Standing::Unknown => Failure::failed("no vault shows whose the swarm is")
+            .advice("run it again when the vault that has the claim of this site answers"),
     };
     Err(refused.into())
 }
