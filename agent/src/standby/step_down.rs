@@ -11,7 +11,7 @@ use swarmdr_archive::{ClusterId, untrusted::shown};
 
 use crate::{
     claims::{
-        self, Claim, Ended, Query, ReleaseKind, Status, label,
+        self, Claim, Ended, Query, Record, ReleaseKind, Status, label,
         life::{self, Own},
         standing::{self, Here, Standing},
     },
@@ -72,6 +72,9 @@ impl StepDown<'_> {
         let release = claims::release(&connected, signer, &report.claim, kind, reason, self.run.now);
         report.attention = self.run.shutdown.or_interrupted(release).await?;
         failpoint::reach("released");
+        if kind == ReleaseKind::Undone {
+            Record::forget(self.run.config, report.claim.claim_id);
+        }
         report.result = "released";
         Ok(report)
     }
