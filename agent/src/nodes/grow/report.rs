@@ -21,6 +21,9 @@ pub struct GrowReport {
     pub result: &'static str,
     #[serde(skip)]
     exit: Exit,
+    /// Whether this run did something that stays, so that what ends it is no refusal.
+    #[serde(skip)]
+    pub has_acted: bool,
     /// Whether nothing was changed.
     pub dry_run: bool,
     /// Number of managers that is wanted.
@@ -86,6 +89,7 @@ impl GrowReport {
         Self {
             result: Exit::Done.word(),
             exit: Exit::Done,
+            has_acted: false,
             dry_run,
             wanted,
             manager_count: 0,
@@ -104,6 +108,7 @@ impl GrowReport {
     /// Notes that a node did not become a manager.
     pub fn pass_over(&mut self, node: &Listed, why: &str, is: PassedOver) {
         let (name, id) = (node.name(), node.id());
+        self.has_acted = true;
         self.promoted.retain(|line| line.id != id);
         self.attention.push(format!("{why}: it was passed over"));
         self.to_do.push(match is {
@@ -159,6 +164,7 @@ impl GrowReport {
     }
 
     pub fn promoted(&mut self, node: &Listed, spread: Option<&Label>) {
+        self.has_acted = true;
         self.promoted.push(NodeLine::of(node, spread));
     }
 
