@@ -4,7 +4,7 @@
 //! that it does not check, and believes the one with that digest (swarmkit `ca/certificates.go`, `GetRemoteCA`; the method is
 //! open to nodes without a certificate, `api/ca.proto`). The same is done here, so what would be refused then is refused.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -35,9 +35,21 @@ pub async fn fetch(addr: SocketAddr, wanted: &CaDigest) -> Result<Vec<u8>> {
     let stream = connector()?.connect(name, stream).await.context("it does not speak TLS as a manager does")?;
     let answer = ask(TokioIo::new(stream)).await.context("it hands out no root CA as a manager does")?;
     let pem = certificate(&answer).context("it hands out no root CA as a manager does")?;
-    ensure!(CaDigest::from(Sha256::digest(pem)) == *wanted, "its root CA is not the one that the token names");
+    ensure!(CaDigest::from(Sha256::digest(pem)) == *wanted, OtherRoot);
     Ok(pem.to_vec())
 }
+
+/// The error of a manager that hands out another root CA: the token may be one from before that was replaced.
+#[derive(Debug, Clone, Copy)]
+pub struct OtherRoot;
+
+impl fmt::Display for OtherRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("its root CA is not the one that the token names")
+    }
+}
+
+impl std::error::Error for OtherRoot {}
 
 /// Makes the one call of gRPC: a message without a field, and the message that comes back with its head.
 async fn ask<S>(stream: S) -> Result<Bytes>
