@@ -3,6 +3,12 @@
 //! A token names a root CA by its digest alone. An engine that joins asks the manager for the certificate, over a connection
 //! that it does not check, and believes the one with that digest (swarmkit `ca/certificates.go`, `GetRemoteCA`; the method is
 //! open to nodes without a certificate, `api/ca.proto`). The same is done here, so what would be refused then is refused.
+//!
+//! The secret of the token is not tried. Managers look at it in one call only, in which an engine asks for its certificate
+//! (`ca/server.go`, `IssueNodeCertificate`), and where it is right, that call has made a node before anything else is looked
+//! at: each question would leave the entry of one that never comes, and with a manager's token that of a manager. So a
+//! worker that leaves a dead swarm may find its token refused after that. Then it is in no swarm, asks for the token again,
+//! and joins once there is one that is taken.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
