@@ -73,6 +73,17 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Adds what the operator should see.
+    pub(super) fn telling(mut self, told: Vec<String>) -> Self {
+        match &mut self {
+            Self::Made(made) => made.attention.extend(told),
+            Self::NotMade { why, .. } => why.extend(told),
+        }
+        self
+    }
+}
+
 /// A claim that holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Context, clean_leftovers, images, on_change};
+use super::{Context, clean_leftovers, images, left_claim, on_change};
 use crate::{
     archive::removals::removed::Removed,
     backup::{Backup, BackupPlan, BackupReport, NotOurTurn, Request, SentReport, Step, When},
@@ -44,9 +44,13 @@ async fn run_once(context: &Context, args: &BackupArgs) -> Result<Exit> {
 
 async fn make(context: &Context, args: &BackupArgs, watch: &Watch<'_>) -> Result<Ended> {
     let config = &context.loaded.config;
-    let left = if args.dry_run { Leftovers::default() } else { clean_leftovers(config).await? };
+    let mut left = if args.dry_run { Leftovers::default() } else { clean_leftovers(config).await? };
+    let claim = if args.dry_run { None } else { left_claim::end_at_once(&context.run()).await };
+    left.attention.extend(claim.clone());
     let attention = left.attention.clone();
-    match make_one(context, args, watch, left).await? {
+    let made = make_one(context, args, watch, left).await;
+    let made = made.map_err(|error| claim.into_iter().fold(error, Failure::advise));
+    match made? {
         Ok(ended) => Ok(ended),
         Err(why) if attention.is_empty() => Err(Failure::new(Exit::NotOurTurn, why.to_string()).into()),
         // No backup is made now, but what an earlier run left still needs attention.

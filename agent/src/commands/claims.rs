@@ -12,8 +12,8 @@ use super::Context;
 use crate::{
     archive::source::Source,
     claims::{
-        self, Carried, ClaimId, Demand, Draft, Ended, Fenced, Made, Outcome, PromotedFrom, Query, Reading, Status,
-        Terms, Verb, judge,
+        self, Carried, ClaimId, Demand, Draft, Ended, Fenced, Made, Outcome, PromotedFrom, Query, Reading, Record,
+        Stage, Status, Terms, Verb, judge,
     },
     commands::cli::{ClaimArgs, ListArgs},
     keys::{identities, promoter::Promoter},
@@ -216,6 +216,8 @@ pub async fn make(context: &Context, args: &ClaimArgs) -> Result<Exit> {
     let begun_at = context.now - SignedDuration::from_mins(args.begun_ago.into());
     let outcome = claims::make(config, &vaults, &promoter, &draft, &terms, begun_at).await?;
     let Outcome::Made(made) = outcome else { return Err(anyhow::anyhow!("no vault took the claim")) };
+    // The program that asked for it stands behind it.
+    Record::advance(config, made.id(), Stage::Used)?;
     context.output.print(&Claimed { made: &made })?;
     Ok(if made.attention.is_empty() { Exit::Done } else { Exit::Attention })
 }

@@ -15,6 +15,7 @@ mod get;
 mod images;
 mod inspect;
 mod keygen;
+mod left_claim;
 mod life;
 mod list;
 mod manual;

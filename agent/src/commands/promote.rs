@@ -4,11 +4,15 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{Context, bring_everything_back, clean_leftovers, require_stoppable_engine, restore::look_at_images_of};
+use super::{
+    Context, bring_everything_back, clean_leftovers, left_claim::LeftClaim, require_stoppable_engine,
+    restore::look_at_images_of,
+};
 use crate::{
     commands::cli::PromoteArgs,
     downtime::leftovers::Leftovers,
     host::lock::HostLock,
+    keys::promoter::Promoter,
     nodes::grow::require_useful,
     observe::{
         verb::Verb,
@@ -46,7 +50,12 @@ async fn take_over(context: &Context, args: &PromoteArgs, watch: &Watch<'_>, sin
         since,
     };
     let mut idle = false;
-    let outcome = promote(context, args, watch, &promotion, &mut idle).await;
+    let left_claim = LeftClaim::before(config);
+    let mut outcome = promote(context, args, watch, &promotion, &mut idle).await;
+    if !args.dry_run {
+        let promoter = || Promoter::find(config, &promotion.keyring.identities);
+        outcome = left_claim.end(&promotion.run, &promotion.vaults, promoter, outcome).await;
+    }
     let outcome = if args.dry_run { outcome } else { bring_everything_back(config, &left, outcome).await };
     Ok((outcome?, idle))
 }

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Context, bring_everything_back, clean_leftovers, require_stoppable_engine};
+use super::{Context, bring_everything_back, clean_leftovers, left_claim::LeftClaim, require_stoppable_engine};
 use crate::{
     backup::Backup,
     commands::cli::RecoverArgs,
     host::lock::HostLock,
-    keys::Keyring,
+    keys::{Keyring, promoter::Promoter},
     observe::{
         verb::Verb,
         watch::{Ended, Watch},
@@ -35,8 +35,11 @@ async fn recover(context: &Context, args: &RecoverArgs, watch: &Watch<'_>) -> Re
         return resume_or_recover(context, args, watch).await;
     }
     let left = clean_leftovers(config).await?;
+    let left_claim = LeftClaim::before(config);
     let ended = resume_or_recover(context, args, watch).await.unwrap_or_else(Ended::failed);
-    let exit = bring_everything_back(config, &left, Ok(ended.exit)).await?;
+    let promoter = || Promoter::at_hand(config);
+    let exit = left_claim.end(&context.run(), &vaults::Shared::default(), promoter, Ok(ended.exit)).await?;
+    let exit = bring_everything_back(config, &left, Ok(exit)).await?;
     Ok(Ended { exit, ..ended })
 }
 

@@ -5,13 +5,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use swarmdr_archive::{BackupId, point::Point, untrusted::shown};
 
-use super::{Context, bring_everything_back, clean_leftovers, images, require_stoppable_engine};
+use super::{Context, bring_everything_back, clean_leftovers, images, left_claim::LeftClaim, require_stoppable_engine};
 use crate::{
     archive::source,
     commands::cli::{RestoreArgs, Unlock},
     config::images::Check,
     downtime::leftovers::Leftovers,
     host::lock::HostLock,
+    keys::promoter::Promoter,
     observe::{
         verb::Verb,
         watch::{Ended, Watch},
@@ -41,11 +42,11 @@ async fn bring_back(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) ->
     let _lock = HostLock::acquire(&HostLock::default_path())?;
     let config = &context.loaded.config;
     let left = if args.dry_run { Leftovers::default() } else { clean_leftovers(config).await? };
-    let outcome = resume_or_restore(context, args, watch).await;
+    let outcome = restore(context, args, watch).await;
     if args.dry_run { outcome } else { bring_everything_back(config, &left, outcome).await }
 }
 
-async fn resume_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {
+async fn restore(context: &Context, args: &RestoreArgs, watch: &Watch<'_>) -> Result<Exit> {
     let restore = Restore {
         run: context.run(),
         keyring: context.keyring(&args.trust, &args.unlock)?,
@@ -54,6 +55,21 @@ async fn resume_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<
         claiming: (!args.without_claim).then(Claiming::default),
         vaults: vaults::Shared::default(),
     };
+    let left = LeftClaim::before(context.config());
+    let outcome = resume_or_restore(context, args, &restore, watch).await;
+    if args.dry_run {
+        return outcome;
+    }
+    let promoter = || Promoter::find(context.config(), &restore.keyring.identities);
+    left.end(&restore.run, &restore.vaults, promoter, outcome).await
+}
+
+async fn resume_or_restore(
+    context: &Context,
+    args: &RestoreArgs,
+    restore: &Restore<'_>,
+    watch: &Watch<'_>,
+) -> Result<Exit> {
     let mut request = request(args, context.now);
     // Must not be interrupted: the recovery action brings the host into one of two complete states.
     if let Some(mut report) = restore.resume_interrupted(&request).await? {
@@ -62,7 +78,7 @@ async fn resume_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<
         return Ok(report.exit());
     }
     for _ in 0..MOST_MISMATCHES {
-        match once(context, args, &restore, &request, watch).await {
+        match once(context, args, restore, &request, watch).await {
             // Nothing was changed yet: another copy, or the backup before it, is taken instead, and reported.
             Err(error) => {
                 let mismatch = source::find_payload_mismatch(&error).cloned().ok_or(error)?;
@@ -72,7 +88,7 @@ async fn resume_or_restore(context: &Context, args: &RestoreArgs, watch: &Watch<
             done => return done,
         }
     }
-    once(context, args, &restore, &request, watch).await
+    once(context, args, restore, &request, watch).await
 }
 
 async fn once(

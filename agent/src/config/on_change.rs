@@ -100,7 +100,7 @@ mod tests {
         Ok(config)
     }
 
-    const VAULTS: &str = "encryption = \"none\"\n[[vault]]\nurl = \"s3://b/x\"\nregion = \"r\"\n\
+    const VAULTS: &str = "encryption = \"none\"\n[[vault]]\nurl = \"s3://bucket/x\"\nregion = \"r\"\n\
                           lock = { mode = \"GOVERNANCE\", days = 30 }\n[[vault]]\nurl = \"file:///srv/vault\"\n";
 
     #[test]

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg, OFlag},
+    sys::stat,
     unistd::Uid,
 };
 
@@ -85,6 +86,17 @@ impl HostLock {
                 Err(failure.because(anyhow::anyhow!(held)).into())
             }
         }
+    }
+
+    /// Whether a run holds the lock, as the kernel lists it. Takes nothing, so no run is turned away meanwhile.
+    pub fn is_held(path: &Path) -> bool {
+        let Ok(file) = fs::metadata(path) else { return false };
+        let id = format!("{:02x}:{:02x}:{}", stat::major(file.dev()), stat::minor(file.dev()), file.ino());
+        let is_it = |line: &str| {
+            let mut words = line.split_whitespace();
+            words.any(|word| word == "FLOCK") && words.any(|word| word == id)
+        };
+        fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.lines().any(is_it))
     }
 
     fn acquire_as(path: &Path, user: Uid, now: Timestamp) -> Result<Self> {
@@ -222,7 +234,9 @@ mod tests {
         let rendered = Rendered::of(&error);
         assert_eq!(rendered.exit, Exit::NotOurTurn);
         assert!(rendered.to_string().contains(&process::id().to_string()));
+        assert!(HostLock::is_held(&path) && !HostLock::is_held(&dir.path().join("sub")));
         drop(held);
+        assert!(!HostLock::is_held(&path));
         HostLock::acquire(&path).expect("is free again");
     }
 

@@ -40,6 +40,13 @@ impl Promoter {
         Ok(Self { trusted, signer, is_configured })
     }
 
+    /// Finds the keys in the configuration and those in the files of this host, for a run that nobody gave an identity. An
+    /// `identity_command` is not asked, as it may ask a person.
+    pub fn at_hand(config: &Config) -> Result<Self> {
+        let identities = config.identity_file.as_ref().map(|path| identities::find(&[path], config)).transpose()?;
+        Self::find(config, &identities.unwrap_or_else(Identities::none))
+    }
+
     /// Finds the promoters that a manager believes: the configured ones, or else the keys that this host itself has. Of
     /// its identities only those in `identity_file` count: an `identity_command` may ask a person, or cost money each
     /// time. Own keys that cannot be read are no reason to make no backup.

@@ -3,8 +3,14 @@
 //! A token names a root CA by its digest alone. An engine that joins asks the manager for the certificate, over a connection
 //! that it does not check, and believes the one with that digest (swarmkit `ca/certificates.go`, `GetRemoteCA`; the method is
 //! open to nodes without a certificate, `api/ca.proto`). The same is done here, so what would be refused then is refused.
+//!
+//! The secret of the token is not tried. Managers look at it in one call only, in which an engine asks for its certificate
+//! (`ca/server.go`, `IssueNodeCertificate`), and where it is right, that call has made a node before anything else is looked
+//! at: each question would leave the entry of one that never comes, and with a manager's token that of a manager. So a
+//! worker that leaves a dead swarm may find its token refused after that. Then it is in no swarm, asks for the token again,
+//! and joins once there is one that is taken.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -35,9 +41,21 @@ pub async fn fetch(addr: SocketAddr, wanted: &CaDigest) -> Result<Vec<u8>> {
     let stream = connector()?.connect(name, stream).await.context("it does not speak TLS as a manager does")?;
     let answer = ask(TokioIo::new(stream)).await.context("it hands out no root CA as a manager does")?;
     let pem = certificate(&answer).context("it hands out no root CA as a manager does")?;
-    ensure!(CaDigest::from(Sha256::digest(pem)) == *wanted, "its root CA is not the one that the token names");
+    ensure!(CaDigest::from(Sha256::digest(pem)) == *wanted, OtherRoot);
     Ok(pem.to_vec())
 }
+
+/// The error of a manager that hands out another root CA: the token may be one from before that was replaced.
+#[derive(Debug, Clone, Copy)]
+pub struct OtherRoot;
+
+impl fmt::Display for OtherRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("its root CA is not the one that the token names")
+    }
+}
+
+impl std::error::Error for OtherRoot {}
 
 /// Makes the one call of gRPC: a message without a field, and the message that comes back with its head.
 async fn ask<S>(stream: S) -> Result<Bytes>

@@ -17,7 +17,10 @@ use swarm_state::identity;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{handed_root, token::CaDigest};
+use super::{
+    handed_root::{self, OtherRoot},
+    token::CaDigest,
+};
 
 /// Time for the connection and the handshake.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -47,9 +50,18 @@ pub async fn managers(root_ca: &Path, addresses: &[SocketAddr]) -> Told {
     told(join_all(asked).await, "this swarm")
 }
 
+/// What addresses turned out to be by a token.
+#[derive(Debug)]
+pub struct ByToken {
+    pub managers: Vec<Manager>,
+    pub others: Vec<(SocketAddr, String)>,
+    /// Those of the others that hand out another root CA than the token names. Nothing else is a reason to doubt the token.
+    pub other_root: Vec<SocketAddr>,
+}
+
 /// Asks all of them at once whether they are managers of the swarm that a token is for: whether they hand out the root CA
 /// that it names, and show a certificate that this one has signed.
-pub async fn managers_by_token(ca: &CaDigest, addresses: &[SocketAddr]) -> Told {
+pub async fn managers_by_token(ca: &CaDigest, addresses: &[SocketAddr]) -> ByToken {
     let asked = addresses.iter().map(async |addr| {
         let fetched = tokio::time::timeout(LIMIT, handed_root::fetch(*addr, ca)).await;
         let fetched = fetched.with_context(|| format!("it did not answer within {} s", LIMIT.as_secs()));
@@ -59,7 +71,12 @@ pub async fn managers_by_token(ca: &CaDigest, addresses: &[SocketAddr]) -> Told 
         };
         (*addr, answer)
     });
-    told(join_all(asked).await, "the wanted swarm")
+    let answers = join_all(asked).await;
+    let is_other =
+        |answer: &Result<_>| answer.as_ref().err().is_some_and(|error: &anyhow::Error| error.is::<OtherRoot>());
+    let other_root = answers.iter().filter(|(_, answer)| is_other(answer)).map(|(addr, _)| *addr).collect();
+    let (managers, others) = told(answers, "the wanted swarm");
+    ByToken { managers, others, other_root }
 }
 
 fn told(answers: Vec<(SocketAddr, Result<Option<String>>)>, swarm: &str) -> Told {
@@ -126,17 +143,18 @@ mod tests {
         let (own, impostor, open) =
             (standin::manager(standin::ROOT).await, standin::manager(other).await, closing().await);
         let all = [own, impostor, open];
-        let (found, others) = managers_by_token(&digest(standin::ROOT), &all).await;
+        let ByToken { managers: found, others, other_root } = managers_by_token(&digest(standin::ROOT), &all).await;
+        assert_eq!(other_root, [impostor], "a port that shows nothing says nothing of the token");
         assert_eq!(found, [Manager { addr: own, node: Some(standin::NODE.to_owned()) }]);
         let [(_, handed), (_, closed)] = &others[..] else { panic!("{others:?}") };
         assert!(handed.contains("its root CA is not the one that the token names"), "{handed}");
         assert!(closed.contains("it does not speak TLS as a manager does"), "{closed}");
         // Everybody can hand out the root CA of another swarm, and nobody else has a certificate of it.
-        let (found, others) = managers_by_token(&digest(other), &all).await;
+        let ByToken { managers: found, others, .. } = managers_by_token(&digest(other), &all).await;
         assert!(found.is_empty() && others.len() == 3, "{found:?}");
         assert!(others[1].1.contains("its certificate is not one"), "{others:?}");
         let garbage = standin::manager("no certificate").await;
-        let (found, others) = managers_by_token(&digest("no certificate"), &[garbage]).await;
+        let ByToken { managers: found, others, .. } = managers_by_token(&digest("no certificate"), &[garbage]).await;
         assert!(found.is_empty(), "{others:?}");
     }
 

@@ -166,8 +166,8 @@ fn whose(swarm: &LocalSwarm, on_disk: &OnDisk, wanted: &Wanted) -> Swarm {
     let by_address = wanted.names(&known);
     match wanted.ca {
         Some(ca) if on_disk.ca.contains(&ca) => Swarm::Wanted,
-        // The root CA was replaced since the token was published; or another swarm was made at the same addresses, into
-        // which a node of the old one does not get, so that it stays unsettled.
+        // The root CA was replaced since the token was published; or another swarm has one of these addresses now: whoever
+        // shows a certificate there decides.
         Some(_) if by_address => Swarm::WantedByAddress,
         Some(_) => Swarm::Other,
         None if by_address => Swarm::Wanted,

@@ -46,6 +46,12 @@ impl Failure {
         self
     }
 
+    /// Adds an action to any error, which keeps its text and its exit code.
+    pub fn advise(error: anyhow::Error, advice: impl Into<String>) -> anyhow::Error {
+        let Rendered { exit, what, .. } = Rendered::of(&error);
+        Self::new(exit, what).because(error).advice(advice).into()
+    }
+
     #[must_use]
     pub fn because(mut self, cause: impl Into<anyhow::Error>) -> Self {
         self.cause = Some(cause.into());
@@ -139,6 +145,17 @@ mod tests {
         assert_eq!(rendered.what, "cannot restore");
         assert_eq!(rendered.because, ["failed to open the key", "key is unreadable"]);
         assert_eq!(rendered.advice, ["use another host", "run keygen"]);
+    }
+
+    #[test]
+    fn advice_is_added_to_any_error_and_changes_nothing_else() {
+        let refused = || anyhow::Error::new(Failure::refused("cannot restore").advice("use another host"));
+        let plain = || anyhow::anyhow!("disk on fire").context("failed to copy");
+        for error in [refused, plain] {
+            let (before, after) = (Rendered::of(&error()), Rendered::of(&Failure::advise(error(), "end it")));
+            assert_eq!((&after.exit, &after.what, &after.because), (&before.exit, &before.what, &before.because));
+            assert_eq!(after.advice, [&["end it".to_owned()], &before.advice[..]].concat());
+        }
     }
 
     #[test]

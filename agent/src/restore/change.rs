@@ -110,6 +110,7 @@ impl<'a> Change<'a> {
                 change.control.check_stopped(stopped).await?;
             }
             change.check_replaced()?;
+            change.use_claim()?;
             change.enter(Phase::Aside, phases)?;
             change.placement.move_aside()?;
             change.enter(Phase::Place, phases)?;

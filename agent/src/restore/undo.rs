@@ -27,7 +27,7 @@ impl Change<'_> {
                     failure =
                         failure.advice(format!("the state that failed is kept in {} for examination", kept.display()));
                 }
-                let claim = self.give_up_claim().await;
+                let claim = self.restore.give_up_claim_of(self.record()).await;
                 for complaint in self.undo_complaints.iter().cloned().chain(claim) {
                     failure = failure.advice(complaint);
                 }

@@ -5,6 +5,7 @@
 mod cut;
 mod drain;
 mod hosts;
+mod left;
 mod partition;
 mod race;
 

@@ -4,11 +4,10 @@ use anyhow::Result;
 
 use super::{Attempt, lost};
 use crate::claims::{
-    Claim, Ended, FRESH, Made, REUSE, Reading, Record, Seen, Status,
+    Claim, Ended, FRESH, Made, REUSE, Reading, Record, Seen, Stage, Status,
     held::{age, before, holders, overlooked, unread},
     judge,
 };
-use crate::outcome::failure::Failure;
 
 /// What became of it.
 pub(super) enum Earlier {
@@ -56,19 +55,22 @@ impl Attempt<'_> {
         Ok(Earlier::Holds(Box::new(Made { claim, vaults, superseded, is_earlier: true, attention })))
     }
 
-    /// Notes that the claim may be used from now on. A run that was killed before left one that no swarm carries.
+    /// Notes that the claim may be used from now on. That of a swarm which is here already stays as it is.
     pub(super) fn finish(&self, claim: &Claim) -> Result<()> {
-        Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)
+        match Record::read(self.config, &claim.cluster_id).filter(|record| record.claim_id == claim.claim_id) {
+            Some(record) if !record.is_bare() => Ok(()),
+            _ => Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id, Stage::Won).write(self.config),
+        }
     }
 
-    /// Ends the claim that a killed run of this host left before it knew what became of it, where another site was faster: it
-    /// could come before that one, whose swarm works. Returns the failure, with an advice if no vault took the release.
-    pub(super) async fn end_unfinished(&self, readings: &[Result<Reading>], failure: Failure) -> Failure {
-        let record = Record::read(self.config, &self.draft.cluster_id).filter(|record| record.is_unfinished);
+    /// Ends the claim that a killed run of this host left before it had placed anything by it: it could come before that of
+    /// a site that works, and what takes its place may be undone. Returns an advice if no vault took the release.
+    pub(super) async fn end_left(&self, readings: &[Result<Reading>]) -> Option<String> {
+        let record = Record::read(self.config, &self.draft.cluster_id).filter(Record::is_bare)?;
+        let ended = Ended::of(readings.iter().flatten());
         let mut seen = readings.iter().flatten().flat_map(|reading| &reading.claims);
-        let own = record.and_then(|record| seen.find(|seen| seen.claim.claim_id == record.claim_id));
-        let Some(own) = own else { return failure };
-        self.give_up(&own.claim, true, self.vaults).await.into_iter().fold(failure, Failure::advice)
+        let own = seen.find(|seen| seen.claim.claim_id == record.claim_id && !ended.has_undone(record.claim_id))?;
+        self.give_up(&own.claim, true, self.vaults).await
     }
 
     /// Stops where a claim that the earlier run did not see, as it was killed before it looked again, was there before its own.

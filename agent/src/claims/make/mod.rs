@@ -32,9 +32,10 @@ use self::{
     vault::{Answer, Put},
 };
 use super::{
-    Claim, ClaimId, Demand, Draft, Made, Name, Outcome, Query, READ_LIMIT, Reading, Record, ReleaseKind, Seen, Terms,
+    Claim, ClaimId, Demand, Draft, Made, Name, Outcome, Query, READ_LIMIT, Reading, Record, ReleaseKind, Seen, Stage,
+    Terms,
     held::{before, holders, is_fresh},
-    read_all_within, release,
+    left, read_all_within, release,
 };
 use crate::{
     config::Config,
@@ -58,6 +59,8 @@ pub async fn make(
 ) -> Result<Outcome> {
     let signer = promoter.signer.as_ref().context("this host has no key that signs claims")?;
     let attempt = Attempt { config, vaults, promoter, signer, draft, terms, now };
+    // Releases of earlier claims of this host that no vault took.
+    let mut untaken = Vec::new();
     let mut tried = 0;
     for _ in 0..TRIES {
         let readings = attempt.read().await;
@@ -72,12 +75,14 @@ pub async fn make(
             }
             Earlier::Nothing => {}
         }
+        let left = attempt.end_left(&readings).await;
         if let Some(lost) = attempt.rival(&readings) {
-            return Err(attempt.end_unfinished(&readings, lost).await.into());
+            return Err(left.into_iter().fold(lost, Failure::advice).into());
         }
         attempt.require_whole(&readings)?;
+        untaken.extend(left);
         match attempt.put(&readings, tried).await? {
-            End::Done(outcome) => return Ok(outcome),
+            End::Done(outcome) => return Ok(outcome.telling(untaken)),
             End::KeyTaken(epoch) => tried = epoch,
         }
     }
@@ -157,7 +162,7 @@ impl Attempt<'_> {
     /// Puts the claim into each vault, and judges it in each. Fails if another one holds in any of them.
     async fn put(&self, readings: &[Result<Reading>], tried: u32) -> Result<End> {
         let claim = self.next_claim(readings, tried)?;
-        Record::unfinished(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(self.config)?;
+        Record::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id, Stage::Begun).write(self.config)?;
         failpoint::reach("claim-noted");
         let packed = self.sign(&claim)?;
         let is_on_one_key = tried == 0 && self.is_on_one_key(readings);
@@ -247,6 +252,9 @@ impl Attempt<'_> {
         if is_ended {
             Record::forget(self.config, claim.claim_id);
             return None;
+        }
+        if let Some(record) = Record::of_host(self.config).filter(|record| record.claim_id == claim.claim_id) {
+            left::note_undone(self.config, &record);
         }
         Some(step_down(claim))
     }

@@ -2,6 +2,7 @@
 
 mod copies;
 mod junk;
+mod left;
 mod releases;
 mod rivals;
 mod turns;
@@ -65,8 +66,15 @@ impl Host {
         made.map_err(|error| (Rendered::of(&error).exit, Rendered::of(&error).to_string()))
     }
 
-    /// Makes a claim that is expected to hold.
+    /// Makes a claim that is expected to hold, and a swarm that carries it.
     async fn claim(&self, vaults: &[Connected], second: i64, terms: &Terms) -> Made {
+        let made = self.win(vaults, second, terms).await;
+        Record::advance(&self.config, made.id(), Stage::Used).expect("writes");
+        made
+    }
+
+    /// Makes a claim that is expected to hold, and nothing else.
+    async fn win(&self, vaults: &[Connected], second: i64, terms: &Terms) -> Made {
         match self.attempt(vaults, second, terms).await {
             Ok(Outcome::Made(made)) => *made,
             other => panic!("no claim: {other:?}"),

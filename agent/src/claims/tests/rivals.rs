@@ -193,7 +193,7 @@ async fn a_killed_run_does_not_go_on_if_it_had_overlooked_a_rival() {
     let own = testkit::claim(minutes(HOUR), 9, None);
     let packed = testkit::packed(&own, killed.promoter.signer.as_ref().expect("has one"));
     vault.overlay_at(&Name::Claim(own.epoch).key(&cluster()), packed, second_at(HOUR + 1));
-    Record::new(cluster(), own.epoch, own.claim_id).write(&killed.config).expect("writes");
+    Record::new(cluster(), own.epoch, own.claim_id, Stage::Won).write(&killed.config).expect("writes");
     let text = killed.refused(&vaults, HOUR + 60, Exit::NotOurTurn).await;
     assert!(text.contains("epoch 2"), "{before:?} {text}");
     assert!(matches!(killed.attempt(&vaults, HOUR + 60, &fenced()).await, Ok(Outcome::Made(made)) if made.is_earlier));
@@ -203,24 +203,20 @@ async fn a_killed_run_does_not_go_on_if_it_had_overlooked_a_rival() {
 #[tokio::test]
 async fn a_killed_run_that_another_site_overtook_ends_its_claim_unless_a_swarm_may_carry_it() {
     let identities = Identities::generate();
-    for is_unfinished in [true, false] {
+    for stage in [Stage::Begun, Stage::Won, Stage::Used, Stage::Undone] {
         let (killed, works) = (Host::with(&identities), Host::with(&identities));
         let (a, b) = (connected(Arc::new(locking()), "a"), connected(Arc::new(locking()), "b"));
         let both = [a.clone(), b.clone()];
-        let left = killed.claim(&[a.clone(), away("b")], 0, &terms()).await;
+        let left = killed.win(&[a.clone(), away("b")], 0, &terms()).await;
         let record = Record::read(&killed.config, &cluster()).expect("is noted");
-        assert!(!record.is_unfinished, "a restore goes on with it from here");
-        if is_unfinished {
-            // As it is while the claim settles.
-            let (epoch, id) = (left.claim.epoch, left.id());
-            Record::unfinished(cluster(), epoch, id).write(&killed.config).expect("writes");
-        }
+        assert_eq!(record.stage, Stage::Won, "nothing is placed yet");
+        Record::advance(&killed.config, left.id(), stage).expect("writes");
         let made = works.claim(&[away("a"), b.clone()], 20, &terms()).await;
         killed.refused(&both, 40, Exit::NotOurTurn).await;
         let judged = standing_of(&works, &both, Some(made.id()), HOUR).await;
-        let expected = if is_unfinished { "own" } else { "superseded" };
-        assert_eq!(word(&judged), format!("{expected} {}", made.claim.epoch));
-        assert_eq!(Record::read(&killed.config, &cluster()).is_none(), is_unfinished);
+        let expected = if stage == Stage::Used { "superseded" } else { "own" };
+        assert_eq!(word(&judged), format!("{expected} {}", made.claim.epoch), "{stage:?}");
+        assert_eq!(Record::read(&killed.config, &cluster()).is_some(), stage == Stage::Used, "{stage:?}");
     }
 }
 

@@ -164,7 +164,7 @@ async fn a_killed_run_whose_claim_is_void_in_one_vault_makes_another_one() {
     b.overlay_at(&key, packed(&host, &own), second_at(1));
     let signer = rival.promoter.signer.as_ref().expect("has one");
     release(&both, signer, &theirs, ReleaseKind::Undone, "undone", second_at(2)).await.expect("ends");
-    Record::new(cluster(), 1, own.claim_id).write(&host.config).expect("writes");
+    Record::new(cluster(), 1, own.claim_id, Stage::Won).write(&host.config).expect("writes");
     let made = host.claim(&both, 60, &terms()).await;
     assert_eq!((made.claim.epoch, made.is_earlier, made.vaults.len()), (2, false, 2));
 }

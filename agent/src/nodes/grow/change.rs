@@ -9,10 +9,14 @@ use swarm_state::identity::usable;
 use super::{
     is_elsewhere,
     mark::{LABEL, Mark},
+    rule::Rule,
 };
 use crate::{
     host::{engine::Refusal, network},
-    nodes::roster::{Led, Listed, set_label},
+    nodes::{
+        label::Label,
+        roster::{Led, Listed, set_label},
+    },
     outcome::failure::Failure,
 };
 
@@ -32,6 +36,19 @@ pub struct Promotion<'a> {
     pub id: &'a str,
     pub name: &'a str,
     pub limit: Duration,
+}
+
+/// The property of a node for which it was chosen.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen<'a> {
+    pub node: &'a Listed,
+    pub spread: Option<&'a Label>,
+}
+
+impl Chosen<'_> {
+    fn is_still(&self, now: &Listed) -> bool {
+        self.spread.is_none_or(|label| label.of(now) == label.of(self.node))
+    }
 }
 
 /// How a promotion ended.
@@ -60,15 +77,15 @@ pub enum Seen {
 }
 
 impl Promotion<'_> {
-    /// Asks for the node once more, and makes it a manager if it is still a ready and active worker. Returns false if it
-    /// is not, or if somebody changes it at the same time. The same change marks it as promoted by `node grow`.
-    pub async fn begin(&self) -> Result<bool> {
+    /// Asks for the node once more, and makes it a manager if it is still a candidate with the value of the label for which it
+    /// was chosen. Returns false if it is not, or if somebody changes it at the same time. The same change marks it as
+    /// promoted by `node grow`.
+    pub async fn begin(&self, rule: &Rule<'_>, chosen: &Chosen<'_>) -> Result<bool> {
         let listed = match self.led.objects.node(self.id).await {
             Err(error) if Refusal::is_not_found(&error) => return Ok(false),
             read => Listed::of(read?).context("the engine's answer is no node")?,
         };
-        let node = &listed.node;
-        if !node.is_ready() || node.availability != "active" || node.is_manager_by_role() {
+        if listed.node.is_manager_by_role() || rule.why_not(&listed).is_some() || !chosen.is_still(&listed) {
             return Ok(false);
         }
         let promote = |spec: &mut Value| {
@@ -187,12 +204,14 @@ impl Promotion<'_> {
 
 #[cfg(test)]
 pub mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{
         host::engine::{EngineFacts, LocalSwarm},
         nodes::grow::{
             mark::tests::marked,
-            plan::tests::{manager, with},
+            plan::tests::{manager, rule, with, worker},
         },
         restore::fake_engine::FakeEngine,
     };
@@ -220,5 +239,30 @@ pub mod tests {
 
     pub async fn node(led: &Led, id: &str) -> Listed {
         Listed::of(led.objects.node(id).await.expect("is there")).expect("is a node")
+    }
+
+    /// An operator may take the label away between the choice and the promotion.
+    #[tokio::test]
+    async fn a_worker_that_is_no_candidate_any_more_is_not_promoted() {
+        let (spread, only) = ("node.labels.zone".parse().expect("is one"), "zone=a".parse().expect("is one"));
+        let none = BTreeMap::new();
+        for (zone, availability, has_rule, begins) in [
+            ("a", "active", true, true),
+            ("b", "active", true, false),
+            // The managers are to differ in the zone for which it was chosen.
+            ("b", "active", false, false),
+            ("a", "drain", true, false),
+        ] {
+            let fake = FakeEngine::start();
+            let (led, _listener) = group(&fake, "reachable").await;
+            let now = with(worker("x", zone), "/Spec/Availability", availability);
+            fake.state.lock().expect("no panic").objects.push(("nodes".to_owned(), now.raw));
+            let rule = Rule { only: has_rule.then_some(&only), ..rule(&none) };
+            let promotion = Promotion { led: &led, id: "x", name: "host-x", limit: Duration::ZERO };
+            let chosen = Chosen { node: &worker("x", "a"), spread: Some(&spread) };
+            let has_begun = promotion.begin(&rule, &chosen).await.expect("answers");
+            assert_eq!((has_begun, fake.requests().len()), (begins, usize::from(begins)), "{zone} {availability}");
+            assert_eq!(node(&led, "x").await.node.is_manager_by_role(), begins, "{zone} {availability}");
+        }
     }
 }

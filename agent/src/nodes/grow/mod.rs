@@ -56,7 +56,7 @@ use crate::{
     },
     run::Run,
 };
-use change::{Promotion, Settled};
+use change::{Chosen, Promotion, Settled};
 use mark::{LABEL, Mark};
 use plan::{Standing, Step};
 pub use report::GrowReport;
@@ -98,7 +98,7 @@ impl Grow<'_> {
         let grown = shutdown.or_interrupted(self.grow(&led, &mut report)).await;
         match grown {
             Ok(()) => {}
-            Err(error) if report.promoted.is_empty() && report.passed_over.is_empty() => return Err(error),
+            Err(error) if !report.has_acted => return Err(error),
             Err(error) => report.stopped(Rendered::of(&error)),
         }
         Ok(report.finish())
@@ -109,14 +109,7 @@ impl Grow<'_> {
         let mut passed_over = BTreeMap::new();
         loop {
             // Asked anew before each promotion: managers may have died since, and workers have gone.
-            let rule = Rule {
-                leader_engine: &led.facts.version,
-                only: self.only,
-                passed_over: &passed_over,
-                now: Timestamp::now(),
-                again: self.again,
-            };
-            let standing = Standing::of(led, &rule).await?;
+            let standing = Standing::of(led, &self.rule(led, &passed_over)).await?;
             standing.require_well()?;
             report.stands(&standing, self.spread);
             if !self.dry_run {
@@ -158,6 +151,11 @@ impl Grow<'_> {
         }
     }
 
+    fn rule<'a>(&'a self, led: &'a Led, passed_over: &'a BTreeMap<String, String>) -> Rule<'a> {
+        let (now, again) = (Timestamp::now(), self.again);
+        Rule { leader_engine: &led.facts.version, only: self.only, passed_over, now, again }
+    }
+
     /// Makes a node a manager, or waits for a promotion that is under way. One that is late is passed over.
     async fn promote(
         &self,
@@ -169,7 +167,8 @@ impl Grow<'_> {
         let promotion = Promotion { led, id: node.id(), name: node.name(), limit: self.limit };
         let is_own = is_new || Mark::of(node).is_some_and(|mark| mark.is_own(Timestamp::now()));
         if is_new {
-            if !promotion.begin().await? {
+            let chosen = Chosen { node, spread: self.spread };
+            if !promotion.begin(&self.rule(led, passed_over), &chosen).await? {
                 tokio::time::sleep(POLL).await;
                 return Ok(());
             }
@@ -179,6 +178,7 @@ impl Grow<'_> {
         match promotion.settle().await? {
             Settled::Member => {
                 tracing::info!(node = node.id(), hostname = node.name(), "is a manager now");
+                report.has_acted = true;
                 failpoint::reach("grown");
             }
             // One of an earlier run that turned out to be a worker again is a candidate as others.
@@ -221,6 +221,9 @@ async fn pass_over(promotion: &Promotion<'_>, is_own: bool, late: anyhow::Error)
     };
     match now {
         Ok(TakenBack::Worker) => Ok((format!("{what}; it is a worker again"), PassedOver::TakenBack)),
+        Ok(TakenBack::Told) => {
+            Ok((format!("{what}; it was told to be a worker again, which the new leader ends"), PassedOver::TakenBack))
+        }
         Ok(TakenBack::Outside) => Ok((what, PassedOver::Outside)),
         Ok(TakenBack::Member) => Err(late),
         Err(error) if is_elsewhere(&error) => Err(error),

@@ -41,6 +41,8 @@ pub struct Standing {
 pub struct LeftOut {
     pub node: Listed,
     pub why: String,
+    /// Whether it is not tried again yet, since it did not become a manager a while ago.
+    pub rests: bool,
 }
 
 /// What comes next.
@@ -87,7 +89,9 @@ impl Standing {
                     sorted.moving.push(listed);
                 }
                 (None, true) if node.is_ready() => match rule.passed_over.get(listed.id()) {
-                    Some(why) => sorted.left_out.push(LeftOut { why: why.clone(), node: listed }),
+                    Some(why) => {
+                        sorted.left_out.push(LeftOut { why: why.clone(), node: listed, rests: false });
+                    }
                     None => sorted.moving.push(listed),
                 },
                 (None, true) => sorted.remains.push(listed),
@@ -96,7 +100,10 @@ impl Standing {
                         sorted.undone.push(listed.clone());
                     }
                     match rule.why_not(&listed) {
-                        Some(why) => sorted.left_out.push(LeftOut { node: listed, why }),
+                        Some(why) => {
+                            let rests = rule.rests(&listed).is_some();
+                            sorted.left_out.push(LeftOut { node: listed, why, rests });
+                        }
                         None => sorted.candidates.push(listed),
                     }
                 }

@@ -21,6 +21,9 @@ pub struct GrowReport {
     pub result: &'static str,
     #[serde(skip)]
     exit: Exit,
+    /// Whether this run did something that stays, so that what ends it is no refusal.
+    #[serde(skip)]
+    pub has_acted: bool,
     /// Whether nothing was changed.
     pub dry_run: bool,
     /// Number of managers that is wanted.
@@ -36,6 +39,9 @@ pub struct GrowReport {
     pub left_out: Vec<LeftOutLine>,
     /// Number of workers that are missing.
     pub missing: usize,
+    /// Whether some are missing while others did not become managers in an earlier run, and are not tried again yet.
+    #[serde(skip)]
+    do_others_rest: bool,
     /// What is worth to know and was so before this run.
     pub notes: Vec<String>,
     pub attention: Vec<String>,
@@ -83,6 +89,7 @@ impl GrowReport {
         Self {
             result: Exit::Done.word(),
             exit: Exit::Done,
+            has_acted: false,
             dry_run,
             wanted,
             manager_count: 0,
@@ -91,6 +98,7 @@ impl GrowReport {
             passed_over: Vec::new(),
             left_out: Vec::new(),
             missing: 0,
+            do_others_rest: false,
             notes: Vec::new(),
             attention: Vec::new(),
             to_do: Vec::new(),
@@ -100,6 +108,7 @@ impl GrowReport {
     /// Notes that a node did not become a manager.
     pub fn pass_over(&mut self, node: &Listed, why: &str, is: PassedOver) {
         let (name, id) = (node.name(), node.id());
+        self.has_acted = true;
         self.promoted.retain(|line| line.id != id);
         self.attention.push(format!("{why}: it was passed over"));
         self.to_do.push(match is {
@@ -155,6 +164,7 @@ impl GrowReport {
     }
 
     pub fn promoted(&mut self, node: &Listed, spread: Option<&Label>) {
+        self.has_acted = true;
         self.promoted.push(NodeLine::of(node, spread));
     }
 
@@ -193,6 +203,11 @@ impl GrowReport {
             count(standing.members.len() as u64, "manager"),
             count(standing.candidates.len() as u64, "candidate"),
         ));
+        for rests in standing.left_out.iter().filter(|it| it.rests) {
+            self.do_others_rest = true;
+            self.attention.push(format!("{} did not become a manager: {}", rests.node.name(), rests.why));
+            self.to_do.push(format!("see to {} and its port 2377", rests.node.name()));
+        }
         self.to_do
             .push("let more hosts join (`swarmdr-agent node join`), then run this again, or with --wait".to_owned());
     }
@@ -211,7 +226,9 @@ impl GrowReport {
         // Two need each other, whoever made them two. Other even numbers are no worse than the odd one before.
         let is_own = managers == 2 || !self.promoted.is_empty();
         if is_own { &mut self.attention } else { &mut self.notes }.extend(even(managers));
-        if self.exit == Exit::Done && self.missing > 0 && !self.passed_over.is_empty() {
+        // The same a minute later is no better: an earlier run has tried what there is.
+        let has_failed = !self.passed_over.is_empty() || self.do_others_rest && !self.dry_run;
+        if self.exit == Exit::Done && self.missing > 0 && has_failed {
             self.set(Exit::Failed);
         }
         if self.exit == Exit::Done && !self.attention.is_empty() {
@@ -226,7 +243,8 @@ impl GrowReport {
     }
 
     /// Exits 6 if workers are missing, if some were passed over and there are enough managers all the same, or if this run
-    /// leaves an even number; 1 if there are not enough, since nodes did not become managers.
+    /// leaves an even number; 1 if there are not enough, since nodes did not become managers, in this run or in one of the
+    /// last hour.
     pub fn exit(&self) -> Exit {
         self.exit
     }
@@ -269,7 +287,10 @@ impl fmt::Display for GrowReport {
 mod tests {
     use super::*;
     use crate::{
-        nodes::grow::plan::tests::{manager, sort, with, worker},
+        nodes::grow::{
+            mark::{Mark, tests::marked},
+            plan::tests::{manager, sort, with, worker},
+        },
         outcome::terminal::tests::assert_tame,
     };
 
@@ -308,6 +329,34 @@ mod tests {
             assert!(report.to_string().contains("passed    host-w1 (w1): host-w1 did not join"), "{report}");
             assert!(report.to_string().contains(to_do), "{report}");
         }
+    }
+
+    /// A timer that runs each minute fails as long as managers are missing, and not only in the minute of the attempt.
+    #[test]
+    fn a_node_that_is_not_tried_again_yet_is_a_failure_while_managers_are_missing() {
+        let rests = marked(worker("w1", ""), &Mark::taken_back_now().to_string());
+        for (nodes, is_dry, expected) in [
+            (vec![manager("m", ""), rests.clone()], false, Exit::Failed),
+            (vec![manager("m", ""), rests.clone()], true, Exit::Attention),
+            // Hosts that have not joined yet are another matter.
+            (vec![manager("m", ""), worker("w1", "")], false, Exit::Attention),
+        ] {
+            let standing = sort(nodes);
+            let Step::Missing(missing) = standing.next(3, None) else { panic!("{standing:?}") };
+            let mut report = GrowReport::new(3, is_dry);
+            report.stands(&standing, None);
+            report.misses(missing, &standing);
+            let report = report.finish();
+            assert_eq!(report.exit(), expected, "{report:?}");
+            let is_told = report.to_string().contains("host-w1 did not become a manager: passed over");
+            assert_eq!(is_told, expected == Exit::Failed || is_dry, "{report}");
+        }
+        // With enough managers it is listed, and nothing is wrong.
+        let standing = sort(vec![manager("a", ""), manager("b", ""), manager("c", ""), rests]);
+        let mut report = GrowReport::new(3, false);
+        report.stands(&standing, None);
+        report.enough(&standing);
+        assert_eq!((report.left_out.len(), report.finish().exit()), (1, Exit::Done));
     }
 
     #[test]

@@ -22,9 +22,19 @@ pub struct Rule<'a> {
 }
 
 impl Rule<'_> {
-    /// The reason why a worker does not become a manager.
+    /// The reason why a worker does not become a manager now.
     pub fn why_not(&self, listed: &Listed) -> Option<String> {
-        let Self { leader_engine, only, passed_over, now, again } = self;
+        self.why_never(listed).or_else(|| self.rests(listed))
+    }
+
+    /// The reason why a worker that could be a manager is not tried again yet: it did not become one a while ago.
+    pub fn rests(&self, listed: &Listed) -> Option<String> {
+        let mark = Mark::of(listed).filter(|_| !self.again && self.why_never(listed).is_none());
+        mark.and_then(|mark| mark.why_not(listed.id(), self.now))
+    }
+
+    fn why_never(&self, listed: &Listed) -> Option<String> {
+        let Self { leader_engine, only, passed_over, .. } = self;
         let node = &listed.node;
         if let Some(why) = passed_over.get(listed.id()) {
             return Some(why.clone());
@@ -37,10 +47,6 @@ impl Rule<'_> {
         }
         if let Some(label) = only.filter(|label| !label.is_in(&node.labels)) {
             return Some(format!("it has no label {label}"));
-        }
-        let mark = Mark::of(listed).filter(|_| !again);
-        if let Some(why) = mark.and_then(|mark| mark.why_not(listed.id(), *now)) {
-            return Some(why);
         }
         let engine = node.engine_version.as_deref().unwrap_or_default();
         match (EngineVersion::parse(engine), EngineVersion::parse(leader_engine)) {
@@ -60,7 +66,7 @@ mod tests {
     use crate::nodes::grow::{
         mark::tests::marked,
         plan::{
-            Standing,
+            LeftOut, Standing,
             tests::{manager, rule, sort, with, worker},
         },
     };
@@ -118,7 +124,12 @@ mod tests {
             let rule = Rule { again, ..rule };
             let standing = Standing::sort(vec![marked(worker("w", ""), &value)], &BTreeSet::new(), &rule);
             assert_eq!(standing.candidates.len(), usize::from(tried), "{value} {again}");
-            assert!(standing.left_out.iter().all(|it| it.why.starts_with("passed over: ")), "{standing:?}");
+            let is_told = |it: &LeftOut| it.rests && it.why.starts_with("passed over: ");
+            assert!(standing.left_out.iter().all(is_told), "{standing:?}");
         }
+        // One that would be left out anyway does not rest.
+        let drained = with(worker("w", ""), "/Spec/Availability", "drain");
+        let standing = sort(vec![marked(drained, &format!("taken-back/{}", ago(1)))]);
+        assert!(standing.left_out.iter().all(|it| !it.rests), "{standing:?}");
     }
 }

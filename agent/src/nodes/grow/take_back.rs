@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 
 use super::{
     change::{Promotion, Seen},
+    is_elsewhere,
     mark::{LABEL, Mark},
 };
 use crate::{
@@ -49,6 +50,8 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakenBack {
     Worker,
+    /// It was told to be one, and another manager leads by now: the swarm does the rest.
+    Told,
     /// It has become a manager meanwhile.
     Member,
     /// It is outside of the group, and stays a manager by its role.
@@ -59,18 +62,24 @@ impl Promotion<'_> {
     /// Makes the node a worker again if it is a member of the group, and waits until it is one. An error if that could
     /// cost the majority, or does not happen in time.
     pub async fn take_back(&self) -> Result<TakenBack> {
-        let attempt = async || match self.look().await? {
-            Seen::Member => Ok(Probe::Done(TakenBack::Member)),
-            Seen::Worker | Seen::Removed => Ok(Probe::Done(TakenBack::Worker)),
-            Seen::Outside => Ok(Probe::Done(TakenBack::Outside)),
-            Seen::Leaving => Ok(Probe::NotYet(anyhow!("it is still a member of the group of managers"))),
-            Seen::Silent => self.demote().await,
+        let mut is_told = false;
+        let attempt = async || match self.look().await {
+            Err(error) if is_told && is_elsewhere(&error) => Ok(Probe::Done(TakenBack::Told)),
+            // The group has no leader for a moment while the node leaves it.
+            Err(error) if is_told => Ok(Probe::NotYet(error)),
+            Err(error) => Err(error),
+            Ok(Seen::Member) => Ok(Probe::Done(TakenBack::Member)),
+            Ok(Seen::Worker | Seen::Removed) => Ok(Probe::Done(TakenBack::Worker)),
+            Ok(Seen::Outside) => Ok(Probe::Done(TakenBack::Outside)),
+            Ok(Seen::Leaving) => Ok(Probe::NotYet(anyhow!("it is still a member of the group of managers"))),
+            Ok(Seen::Silent) => self.demote(&mut is_told).await,
         };
         let what = format!("{} to be a worker again", self.name);
         wait::until(LIMIT, POLL, &what, attempt).await
     }
 
-    async fn demote(&self) -> Result<Probe<TakenBack>> {
+    /// Tells the node to be a worker if it is still silent, and notes that in `is_told`.
+    async fn demote(&self, is_told: &mut bool) -> Result<Probe<TakenBack>> {
         let nodes = self.led.nodes().await?;
         let mut managers = Managers::of(&nodes.iter().map(|listed| listed.node.clone()).collect::<Vec<_>>());
         managers.probe(&self.led.own).await;
@@ -91,6 +100,7 @@ impl Promotion<'_> {
             Err(error) if Refusal::is_out_of_sequence(&error) => Ok(Probe::NotYet(error)),
             Err(error) => Err(error.context(format!("failed to make {} a worker again", self.name))),
             Ok(()) => {
+                *is_told = true;
                 failpoint::reach("taken-back");
                 Ok(Probe::NotYet(anyhow!("it was told to be a worker")))
             }
@@ -198,12 +208,40 @@ mod tests {
             let (led, _listener) = group(&fake, reachability).await;
             let promotion = Promotion { led: &led, id: "w", name: "host-w", limit: Duration::ZERO };
             // It was silent a moment ago.
-            let Ok(Probe::NotYet(_)) = promotion.demote().await else { panic!("it is a member still") };
+            let mut is_told = false;
+            let Ok(Probe::NotYet(_)) = promotion.demote(&mut is_told).await else { panic!("it is a member still") };
             let listed = node(&led, "w").await;
-            assert_eq!(!listed.node.is_manager_by_role(), is_demoted, "{listed:?}");
+            assert_eq!((!listed.node.is_manager_by_role(), is_told), (is_demoted, is_demoted), "{listed:?}");
             assert_eq!(matches!(Mark::of(&listed), Some(Mark::TakenBack(_))), is_demoted, "{listed:?}");
             assert_eq!(fake.requests().len(), usize::from(is_demoted));
         }
+    }
+
+    /// The change is made, and the swarm sees to the rest, whoever leads it.
+    #[tokio::test]
+    async fn a_leader_that_changes_after_the_demotion_leaves_work_that_is_done() {
+        let fake = FakeEngine::start();
+        let (led, _listener) = group(&fake, "unreachable").await;
+        let promotion = Promotion { led: &led, id: "w", name: "host-w", limit: Duration::ZERO };
+        let lead_elsewhere = |fake: &FakeEngine| {
+            let mut state = fake.state.lock().expect("no panic");
+            state.objects[0].1["ManagerStatus"]["Leader"] = false.into();
+            state.objects[1].1["ManagerStatus"]["Leader"] = true.into();
+        };
+        let elsewhere = async {
+            let told = async || (!fake.requests().is_empty()).then_some(());
+            wait::poll(LIMIT, Duration::from_millis(5), told).await.expect("it is told to be a worker");
+            lead_elsewhere(&fake);
+        };
+        let (taken, ()) = futures_util::join!(promotion.take_back(), elsewhere);
+        assert_eq!(taken.expect("is done"), TakenBack::Told);
+        // Before that nothing is done, and the new leader goes on.
+        let fake = FakeEngine::start();
+        let (led, _listener) = group(&fake, "unreachable").await;
+        lead_elsewhere(&fake);
+        let promotion = Promotion { led: &led, ..promotion };
+        let error = promotion.take_back().await.expect_err("it leads no more");
+        assert!(is_elsewhere(&error) && fake.requests().is_empty(), "{error:#}");
     }
 
     #[tokio::test]

@@ -56,7 +56,9 @@ impl Join<'_> {
     pub(super) async fn ask(&self, look: &Look, known: &[SocketAddr]) -> Contact {
         let connected = network::connected(known);
         let asked = self.restore.ask_managers(known).await;
-        let (managers, others) = same_root::managers(&look.root_ca(), &asked.living).await;
+        let (mut managers, others) = same_root::managers(&look.root_ca(), &asked.living).await;
+        // One at a wanted address says more of whose node this host is.
+        managers.sort_by_key(|manager| !look.wanted.names([&manager.addr]));
         judged(&managers, &others, &connected, asked.unasked())
     }
 }

@@ -31,7 +31,8 @@ use super::{
 use crate::{
     host::engine::Refusal,
     nodes::{
-        managers, same_root,
+        managers,
+        same_root::{self, ByToken},
         standing::{OnDisk, Standing, Swarm},
         token::CaDigest,
     },
@@ -170,14 +171,17 @@ impl Join<'_> {
             Leaving::Other => Ok(same_root::managers_by_token(ca, &found.addresses).await),
             Leaving::Old => moved(&look.root_ca(), ca, &look.on_disk.manager_ids, &found.addresses).await,
         };
-        let (managers, others) = match asked {
+        let ByToken { managers, others, other_root } = match asked {
             Ok(told) => told,
             Err(why) => return Some(vec![why]),
         };
         if !managers.is_empty() {
             return None;
         }
-        let closed = others.into_iter().map(|(addr, why)| Why::NoManager(addr, why));
+        let closed = others.into_iter().map(|(addr, why)| match other_root.contains(&addr) {
+            true => Why::OtherCa(addr),
+            false => Why::NoManager(addr, why),
+        });
         let missing = found.missing.iter().map(|error| Why::NoAddress(format!("{error:#}")));
         let whys: Vec<Why> = closed.chain(missing).collect();
         Some(if whys.is_empty() {
@@ -208,15 +212,15 @@ async fn moved(
     ca: &CaDigest,
     known: &BTreeSet<String>,
     addresses: &[SocketAddr],
-) -> Result<same_root::Told, Why> {
+) -> Result<ByToken, Why> {
     let (managers, mut others) = same_root::managers(root_ca, addresses).await;
     if let Contact::KnownElsewhere(manager) = contact::of_others(&managers, known) {
         return Err(Why::KnownElsewhere(manager));
     }
     let shown: Vec<SocketAddr> = managers.iter().map(|manager| manager.addr).collect();
-    let (managers, closed) = same_root::managers_by_token(ca, &shown).await;
-    others.extend(closed);
-    Ok((managers, others))
+    let by_token = same_root::managers_by_token(ca, &shown).await;
+    others.extend(by_token.others);
+    Ok(ByToken { others, ..by_token })
 }
 
 /// Why a swarm is not left whose managers' addresses take connections, and show no manager.
@@ -267,7 +271,9 @@ mod tests {
         let ca = CaDigest::from(Sha256::digest(standin::ROOT));
         let (leading, leaderless) = (standin::manager(standin::ROOT).await, standin::without_leader().await);
         let none = BTreeSet::new();
-        let (managers, others) = moved(&root_ca, &ca, &none, &[leaderless, leading]).await.expect("none is known");
+        let moved_to = moved(&root_ca, &ca, &none, &[leaderless, leading]).await.expect("none is known");
+        let ByToken { managers, others, other_root } = moved_to;
+        assert!(other_root.is_empty(), "the token is not in doubt: {other_root:?}");
         assert_eq!(managers.iter().map(|manager| manager.addr).collect::<Vec<_>>(), [leading]);
         let [(addr, why)] = &others[..] else { panic!("{others:?}") };
         assert!(*addr == leaderless && why.contains("it hands out no root CA as a manager does"), "{others:?}");

@@ -55,6 +55,12 @@ impl Look {
         self.heard.refusal().is_none() && matches!(self.contact, Contact::NotAsked | Contact::Reached(_))
     }
 
+    /// True if a manager at a wanted address shows that it is one of this host's swarm. That the two swarms know the same
+    /// address shows nothing: a manager of another one may have it by now.
+    pub fn is_reached_where_wanted(&self) -> bool {
+        matches!(&self.contact, Contact::Reached(manager) if self.wanted.names([manager]))
+    }
+
     /// Returns the look again with what the token tells.
     fn with(mut self, wanted: Wanted) -> Self {
         self.standing = Standing::of(&self.facts.swarm, &self.on_disk, &wanted);
@@ -77,7 +83,8 @@ impl Join<'_> {
             _ => Heard::NoRefusal,
         };
         let look = Look { contact, heard, ..look };
-        if swarm == Swarm::Wanted && is_settled && look.is_kept() {
+        let is_sure = look.is_manager() || look.is_reached_where_wanted();
+        if swarm == Swarm::Wanted && is_settled && look.is_kept() && is_sure {
             return Ok(look);
         }
         match token.get().await {

@@ -61,8 +61,9 @@ fn member(look: &Look, request: &Request, seen: Seen, (swarm, is_settled): (Swar
         Swarm::Wanted if look.is_manager() && is_settled => Step::Done,
         Swarm::Wanted if look.is_manager() => Step::Wait(Why::unsettled(&look.facts.swarm)),
         Swarm::Wanted => worker::next(look, request, seen, is_settled),
-        Swarm::WantedByAddress if is_settled => Step::Done,
-        Swarm::WantedByAddress => Step::Wait(Why::UnsettledWithOtherCa),
+        Swarm::WantedByAddress if !is_settled => Step::Wait(Why::UnsettledWithOtherCa),
+        Swarm::WantedByAddress if look.is_manager() || look.is_reached_where_wanted() => Step::Done,
+        Swarm::WantedByAddress => Step::Wait(Why::ReusedAddress),
         Swarm::Unknown => Step::Retry(Why::UnknownSwarm(look.no_token.as_ref().map(|error| format!("{error:#}")))),
         Swarm::Other if look.is_manager() => Step::Refuse(manager_elsewhere(look)),
         Swarm::Other if request.leave_dead => Step::Leave(Leaving::Other),
@@ -219,6 +220,26 @@ pub mod tests {
         assert!(matches!(choose(&ours(Standing::Joining), false, Duration::ZERO), Step::Wait(Why::StillJoining(_))));
         assert!(matches!(choose(&ours(Standing::Joining), false, ATTEMPT_LIMIT), Step::Abandon));
         assert!(matches!(choose(&ours(Standing::Failed), false, Duration::ZERO), Step::Abandon));
+    }
+
+    /// Its dead manager's address is that of a manager of the wanted swarm by now.
+    #[test]
+    fn a_host_whose_swarm_knows_a_reused_address_is_not_in_the_wanted_one() {
+        let at = |addr: &str| Contact::Reached(addr.parse().expect("is one"));
+        for (contact, is_done) in [
+            (at("10.0.0.1:2377"), true),
+            (at("10.0.0.2:2377"), false),
+            (Contact::Silent { elsewhere: None }, false),
+            (Contact::Masked { told: "10.0.0.1:2377 takes connections".to_owned(), elsewhere: None }, false),
+        ] {
+            let standing = Standing::Member { swarm: Swarm::WantedByAddress, is_settled: true };
+            let look = Look { contact, ..look(standing) };
+            match choose(&look, true, Duration::ZERO) {
+                Step::Done => assert!(is_done, "{look:?}"),
+                Step::Wait(Why::ReusedAddress) => assert!(!is_done, "{look:?}"),
+                step => panic!("{step:?}"),
+            }
+        }
     }
 
     /// Somebody may join this host by hand, to wherever they want.

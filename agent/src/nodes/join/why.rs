@@ -44,6 +44,8 @@ pub enum Why {
     Unsettled(String),
     /// The same, and the token names another root CA.
     UnsettledWithOtherCa,
+    /// The same, the engine is in it, and no wanted manager shows a certificate of it.
+    ReusedAddress,
     UnknownSwarm(Option<String>),
     NoInterface(String),
     NoToken(String),
@@ -83,7 +85,7 @@ impl Why {
 
     /// True if another token may help.
     pub fn is_of_the_token(&self) -> bool {
-        matches!(self, Self::TokenRefused(_) | Self::OtherCa(_) | Self::NoManager(..))
+        matches!(self, Self::TokenRefused(_) | Self::OtherCa(_))
     }
 
     fn exit(&self) -> Exit {
@@ -114,6 +116,9 @@ impl Why {
             Self::Unsettled(_) => "it is a node of the swarm, and its engine is not in it",
             Self::UnsettledWithOtherCa => {
                 "it is a node of a swarm with these managers, and its root CA is not that of the token"
+            }
+            Self::ReusedAddress => {
+                "it is a node of a swarm that knows a wanted manager's address, and shows not that it is the wanted one"
             }
             Self::UnknownSwarm(_) => "it is in a swarm, and no token tells whether that is the wanted one",
             Self::NoInterface(_) => "its advertised address is missing",
@@ -180,6 +185,12 @@ impl Why {
                 "if the root CA was rotated: see `docker info` and `journalctl -u docker` for what else is in the way",
                 PUBLISH,
             ],
+            Self::ReusedAddress => &[
+                "if a manager of another swarm has that address by now: drain this host there, then `docker swarm leave` here, and \
+                 run it again; what runs here ends",
+                "if the root CA was rotated, and the wanted managers are only off for a while, nothing is to be done",
+                PUBLISH,
+            ],
             Self::UnknownSwarm(_) => &["see whether join.managers names a manager of its present swarm", PUBLISH],
             Self::NoInterface(_) => &["see `ip address`, --advertise-addr and join.advertise_addr"],
             Self::NoToken(_) => &[PUBLISH],
@@ -216,6 +227,9 @@ impl fmt::Display for Why {
             Self::Unsettled(said) => write!(f, "the engine is not in its swarm; {said}"),
             Self::UnsettledWithOtherCa => f.write_str(
                 "the engine is not in its swarm, whose managers are the wanted ones and whose root CA is not",
+            ),
+            Self::ReusedAddress => f.write_str(
+                "the token names another root CA than that of this host's swarm, and no wanted manager shows a certificate of it",
             ),
             Self::UnknownSwarm(Some(why)) => write!(f, "its managers are not the wanted ones, and {why}"),
             Self::UnknownSwarm(None) => write!(f, "its managers are not the wanted ones"),
@@ -291,6 +305,13 @@ mod tests {
             assert!(shown.contains(expected) && !shown.contains("planted"), "{shown}");
             assert_eq!(why.is_of_the_token(), shown.contains("token"), "{shown}");
         }
+    }
+
+    /// A program that makes tokens is not run again because a manager is off.
+    #[test]
+    fn a_manager_that_shows_nothing_puts_no_token_in_doubt() {
+        assert!(!Why::NoManager(manager(1), "it accepts no connection".to_owned()).is_of_the_token());
+        assert!(Why::OtherCa(manager(1)).is_of_the_token());
     }
 
     #[test]

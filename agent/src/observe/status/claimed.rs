@@ -9,11 +9,11 @@ use swarmdr_archive::ClusterId;
 use super::{Level, living};
 use crate::{
     claims::{
-        Judged, Memory, label,
+        Judged, Memory, label, left,
         standing::{self, Here},
     },
     config::Config,
-    host::engine::Engine,
+    host::{engine::Engine, lock::HostLock},
     keys::promoter::Promoter,
     restore::claim::origin,
     vaults::Connected,
@@ -47,6 +47,15 @@ pub async fn look(
     let Some(here) = carried(config, cluster).await else { return Ok(None) };
     let judged = standing::of_this_host(config, vaults, &promoter, &here, now).await;
     Ok(Some(Claimed { judged, is_configured: promoter.is_configured }))
+}
+
+/// Describes the claim that an earlier run of this host left before it had placed anything, unless a run is under way that
+/// may have made it.
+pub async fn left_here(config: &Config, vaults: &[Connected], now: Timestamp) -> anyhow::Result<Option<String>> {
+    let Some(record) = left::find(config).filter(|_| !HostLock::is_held(&HostLock::default_path())) else {
+        return Ok(None);
+    };
+    Ok(left::describe(vaults, &Promoter::for_watching(config)?, &record, now).await)
 }
 
 /// Returns the swarm of this host and the claim that it carries: from the engine if it can be asked, else as the last

@@ -42,7 +42,10 @@ pub async fn gather(
     let looking = join_all(connected.iter().map(|vault| look(vault, (&filter, &of_streams), keys, now)));
     let claimed = claimed::look(config, &connected, filter.cluster.as_ref(), now);
     let left_drained = tidied::left_over(config, filter.cluster.as_ref());
-    let ((looked, living), (claims, left_drained)) = join(join(looking, living), join(claimed, left_drained)).await;
+    let left_claim = claimed::left_here(config, &connected, now);
+    let claimed = join(claimed, left_claim);
+    let ((looked, living), ((claims, left_claim), left_drained)) =
+        join(join(looking, living), join(claimed, left_drained)).await;
     let streams = StreamStatus::all(config, &looked, &history, now)?;
     let (vaults, receipts): (Vec<_>, Vec<_>) = looked.into_iter().map(|it| (it.status, it.receipts)).unzip();
     let mut status = Status {
@@ -60,6 +63,7 @@ pub async fn gather(
         last_proof: history.proof.clone(),
         drills: Drilled::new(&config.drill, &receipts.concat()),
         unfinished_restore: unfinished::on_this_host(config),
+        left_claim: left_claim?,
         removed: None,
         claims: claims?,
         images: images(config, filter.cluster.as_ref(), now),

@@ -69,6 +69,9 @@ pub struct Status {
     pub drills: Drilled,
     /// Description of an interrupted restore on this host.
     pub unfinished_restore: Option<String>,
+    /// Description of a claim that a restore of this host left, and that supersedes a site which works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_claim: Option<String>,
     /// What was removed from the swarm since the last backup; absent without `watch.removals`, and if it is not known.
     pub removed: Option<Removed>,
     /// What this host found out last about the images of the swarm; absent if that is long ago.
@@ -260,7 +263,7 @@ impl Status {
         if spool.damaged > 0 {
             say(Level::Warning, format!("set aside in the spool as damaged: {}", count(spool.damaged, "archive")));
         }
-        if let Some(told) = &self.unfinished_restore {
+        for told in self.unfinished_restore.iter().chain(&self.left_claim) {
             say(Level::Critical, told.clone());
         }
         if let Some(removed) = self.removed.as_ref().filter(|removed| !removed.is_empty()) {

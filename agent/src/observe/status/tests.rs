@@ -102,6 +102,7 @@ pub(crate) fn fine() -> Status {
         last_proof: Some(Proved { at: time("2026-11-20T00:00:00Z"), good: true, checked: 3, newest: None }),
         drills: Drilled::default(),
         unfinished_restore: None,
+        left_claim: None,
         removed: None,
         images: None,
         sign_of_life: None,
@@ -265,6 +266,7 @@ fn texts_of_others_do_not_steer_the_terminal() {
         }
         status.vaults[1].newest = None;
         status.unfinished_restore = Some(text.to_owned());
+        status.left_claim = Some(text.to_owned());
         status.removed = Some(removed(text, text));
         status.drills.last = Some(super::Drill {
             at: status.at,

@@ -171,7 +171,10 @@ mod tests {
     use swarmdr_vault::{VaultSettings, testkit::memory::MemoryVault};
 
     use super::*;
-    use crate::claims::testkit::{claim, reading, second_at, seen};
+    use crate::claims::{
+        Stage,
+        testkit::{claim, reading, second_at, seen},
+    };
 
     const HOUR: i64 = 3600;
 
@@ -219,7 +222,7 @@ mod tests {
         // Its own claim is in no vault that answers.
         assert!(!is_lost(vec![before()], Some(&own.claim)));
         assert!(is_lost(vec![seen(claim(1, 4, None), 2 * HOUR + 60)], Some(&own.claim)));
-        let record = Record::new(before().claim.cluster_id, 2, own.claim.claim_id);
+        let record = Record::new(before().claim.cluster_id, 2, own.claim.claim_id, Stage::Used);
         let with_record = Facts { record: Some(record), ..facts(None, false) };
         assert!(!matches!(weigh(&two, &[with(vec![before(), own])], &with_record), Verdict::Lost(_)));
     }

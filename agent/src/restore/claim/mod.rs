@@ -18,7 +18,8 @@ use super::{Prepared, Restore, RestorePlan, change::Change, journal};
 use crate::{
     archive::source::Source,
     claims::{
-        self, Carried, Claim, Demand, Draft, FRESH, Fenced, PromotedFrom, Query, Record, ReleaseKind, Terms, label,
+        self, Carried, Claim, Demand, Draft, FRESH, Fenced, PromotedFrom, Query, Record, ReleaseKind, Stage, Terms,
+        label, left,
     },
     keys::promoter::Promoter,
     outcome::{failpoint, failure::Failure},
@@ -44,8 +45,13 @@ impl Restore<'_> {
     /// Returns what claims need; `None` for a run that makes none, and where every vault is a directory of this host that
     /// nobody configured.
     async fn means(&self) -> Result<Option<Means>> {
+        if self.claiming.is_none() { Ok(None) } else { self.means_to_release().await }
+    }
+
+    /// Returns what the release of a claim needs, which a run that makes none may owe too.
+    async fn means_to_release(&self) -> Result<Option<Means>> {
         let config = self.run.config;
-        if self.claiming.is_none() || config.vault.is_empty() {
+        if config.vault.is_empty() {
             return Ok(None);
         }
         let promoter = Promoter::find(config, &self.keyring.identities)?;
@@ -95,14 +101,20 @@ impl Restore<'_> {
                 return Ok(None);
             }
         };
+        failpoint::reach("claimed");
         Ok(Some(Claimed::of(made)))
+    }
+
+    /// Gives up the claim of a restore that is undone, or did not come about. Returns a warning if that failed.
+    pub(super) async fn give_up_claim_of(&self, record: &journal::Record) -> Option<String> {
+        self.give_up(record.claim.as_ref().filter(|_| !record.is_on_claim_of_previous())).await
     }
 
     /// Gives a claim up: what it was made for is undone, or did not come about. Returns a warning if that failed.
     pub(super) async fn give_up(&self, claimed: Option<&Claimed>) -> Option<String> {
         let claim = claimed?.claim()?;
         let release = async {
-            match self.means().await? {
+            match self.means_to_release().await? {
                 Some(means) => self.release(&means, claim, "the restore was undone").await,
                 None => Ok(()),
             }
@@ -116,6 +128,9 @@ impl Restore<'_> {
             Ok(Err(error)) => format!("{error:#}"),
             Err(_) => format!("no vault answered within {} s", RELEASE_LIMIT.as_secs()),
         };
+        if let Some(record) = Record::of_host(self.run.config).filter(|record| record.claim_id == claim.claim_id) {
+            left::note_undone(self.run.config, &record);
+        }
         let minutes = FRESH.as_mins();
         Some(format!(
             "this host's claim {} on the swarm could not be given up ({problem}): for {minutes} minutes other hosts need --fenced, and a site that works is superseded until `swarmdr-agent step-down --claim {0}`",
@@ -177,9 +192,12 @@ impl Restore<'_> {
 }
 
 impl Change<'_> {
-    /// Gives the claim up: what it was made for is undone. Returns a warning if that failed.
-    pub(super) async fn give_up_claim(&self) -> Option<String> {
-        self.restore.give_up(self.record().claim.as_ref()).await
+    /// Notes that a swarm may carry the claim from now on. Call this before the state is placed.
+    pub(super) fn use_claim(&self) -> Result<()> {
+        match self.record().claim.as_ref().and_then(Claimed::claim) {
+            Some(claim) => Record::advance(self.restore.run.config, claim.claim_id, Stage::Used),
+            None => Ok(()),
+        }
     }
 }
 

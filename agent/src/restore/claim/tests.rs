@@ -161,7 +161,9 @@ impl Host {
         let vaults = restore.vaults.get(&self.config).await.expect("connects");
         let key = Name::Claim(claim.epoch).key(&claim.cluster_id);
         store_bytes(vaults[0].vault.as_ref(), key, &packed, restore.run.now).await.expect("stores");
-        OwnClaim::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id).write(&self.config).expect("writes");
+        OwnClaim::new(claim.cluster_id.clone(), claim.epoch, claim.claim_id, Stage::Used)
+            .write(&self.config)
+            .expect("writes");
         promoter
     }
 }
@@ -192,5 +194,25 @@ async fn a_claim_that_no_vault_lets_go_is_told_with_what_ends_it_and_stays_noted
     let claimed = Claimed { perhaps: Some(Box::new(claim.clone())), is_owed: true, ..Claimed::default() };
     let told = restore.give_up(Some(&claimed)).await.expect("is told");
     assert!(told.contains("step-down --claim 3"), "{told}");
-    assert!(OwnClaim::read(&host.config, &claim.cluster_id).is_some());
+    assert!(OwnClaim::read(&host.config, &claim.cluster_id).is_some_and(|record| record.is_owed()));
+    // A later run ends it, also one that makes no claim.
+    std::fs::rename(host.dir.path().join("gone"), host.dir.path().join("vault")).expect("moves it");
+    let without = Restore { claiming: None, ..host.restore() };
+    assert_eq!(without.give_up(Some(&claimed)).await, None);
+    assert_eq!(OwnClaim::read(&host.config, &claim.cluster_id), None);
+}
+
+/// A second restore went on with the claim of the first one, whose swarm is back when it is undone.
+#[tokio::test]
+async fn the_claim_of_the_swarm_that_an_undo_brings_back_is_kept() {
+    let (host, claim) = (Host::new(), testkit::claim(3, 7, None));
+    host.put(&claim).await;
+    let mut record = journal(host.dir.path(), Phase::Stop).record;
+    record.claim = Some(Claimed { perhaps: Some(Box::new(claim.clone())), ..Claimed::default() });
+    record.previous = Some(Box::new(record.clone()));
+    assert_eq!(host.restore().give_up_claim_of(&record).await, None);
+    assert!(OwnClaim::read(&host.config, &claim.cluster_id).is_some_and(|record| !record.is_bare()));
+    record.previous = None;
+    assert_eq!(host.restore().give_up_claim_of(&record).await, None);
+    assert_eq!(OwnClaim::read(&host.config, &claim.cluster_id), None);
 }

@@ -112,7 +112,7 @@ impl Restore<'_> {
 
     /// Gives up the claim of a run that did not come about, or else the site that works stays superseded by it.
     async fn end_claim(&self, journal: &Journal) {
-        if let Some(warning) = self.give_up(journal.record.claim.as_ref()).await {
+        if let Some(warning) = self.give_up_claim_of(&journal.record).await {
             tracing::warn!("{warning}");
         }
     }

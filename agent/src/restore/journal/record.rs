@@ -71,6 +71,13 @@ impl Record {
         }
     }
 
+    /// Whether the swarm that comes back if this restore is undone is that of the same claim.
+    pub fn is_on_claim_of_previous(&self) -> bool {
+        let id = |record: &Self| record.claim.as_ref().and_then(Claimed::claim).map(|claim| claim.claim_id);
+        let previous = self.previous.as_deref().and_then(id);
+        previous.is_some() && previous == id(self)
+    }
+
     /// Backup and start of a restore that is complete.
     pub fn restored(&self) -> Option<(BackupId, Timestamp)> {
         (self.phase == Phase::Done).then_some((self.plan.id, self.begun_at))

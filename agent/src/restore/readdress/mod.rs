@@ -149,6 +149,7 @@ impl Change<'_> {
         self.arm().await?;
         self.control.stop().await?;
         self.check_replaced()?;
+        self.use_claim()?;
         self.enter(Phase::Aside, phases)?;
         self.placement.move_aside()?;
         self.enter(Phase::Start, phases)?;

@@ -14,7 +14,7 @@ use swarmdr_archive::{ClusterId, untrusted::shown};
 pub use self::dead::Dead;
 use crate::{
     claims::{
-        self, Claim, Query, ReleaseKind, label, lacking,
+        self, Claim, Query, Record, ReleaseKind, label, lacking,
         standing::{self, Here, Standing},
     },
     host::engine::Engine,
@@ -84,6 +84,9 @@ impl StepDown<'_> {
             released => released?,
         };
         failpoint::reach("released");
+        if kind == ReleaseKind::Undone {
+            Record::forget(self.run.config, report.claim.claim_id);
+        }
         report.result = "released";
         Ok(report)
     }

@@ -112,7 +112,7 @@ async fn a_living_site_that_this_host_once_brought_up_is_seen() {
     let dir = tempfile::tempdir().expect("a scratch directory");
     let config = Config { state_dir: dir.path().to_owned(), ..Config::default() };
     let id = crate::claims::ClaimId::of(5);
-    crate::claims::Record::new(cluster(), 5, id).write(&config).expect("writes");
+    crate::claims::Record::new(cluster(), 5, id, crate::claims::Stage::Used).write(&config).expect("writes");
     let (key, vault) = (key(), vault("v"));
     put(&vault, &key, &document_of("dub1", "n2", Some(&id.to_string())), 10);
     let found = seen(vault, &key, &Own::of_host(&config)).await;

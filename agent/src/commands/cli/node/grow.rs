@@ -35,11 +35,12 @@ odd number, or to the wanted one. An even number from 4 on is told to be no bett
 than one less (6 if this run made it so). It is safe to run again: a promotion that is under way is
 waited for, and one of a run that was killed is ended as that run would have.
 
-Exits 0 if there are enough managers, also with a node outside of their group since
-before, which is told; the JSON report has their number as `manager_count`. Exits
-6 if workers are missing, some were passed over and others became managers, or the
-number is even by this run; 1 if managers are missing because some were passed over, or could not be
-taken back; 4 if a manager does not answer.")]
+Exits 0 if there are enough managers, also with a node outside of their group
+since before, which is told; the JSON report has their number as `manager_count`.
+Exits 6 if workers are missing, some were passed over and others became managers,
+or the number is even by this run; 1 if managers are missing because some were
+passed over, by this run or one of the last hour, or could not be taken back; 4 if
+a manager does not answer.")]
 pub struct NodeGrowArgs {
     /// Number of managers that is wanted; an odd one is best, and 2 is refused
     #[arg(long, value_name = "NUMBER")]
