@@ -93,7 +93,7 @@ impl Backup<'_> {
         };
 
         if !request.dry_run {
-            renewed.extend(uploader.renew_locks_of_streams(&own.cluster, |name| config.renews(name)).await);
+            renewed.extend(uploader.renew_locks_of_data(&own.cluster, |name| config.renews(name)).await);
             uploader.rehearse().await?;
         }
         let mut plan = self.plan(request, &facts, &view, &managers)?;

@@ -47,6 +47,8 @@ async fn a_point_brings_the_state_and_the_data_back() -> Result<()> {
     ensure!(missing(&late)? == ["stream orders is older than 26h"], "{late:#}");
     let none = agent(host, &["restore", "--latest-complete", "--dry-run", "--identity", IDENTITY])?;
     require(&none, 5, &["no complete recovery point", "stream orders is older than 26h"])?;
+    let told = agent(host, &["status"])?;
+    require(&told, 6, &["is not complete: stream orders is older than 26h; no earlier one is complete", "  point  "])?;
 
     agent_json(host, 0, &["put", "orders"])?;
     let backup = agent_json(host, 0, &["backup"])?;
@@ -58,6 +60,12 @@ async fn a_point_brings_the_state_and_the_data_back() -> Result<()> {
     ensure!(newest["lock"]["mode"] == "COMPLIANCE" && newest["external"][0]["id"] == "snap-42", "{listed:#}");
     ensure!(newest["cluster_id"] == cluster.as_str() && newest["streams"][0]["name"] == "orders", "{listed:#}");
     require(&agent(host, &["list", "--points"])?, 0, &["apart", "NO: stream orders is older than 26h", "yes"])?;
+
+    let status = agent_json(host, 0, &["status"])?;
+    ensure!(status["points"]["newest"]["id"] == point.as_str(), "{status:#}");
+    ensure!(status["points"]["newest_complete"]["complete"] == true, "{status:#}");
+    let metrics = agent(host, &["status", "--prometheus"])?.stdout;
+    ensure!(metrics.lines().any(|line| line == "swarmdr_newest_point_complete 1"), "{metrics}");
 
     // A tool that fails leaves nothing, and the point before stands.
     let failing = SHOP.replace("echo snap-42", "echo snap-43; exit 9");

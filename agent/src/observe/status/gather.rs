@@ -10,6 +10,7 @@ use super::{
     Drilled, Due, Level, Newest, OwnSign, SpoolStatus, Standby, Status, claimed, living,
     look::look,
     own_node::OwnNode,
+    points::PointStatus,
     streams::{self, StreamStatus},
     tidied,
 };
@@ -44,6 +45,7 @@ pub async fn gather(
     let left_drained = tidied::left_over(config, filter.cluster.as_ref());
     let ((looked, living), (claims, left_drained)) = join(join(looking, living), join(claimed, left_drained)).await;
     let streams = StreamStatus::all(config, &looked, &history, now)?;
+    let points = PointStatus::of(config, &looked, now);
     let (vaults, receipts): (Vec<_>, Vec<_>) = looked.into_iter().map(|it| (it.status, it.receipts)).unzip();
     let mut status = Status {
         at: now,
@@ -53,6 +55,7 @@ pub async fn gather(
         streams_only: node.is_some_and(|node| node.is_worker),
         vaults,
         streams,
+        points,
         spool: look_into_spool(config)?,
         absences: StopHistory::read(&config.state_dir),
         last_run: history.runs.of(Verb::Backup).and_then(|runs| runs.last.clone()),

@@ -45,7 +45,14 @@ fn looked(held: [Option<NewestStream>; 2]) -> Vec<Looked> {
         let seen = [("db".parse().expect("is a name"), seen)].into();
         InVault { seen, is_whole: true, ..InVault::default() }
     };
-    vaults.map(|(status, newest)| Looked { status, receipts: Vec::new(), streams: of(newest) }).collect()
+    vaults
+        .map(|(status, newest)| Looked {
+            status,
+            receipts: Vec::new(),
+            streams: of(newest),
+            points: Default::default(),
+        })
+        .collect()
 }
 
 fn config(change: impl FnOnce(&mut StreamConfig)) -> Config {
