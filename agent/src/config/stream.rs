@@ -48,6 +48,10 @@ pub struct StreamConfig {
     pub retention: Option<Policy>,
     /// Command that `restore --point` names for bringing it back.
     pub restore: Vec<String>,
+    /// Command on this host, without a shell, to which `drill` hands the newest one; whether it succeeds is the result.
+    pub drill: Vec<String>,
+    /// Seconds that the drill may take.
+    pub drill_timeout: Seconds,
 }
 
 /// A whole percentage, 0 to 100, written as `50%`.
@@ -109,6 +113,8 @@ impl Default for StreamConfig {
             renew: true,
             retention: None,
             restore: Vec::new(),
+            drill: Vec::new(),
+            drill_timeout: Seconds::new(4 * 3600),
         }
     }
 }
@@ -207,6 +213,8 @@ mod tests {
             max_shrink = "50%"
             max_age = "26h"
             renew = false
+            drill = ["/usr/local/bin/restore-and-count"]
+            drill_timeout = "1h"
             retention = { keep_daily = 14, keep_monthly = 12 }
             "#,
         )
@@ -217,6 +225,7 @@ mod tests {
         assert_eq!(stream.min_size.map(|size| size.as_u64()), Some(1_000_000));
         assert_eq!(stream.max_shrink.map(Percent::value), Some(50));
         assert_eq!(stream.max_age.map(Seconds::count), Some(26 * 3600));
+        assert_eq!((stream.drill.len(), stream.drill_timeout.count()), (1, 3600));
         let renews = |name: &str| config.renews(&name.parse().expect("is a name"));
         assert_eq!((renews("shop-db"), renews("another")), (false, true));
         assert_eq!(stream.retention.map(|policy| (policy.keep_daily, policy.keep_monthly)), Some((14, 12)));

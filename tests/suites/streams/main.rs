@@ -1,6 +1,7 @@
 //! Data streams on real hosts: `put` and `get`, what fails on the way, and what an attacker does to a stored stream.
 
 mod damage;
+mod drills;
 mod failing;
 mod kills;
 mod memory;

@@ -107,6 +107,8 @@ fn a_scraper_reads_every_figure() {
         ("swarmdr_newest_stream_timestamp_seconds", &[("stream", "db"), ("vault", "s3://a/x")], 1_795_227_300.0),
         ("swarmdr_newest_stream_plain_size_bytes", &[("stream", "db"), ("vault", "s3://a/x")], 7.0),
         ("swarmdr_stream_last_run_exit_code", &[("stream", "db")], 1.0),
+        ("swarmdr_stream_last_drill_good", &[("stream", "db")], 0.0),
+        ("swarmdr_stream_last_drill_proven_timestamp_seconds", &[("stream", "db")], 1_795_227_300.0),
         ("swarmdr_stream_last_run_duration_seconds", &[("stream", "db")], 90.0),
         ("swarmdr_stream_last_success_timestamp_seconds", &[("stream", "db")], 1_795_262_400.0),
         ("swarmdr_newest_point_complete", &[], 0.0),
