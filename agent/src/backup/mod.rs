@@ -61,7 +61,7 @@ use crate::{
     keys::signing::{self, SigningKey},
     outcome::{failure::Rendered, phases::Phases},
     run::Run,
-    vaults::{Archive, last_seen::LastSeen},
+    vaults::{Archive, Shared, last_seen::LastSeen},
 };
 
 /// Options of a backup run.
@@ -77,6 +77,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Backup<'a> {
     pub run: Run<'a>,
+    pub vaults: Shared,
 }
 
 impl Backup<'_> {

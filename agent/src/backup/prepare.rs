@@ -75,7 +75,7 @@ impl Backup<'_> {
         signing::require_trusted_signer(config, self.run.now)?;
         let own = facts.swarm.swarm_node()?;
 
-        let mut uploader = Uploader::open(&self.run).await?;
+        let mut uploader = Uploader::open(&self.run, &self.vaults).await?;
         uploader.attention.extend(unfinished::in_data_root(&facts.data_root));
         self.require_not_superseded(&mut uploader, &own, request.dry_run).await?;
         let sent = if request.dry_run { Vec::new() } else { uploader.send_waiting().await? };

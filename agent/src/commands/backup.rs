@@ -18,6 +18,7 @@ use crate::{
     },
     outcome::{exit::Exit, failure::Failure},
     points::{self, Occasion},
+    vaults::Shared,
 };
 
 pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
@@ -57,7 +58,7 @@ async fn make_one(
     left: Leftovers,
 ) -> Result<Result<Ended, NotOurTurn>> {
     let config = &context.loaded.config;
-    let backup = Backup { run: context.run() };
+    let backup = Backup { run: context.run(), vaults: Shared::default() };
     let request = Request {
         if_due: args.if_due,
         allow_quorum_loss: args.allow_quorum_loss || config.backup.allow_quorum_loss,
@@ -86,7 +87,7 @@ async fn make_one(
     let images = images::after_backup(context, &report.plan.cluster_id).await;
     let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
     let occasion = Occasion { took: Some(took), ..Occasion::default() };
-    let point = points::after(&context.run(), &report.plan.cluster_id, occasion).await;
+    let point = points::after(&context.run(), &backup.vaults, &report.plan.cluster_id, occasion).await;
     let report = report.with_images(images).with_point(point);
     context.output.print(&report)?;
     Ok(Ok(ended(&report)))

@@ -22,7 +22,7 @@ use crate::{
     host::{name, random},
     keys::signing,
     run::Run,
-    vaults::{self, Connected},
+    vaults::{Connected, Shared},
 };
 
 /// Time that the vaults may take, each of a few times.
@@ -47,11 +47,8 @@ pub struct Made {
 
 /// Makes a point after something was stored, if there is data that belongs to the state. What fails is told, and undoes
 /// nothing: what was stored is stored.
-pub async fn after(run: &Run<'_>, cluster: &ClusterId, occasion: Occasion) -> Made {
-    let make = async {
-        let vaults = vaults::connect(run.config).await?;
-        make(run, &vaults, cluster, occasion, Timestamp::now()).await
-    };
+pub async fn after(run: &Run<'_>, vaults: &Shared, cluster: &ClusterId, occasion: Occasion) -> Made {
+    let make = async { make(run, vaults.get(run.config).await?, cluster, occasion, Timestamp::now()).await };
     let guarded = AssertUnwindSafe(run.shutdown.or_interrupted(make)).catch_unwind();
     let made = guarded.await.unwrap_or_else(|_| Err(anyhow!("it ended with a panic, whose message was printed")));
     made.unwrap_or_else(|error| Made { point: None, attention: vec![not_made(&error)] })
@@ -168,11 +165,12 @@ async fn store(run: &Run<'_>, vaults: &[&Connected], point: &Point, told: Vec<St
 /// next one is due.
 pub async fn due_since(
     run: &Run<'_>,
+    vaults: &Shared,
     cluster: &ClusterId,
     name: &StreamName,
     keys: &TrustedKeys,
 ) -> Result<Option<Timestamp>> {
-    let vaults = vaults::connect(run.config).await?;
+    let vaults = vaults.get(run.config).await?;
     let look = Look { cluster, keys, at: run.now };
     let views = vaults.iter().map(async |vault| within(look.points(vault.vault.as_ref(), &mut Vec::new())).await);
     let mut newest = None;

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     outcome::{exit::Exit, program::PROGRAM, shell},
     run::Run,
-    vaults,
+    vaults::Shared,
 };
 
 /// Time that all looks for streams together may take: the state is to come back all the same.
@@ -84,10 +84,14 @@ pub enum Step {
 impl Recovery {
     /// Looks for each stream of the point in the vaults, so that what is gone is known before it is needed; reads heads
     /// only. A vault that does not answer is told.
-    pub async fn plan(run: &Run<'_>, point: &Point, keys: &TrustedKeys, flags: &Flags) -> Result<Self> {
-        let vaults: Vec<Arc<dyn Vault>> =
-            vaults::connect(run.config).await?.into_iter().map(|connected| connected.vault).collect();
-        Ok(Self::plan_in(&vaults, run, point, keys, flags).await)
+    pub async fn plan(
+        run: &Run<'_>,
+        vaults: &Shared,
+        point: &Point,
+        keys: &TrustedKeys,
+        flags: &Flags,
+    ) -> Result<Self> {
+        Ok(Self::plan_in(&vaults.clients(run.config).await?, run, point, keys, flags).await)
     }
 
     pub(super) async fn plan_in(

@@ -24,7 +24,7 @@ use crate::{
     keys::signing,
     outcome::progress::Progress,
     run::Run,
-    vaults::{self, Archive, Connected, StoredBackup, delivery_record::DeliveryRecord},
+    vaults::{Archive, Connected, Shared, StoredBackup, delivery_record::DeliveryRecord},
 };
 use clock::check_clock;
 use delivery::Missing;
@@ -68,9 +68,9 @@ impl Uploader {
     }
 
     /// Connects to the vaults, and checks that a put could work in each. A vault that is not ready is no error yet.
-    pub async fn open(run: &Run<'_>) -> Result<Self> {
+    pub async fn open(run: &Run<'_>, vaults: &Shared) -> Result<Self> {
         let config = run.config;
-        let connected = vaults::connect(config).await?;
+        let connected = vaults.get(config).await?.to_vec();
         // On first use the default vault is not there yet: preparing the spool creates the directory that holds both.
         let first_use = config.vault.is_empty() && !config.state_dir.exists();
         let only = connected.len() == 1;

@@ -17,6 +17,7 @@ use crate::{
         failure::{Failure, Rendered},
     },
     streams::{self, StreamDrill, StreamDrills},
+    vaults::Shared,
 };
 
 /// Drills every stream of the configuration that has a command for it. One that fails does not keep the others from being
@@ -28,8 +29,9 @@ pub(super) async fn all(context: &Context, args: &DrillArgs) -> Result<StreamDri
         return Ok(drills);
     }
     let identities = Arc::new(identities::find(&args.trust.identities, context.config())?);
+    let vaults = Shared::default();
     for stream in drilled {
-        match watched(context, args, stream, Arc::clone(&identities)).await {
+        match watched(context, args, stream, (&vaults, Arc::clone(&identities))).await {
             Ok(drill) => drills.good.push(drill),
             Err(error) => {
                 context.shutdown.check()?;
@@ -60,12 +62,12 @@ async fn watched(
     context: &Context,
     args: &DrillArgs,
     stream: &StreamConfig,
-    identities: Arc<Identities>,
+    means: (&Shared, Arc<Identities>),
 ) -> Result<StreamDrill> {
     let path: PathBuf = format!("/run/swarmdr/drill-{}.lock", stream.name).into();
     let _lock = HostLock::acquire(&path)?;
     let watch = Watch::over_drill(context.config(), &stream.stream_name()?)?;
-    match one(context, args, stream, identities, &watch).await {
+    match one(context, args, stream, means, &watch).await {
         Ok(drill) => {
             watch.end(&Ended::with(drill.exit())).await;
             Ok(drill)
@@ -82,13 +84,13 @@ async fn one(
     context: &Context,
     args: &DrillArgs,
     stream: &StreamConfig,
-    identities: Arc<Identities>,
+    (vaults, identities): (&Shared, Arc<Identities>),
     watch: &Watch<'_>,
 ) -> Result<StreamDrill> {
     let (name, keys) = (stream.stream_name()?, context.trusted(&args.trust)?);
     let choice = &args.choice;
     let filter = Filter { cluster: choice.among.cluster.clone(), any_vault: choice.any_vault, ..Filter::default() };
-    let chosen = streams::find(&context.run(), &name, &filter, &keys).await?;
+    let chosen = streams::find(&context.run(), vaults, &name, &filter, &keys).await?;
     let manifest = &chosen.head.manifest;
     let facts = [
         ("STREAM", name.to_string()),
