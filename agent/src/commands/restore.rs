@@ -124,7 +124,7 @@ async fn recovery(
     point: Option<&Point>,
 ) -> Result<Option<Recovery>> {
     let Some(point) = point else { return Ok(None) };
-    let keys = context.trusted(&args.trust)?;
+    let keys = context.trusted_on_streams(&args.trust)?;
     let flags = Flags { trust: args.trust.keys.clone(), identities: args.trust.identities.clone() };
     let run = context.run();
     let plan = context.shutdown.or_interrupted(Recovery::plan(&run, vaults, point, &keys, &flags)).await?;

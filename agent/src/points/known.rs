@@ -25,6 +25,8 @@ const BOUNDS: Bounds =
 pub struct Look<'a> {
     pub cluster: &'a ClusterId,
     pub keys: &'a TrustedKeys,
+    /// Keys whose signatures count on streams.
+    pub on_streams: &'a TrustedKeys,
     /// Time of the point.
     pub at: Timestamp,
 }
@@ -106,6 +108,10 @@ impl Look<'_> {
         Ok(all)
     }
 
+    fn keys_of<S: Series>(&self) -> &TrustedKeys {
+        if S::IS_OF_STREAMS { self.on_streams } else { self.keys }
+    }
+
     async fn newest<S: Series>(
         &self,
         vault: &dyn Vault,
@@ -114,12 +120,13 @@ impl Look<'_> {
         (bounds, told): (Bounds, &mut Vec<String>),
     ) -> Result<View<S>, VaultError> {
         let mut skipped = Skipped::default();
+        let keys = self.keys_of::<S>();
         // One that was not reached may be the newest, so nothing is known then.
         let on_bad = |entry: Entry<S>| {
             tracing::debug!(vault = vault.address(), "{entry}");
             entry.reached().map(drop)
         };
-        let view = catalog::view(vault, series, filter, self.keys, self.at, (bounds, &mut skipped), on_bad).await?;
+        let view = catalog::view(vault, series, filter, keys, self.at, (bounds, &mut skipped), on_bad).await?;
         if !skipped.given_up.is_empty() {
             told.push(format!("{}: {}: {}", vault.address(), series.title(), skipped.told(S::WORDS)));
         }

@@ -70,7 +70,7 @@ pub async fn renew_streams(
 pub async fn renew_points(
     vault: &dyn Vault,
     cluster: Option<&ClusterId>,
-    keys: &TrustedKeys,
+    (keys, on_streams): (&TrustedKeys, &TrustedKeys),
     now: Timestamp,
     wanted: impl Fn(&StreamName) -> bool,
 ) -> Result<Vec<Renewed>, VaultError> {
@@ -95,7 +95,7 @@ pub async fn renew_points(
         let streams = point.streams.into_iter().filter(|part| wanted(&part.name));
         let looks = stream::iter(streams).map(|part| {
             let of = StreamSeries { cluster: series.0.clone(), name: part.name };
-            let own = &own;
+            let own = Renewing { keys: on_streams, ..own };
             async move { own.part(&of, part.id, part.manifest_digest).await }
         });
         renewed.extend(looks.buffered(AT_ONCE).try_collect::<Vec<_>>().await?.into_iter().flatten());
@@ -120,6 +120,7 @@ async fn newest<S: Series>(
 }
 
 /// A vault in which locks are renewed.
+#[derive(Clone, Copy)]
 struct Renewing<'a> {
     vault: &'a dyn Vault,
     keys: &'a TrustedKeys,
@@ -343,13 +344,13 @@ mod tests {
         let first = put_point(vault.as_ref(), 2, (&old, &db), true, &key).await;
         let complete = put_point(vault.as_ref(), 3, (&old, &db), true, &key).await;
         let newest = put_point(vault.as_ref(), 61, (&newer, &later), false, &key).await;
-        assert_eq!(renew_points(vault.as_ref(), None, &keys, day(14), |_| true).await.unwrap(), []);
-        let given_up = renew_points(vault.as_ref(), None, &keys, day(16), |_| false).await.unwrap();
+        assert_eq!(renew_points(vault.as_ref(), None, (&keys, &keys), day(14), |_| true).await.unwrap(), []);
+        let given_up = renew_points(vault.as_ref(), None, (&keys, &keys), day(16), |_| false).await.unwrap();
         let said: Vec<_> = given_up.iter().map(|it| (it.what.as_str(), it.id, it.of_point)).collect();
         let expected =
             [("recovery point", newest, false), ("recovery point", complete, false), ("backup", old.name.id(), true)];
         assert_eq!(said, expected, "and neither {first} nor a stream that was given up");
-        let renewed = renew_points(vault.as_ref(), Some(&cluster_id()), &keys, day(16), |_| true).await.unwrap();
+        let renewed = renew_points(vault.as_ref(), Some(&cluster_id()), (&keys, &keys), day(16), |_| true).await.unwrap();
         assert_eq!(renewed.iter().map(|it| (it.what.as_str(), it.id)).collect::<Vec<_>>(), [("stream db", db.name.id)]);
         assert!(renewed[0].to_string().contains("which the newest complete recovery point names, was renewed until"));
     }

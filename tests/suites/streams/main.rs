@@ -5,6 +5,7 @@ mod drills;
 mod failing;
 mod kills;
 mod memory;
+mod narrow;
 mod points;
 mod recipes;
 mod round;

@@ -26,9 +26,10 @@ impl Uploader {
     ) -> Vec<String> {
         let mut done = Vec::new();
         for route in self.routes.iter().filter(|route| route.trouble.is_none()) {
-            let renewed = renew_streams(route.to.vault.as_ref(), Some(cluster), &self.keys, self.now, &wanted).await;
+            let (vault, keys) = (route.to.vault.as_ref(), &self.on_streams);
+            let renewed = renew_streams(vault, Some(cluster), keys, self.now, &wanted).await;
             done.extend(told(renewed, "streams", &mut self.attention));
-            let renewed = renew_points(route.to.vault.as_ref(), Some(cluster), &self.keys, self.now, &wanted).await;
+            let renewed = renew_points(vault, Some(cluster), (&self.keys, keys), self.now, &wanted).await;
             done.extend(told(renewed, "recovery point", &mut self.attention));
         }
         done

@@ -87,7 +87,7 @@ async fn one(
     (vaults, identities): (&Shared, Arc<Identities>),
     watch: &Watch<'_>,
 ) -> Result<StreamDrill> {
-    let (name, keys) = (stream.stream_name()?, context.trusted(&args.trust)?);
+    let (name, keys) = (stream.stream_name()?, context.trusted_on_streams(&args.trust)?);
     let choice = &args.choice;
     let filter = Filter { cluster: choice.among.cluster.clone(), any_vault: choice.any_vault, ..Filter::default() };
     let chosen = streams::find(&context.run(), vaults, &name, &filter, &keys).await?;

@@ -49,7 +49,7 @@ pub async fn all(context: &Context, args: &PutArgs) -> Result<Exit> {
     }
     let engine = Engine::at(&config.engine.socket);
     let site = Site::find(&engine, args.cluster.as_ref()).await?;
-    let keys = signing::trusted(config, &[])?;
+    let keys = signing::trusted_on_streams(config, &[])?;
     let vaults = Shared::default();
     let trusted = (&keys, &vaults);
     let mut report = DueReport::default();
@@ -60,7 +60,7 @@ pub async fn all(context: &Context, args: &PutArgs) -> Result<Exit> {
         }
     }
     for external in snapshots {
-        match snapshot::if_due(context, &engine, &site, external, trusted).await {
+        match snapshot::if_due(context, &engine, &site, external, &vaults).await {
             Ok(made) => report.external.extend(made),
             Err(error) => report.add_error(context, &external.name, &error)?,
         }

@@ -90,7 +90,7 @@ async fn one(context: &Context, args: &PutArgs, name: &StreamName, watch: &Watch
     let site = Site::find(&engine, args.cluster.as_ref()).await?;
     let order = with_flags(orders::order(site, name.as_str(), stream)?, args, words);
     let vaults = Shared::default();
-    let ahead = Ahead::look(&context.run(), &vaults, &order, &signing::trusted(config, &[])?).await?;
+    let ahead = Ahead::look(&context.run(), &vaults, &order, &signing::trusted_on_streams(config, &[])?).await?;
     store(context, &order, (&vaults, ahead), source, watch).await
 }
 

@@ -1,13 +1,13 @@
 //! `put` of an external snapshot: another tool makes and keeps it, and its id goes into a recovery point.
 
 use anyhow::Result;
-use swarmdr_archive::TrustedKeys;
 
 use super::lock_path;
 use crate::{
     commands::{Context, cli::PutArgs},
     config::external::ExternalConfig,
     host::{engine::Engine, lock::HostLock},
+    keys::signing,
     outcome::{exit::Exit, failure::Failure},
     points::{self, SnapshotReport, Tool},
     streams::{orders, site::Site, turn},
@@ -68,7 +68,7 @@ pub(super) async fn if_due(
     engine: &Engine,
     site: &Site,
     external: &ExternalConfig,
-    (keys, vaults): (&TrustedKeys, &Shared),
+    vaults: &Shared,
 ) -> Result<Option<SnapshotReport>> {
     let Some(cron) = &external.cron else { return Ok(None) };
     let Some(schedule) = orders::of_cron(context.config(), cron)? else { return Ok(None) };
@@ -76,7 +76,8 @@ pub(super) async fn if_due(
     let _lock = HostLock::acquire(&lock_path(&external.name))?;
     let order = order(context, site.clone(), external)?;
     let run = context.run();
-    let since = points::due_since(&run, vaults, &order.cluster, &order.name, keys);
+    let keys = signing::trusted(context.config(), &[])?;
+    let since = points::due_since(&run, vaults, &order.cluster, &order.name, &keys);
     let since = context.shutdown.or_interrupted(since).await?;
     if !schedule.is_due(since, context.now) {
         return Ok(None);

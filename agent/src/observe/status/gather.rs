@@ -19,6 +19,7 @@ use crate::{
     backup::spool::{self, Spool},
     config::{Config, images::Check, schedule::Schedule},
     downtime::stop_history::StopHistory,
+    keys::signing,
     observe::{history::History, verb::Verb},
     restore::{images::memory::ImagesChecked, interrupted::unfinished},
     vaults,
@@ -37,10 +38,11 @@ pub async fn gather(
     let filter =
         Filter { cluster: cluster.cloned().or_else(|| own_cluster(&history, node.as_ref())), ..Filter::default() };
     let of_streams = streams::filter(&filter, &history, node.as_ref());
+    let on_streams = signing::trusted_on_streams_for_watching(config)?;
     let connected = vaults::connect(config).await?;
     let memory = remembered(config, filter.cluster.as_ref());
     let living = OptionFuture::from(memory.as_ref().map(|memory| living::objects(config, &memory.cluster)));
-    let looking = join_all(connected.iter().map(|vault| look(vault, (&filter, &of_streams), keys, now)));
+    let looking = join_all(connected.iter().map(|vault| look(vault, (&filter, &of_streams), (keys, &on_streams), now)));
     let claimed = claimed::look(config, &connected, filter.cluster.as_ref(), now);
     let left_drained = tidied::left_over(config, filter.cluster.as_ref());
     let ((looked, living), (claims, left_drained)) = join(join(looking, living), join(claimed, left_drained)).await;

@@ -36,7 +36,7 @@ pub struct Looked {
 pub async fn look(
     connected: &Connected,
     (filter, of_streams): (&Filter, &Filter),
-    keys: &TrustedKeys,
+    (keys, on_streams): (&TrustedKeys, &TrustedKeys),
     now: Timestamp,
 ) -> Looked {
     let settings = &connected.settings;
@@ -52,7 +52,7 @@ pub async fn look(
     let mut points = points::InVault::default();
     let walk = walk(connected, filter, keys, now, (&mut status, &mut receipts));
     let of_points = points.look(connected.vault.as_ref(), of_streams, keys, now);
-    let of_streams = streams.look(connected.vault.as_ref(), of_streams, keys, now);
+    let of_streams = streams.look(connected.vault.as_ref(), of_streams, on_streams, now);
     let walked = tokio::time::timeout(VAULT_LIMIT, try_join3(walk, of_streams, of_points)).await;
     let failed = match walked {
         Ok(result) => result.err().map(|error| format!("{error:#}")),

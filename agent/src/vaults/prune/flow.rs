@@ -35,6 +35,7 @@ pub struct Request {
 /// Prunes every vault. One that cannot be listed or pruned is reported, and the others are pruned anyway.
 pub async fn run(run: &Run<'_>, request: &Request) -> Result<PruneReport> {
     let keys = signing::trusted_for_watching(run.config)?;
+    let on_streams = signing::trusted_on_streams_for_watching(run.config)?;
     let mut report = PruneReport {
         result: "",
         dry_run: request.dry_run,
@@ -58,7 +59,7 @@ pub async fn run(run: &Run<'_>, request: &Request) -> Result<PruneReport> {
     let pinned = of_vaults.flat_map(|points| points::in_newest_complete(points, run.now)).collect();
     for (connected, points) in vaults.iter().zip(listed) {
         let pruned = match points {
-            Ok(points) => one(run, request, connected, (&keys, &pinned, points), &mut report).await,
+            Ok(points) => one(run, request, connected, (&keys, &on_streams), (&pinned, points), &mut report).await,
             Err(error) => Err(error),
         };
         if let Err(error) = pruned {
@@ -82,7 +83,8 @@ async fn one(
     run: &Run<'_>,
     request: &Request,
     connected: &Connected,
-    (keys, pinned, points): (&TrustedKeys, &BTreeSet<Digest>, Points),
+    (keys, on_streams): (&TrustedKeys, &TrustedKeys),
+    (pinned, points): (&BTreeSet<Digest>, Points),
     report: &mut PruneReport,
 ) -> Result<()> {
     let mut staying = Staying::default();
@@ -101,7 +103,7 @@ async fn one(
         report.plans.push(plan);
         report.removed += removed?;
     }
-    for (series, mut held) in list::<StreamSeries>(connected, &None, only, keys, run.shutdown, run.now).await? {
+    for (series, mut held) in list::<StreamSeries>(connected, &None, only, on_streams, run.shutdown, run.now).await? {
         held.iter_mut().for_each(pin);
         let (one, policy) = (series.one(), request.policy_of(run, series.name.as_str()));
         let StreamSeries { cluster, name } = series;
