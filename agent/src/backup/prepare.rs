@@ -41,7 +41,7 @@ pub enum Step {
     /// No backup is to be made by this manager now.
     NotOurTurn(NotOurTurn),
     /// Nor is one to be made now, but archives that were waiting in the spool were stored.
-    Sent(SentReport),
+    Sent(Box<SentReport>),
 }
 
 /// Results of the checks, for the run that follows.
@@ -93,7 +93,7 @@ impl Backup<'_> {
             Ok(taken_over) => taken_over,
             Err(why) if sent.iter().any(Delivery::stored_something) => {
                 let report = SentReport { point: point.point, ..SentReport::new(sent, &why, uploader.attention) };
-                return Ok(Step::Sent(report));
+                return Ok(Step::Sent(Box::new(report)));
             }
             Err(why) => return Ok(Step::NotOurTurn(why)),
         };

@@ -125,7 +125,8 @@ async fn recovery(
 ) -> Result<Option<Recovery>> {
     let Some(point) = point else { return Ok(None) };
     let keys = context.trusted_on_streams(&args.trust)?;
-    let flags = Flags { trust: args.trust.keys.clone(), identities: args.trust.identities.clone() };
+    let (trust, identities) = (args.trust.keys.clone(), args.trust.identities.clone());
+    let flags = Flags { trust, identities, config: context.loaded.named.clone() };
     let run = context.run();
     let plan = context.shutdown.or_interrupted(Recovery::plan(&run, vaults, point, &keys, &flags)).await?;
     Ok(Some(plan))

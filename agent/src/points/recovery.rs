@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::note::reasons;
 use crate::{
-    config::Config,
+    config::{Config, stream::StreamConfig},
     outcome::{exit::Exit, program::PROGRAM, shell},
     run::Run,
     vaults::Shared,
@@ -38,6 +38,8 @@ const COMMAND: &str = "COMMAND";
 pub struct Flags {
     pub trust: Vec<String>,
     pub identities: Vec<PathBuf>,
+    /// The configuration that was named in the place of the installed one.
+    pub config: Option<PathBuf>,
 }
 
 /// The stable JSON form of `point` in the report of `restore --point`.
@@ -180,6 +182,9 @@ async fn look_for(
 fn line(config: &Config, point: &Point, part: &StreamPart, flags: &Flags) -> String {
     let (name, id) = (part.name.to_string(), part.id.to_string());
     let mut words = vec![PROGRAM.to_owned(), "get".to_owned(), name, id];
+    if let Some(config) = &flags.config {
+        words.extend(["--config".to_owned(), config.display().to_string()]);
+    }
     words.extend(["--cluster".to_owned(), point.cluster_id.to_string()]);
     for key in &flags.trust {
         words.extend(["--trust".to_owned(), key.clone()]);
@@ -187,9 +192,12 @@ fn line(config: &Config, point: &Point, part: &StreamPart, flags: &Flags) -> Str
     for identity in &flags.identities {
         words.extend(["--identity".to_owned(), identity.display().to_string()]);
     }
+    let stream = config.stream_named(part.name.as_str());
+    if let Some(service) = stream.and_then(StreamConfig::service_to_restore) {
+        words.extend(["--service".to_owned(), service.to_owned()]);
+    }
     words.push("--".to_owned());
-    let restore = config.stream.iter().find(|it| it.name == part.name.as_str()).map(|it| &it.restore);
-    match restore.filter(|restore| !restore.is_empty()) {
+    match stream.map(|stream| &stream.restore).filter(|restore| !restore.is_empty()) {
         Some(restore) => words.extend(restore.iter().cloned()),
         None => words.push(COMMAND.to_owned()),
     }
