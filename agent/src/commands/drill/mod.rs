@@ -43,13 +43,16 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit> {
         Err(error) => Ended::failed(error),
     };
     watch.end(&ended).await;
-    context.shutdown.check()?;
-    let drills = if args.choice.latest { streams::all(context, args).await? } else { StreamDrills::default() };
-    let of_streams = Some(&drills).filter(|drills| !drills.is_empty());
+    let drills = if args.choice.latest { streams::all(context, args).await } else { Ok(StreamDrills::default()) };
+    // What was found out of the backup is told, whatever becomes of the streams.
+    let of_streams = drills.as_ref().ok().filter(|drills| !drills.is_empty());
     if booted.is_some() || of_streams.is_some() {
         context.output.print(&Drills { backup: booted.as_ref(), streams: of_streams })?;
     }
-    Ok(worse(ended.into_exit()?, of_streams.map(StreamDrills::exit)))
+    let of_streams = of_streams.map(StreamDrills::exit);
+    let exit = ended.into_exit()?;
+    drills?;
+    Ok(worse(exit, of_streams))
 }
 
 /// The outcome of a backup's drill, made worse by that of the streams.
