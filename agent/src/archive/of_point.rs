@@ -10,11 +10,13 @@ use crate::{
     config::Config,
     outcome::{exit::Exit, failure::Failure},
     points::{self, Which},
+    vaults::Shared,
 };
 
 /// Finds a recovery point, and then the very backup that it names, in whichever vault has it.
 pub async fn find(config: &Config, which: Which, filter: &Filter, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
-    let points::Chosen { signed, mut findings } = points::find(config, which, filter, keys, now).await?;
+    let vaults = Shared::default();
+    let points::Chosen { signed, mut findings } = points::find(config, &vaults, which, filter, keys, now).await?;
     let point = signed.point;
     let Some(state) = &point.state else {
         return Err(Failure::new(Exit::NothingUsable, format!("the recovery point {} names no backup", point.id))
@@ -23,7 +25,7 @@ pub async fn find(config: &Config, which: Which, filter: &Filter, keys: &Trusted
     };
     let of_state = Filter { id: Some(state.backup), ..Filter::cluster(point.cluster_id.clone()) };
     let of_state = Filter { except: filter.except.clone(), any_vault: filter.any_vault, ..of_state };
-    let found = find_in_vaults(config, &of_state, keys, now).await;
+    let found = find_in_vaults(config, &vaults, &of_state, keys, now).await;
     let found = found.with_context(|| format!("the backup of the recovery point {} was not found", point.id))?;
     if found.head.manifest_digest != state.manifest_digest {
         return Err(Failure::new(

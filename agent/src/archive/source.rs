@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     outcome::{exit::Exit, failure::Failure, progress::Progress},
     points::Which,
-    vaults,
+    vaults::Shared,
 };
 
 /// The operator's choice of a backup.
@@ -80,7 +80,7 @@ impl Source {
     pub async fn find(config: &Config, choice: &Choice, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
         match choice {
             Choice::File(path) => find_file(path, keys, now),
-            Choice::Vaults(filter) => find_in_vaults(config, filter, keys, now).await,
+            Choice::Vaults(filter) => find_in_vaults(config, &Shared::default(), filter, keys, now).await,
             Choice::Point(which, filter) => of_point::find(config, *which, filter, keys, now).await,
         }
     }
@@ -150,12 +150,12 @@ fn find_file(path: &Path, keys: &TrustedKeys, now: Timestamp) -> Result<Found> {
 
 pub(super) async fn find_in_vaults(
     config: &Config,
+    vaults: &Shared,
     filter: &Filter,
     keys: &TrustedKeys,
     now: Timestamp,
 ) -> Result<Found> {
-    let vaults: Vec<Arc<dyn Vault>> =
-        vaults::connect(config).await?.into_iter().map(|connected| connected.vault).collect();
+    let vaults = vaults.clients(config).await?;
     let latest = match catalog::find_latest(&vaults, filter, keys, now).await {
         Ok(latest) => latest,
         Err(cause) => return Err(not_found(cause, &vaults, filter, keys, now).await.into()),

@@ -65,7 +65,7 @@ use crate::{
     keys::signing::{self, SigningKey},
     outcome::{failure::Rendered, phases::Phases},
     run::Run,
-    vaults::{Archive, last_seen::LastSeen},
+    vaults::{Archive, Shared, last_seen::LastSeen},
 };
 
 /// When a run makes a backup.
@@ -93,6 +93,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Backup<'a> {
     pub run: Run<'a>,
+    pub vaults: Shared,
 }
 
 impl Backup<'_> {

@@ -1,5 +1,7 @@
 //! All checks that can refuse a backup, made before the engine is touched.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use swarm_state::{Identity, StateDir};
 use swarmdr_archive::{ClusterId, Digest, Recipient};
@@ -29,6 +31,7 @@ use crate::{
     },
     keys::{recipients, signing},
     outcome::failure::Failure,
+    points::{self, Occasion},
     restore::interrupted::unfinished,
 };
 
@@ -39,7 +42,7 @@ pub enum Step {
     /// No backup is to be made by this manager now.
     NotOurTurn(NotOurTurn),
     /// Nor is one to be made now, but archives that were waiting in the spool were stored.
-    Sent(SentReport),
+    Sent(Box<SentReport>),
 }
 
 /// Results of the checks, for the run that follows.
@@ -76,10 +79,12 @@ impl Backup<'_> {
         signing::require_trusted_signer(config, self.run.now)?;
         let own = facts.swarm.swarm_node()?;
 
-        let mut uploader = Uploader::open(&self.run).await?;
+        let mut uploader = Uploader::open(&self.run, &self.vaults).await?;
         uploader.attention.extend(unfinished::in_data_root(&facts.data_root));
         self.require_not_superseded(&mut uploader, &own, request.dry_run).await?;
         let sent = if request.dry_run { Vec::new() } else { uploader.send_waiting().await? };
+        let point = self.point_of(&own.cluster, &sent).await;
+        uploader.attention.extend(point.attention);
         let previous = self.read_previous(&mut uploader, &own.cluster).await?;
         let mut renewed = if request.dry_run { Vec::new() } else { uploader.renew_locks(&own.cluster).await };
         let view = engine.list_required().await?;
@@ -90,13 +95,14 @@ impl Backup<'_> {
         let taken_over = match self.designate(request, &asked)? {
             Ok(taken_over) => taken_over,
             Err(why) if sent.iter().any(Delivery::stored_something) => {
-                return Ok(Step::Sent(SentReport::new(sent, &why, uploader.attention)));
+                let report = SentReport { point: point.point, ..SentReport::new(sent, &why, uploader.attention) };
+                return Ok(Step::Sent(Box::new(report)));
             }
             Err(why) => return Ok(Step::NotOurTurn(why)),
         };
 
         if !request.dry_run {
-            renewed.extend(uploader.renew_locks_of_streams(&own.cluster, |name| config.renews(name)).await);
+            renewed.extend(uploader.renew_locks_of_data(&own.cluster, |name| config.renews(name)).await);
             uploader.rehearse().await?;
         }
         let mut plan = self.plan(request, &facts, &view, &managers, specs)?;
@@ -106,6 +112,17 @@ impl Backup<'_> {
         let unlock_key = self.unlock_key(&plan).await?;
         self.check_host(&control, &facts, &mut plan, request.when).await?;
         Ok(Step::Ready(Box::new(Prepared { plan, request, view, uploader, recipients, previous, sent, unlock_key })))
+    }
+
+    /// Makes a recovery point about what waited in the spool, in the vaults that have it now: while they were away, no
+    /// point could name it.
+    async fn point_of(&self, cluster: &ClusterId, sent: &[Delivery]) -> points::Made {
+        let new = sent.iter().filter(|delivery| delivery.stored_something() && delivery.cluster == *cluster);
+        let took: BTreeSet<String> = new.flat_map(Delivery::vaults).collect();
+        if took.is_empty() {
+            return points::Made::default();
+        }
+        points::after(&self.run, &self.vaults, cluster, Occasion { took: Some(took), ..Occasion::default() }).await
     }
 
     fn plan(

@@ -216,6 +216,8 @@ pub struct SentReport {
     #[serde(skip)]
     pub exit: Exit,
     pub sent: Vec<Sent>,
+    /// The recovery point that was made about it; absent if there is no data that belongs to the state.
+    pub point: Option<PointNote>,
     /// The reason why no backup was made.
     pub because: String,
     pub attention: Vec<String>,
@@ -230,7 +232,7 @@ impl SentReport {
             (true, true) => Exit::Done,
         };
         let sent = sent.into_iter().map(Delivery::into_sent).collect();
-        Self { result: exit.word(), exit, sent, because: why.to_string(), attention }
+        Self { result: exit.word(), exit, sent, point: None, because: why.to_string(), attention }
     }
 
     /// Adds findings for the operator.
@@ -249,6 +251,9 @@ impl fmt::Display for SentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "No backup was made: {}.", shown(&self.because))?;
         write_sent(f, &self.sent)?;
+        if let Some(point) = &self.point {
+            writeln!(f, "  {point}")?;
+        }
         for attention in &self.attention {
             writeln!(f, "! {}", shown(attention))?;
         }
@@ -390,6 +395,7 @@ mod tests {
             result: "done",
             exit: Exit::Done,
             sent: vec![sent(text)],
+            point: None,
             because: text.to_owned(),
             attention: vec![text.to_owned()],
         });

@@ -18,6 +18,7 @@ use crate::{
     },
     outcome::{exit::Exit, failure::Failure},
     points::{self, Occasion},
+    vaults::Shared,
 };
 
 pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
@@ -69,7 +70,7 @@ async fn make_one(
     left: Leftovers,
 ) -> Result<Result<Ended, NotOurTurn>> {
     let config = &context.loaded.config;
-    let backup = Backup { run: context.run() };
+    let backup = Backup { run: context.run(), vaults: Shared::default() };
     let request = Request {
         when: match (args.if_due, args.if_changed) {
             (true, _) => When::Due,
@@ -103,17 +104,17 @@ async fn make_one(
     let point = match args.if_changed {
         // Their data did not change with the swarm: the next stream stores a point, with the newest backup.
         true => points::Made::default(),
-        false => make_point(context, &report).await,
+        false => make_point(context, &backup, &report).await,
     };
     let report = report.with_images(images).with_point(point);
     context.output.print(&report)?;
     Ok(Ok(ended(&report)))
 }
 
-async fn make_point(context: &Context, report: &BackupReport) -> points::Made {
+async fn make_point(context: &Context, backup: &Backup<'_>, report: &BackupReport) -> points::Made {
     let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
     let occasion = Occasion { took: Some(took), ..Occasion::default() };
-    points::after(&context.run(), &report.plan.cluster_id, occasion).await
+    points::after(&context.run(), &backup.vaults, &report.plan.cluster_id, occasion).await
 }
 
 /// Facts for the hooks before a backup.

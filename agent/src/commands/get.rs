@@ -1,7 +1,7 @@
 //! The verb `get`.
 
 use anyhow::Result;
-use swarmdr_archive::{TrustedKeys, point::StreamPart};
+use swarmdr_archive::point::StreamPart;
 use swarmdr_vault::catalog::Filter;
 
 use super::Context;
@@ -12,14 +12,16 @@ use crate::{
     outcome::{exit::Exit, failure::Failure},
     points,
     streams::{self, Output, Task, turn},
+    vaults::Shared,
 };
 
 /// Nothing is printed on standard output but the stream.
 pub async fn run(context: &Context, args: &GetArgs) -> Result<Exit> {
-    let keys = context.trusted(&args.trust)?;
+    let keys = context.trusted_on_streams(&args.trust)?;
     let identities = identities::find(&args.trust.identities, context.config())?;
-    let (filter, point) = filter(context, args, &keys).await?;
-    let chosen = streams::find(&context.run(), &args.name, &filter, &keys).await?;
+    let vaults = Shared::default();
+    let (filter, point) = filter(context, &vaults, args).await?;
+    let chosen = streams::find(&context.run(), &vaults, &args.name, &filter, &keys).await?;
     if let Some(part) = point.filter(|part| part.manifest_digest != chosen.head.manifest_digest) {
         let what = format!("the stream {} {} in the vaults is not the one that the point names", part.name, part.id);
         return Err(Failure::new(Exit::NothingUsable, what).into());
@@ -52,13 +54,16 @@ async fn in_task(context: &Context, args: &GetArgs, service: &str) -> Result<Out
 }
 
 /// Returns which streams are admitted: what the arguments say, or the very one that the recovery point names.
-async fn filter(context: &Context, args: &GetArgs, keys: &TrustedKeys) -> Result<(Filter, Option<StreamPart>)> {
+async fn filter(context: &Context, vaults: &Shared, args: &GetArgs) -> Result<(Filter, Option<StreamPart>)> {
     let GetArgs { cluster, id, before, any_vault, .. } = args;
     let said = Filter { cluster: cluster.clone(), any_vault: *any_vault, ..Filter::default() };
     let Some(which) = args.point else {
         return Ok((Filter { id: *id, before: *before, ..said }, None));
     };
-    let point = points::find(context.config(), which, &said, keys, context.now).await?.signed.point;
+    let point = points::find(context.config(), vaults, which, &said, &context.trusted(&args.trust)?, context.now)
+        .await?
+        .signed
+        .point;
     let Some(part) = point.streams.iter().find(|part| part.name == args.name) else {
         let what = format!("the recovery point {} has no stream {}", point.id, args.name);
         let names: Vec<&str> = point.streams.iter().map(|part| part.name.as_str()).collect();

@@ -12,7 +12,7 @@ use super::Context;
 use crate::{
     backup::spool::Spool,
     commands::cli::KeygenArgs,
-    config::{Config, EndedKey, TrustedKey},
+    config::{Config, EndedKey, NarrowKey, Only, TrustedKey},
     host::lock::HostLock,
     keys::{identities, promoter::PURPOSE, rotation, signing},
     outcome::{exit::Exit, failure::Failure},
@@ -101,9 +101,17 @@ fn rotate(config: &Config, until: Option<Timestamp>, now: Timestamp) -> Result<R
     let others = config.trusted_keys.iter().filter(|it| ![&new, &old].contains(&&it.named().to_owned())).cloned();
     let ended = config.trusted_keys.iter().find(|it| it.named() == old).and_then(TrustedKey::until);
     let until = ended.map_or(until, |ended| ended.min(until));
-    let mut trusted_keys = vec![TrustedKey::Always(new.clone())];
+    // The key of a worker must not become one that counts on everything.
+    let mut own = config.trusted_keys.iter().filter(|it| it.named() == old).peekable();
+    let only = (own.peek().is_some() && own.all(TrustedKey::is_for_streams_only)).then_some(Only::Streams);
+    let trusted = |key: &str, until: Option<Timestamp>| match (only, until) {
+        (Some(only), until) => TrustedKey::Only(NarrowKey { key: key.to_owned(), only, until }),
+        (None, None) => TrustedKey::Always(key.to_owned()),
+        (None, Some(until)) => TrustedKey::Until(EndedKey { key: key.to_owned(), until }),
+    };
+    let mut trusted_keys = vec![trusted(&new, None)];
     trusted_keys.extend(others);
-    trusted_keys.push(TrustedKey::Until(EndedKey { key: old.clone(), until }));
+    trusted_keys.push(trusted(&old, Some(until)));
     Ok(RotatedReport {
         secret: config.signing_key_path(),
         public: new,
@@ -204,6 +212,19 @@ mod tests {
         let lines = lines.split_once("  [standby]").expect("is told").1;
         let read: Config = toml::from_str(&format!("[standby]{lines}")).expect("is a configuration");
         assert_eq!(read.standby.promoters, [TrustedKey::Always(first.public)]);
+    }
+
+    #[test]
+    fn the_key_of_a_worker_is_replaced_by_one_that_counts_no_more() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let mut config = Config { state_dir: dir.path().to_owned(), ..Config::default() };
+        let old = signing::load_or_make(&config).expect("makes it").key.public().to_string();
+        config.trusted_keys = vec![TrustedKey::Only(NarrowKey { key: old.clone(), only: Only::Streams, until: None })];
+        let now: Timestamp = "2026-11-21T10:00:01Z".parse().expect("is a time");
+        let report = rotate(&config, None, now).expect("rotates");
+        let kept: Vec<_> = report.trusted_keys.iter().map(|it| (it.named(), it.until())).collect();
+        assert_eq!(kept, [(report.public.as_str(), None), (old.as_str(), Some(report.until))]);
+        assert!(report.trusted_keys.iter().all(TrustedKey::is_for_streams_only), "{report}");
     }
 
     #[test]

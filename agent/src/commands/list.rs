@@ -33,12 +33,13 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     if args.claims {
         return claims::list(context, args).await;
     }
-    let keys = context.trusted(&args.trust)?;
     if args.streams {
+        let keys = context.trusted_on_streams(&args.trust)?;
         let listed = streams::list(&context.run(), &args.among.filter(context.now), &keys).await?;
         context.output.print(&listed)?;
         return Ok(listed.exit());
     }
+    let keys = context.trusted(&args.trust)?;
     if args.points {
         let listed = points::list(&context.run(), &args.among.filter(context.now), &keys).await?;
         context.output.print(&listed)?;

@@ -125,6 +125,11 @@ impl Context {
         signing::trusted(self.config(), &trust.keys)
     }
 
+    /// Returns the keys whose signatures on data streams are trusted in this run.
+    fn trusted_on_streams(&self, trust: &Trust) -> Result<TrustedKeys> {
+        signing::trusted_on_streams(self.config(), &trust.keys)
+    }
+
     /// Returns all keys of this run. Identities and unlock key are optional: none is an error unless it is needed.
     fn keyring(&self, trust: &Trust, unlock: &Unlock) -> Result<Keyring> {
         Ok(Keyring {

@@ -99,7 +99,7 @@ async fn once(
     watch: &Watch<'_>,
 ) -> Result<Exit> {
     let (decision, prepared) = context.shutdown.or_interrupted(restore.prepare(request)).await?;
-    let recovery = recovery(context, args, prepared.point()).await?;
+    let recovery = recovery(context, args, &restore.vaults, prepared.point()).await?;
     let mut plan = match decision {
         Decision::Restore(plan) => plan,
         Decision::AlreadyThere => {
@@ -133,12 +133,18 @@ async fn once(
 }
 
 /// Returns how the data of the recovery point comes back, if one was chosen. Nothing on the host was changed yet.
-async fn recovery(context: &Context, args: &RestoreArgs, point: Option<&Point>) -> Result<Option<Recovery>> {
+async fn recovery(
+    context: &Context,
+    args: &RestoreArgs,
+    vaults: &vaults::Shared,
+    point: Option<&Point>,
+) -> Result<Option<Recovery>> {
     let Some(point) = point else { return Ok(None) };
-    let keys = context.trusted(&args.trust)?;
-    let flags = Flags { trust: args.trust.keys.clone(), identities: args.trust.identities.clone() };
+    let keys = context.trusted_on_streams(&args.trust)?;
+    let (trust, identities) = (args.trust.keys.clone(), args.trust.identities.clone());
+    let flags = Flags { trust, identities, config: context.loaded.named.clone() };
     let run = context.run();
-    let plan = context.shutdown.or_interrupted(Recovery::plan(&run, point, &keys, &flags)).await?;
+    let plan = context.shutdown.or_interrupted(Recovery::plan(&run, vaults, point, &keys, &flags)).await?;
     Ok(Some(plan))
 }
 

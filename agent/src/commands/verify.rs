@@ -23,7 +23,7 @@ use crate::{
 /// unlock key is wrong, or if there is a forged or damaged object next to good ones.
 pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
     if args.streams {
-        let keys = context.trusted(&args.trust)?;
+        let keys = context.trusted_on_streams(&args.trust)?;
         let identities = Arc::new(identities::find(&args.trust.identities, context.config())?);
         let filter = args.choice.among.filter(context.now);
         let report = streams::check_all(&context.run(), None, &filter, &keys, identities).await?;
@@ -63,7 +63,8 @@ async fn verify(context: &Context, args: &VerifyArgs) -> Result<Report> {
         verifier.all(&args.choice.among.filter(context.now)).await?
     };
     if args.choice.file.is_none() {
-        verifier.renew(args.choice.among.cluster.as_ref(), &mut report).await?;
+        let on_streams = context.trusted_on_streams(&args.trust)?;
+        verifier.renew(args.choice.among.cluster.as_ref(), &on_streams, &mut report).await?;
     }
     Ok(report)
 }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     fs, io,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
@@ -123,6 +123,8 @@ pub struct Loaded {
     pub config: Config,
     /// The files that were read, in rising precedence.
     pub files: Vec<PathBuf>,
+    /// The file that was named in the place of the installed ones, as an absolute path.
+    pub named: Option<PathBuf>,
     /// Keys that a variable or a credential set, and what they were set by.
     variables: BTreeMap<String, String>,
     layers: Figment,
@@ -147,6 +149,7 @@ impl Loaded {
     /// Reads, merges and checks all layers; nothing is created.
     pub fn read(sources: &Sources) -> Result<Self> {
         let files = sources.files()?;
+        let named = sources.explicit.then(|| path::absolute(&sources.file)).transpose()?;
         let mut layers = Figment::from(Serialized::defaults(Config::default()));
         for file in &files {
             let text = fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
@@ -166,7 +169,7 @@ impl Loaded {
         let mut config: Config = layers.extract().map_err(|error| explain(&error, &variables))?;
         config.inherited_proxies = Proxies::of_environment(&sources.environment);
         config.validate()?;
-        Ok(Self { config, files, variables, layers })
+        Ok(Self { config, files, named, variables, layers })
     }
 
     /// Every leaf of the settings in force, in the order of the keys.

@@ -40,7 +40,7 @@ pub use layers::{Loaded, Origin, Sources};
 pub use network::NetworkConfig;
 pub use ping_url::PingUrl;
 pub use swarmdr_vault::settings::length;
-pub use trusted_key::{EndedKey, TrustedKey};
+pub use trusted_key::{EndedKey, NarrowKey, Only, TrustedKey};
 pub use watch::WatchConfig;
 
 /// Every key of the configuration, with its default. Paths of files and directories are absolute.

@@ -48,6 +48,21 @@ pub struct StreamConfig {
     pub retention: Option<Policy>,
     /// Command that `restore --point` names for bringing it back.
     pub restore: Vec<String>,
+    /// Where that command runs; default: where the stream is read, in the task with `exec` and on the host with `command`.
+    pub restore_in: Option<Place>,
+    /// Command on this host, without a shell, to which `drill` hands the newest one; whether it succeeds is the result.
+    pub drill: Vec<String>,
+    /// Seconds that the drill may take.
+    pub drill_timeout: Seconds,
+}
+
+/// Where a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// In the container of the task of `service`.
+    Task,
+    Host,
 }
 
 /// A whole percentage, 0 to 100, written as `50%`.
@@ -109,6 +124,9 @@ impl Default for StreamConfig {
             renew: true,
             retention: None,
             restore: Vec::new(),
+            restore_in: None,
+            drill: Vec::new(),
+            drill_timeout: Seconds::new(4 * 3600),
         }
     }
 }
@@ -124,6 +142,13 @@ impl StreamConfig {
     /// What is run: in the container of a task, or on this host.
     pub fn words(&self) -> &[String] {
         if self.exec.is_empty() { &self.command } else { &self.exec }
+    }
+
+    /// The service in whose task the stream is brought back; `None` if that is done on the host.
+    pub fn service_to_restore(&self) -> Option<&str> {
+        let usual = if self.exec.is_empty() { Place::Host } else { Place::Task };
+        let in_task = self.restore_in.unwrap_or(usual) == Place::Task;
+        self.service.as_deref().filter(|_| in_task)
     }
 
     /// The dead man's switch of this stream.
@@ -142,6 +167,9 @@ impl StreamConfig {
                 return Err(wrong("has `exec`, and no `service` whose task it runs in").into());
             }
             _ => {}
+        }
+        if self.restore_in == Some(Place::Task) && self.service.is_none() {
+            return Err(wrong("has `restore_in = \"task\"`, and no `service` whose task that is").into());
         }
         if let Some(cron) = &self.cron {
             schedule::require_cron(cron)?;
@@ -207,6 +235,8 @@ mod tests {
             max_shrink = "50%"
             max_age = "26h"
             renew = false
+            drill = ["/usr/local/bin/restore-and-count"]
+            drill_timeout = "1h"
             retention = { keep_daily = 14, keep_monthly = 12 }
             "#,
         )
@@ -217,6 +247,7 @@ mod tests {
         assert_eq!(stream.min_size.map(|size| size.as_u64()), Some(1_000_000));
         assert_eq!(stream.max_shrink.map(Percent::value), Some(50));
         assert_eq!(stream.max_age.map(Seconds::count), Some(26 * 3600));
+        assert_eq!((stream.drill.len(), stream.drill_timeout.count()), (1, 3600));
         let renews = |name: &str| config.renews(&name.parse().expect("is a name"));
         assert_eq!((renews("shop-db"), renews("another")), (false, true));
         assert_eq!(stream.retention.map(|policy| (policy.keep_daily, policy.keep_monthly)), Some((14, 12)));
@@ -235,6 +266,8 @@ mod tests {
             (format!("{one}max_shrink = \"150%\"\n"), "no percentage"),
             (format!("{one}expect = \"many\"\n"), "many"),
             (format!("{one}ping_url = \"ftp://x\"\n"), "ping_url of the stream `a` is no address"),
+            (format!("{one}restore_in = \"task\"\n"), "no `service` whose task"),
+            (format!("{one}restore_in = \"container\"\n"), "container"),
             (format!("{one}max_age = 0\n"), "`max_age` of 0"),
             (format!("{one}max_age = \"soon\"\n"), "soon"),
             (format!("{one}retention = {{}}\n"), "empty `retention`"),

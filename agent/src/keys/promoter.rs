@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use swarmdr_archive::{Identities, PublicKey, SecretKey, TrustedKeys};
 
 use super::{identities, signing};
-use crate::config::Config;
+use crate::{config::Config, outcome::failure::Failure};
 
 /// Purpose of the key that is derived from an identity, in the derivation.
 pub const PURPOSE: &str = "promoter";
@@ -73,6 +73,12 @@ impl Promoter {
 pub fn configured(config: &Config) -> Result<TrustedKeys> {
     let mut keys = TrustedKeys::new();
     for promoter in &config.standby.promoters {
+        if promoter.is_for_streams_only() {
+            return Err(Failure::usage(format!(
+                "standby.promoters names {promoter}, and who promotes signs no streams"
+            ))
+            .into());
+        }
         let key = signing::parse_public(promoter.named()).context("failed to read standby.promoters")?;
         keys.insert_until(key, promoter.until());
     }

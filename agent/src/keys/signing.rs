@@ -13,7 +13,10 @@ use jiff::Timestamp;
 use ring::rand::SystemRandom;
 use swarmdr_archive::{PublicKey, SecretKey, TrustedKeys};
 
-use crate::{config::Config, outcome::failure::Failure};
+use crate::{
+    config::{Config, TrustedKey},
+    outcome::failure::Failure,
+};
 
 /// Signing key, and whether this run made it.
 #[derive(Debug)]
@@ -84,24 +87,43 @@ pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     fs::File::open(directory)?.sync_all()
 }
 
-/// Returns the keys that flags name and the configured keys, or the public half of this host's own key if
-/// there are neither.
+/// Returns the keys that flags name and the configured keys but for those of streams only, or the public half of this host's
+/// own key if there are neither.
 ///
 /// A host without any of them trusts no key. That is an error, since nothing could be verified. A key that a flag names
-/// is trusted even if the configuration sets an end for it: the operator has decided so for this run.
+/// is trusted even if the configuration sets an end for it, or trusts it for streams only: the operator has decided so for
+/// this run.
 pub fn trusted(config: &Config, flags: &[String]) -> Result<TrustedKeys> {
+    let keys = named(config, flags, |key| !key.is_for_streams_only())?;
+    if keys.is_empty() {
+        return Err(Failure::usage("each of trusted_keys is for streams only, so no backup can be verified")
+            .advice(
+                "write the public key of the managers (`RW…`, shown by `swarmdr-agent keygen` there) into trusted_keys",
+            )
+            .advice("or name it for this run with `--trust RW…`")
+            .into());
+    }
+    Ok(keys)
+}
+
+/// Returns the keys whose signatures count on data streams: those that count on everything, and those for streams only.
+pub fn trusted_on_streams(config: &Config, flags: &[String]) -> Result<TrustedKeys> {
+    named(config, flags, |_| true)
+}
+
+fn named(config: &Config, flags: &[String], counts: impl Fn(&TrustedKey) -> bool) -> Result<TrustedKeys> {
     let mut keys = TrustedKeys::new();
     for named in flags {
         keys.insert(parse_public(named)?);
     }
     let flags = keys.clone();
-    for configured in &config.trusted_keys {
+    for configured in config.trusted_keys.iter().filter(|key| counts(key)) {
         let key = parse_public(configured.named())?;
         if !flags.iter().any(|flag| *flag == key) {
             keys.insert_until(key, configured.until());
         }
     }
-    if keys.is_empty() {
+    if keys.is_empty() && config.trusted_keys.is_empty() {
         let own = config.public_key_path();
         match fs::read_to_string(&own) {
             Ok(text) => {
@@ -125,7 +147,7 @@ pub fn trusted(config: &Config, flags: &[String]) -> Result<TrustedKeys> {
 /// configuration trusts. If none are configured, this is this host's own key, if it exists yet.
 pub fn trusted_for_watching(config: &Config) -> Result<TrustedKeys> {
     if !config.trusted_keys.is_empty() {
-        return trusted(config, &[]);
+        return named(config, &[], |key| !key.is_for_streams_only());
     }
     match read(&config.signing_key_path()) {
         Ok(own) => Ok(own.public().into()),
@@ -134,14 +156,32 @@ pub fn trusted_for_watching(config: &Config) -> Result<TrustedKeys> {
     }
 }
 
+/// Returns the keys whose streams count on a host that stores and watches them, as [`trusted_for_watching`] does.
+pub fn trusted_on_streams_for_watching(config: &Config) -> Result<TrustedKeys> {
+    if config.trusted_keys.is_empty() { trusted_for_watching(config) } else { trusted_on_streams(config, &[]) }
+}
+
+/// Whether the configuration trusts this host's own key on streams only, so that others sign what names them.
+pub fn signs_streams_only(config: &Config, now: Timestamp) -> bool {
+    require_signer_of_streams(config, now).is_ok() && require_trusted_signer(config, now).is_err()
+}
+
 /// Refuses to make backups whose signature a host with this configuration would not trust when it restores. Called
 /// before the engine is touched.
 pub fn require_trusted_signer(config: &Config, now: Timestamp) -> Result<()> {
+    require_signer(config, &trusted_for_watching(config)?, now)
+}
+
+/// Refuses to store streams whose signature a host with this configuration would not trust.
+pub fn require_signer_of_streams(config: &Config, now: Timestamp) -> Result<()> {
+    require_signer(config, &trusted_on_streams_for_watching(config)?, now)
+}
+
+fn require_signer(config: &Config, trusted: &TrustedKeys, now: Timestamp) -> Result<()> {
     if config.trusted_keys.is_empty() {
         return Ok(());
     }
     let path = config.signing_key_path();
-    let trusted = trusted(config, &[])?;
     let own = match read(&path) {
         Ok(key) => key.public(),
         Err(error) if is_missing(&error) => {
@@ -154,6 +194,13 @@ pub fn require_trusted_signer(config: &Config, now: Timestamp) -> Result<()> {
     };
     if trusted.at(now).iter().any(|key| *key == own) {
         return Ok(());
+    }
+    let on_streams = trusted_on_streams_for_watching(config)?;
+    if on_streams.at(now).iter().any(|key| *key == own) {
+        return Err(Failure::usage(format!("the signing key {own} of this host is trusted for streams only"))
+            .advice("backups, recovery points and external snapshots are for managers: run it on one")
+            .advice("or trust the key without `only`, here and on every host that restores")
+            .into());
     }
     let why = match trusted.until(&own) {
         Some(until) => format!("the signing key {own} of this host is trusted until {until} only"),
@@ -188,7 +235,7 @@ pub(super) fn parse_public(named: &str) -> Result<PublicKey> {
 mod tests {
     use super::*;
     use crate::{
-        config::{EndedKey, TrustedKey},
+        config::{EndedKey, NarrowKey, Only},
         outcome::{exit::Exit, failure::Rendered},
     };
 
@@ -243,6 +290,34 @@ mod tests {
         // The operator who names it for this run has decided.
         let named = trusted(&config, &[own]).expect("reads");
         assert_eq!(named.at(until).iter().count(), 2);
+    }
+
+    #[test]
+    fn a_key_for_streams_counts_on_nothing_else() {
+        let now = time("2026-11-21T10:00:00Z");
+        let (_dir, mut config) = host(vec![TrustedKey::Always(KEY.into())]);
+        let own = load_or_make(&config).expect("makes it").key.public();
+        let narrow = |until| TrustedKey::Only(NarrowKey { key: own.to_string(), only: Only::Streams, until });
+        config.trusted_keys.push(narrow(None));
+        let has = |keys: Result<TrustedKeys>| keys.expect("reads").at(now).iter().any(|key| *key == own);
+        assert!(!has(trusted(&config, &[])) && !has(trusted_for_watching(&config)));
+        assert!(has(trusted_on_streams(&config, &[])) && has(trusted_on_streams_for_watching(&config)));
+        require_signer_of_streams(&config, now).expect("may store streams");
+        let refused = require_trusted_signer(&config, now).expect_err("may make no backup");
+        assert!(Rendered::of(&refused).what.contains("is trusted for streams only"), "{refused:#}");
+        assert!(signs_streams_only(&config, now));
+        // Who names it for a run has decided.
+        assert!(has(trusted(&config, &[own.to_string()])));
+        // Where no other key is trusted, this is no reason to trust the own one with more.
+        config.trusted_keys = vec![narrow(None)];
+        let error = trusted(&config, &[]).expect_err("no key is left");
+        assert!(Rendered::of(&error).what.contains("for streams only"), "{error:#}");
+        assert!(trusted_for_watching(&config).expect("reads").is_empty());
+        config.trusted_keys = vec![narrow(Some(now))];
+        require_signer_of_streams(&config, now).expect_err("has ended");
+        let (_dir, everything) = host(Vec::new());
+        load_or_make(&everything).expect("makes it");
+        assert!(!signs_streams_only(&everything, now));
     }
 
     #[test]

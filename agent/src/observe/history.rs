@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    runs::{Run, StreamRuns},
+    runs::{Run, StreamDrilled, StreamRuns},
     runs_by_verb::RunsByVerb,
     verb::Verb,
 };
@@ -102,8 +102,21 @@ impl History {
         let of_name = self.streams.entry(name.to_owned()).or_default();
         of_name.cluster = cluster.or(of_name.cluster.take());
         of_name.runs.ended(exit, run);
+        self.forget_surplus();
+    }
+
+    /// Adds a drill of a stream.
+    pub fn drilled_stream(&mut self, name: &str, drill: StreamDrilled) {
+        let of_name = self.streams.entry(name.to_owned()).or_default();
+        let before = of_name.drill.take().and_then(|before| before.last_proven);
+        of_name.drill = Some(StreamDrilled { last_proven: drill.last_proven.or(before), ..drill });
+        self.forget_surplus();
+    }
+
+    fn forget_surplus(&mut self) {
         while self.streams.len() > STREAMS {
-            let last = |of_name: &StreamRuns| of_name.runs.last.as_ref().map(|run| run.at);
+            let drilled = |of_name: &StreamRuns| of_name.drill.as_ref().map(|drill| drill.at);
+            let last = |of_name: &StreamRuns| of_name.runs.last.as_ref().map(|run| run.at).max(drilled(of_name));
             let oldest = self.streams.iter().min_by_key(|(_, of_name)| last(of_name)).map(|(name, _)| name.clone());
             oldest.map(|name| self.streams.remove(&name));
         }

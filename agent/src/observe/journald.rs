@@ -27,6 +27,8 @@ pub const STEPPED_DOWN: &str = "2d9f7b1ac4e84e50963b8f0d5a7c1e42";
 pub const NOT_STEPPED_DOWN: &str = "91c5e3f7a0d24b8cb6a2d4f8e1093b75";
 pub const STREAM_STORED: &str = "6c1e8a5d3f7b4290a4d6c8e0f2b13597";
 pub const STREAM_NOT_STORED: &str = "d47f0b92e6a84c31b58e1d3c7a96f204";
+pub const STREAM_PROVEN: &str = "b2e94f7c16d84a0e93c5a7f1d8e6024b";
+pub const STREAM_NOT_PROVEN: &str = "58a3d0c7f91e4b26a4e8c2f6b7d01935";
 
 /// Returns the MESSAGE_ID for a verb with this result; `None` where nothing was done or the verb has no entry.
 pub fn message_id(verb: Verb, exit: Exit) -> Option<&'static str> {
@@ -47,9 +49,19 @@ pub fn message_id(verb: Verb, exit: Exit) -> Option<&'static str> {
     Some(if good { if_good } else { if_not })
 }
 
+/// Returns the MESSAGE_ID for the drill of a stream.
+fn of_stream_drill(exit: Exit) -> Option<&'static str> {
+    match exit {
+        Exit::NotOurTurn => None,
+        Exit::Done | Exit::Attention => Some(STREAM_PROVEN),
+        _ => Some(STREAM_NOT_PROVEN),
+    }
+}
+
 /// Writes the entry of a run that has ended, of a backup or of a stream with this name.
 pub fn ended(verb: Verb, stream: Option<&str>, exit: Exit, id: Option<&str>, error: Option<&str>) {
-    let Some(message_id) = message_id(verb, exit) else { return };
+    let of_drill = stream.filter(|_| verb == Verb::Drill).and_then(|_| of_stream_drill(exit));
+    let Some(message_id) = of_drill.or_else(|| message_id(verb, exit)) else { return };
     let (verb, result, exit_code) = (verb.word(), exit.word(), exit as u8);
     let (backup_id, error) = (id.unwrap_or_default(), error.unwrap_or_default());
     let what = stream.map_or_else(|| verb.to_owned(), |stream| format!("{verb} {stream}"));
@@ -101,6 +113,8 @@ mod tests {
             NOT_STEPPED_DOWN,
             STREAM_STORED,
             STREAM_NOT_STORED,
+            STREAM_PROVEN,
+            STREAM_NOT_PROVEN,
         ];
         let explained: Vec<&str> = CATALOG.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
         assert_eq!(explained, own);

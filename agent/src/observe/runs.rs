@@ -26,6 +26,28 @@ pub struct StreamRuns {
     pub cluster: Option<String>,
     #[serde(flatten)]
     pub runs: Runs,
+    /// The last drill on this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drill: Option<StreamDrilled>,
+}
+
+/// A drill of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamDrilled {
+    pub at: Timestamp,
+    /// Id of the stream; absent if there was none that verifies.
+    pub id: Option<String>,
+    pub proven: bool,
+    pub problem: Option<String>,
+    /// When a drill last succeeded.
+    pub last_proven: Option<Timestamp>,
+}
+
+impl StreamDrilled {
+    pub fn now(id: Option<String>, proven: bool, problem: Option<String>) -> Self {
+        let at = Timestamp::now();
+        Self { at, id, proven, problem, last_proven: proven.then_some(at) }
+    }
 }
 
 impl Runs {

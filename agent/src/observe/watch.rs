@@ -16,7 +16,7 @@ use crate::{
         hooks::{Hook, Hooks, Moment},
         journald,
         ping::{Ping, Signal},
-        runs::Run,
+        runs::{Run, StreamDrilled},
         textfile,
         verb::Verb,
     },
@@ -31,7 +31,7 @@ use crate::{
 pub struct Watch<'a> {
     config: &'a Config,
     verb: Verb,
-    /// Name of the stream that is stored.
+    /// Name of the stream that is stored or drilled.
     stream: Option<String>,
     hooks: Hooks,
     ping: Option<Ping>,
@@ -92,6 +92,11 @@ impl<'a> Watch<'a> {
     pub fn over_stream(config: &'a Config, name: &StreamName) -> Result<Self> {
         let ping = config.stream_named(name.as_str()).map_or(Ok(None), StreamConfig::ping)?;
         Self::with(config, Verb::Put, Some(name.to_string()), ping)
+    }
+
+    /// Begins to watch the drill of the stream of this name.
+    pub fn over_drill(config: &'a Config, name: &StreamName) -> Result<Self> {
+        Self::with(config, Verb::Drill, Some(name.to_string()), None)
     }
 
     fn with(config: &'a Config, verb: Verb, stream: Option<String>, ping: Option<PingUrl>) -> Result<Self> {
@@ -159,7 +164,10 @@ impl<'a> Watch<'a> {
         }
         // A restore leaves no trace but what it restored; its host may not even be a manager yet.
         if self.verb != Verb::Restore && self.config.state_dir.exists() {
-            self.remember(ended, error, cluster);
+            match &self.stream {
+                Some(name) if self.verb == Verb::Drill => self.remember_drill(name, ended, id, error),
+                _ => self.remember(ended, error, cluster),
+            }
             textfile::write(self.config).await;
         }
     }
@@ -219,6 +227,20 @@ impl<'a> Watch<'a> {
         }
         history.backup = ended.made.clone().or(history.backup);
         history.proof = ended.proved.clone().or(history.proof);
+        self.write(history);
+    }
+
+    /// Remembers the drill of a stream. One that had no stream to drill, or no identity, says nothing about a stream.
+    fn remember_drill(&self, name: &str, ended: &Ended, id: Option<String>, error: Option<String>) {
+        let mut history = History::read(&self.config.state_dir);
+        if id.is_some() || ended.exit == Exit::NothingUsable {
+            let good = matches!(ended.exit, Exit::Done | Exit::Attention);
+            history.drilled_stream(name, StreamDrilled::now(id, good, error));
+        }
+        self.write(history);
+    }
+
+    fn write(&self, mut history: History) {
         let failures = self.failures.take();
         history.hook_failures += failures.hooks;
         history.ping_failures += failures.pings;

@@ -14,7 +14,7 @@ use super::{Which, note::reasons};
 use crate::{
     config::Config,
     outcome::{exit::Exit, failure::Failure},
-    vaults,
+    vaults::Shared,
 };
 
 /// A point that verifies.
@@ -29,14 +29,13 @@ pub struct Chosen {
 /// or if a vault that may hold it could not be searched.
 pub async fn find(
     config: &Config,
+    vaults: &Shared,
     which: Which,
     filter: &Filter,
     keys: &TrustedKeys,
     now: Timestamp,
 ) -> Result<Chosen> {
-    let vaults: Vec<Arc<dyn Vault>> =
-        vaults::connect(config).await?.into_iter().map(|connected| connected.vault).collect();
-    find_in(&vaults, which, filter, keys, now).await
+    find_in(&vaults.clients(config).await?, which, filter, keys, now).await
 }
 
 /// Does what [`find`] does, in these vaults.

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 8;
 /// Number of searches for a stream that had ended, below others that had not.
 const MOST_UNENDED: usize = 4;
 
-/// Bounds of one search: a point is made after each backup and each stream.
+/// Bounds of one search, or of those for all streams together: a point is made after each backup and each stream.
 const BOUNDS: Bounds =
     Bounds { batch: 1024, bad_of_window: 128, bad: 512, bad_when_spent: 16, pages: 200, pages_when_spent: 4 };
 
@@ -25,6 +25,8 @@ const BOUNDS: Bounds =
 pub struct Look<'a> {
     pub cluster: &'a ClusterId,
     pub keys: &'a TrustedKeys,
+    /// Keys whose signatures count on streams.
+    pub on_streams: &'a TrustedKeys,
     /// Time of the point.
     pub at: Timestamp,
 }
@@ -62,17 +64,19 @@ impl Look<'_> {
     /// Reads the newest points.
     pub async fn points(&self, vault: &dyn Vault, told: &mut Vec<String>) -> Result<View<PointSeries>, VaultError> {
         let newest = Filter { even_unusable: true, ..Filter::default() };
-        self.newest(vault, &PointSeries(self.cluster.clone()), &newest, told).await
+        self.newest(vault, &PointSeries(self.cluster.clone()), &newest, (BOUNDS, told)).await
     }
 
     /// Reads the newest backups and streams.
     pub async fn parts(&self, vault: &dyn Vault, names: &BTreeSet<StreamName>) -> Result<Parts, VaultError> {
         let mut parts = Parts::default();
-        parts.state = self.newest(vault, self.cluster, &Filter::default(), &mut parts.told).await?;
+        parts.state = self.newest(vault, self.cluster, &Filter::default(), (BOUNDS, &mut parts.told)).await?;
+        // A flood below every name costs no more than one below a single name.
+        let bounds = BOUNDS.shared_by(names.len());
         let views = stream::iter(names.iter().cloned()).map(async |name| {
             let series = StreamSeries { cluster: self.cluster.clone(), name: name.clone() };
             let mut told = Vec::new();
-            let view = self.ended(vault, &series, &mut told).await;
+            let view = self.ended(vault, &series, (bounds, &mut told)).await;
             (name, view, told)
         });
         let mut views = std::pin::pin!(views.buffered(AT_ONCE));
@@ -88,11 +92,11 @@ impl Look<'_> {
         &self,
         vault: &dyn Vault,
         series: &StreamSeries,
-        told: &mut Vec<String>,
+        (bounds, told): (Bounds, &mut Vec<String>),
     ) -> Result<View<StreamSeries>, VaultError> {
         let (mut all, mut filter) = (View::default(), Filter::default());
         for _ in 0..MOST_UNENDED {
-            let view = self.newest(vault, series, &filter, told).await?;
+            let view = self.newest(vault, series, &filter, (bounds, told)).await?;
             let oldest = view.places.iter().map(|place| place.made()).min();
             let has_one = view.entries.iter().any(|(_, head)| head.manifest.ended_at <= self.at);
             extend(&mut all, view);
@@ -104,20 +108,25 @@ impl Look<'_> {
         Ok(all)
     }
 
+    fn keys_of<S: Series>(&self) -> &TrustedKeys {
+        if S::IS_OF_STREAMS { self.on_streams } else { self.keys }
+    }
+
     async fn newest<S: Series>(
         &self,
         vault: &dyn Vault,
         series: &S,
         filter: &Filter,
-        told: &mut Vec<String>,
+        (bounds, told): (Bounds, &mut Vec<String>),
     ) -> Result<View<S>, VaultError> {
         let mut skipped = Skipped::default();
+        let keys = self.keys_of::<S>();
         // One that was not reached may be the newest, so nothing is known then.
         let on_bad = |entry: Entry<S>| {
             tracing::debug!(vault = vault.address(), "{entry}");
             entry.reached().map(drop)
         };
-        let view = catalog::view(vault, series, filter, self.keys, self.at, (BOUNDS, &mut skipped), on_bad).await?;
+        let view = catalog::view(vault, series, filter, keys, self.at, (bounds, &mut skipped), on_bad).await?;
         if !skipped.given_up.is_empty() {
             told.push(format!("{}: {}: {}", vault.address(), series.title(), skipped.told(S::WORDS)));
         }

@@ -25,7 +25,7 @@ pub use external::Tool;
 pub use find::{Chosen, find};
 pub use list::list;
 pub use make::{Made, Occasion, after, due_since};
-pub use note::PointNote;
+pub use note::{PointNote, reasons};
 pub use recovery::{Flags, Recovery, WithRecovery};
 pub use snapshot::{Order, SnapshotReport, snapshot};
 pub use which::Which;

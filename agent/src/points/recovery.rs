@@ -18,10 +18,10 @@ use tokio::time::Instant;
 
 use super::note::reasons;
 use crate::{
-    config::Config,
+    config::{Config, stream::StreamConfig},
     outcome::{exit::Exit, program::PROGRAM, shell},
     run::Run,
-    vaults,
+    vaults::Shared,
 };
 
 /// Time that all looks for streams together may take: the state is to come back all the same.
@@ -38,6 +38,8 @@ const COMMAND: &str = "COMMAND";
 pub struct Flags {
     pub trust: Vec<String>,
     pub identities: Vec<PathBuf>,
+    /// The configuration that was named in the place of the installed one.
+    pub config: Option<PathBuf>,
 }
 
 /// The stable JSON form of `point` in the report of `restore --point`.
@@ -84,10 +86,14 @@ pub enum Step {
 impl Recovery {
     /// Looks for each stream of the point in the vaults, so that what is gone is known before it is needed; reads heads
     /// only. A vault that does not answer is told.
-    pub async fn plan(run: &Run<'_>, point: &Point, keys: &TrustedKeys, flags: &Flags) -> Result<Self> {
-        let vaults: Vec<Arc<dyn Vault>> =
-            vaults::connect(run.config).await?.into_iter().map(|connected| connected.vault).collect();
-        Ok(Self::plan_in(&vaults, run, point, keys, flags).await)
+    pub async fn plan(
+        run: &Run<'_>,
+        vaults: &Shared,
+        point: &Point,
+        keys: &TrustedKeys,
+        flags: &Flags,
+    ) -> Result<Self> {
+        Ok(Self::plan_in(&vaults.clients(run.config).await?, run, point, keys, flags).await)
     }
 
     pub(super) async fn plan_in(
@@ -176,6 +182,9 @@ async fn look_for(
 fn line(config: &Config, point: &Point, part: &StreamPart, flags: &Flags) -> String {
     let (name, id) = (part.name.to_string(), part.id.to_string());
     let mut words = vec![PROGRAM.to_owned(), "get".to_owned(), name, id];
+    if let Some(config) = &flags.config {
+        words.extend(["--config".to_owned(), config.display().to_string()]);
+    }
     words.extend(["--cluster".to_owned(), point.cluster_id.to_string()]);
     for key in &flags.trust {
         words.extend(["--trust".to_owned(), key.clone()]);
@@ -183,9 +192,12 @@ fn line(config: &Config, point: &Point, part: &StreamPart, flags: &Flags) -> Str
     for identity in &flags.identities {
         words.extend(["--identity".to_owned(), identity.display().to_string()]);
     }
+    let stream = config.stream_named(part.name.as_str());
+    if let Some(service) = stream.and_then(StreamConfig::service_to_restore) {
+        words.extend(["--service".to_owned(), service.to_owned()]);
+    }
     words.push("--".to_owned());
-    let restore = config.stream.iter().find(|it| it.name == part.name.as_str()).map(|it| &it.restore);
-    match restore.filter(|restore| !restore.is_empty()) {
+    match stream.map(|stream| &stream.restore).filter(|restore| !restore.is_empty()) {
         Some(restore) => words.extend(restore.iter().cloned()),
         None => words.push(COMMAND.to_owned()),
     }

@@ -16,6 +16,7 @@ use crate::{
     keys::signing,
     outcome::{exit::Exit, failure::Failure},
     run::Run,
+    vaults::Shared,
 };
 
 /// A snapshot to be made.
@@ -45,14 +46,14 @@ pub struct SnapshotReport {
 
 /// Runs the tool, and makes a point with what it says. Fails if the tool fails, or if no vault took the point: nobody
 /// would find the snapshot then.
-pub async fn snapshot(run: &Run<'_>, order: &Order) -> Result<SnapshotReport> {
+pub async fn snapshot(run: &Run<'_>, vaults: &Shared, order: &Order) -> Result<SnapshotReport> {
     // Before the tool makes something that could not be recorded.
     signing::require_trusted_signer(run.config, run.now)?;
     signing::load_or_make(run.config)?;
     let as_of = order.as_of.unwrap_or_else(Timestamp::now);
     let id = run_tool(&order.tool, run.shutdown).await?;
     let external = ExternalPart { name: order.name.clone(), id: id.clone(), as_of, host: name::hostname() };
-    let made = after(run, &order.cluster, Occasion { took: None, external: Some(external) }).await;
+    let made = after(run, vaults, &order.cluster, Occasion { took: None, external: Some(external) }).await;
     let Some(point) = made.point else {
         let what = format!("the snapshot {} of {} was made, and no vault recorded it", shown(&id), order.name);
         let failure = Failure::failed(what).because(anyhow!(made.attention.join("; ")));

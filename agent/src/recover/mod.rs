@@ -60,7 +60,7 @@ impl Recovery<'_> {
     /// put back.
     pub async fn run(&self, ready: Ready) -> Result<RecoveryReport> {
         let mut phases = Phases::new();
-        let mut uploader = Uploader::open(&self.backup.run).await?;
+        let mut uploader = Uploader::open(&self.backup.run, &self.backup.vaults).await?;
         let control = EngineControl::connect(self.restore.run.config).await?;
         unfinished::note_data_root(self.restore.run.config, &ready.facts.data_root);
         let mut note = RunNote::write(self.restore.run.config, backup::note(&ready.backup))?;

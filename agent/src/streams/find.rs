@@ -4,23 +4,25 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use swarmdr_archive::{TrustedKeys, stream_archive::StreamName};
-use swarmdr_vault::{
-    Vault,
-    catalog::{self, CatalogError, Filter},
-};
+use swarmdr_vault::catalog::{self, CatalogError, Filter};
 
 use super::get::Chosen;
 use crate::{
     outcome::{exit::Exit, failure::Failure},
     run::Run,
-    vaults,
+    vaults::Shared,
 };
 
 /// Finds the newest stream of this name that verifies and that the filter admits; reads heads only. The error has exit
 /// code 5 if there is none, or if a vault that may hold it could not be searched.
-pub async fn find(run: &Run<'_>, name: &StreamName, filter: &Filter, keys: &TrustedKeys) -> Result<Chosen> {
-    let connected = vaults::connect(run.config).await?;
-    let vaults: Vec<Arc<dyn Vault>> = connected.into_iter().map(|connected| connected.vault).collect();
+pub async fn find(
+    run: &Run<'_>,
+    vaults: &Shared,
+    name: &StreamName,
+    filter: &Filter,
+    keys: &TrustedKeys,
+) -> Result<Chosen> {
+    let vaults = vaults.clients(run.config).await?;
     let search = async { Ok(catalog::find_latest_stream(&vaults, name, filter, keys, run.now).await) };
     let latest = match run.shutdown.or_interrupted(search).await? {
         Ok(latest) => latest,

@@ -45,6 +45,17 @@ pub struct Chosen {
 /// Hands the stream on. Returns its verified head, once every byte was verified and the receiver has succeeded. On any
 /// error the receiver was ended before it saw an end.
 pub async fn get(run: &Run<'_>, chosen: Chosen, identities: Arc<Identities>, output: Output) -> Result<ListedStream> {
+    get_within(run, chosen, identities, output, None).await
+}
+
+/// Does what [`get`] does. A receiver that has not ended by the limit is ended too.
+pub(super) async fn get_within(
+    run: &Run<'_>,
+    chosen: Chosen,
+    identities: Arc<Identities>,
+    output: Output,
+    limit: Option<Duration>,
+) -> Result<ListedStream> {
     let Chosen { vault, at, head, .. } = chosen;
     if output.opens() {
         identities::require_any(&identities, "stream", &head.manifest.payload.recipients)?;
@@ -69,7 +80,13 @@ pub async fn get(run: &Run<'_>, chosen: Chosen, identities: Arc<Identities>, out
     });
     let work = async {
         let ((), outcome) = futures_util::join!(fetch(ranges, feed), &mut outcome);
-        Ok(outcome)
+        outcome
+    };
+    let work = async {
+        match limit {
+            None => Ok(work.await),
+            Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| too_long(limit)),
+        }
     };
     let outcome = match run.shutdown.or_interrupted(work).await {
         Ok(outcome) => outcome,
@@ -81,6 +98,12 @@ pub async fn get(run: &Run<'_>, chosen: Chosen, identities: Arc<Identities>, out
         }
     };
     outcome.context("the reading ended unexpectedly")?.with_context(|| format!("failed to hand on {what}"))
+}
+
+fn too_long(limit: Duration) -> anyhow::Error {
+    Failure::failed(format!("the command did not end within {} s and was killed", limit.as_secs()))
+        .advice("a longer time: `drill_timeout` of the stream in the configuration")
+        .into()
 }
 
 /// A range, or why there is none. A channel that closes without an end is a run that was given up.

@@ -3,6 +3,7 @@
 //! Nothing is spooled: neither the plain bytes nor the archive touch a disk of this host. May import what `archive` may.
 
 mod check;
+mod drill;
 mod expectation;
 mod fan;
 mod find;
@@ -21,6 +22,7 @@ mod task_output;
 pub mod turn;
 
 pub use check::check_all;
+pub use drill::{StreamDrill, StreamDrills, drill};
 pub use expectation::Expectation;
 pub use find::find;
 pub use get::get;

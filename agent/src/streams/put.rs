@@ -25,7 +25,7 @@ use crate::{
     keys::signing,
     outcome::{failpoint, failure::Failure},
     run::Run,
-    vaults::{self, Connected},
+    vaults::{Connected, Shared},
 };
 
 /// Bytes of a stream that are in memory on their way into all vaults together.
@@ -68,9 +68,9 @@ pub struct Ahead {
 impl Ahead {
     /// Connects to the vaults and looks for the newest stream of this name. Fails if this host would not believe its own
     /// signature.
-    pub async fn look(run: &Run<'_>, order: &Order, keys: &TrustedKeys) -> Result<Self> {
-        signing::require_trusted_signer(run.config, run.now)?;
-        let vaults = vaults::connect(run.config).await?;
+    pub async fn look(run: &Run<'_>, vaults: &Shared, order: &Order, keys: &TrustedKeys) -> Result<Self> {
+        signing::require_signer_of_streams(run.config, run.now)?;
+        let vaults = vaults.get(run.config).await?.to_vec();
         let (previous, attention) = Previous::find(run, &vaults, &order.series(), keys).await;
         Ok(Self { vaults, previous, attention })
     }

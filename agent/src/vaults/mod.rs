@@ -37,6 +37,11 @@ impl Shared {
     pub async fn get(&self, config: &Config) -> Result<&[Connected]> {
         Ok(self.0.get_or_try_init(|| connect(config)).await?)
     }
+
+    /// Returns the clients without their settings, in the order of the configuration.
+    pub async fn clients(&self, config: &Config) -> Result<Vec<Arc<dyn Vault>>> {
+        Ok(self.get(config).await?.iter().map(|connected| Arc::clone(&connected.vault)).collect())
+    }
 }
 
 /// A backup as stored in one vault.

@@ -74,7 +74,7 @@ pub use object::{
 };
 pub use parts::{Draft, Part, PartLimits, Parts, SentPart};
 pub use prove::{Stored, VerifiedBy};
-pub use renew::{Renewed, renew, renew_streams, renew_version};
+pub use renew::{Renewed, renew, renew_points, renew_streams, renew_version};
 pub use replace::replace;
 pub use settings::{SettingsError, Target, VaultSettings};
 pub use source::Source;

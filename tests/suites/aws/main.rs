@@ -96,6 +96,7 @@ fn the_templates_are_clean_and_say_what_the_policies_say() -> Result<()> {
         ("policy-restore.json", "vault.yaml"),
         ("policy-store.json", "vault.yaml"),
         ("policy-watch.json", "vault.yaml"),
+        ("policy-streams.json", "vault.yaml"),
         ("policy-bucket.json", "vault.yaml"),
         ("policy-mirror.json", "images.yaml"),
         ("policy-pull.json", "images.yaml"),
@@ -191,6 +192,7 @@ async fn what_the_policies_deny_is_denied() -> Result<()> {
         // A restored manager has both.
         ("both", &["policy-restore.json", "policy-store.json"]),
         ("watch", &["policy-watch.json"]),
+        ("streams", &["policy-streams.json"]),
     ] {
         let identity = rgw.user(user)?;
         put_user_policy(&endpoint, authority.path(), rgw.owner(), user, &policies(files, "vault")?)?;
@@ -220,6 +222,10 @@ async fn what_the_policies_deny_is_denied() -> Result<()> {
         let first = bucket.put_locked("prod/life/c/n", b"x", brief).await;
         let second = bucket.put_locked("prod/life/c/n", b"y", brief).await;
         matrix.insert("leave signs of life", verdict(first.and(second)));
+        let below = bucket.put_locked("prod/streams/c/db/n.stream", b"x", month).await;
+        matrix
+            .insert("store streams", verdict(bucket.put_locked("streams/c/db/n.stream", b"x", month).await.and(below)));
+        matrix.insert("store a point", verdict(bucket.put_locked("points/c/n.point", b"x", month).await));
         for (what, key) in
             [("claim a swarm", "claims/c/00000001.claim"), ("claim one below a prefix", "prod/claims/c/00000001.claim")]
         {
@@ -239,10 +245,12 @@ async fn what_the_policies_deny_is_denied() -> Result<()> {
     assert_eq!(seen["restore"], expected(&[&reads[..], &claims].concat()));
     // Ceph 20 does not know s3:object-lock-remaining-retention-days, so nothing limits a lock there; on AWS the policy
     // does.
-    let writes = ["store and lock", "lock for a century", "leave signs of life"];
+    let writes = ["store and lock", "lock for a century", "leave signs of life", "store streams", "store a point"];
     assert_eq!(seen["backup"], expected(&[&reads[..], &writes].concat()));
     assert_eq!(seen["both"], expected(&[&reads[..], &writes, &claims].concat()));
     assert_eq!(seen["watch"], expected(&reads));
+    // A worker stores streams and nothing else.
+    assert_eq!(seen["streams"], expected(&[&reads[..], &["store streams"]].concat()));
     // Not even the owner of the account may delete the version, as long as the bucket has its policy.
     assert_eq!(verdict(owner.delete_version_bypassing("c/stored", &stored).await), "denied");
     Ok(())

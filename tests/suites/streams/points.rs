@@ -47,6 +47,8 @@ async fn a_point_brings_the_state_and_the_data_back() -> Result<()> {
     ensure!(missing(&late)? == ["stream orders is older than 26h"], "{late:#}");
     let none = agent(host, &["restore", "--latest-complete", "--dry-run", "--identity", IDENTITY])?;
     require(&none, 5, &["no complete recovery point", "stream orders is older than 26h"])?;
+    let told = agent(host, &["status"])?;
+    require(&told, 6, &["is not complete: stream orders is older than 26h; no earlier one is complete", "  point  "])?;
 
     agent_json(host, 0, &["put", "orders"])?;
     let backup = agent_json(host, 0, &["backup"])?;
@@ -58,6 +60,12 @@ async fn a_point_brings_the_state_and_the_data_back() -> Result<()> {
     ensure!(newest["lock"]["mode"] == "COMPLIANCE" && newest["external"][0]["id"] == "snap-42", "{listed:#}");
     ensure!(newest["cluster_id"] == cluster.as_str() && newest["streams"][0]["name"] == "orders", "{listed:#}");
     require(&agent(host, &["list", "--points"])?, 0, &["apart", "NO: stream orders is older than 26h", "yes"])?;
+
+    let status = agent_json(host, 0, &["status"])?;
+    ensure!(status["points"]["newest"]["id"] == point.as_str(), "{status:#}");
+    ensure!(status["points"]["newest_complete"]["complete"] == true, "{status:#}");
+    let metrics = agent(host, &["status", "--prometheus"])?.stdout;
+    ensure!(metrics.lines().any(|line| line == "swarmdr_newest_point_complete 1"), "{metrics}");
 
     // A tool that fails leaves nothing, and the point before stands.
     let failing = SHOP.replace("echo snap-42", "echo snap-43; exit 9");
@@ -148,5 +156,24 @@ async fn a_vault_that_is_away_costs_no_stream_its_point() -> Result<()> {
     ensure!(told.contains("does not have the stream") && !told.contains("recovery point"), "told once: {away:#}");
     let listed = agent_json(host, 6, &["list", "--points"])?;
     ensure!(listed["silent"].as_array().is_some_and(|silent| silent.len() == 1), "{listed:#}");
-    Ok(())
+    a_vault_that_comes_back_gets_the_backup_and_a_point(&streams, &both)
+}
+
+/// What waited in the spool is named by a point of the vault that has it now, whether or not a backup is due.
+fn a_vault_that_comes_back_gets_the_backup_and_a_point(streams: &Streams, both: &str) -> Result<()> {
+    let host = &streams.host;
+    let optional = both.replacen("[[vault]]", "[[vault]]\nrequired = false", 1);
+    streams.site.configure(host, &(optional.clone() + "\n[schedule]\ncron = \"0 0 1 1 *\"\n"))?;
+    let made = agent_json(host, 6, &["backup"])?;
+    ensure!(made["point"]["kept"] == serde_json::json!(["file:///srv/vault"]), "{made:#}");
+    streams.site.rgw.restart_gateway()?;
+    let sent = agent_json(host, 0, &["backup", "--if-due"])?;
+    ensure!(sent["sent"][0]["id"] == made["id"] && sent["point"]["complete"] == true, "{sent:#}");
+    ensure!(sent["point"]["kept"].as_array().is_some_and(|kept| kept.len() == 2), "{sent:#}");
+    let listed = agent_json(host, 0, &["list", "--points"])?;
+    let rows = listed["points"].as_array().context("there are points")?;
+    let of_bucket = rows.iter().find(|row| row["vault"] == VAULT).context("the bucket has one")?;
+    ensure!(of_bucket["id"] == sent["point"]["id"] && of_bucket["state"]["backup"] == made["id"], "{listed:#}");
+    // Once is enough.
+    require(&agent(host, &["backup", "--if-due"])?, 3, &[])
 }

@@ -215,6 +215,8 @@ async fn bring_back(engine: Engine) -> Result<()> {
     };
     require(&unit("CAP_KILL")?, 1, &["Permission denied"])?;
     require(&unit("CAP_KILL CAP_DAC_READ_SEARCH")?, 0, &["shop-uploads"])?;
+    let drill = ["drill", "--streams", "--identity", IDENTITY];
+    require(&agent(&old, &drill)?, 0, &["stream shop-db", "its drill took"])?;
     agent_json(&old, 0, &["backup"])?;
     old.destroy()?;
 

@@ -6,10 +6,10 @@ mod verdict;
 use std::sync::Arc;
 
 use anyhow::Result;
-use swarmdr_archive::{ClusterId, stream_archive::StreamName};
+use swarmdr_archive::{ClusterId, TrustedKeys, stream_archive::StreamName};
 use swarmdr_vault::{
     catalog::{Filter, Survey},
-    renew, renew_streams,
+    renew, renew_points, renew_streams,
 };
 
 use super::{
@@ -55,14 +55,21 @@ impl Verifier<'_> {
         Ok(Report { results, findings: surveyed.findings, silent: surveyed.silent, renewed: Vec::new() })
     }
 
-    /// Extends the lock of the newest good backup and of the newest stream of each name, so that the weekly run keeps them
-    /// locked even if no new ones are made. A missing permission is reported when a lock needs to be extended.
-    pub async fn renew(&self, cluster: Option<&ClusterId>, report: &mut Report) -> Result<()> {
+    /// Extends the lock of the newest good backup, of the newest stream of each name, and of the newest complete recovery
+    /// point with what it names, so that the weekly run keeps them locked even if no new ones are made. A missing permission is reported when a lock needs to be extended.
+    pub async fn renew(
+        &self,
+        cluster: Option<&ClusterId>,
+        on_streams: &TrustedKeys,
+        report: &mut Report,
+    ) -> Result<()> {
         for connected in vaults::connect(self.run.config).await? {
             let (vault, keys) = (connected.vault.as_ref(), &self.keyring.trusted);
             report.add_renewed("backup", renew(vault, cluster, keys, self.run.now).await);
             let wanted = |name: &StreamName| self.run.config.renews(name);
-            report.add_renewed("streams", renew_streams(vault, cluster, keys, self.run.now, wanted).await);
+            report.add_renewed("streams", renew_streams(vault, cluster, on_streams, self.run.now, wanted).await);
+            let renewed = renew_points(vault, cluster, (keys, on_streams), self.run.now, wanted).await;
+            report.add_renewed("recovery point", renewed);
         }
         Ok(())
     }

@@ -48,6 +48,11 @@ impl Delivery {
         self.kept.iter().any(|kept| kept.new)
     }
 
+    /// The URLs of the vaults that have the archive.
+    pub fn vaults(&self) -> impl Iterator<Item = String> {
+        self.kept.iter().map(|kept| kept.vault.clone())
+    }
+
     /// Returns the reasons why some vaults do not have the archive.
     pub fn complaints(&self) -> Vec<String> {
         self.missing.iter().map(|missing| format!("{:#}", missing.error)).collect()

@@ -24,7 +24,7 @@ use crate::{
     keys::signing,
     outcome::progress::Progress,
     run::Run,
-    vaults::{self, Archive, Connected, StoredBackup, delivery_record::DeliveryRecord},
+    vaults::{Archive, Connected, Shared, StoredBackup, delivery_record::DeliveryRecord},
 };
 use clock::check_clock;
 use delivery::Missing;
@@ -42,6 +42,8 @@ pub struct Uploader {
     routes: Vec<Route>,
     memory: DeliveryRecord,
     keys: TrustedKeys,
+    /// Keys whose signatures count on data streams.
+    on_streams: TrustedKeys,
     limits: SpoolConfig,
     now: Timestamp,
     progress: Progress,
@@ -68,9 +70,9 @@ impl Uploader {
     }
 
     /// Connects to the vaults, and checks that a put could work in each. A vault that is not ready is no error yet.
-    pub async fn open(run: &Run<'_>) -> Result<Self> {
+    pub async fn open(run: &Run<'_>, vaults: &Shared) -> Result<Self> {
         let config = run.config;
-        let connected = vaults::connect(config).await?;
+        let connected = vaults.get(config).await?.to_vec();
         // On first use the default vault is not there yet: preparing the spool creates the directory that holds both.
         let first_use = config.vault.is_empty() && !config.state_dir.exists();
         let only = connected.len() == 1;
@@ -88,6 +90,7 @@ impl Uploader {
             routes,
             memory: DeliveryRecord::of(config),
             keys: signing::trusted_for_watching(config)?,
+            on_streams: signing::trusted_on_streams_for_watching(config)?,
             limits: config.spool,
             now: run.now,
             progress: run.progress,
@@ -283,6 +286,7 @@ mod tests {
             spool: Spool::at(&config.spool_dir()),
             routes: vec![Route { to, required: true, is_proven: false, trouble: None }],
             memory: DeliveryRecord::of(&config),
+            on_streams: keys.clone(),
             keys,
             limits: config.spool,
             now: minute(0),

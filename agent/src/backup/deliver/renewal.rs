@@ -1,7 +1,7 @@
 //! Locks of the newest archives, which are renewed while no newer ones come.
 
 use swarmdr_archive::{ClusterId, stream_archive::StreamName};
-use swarmdr_vault::{Renewed, VaultError, renew, renew_streams};
+use swarmdr_vault::{Renewed, VaultError, renew, renew_points, renew_streams};
 
 use super::Uploader;
 
@@ -17,17 +17,20 @@ impl Uploader {
         done
     }
 
-    /// Renews the lock of the newest good stream of each name as [`Self::renew_locks`] does. There may be many, so only
-    /// the manager whose turn it is does this.
-    pub async fn renew_locks_of_streams(
+    /// Renews the lock of the newest good stream of each name as [`Self::renew_locks`] does, and of the newest complete
+    /// recovery point with what it names. There may be many, so only the manager whose turn it is does this.
+    pub async fn renew_locks_of_data(
         &mut self,
         cluster: &ClusterId,
         wanted: impl Fn(&StreamName) -> bool,
     ) -> Vec<String> {
         let mut done = Vec::new();
         for route in self.routes.iter().filter(|route| route.trouble.is_none()) {
-            let renewed = renew_streams(route.to.vault.as_ref(), Some(cluster), &self.keys, self.now, &wanted).await;
+            let (vault, keys) = (route.to.vault.as_ref(), &self.on_streams);
+            let renewed = renew_streams(vault, Some(cluster), keys, self.now, &wanted).await;
             done.extend(told(renewed, "streams", &mut self.attention));
+            let renewed = renew_points(vault, Some(cluster), (&self.keys, keys), self.now, &wanted).await;
+            done.extend(told(renewed, "recovery point", &mut self.attention));
         }
         done
     }

@@ -20,6 +20,7 @@ use crate::{
     },
     points::SnapshotReport,
     streams::{Ahead, PutReport, orders, site::Site},
+    vaults::Shared,
 };
 
 /// Time from a failure until the stream is tried again.
@@ -48,16 +49,18 @@ pub async fn all(context: &Context, args: &PutArgs) -> Result<Exit> {
     }
     let engine = Engine::at(&config.engine.socket);
     let site = Site::find(&engine, args.cluster.as_ref()).await?;
-    let keys = signing::trusted(config, &[])?;
+    let keys = signing::trusted_on_streams(config, &[])?;
+    let vaults = Shared::default();
+    let trusted = (&keys, &vaults);
     let mut report = DueReport::default();
     for stream in timed {
-        match one(context, &engine, &site, stream, &keys).await {
+        match one(context, &engine, &site, stream, trusted).await {
             Ok(stored) => report.stored.extend(stored),
             Err(error) => report.add_error(context, &stream.name, &error)?,
         }
     }
     for external in snapshots {
-        match snapshot::if_due(context, &engine, &site, external, &keys).await {
+        match snapshot::if_due(context, &engine, &site, external, &vaults).await {
             Ok(made) => report.external.extend(made),
             Err(error) => report.add_error(context, &external.name, &error)?,
         }
@@ -73,7 +76,7 @@ async fn one(
     engine: &Engine,
     site: &Site,
     stream: &StreamConfig,
-    keys: &TrustedKeys,
+    (keys, vaults): (&TrustedKeys, &Shared),
 ) -> Result<Option<PutReport>> {
     let config = context.config();
     let Some(schedule) = orders::schedule(config, stream)? else { return Ok(None) };
@@ -86,11 +89,11 @@ async fn one(
             source => source,
         };
         let _lock = HostLock::acquire(&lock_path(&stream.name))?;
-        let ahead = Ahead::look(&context.run(), &order, keys).await?;
+        let ahead = Ahead::look(&context.run(), vaults, &order, keys).await?;
         if !schedule.is_due(ahead.previous.begun, context.now) {
             return Ok(None);
         }
-        store(context, &order, ahead, source?, watch).await.map(Some)
+        store(context, &order, (vaults, ahead), source?, watch).await.map(Some)
     };
     watched(config, &order.name, work).await
 }

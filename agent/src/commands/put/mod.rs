@@ -21,6 +21,7 @@ use crate::{
     },
     points::{self, Occasion},
     streams::{self, Ahead, Expectation, Order, PutReport, Source, orders, site::Site, turn},
+    vaults::Shared,
 };
 
 pub async fn run(context: &Context, args: &PutArgs) -> Result<Exit> {
@@ -88,11 +89,18 @@ async fn one(context: &Context, args: &PutArgs, name: &StreamName, watch: &Watch
     let _lock = HostLock::acquire(&lock_path(name.as_str()))?;
     let site = Site::find(&engine, args.cluster.as_ref()).await?;
     let order = with_flags(orders::order(site, name.as_str(), stream)?, args, words);
-    let ahead = Ahead::look(&context.run(), &order, &signing::trusted(config, &[])?).await?;
-    store(context, &order, ahead, source, watch).await
+    let vaults = Shared::default();
+    let ahead = Ahead::look(&context.run(), &vaults, &order, &signing::trusted_on_streams(config, &[])?).await?;
+    store(context, &order, (&vaults, ahead), source, watch).await
 }
 
-async fn store(context: &Context, order: &Order, ahead: Ahead, source: Source, watch: &Watch<'_>) -> Result<PutReport> {
+async fn store(
+    context: &Context,
+    order: &Order,
+    (vaults, ahead): (&Shared, Ahead),
+    source: Source,
+    watch: &Watch<'_>,
+) -> Result<PutReport> {
     let recipients = recipients::parse(context.config())?;
     watch
         .begin(vec![
@@ -104,7 +112,7 @@ async fn store(context: &Context, order: &Order, ahead: Ahead, source: Source, w
     let report = streams::put(&context.run(), order, ahead, &recipients, source).await?;
     let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
     let occasion = Occasion { took: Some(took), ..Occasion::default() };
-    Ok(report.with_point(points::after(&context.run(), &order.cluster, occasion).await))
+    Ok(report.with_point(points::after(&context.run(), vaults, &order.cluster, occasion).await))
 }
 
 /// The lock that allows one run of a stream at a time on this host. Backups do not wait for it.

@@ -1,16 +1,17 @@
 //! `put` of an external snapshot: another tool makes and keeps it, and its id goes into a recovery point.
 
 use anyhow::Result;
-use swarmdr_archive::TrustedKeys;
 
 use super::lock_path;
 use crate::{
     commands::{Context, cli::PutArgs},
     config::external::ExternalConfig,
     host::{engine::Engine, lock::HostLock},
+    keys::signing,
     outcome::{exit::Exit, failure::Failure},
     points::{self, SnapshotReport, Tool},
     streams::{orders, site::Site, turn},
+    vaults::Shared,
 };
 
 /// Returns the external snapshot that the arguments name, if they name one.
@@ -42,7 +43,7 @@ pub(super) async fn make(context: &Context, args: &PutArgs, external: &ExternalC
     let order = order(context, site, external)?;
     let limit = args.timeout.unwrap_or(order.tool.limit);
     let order = points::Order { as_of: args.as_of, tool: Tool { limit, ..order.tool }, ..order };
-    let report = points::snapshot(&context.run(), &order).await?;
+    let report = points::snapshot(&context.run(), &Shared::default(), &order).await?;
     context.output.print(&report)?;
     Ok(report.exit())
 }
@@ -67,7 +68,7 @@ pub(super) async fn if_due(
     engine: &Engine,
     site: &Site,
     external: &ExternalConfig,
-    keys: &TrustedKeys,
+    vaults: &Shared,
 ) -> Result<Option<SnapshotReport>> {
     let Some(cron) = &external.cron else { return Ok(None) };
     let Some(schedule) = orders::of_cron(context.config(), cron)? else { return Ok(None) };
@@ -75,9 +76,11 @@ pub(super) async fn if_due(
     let _lock = HostLock::acquire(&lock_path(&external.name))?;
     let order = order(context, site.clone(), external)?;
     let run = context.run();
-    let since = context.shutdown.or_interrupted(points::due_since(&run, &order.cluster, &order.name, keys)).await?;
+    let keys = signing::trusted(context.config(), &[])?;
+    let since = points::due_since(&run, vaults, &order.cluster, &order.name, &keys);
+    let since = context.shutdown.or_interrupted(since).await?;
     if !schedule.is_due(since, context.now) {
         return Ok(None);
     }
-    points::snapshot(&run, &order).await.map(Some)
+    points::snapshot(&run, vaults, &order).await.map(Some)
 }

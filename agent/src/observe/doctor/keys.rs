@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
+use jiff::Timestamp;
 use swarmdr_archive::{PublicKey, Recipient};
 
 use super::{Check, Diagnosis};
@@ -72,6 +73,10 @@ fn pinned(config: &Config, own: Option<&PublicKey>, diagnosis: &mut Diagnosis) {
     }
     let count = trusted.iter().count();
     match own {
+        Some(_) if signing::signs_streams_only(config, Timestamp::now()) => diagnosis.add(Check::ok(
+            "keys.pinned",
+            format!("{count} trusted; this host's own for streams only: it makes no backups, as on a worker"),
+        )),
         Some(own) if !trusted.iter().any(|key| key == own) => diagnosis.add(
             Check::fail("keys.pinned", format!("this host's own key {own} is not among trusted_keys")).fix(
                 "add it to trusted_keys on this host and on every host that restores: `backup` refuses until then",

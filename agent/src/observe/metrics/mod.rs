@@ -70,10 +70,29 @@ pub fn render(status: &Status) -> String {
     of_agent(status, &mut page);
     of_vaults(status, &mut page);
     streams::all(status, &mut page);
+    of_points(status, &mut page);
     of_runs(status, &mut page);
     of_last_backup(status, &mut page);
     of_drills(status, &mut page);
     page.0
+}
+
+/// Recovery points; nothing where there is none.
+fn of_points(status: &Status, page: &mut Page) {
+    let Some(points) = &status.points else { return };
+    if let Some(newest) = &points.newest {
+        page.one(
+            "swarmdr_newest_point_timestamp_seconds",
+            "When the newest recovery point was made.",
+            seconds(newest.made_at),
+        );
+        let help = "1 if nothing that its host expects is missing in it, or too old.";
+        page.one("swarmdr_newest_point_complete", help, u8::from(newest.complete));
+    }
+    // 0 keeps an alert on the age from falling silent where none is complete.
+    let complete = points.newest_complete.as_ref().map_or(0.0, |complete| seconds(complete.made_at));
+    let help = "When the newest complete recovery point was made; 0 if there is none.";
+    page.one("swarmdr_newest_complete_point_timestamp_seconds", help, complete);
 }
 
 fn of_agent(status: &Status, page: &mut Page) {

@@ -2,7 +2,7 @@
 
 use super::{Page, seconds};
 use crate::observe::{
-    runs::{Run, StreamRuns},
+    runs::{Run, StreamDrilled, StreamRuns},
     status::{Status, StreamInVault, StreamStatus},
 };
 
@@ -52,6 +52,29 @@ pub fn all(status: &Status, page: &mut Page) {
         page.gauges(name, help, known.collect());
     }
     of_runs(status, page);
+    of_drills(status, page);
+}
+
+/// The drills of streams on this host.
+fn of_drills(status: &Status, page: &mut Page) {
+    const FIGURES: [Figure<StreamDrilled>; 3] = [
+        ("swarmdr_stream_last_drill_timestamp_seconds", "When this host last drilled the stream.", |it| {
+            Some(seconds(it.at))
+        }),
+        ("swarmdr_stream_last_drill_good", "1 if its drill command took all of it and succeeded.", |it| {
+            Some(flag(it.proven))
+        }),
+        ("swarmdr_stream_last_drill_proven_timestamp_seconds", "When a drill last proved it.", |it| {
+            it.last_proven.map(seconds)
+        }),
+    ];
+    for (name, help, figure) in FIGURES {
+        let known = status.streams.iter().filter_map(|it| {
+            let value = figure(it.drill.as_ref()?)?;
+            Some((vec![("stream", it.name.as_str())], value))
+        });
+        page.gauges(name, help, known.collect());
+    }
 }
 
 /// What this host did for its streams. Those of `put` together are among the runs by verb.

@@ -22,6 +22,11 @@ pub struct Drilled {
     pub max_age_days: Option<u32>,
 }
 
+/// Days after which a proof is too old: those of the configuration, or the usual ones once anybody drills.
+pub(super) fn max_age_days(config: &DrillConfig, was_drilled: bool) -> Option<u32> {
+    config.max_age_days.map(Days::count).or(was_drilled.then_some(USUAL_DAYS))
+}
+
 /// The part of a receipt that is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drill {
@@ -52,8 +57,8 @@ impl Drilled {
             let wanted = receipts.iter().filter(|receipt| !proven_only || receipt.outcome == Outcome::Proven);
             wanted.max_by_key(|receipt| receipt.id).map(Drill::of)
         };
-        let usual = (!receipts.is_empty()).then_some(USUAL_DAYS);
-        Self { last: newest(false), proven: newest(true), max_age_days: config.max_age_days.map(Days::count).or(usual) }
+        let max_age_days = max_age_days(config, !receipts.is_empty());
+        Self { last: newest(false), proven: newest(true), max_age_days }
     }
 
     pub fn judge(&self, now: Timestamp, say: &mut impl FnMut(Level, String)) {

@@ -10,6 +10,7 @@ use super::{
     Drilled, Due, Level, Newest, OwnSign, SpoolStatus, Standby, Status, claimed, living,
     look::look,
     own_node::OwnNode,
+    points::PointStatus,
     streams::{self, StreamStatus},
     tidied,
 };
@@ -18,6 +19,7 @@ use crate::{
     backup::spool::{self, Spool},
     config::{Config, images::Check, schedule::Schedule},
     downtime::stop_history::StopHistory,
+    keys::signing,
     observe::{history::History, verb::Verb},
     restore::{images::memory::ImagesChecked, interrupted::unfinished},
     vaults,
@@ -36,10 +38,11 @@ pub async fn gather(
     let filter =
         Filter { cluster: cluster.cloned().or_else(|| own_cluster(&history, node.as_ref())), ..Filter::default() };
     let of_streams = streams::filter(&filter, &history, node.as_ref());
+    let on_streams = signing::trusted_on_streams_for_watching(config)?;
     let connected = vaults::connect(config).await?;
     let memory = remembered(config, filter.cluster.as_ref());
     let living = OptionFuture::from(memory.as_ref().map(|memory| living::objects(config, &memory.cluster)));
-    let looking = join_all(connected.iter().map(|vault| look(vault, (&filter, &of_streams), keys, now)));
+    let looking = join_all(connected.iter().map(|vault| look(vault, (&filter, &of_streams), (keys, &on_streams), now)));
     let claimed = claimed::look(config, &connected, filter.cluster.as_ref(), now);
     let left_drained = tidied::left_over(config, filter.cluster.as_ref());
     let left_claim = claimed::left_here(config, &connected, now);
@@ -47,6 +50,7 @@ pub async fn gather(
     let ((looked, living), ((claims, left_claim), left_drained)) =
         join(join(looking, living), join(claimed, left_drained)).await;
     let streams = StreamStatus::all(config, &looked, &history, now)?;
+    let points = PointStatus::of(config, &looked, now);
     let (vaults, receipts): (Vec<_>, Vec<_>) = looked.into_iter().map(|it| (it.status, it.receipts)).unzip();
     let mut status = Status {
         at: now,
@@ -56,6 +60,7 @@ pub async fn gather(
         streams_only: node.is_some_and(|node| node.is_worker),
         vaults,
         streams,
+        points,
         spool: look_into_spool(config)?,
         absences: StopHistory::read(&config.state_dir),
         last_run: history.runs.of(Verb::Backup).and_then(|runs| runs.last.clone()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 use jiff::Timestamp;
 use swarmdr_archive::{ClusterId, TrustedKeys};
 use swarmdr_vault::{
@@ -11,7 +11,7 @@ use swarmdr_vault::{
     catalog::{self, Bounds, Filter, Skipped, clusters_of, order},
 };
 
-use super::{Newest, VaultStatus, streams};
+use super::{Newest, VaultStatus, points, streams};
 use crate::{
     restore::drill::{Receipt, receipts},
     vaults::Connected,
@@ -29,13 +29,14 @@ pub struct Looked {
     pub status: VaultStatus,
     pub receipts: Vec<Receipt>,
     pub streams: streams::InVault,
+    pub points: points::InVault,
 }
 
 /// Looks into one vault. One that does not answer in time has an error, and what was seen until then.
 pub async fn look(
     connected: &Connected,
     (filter, of_streams): (&Filter, &Filter),
-    keys: &TrustedKeys,
+    (keys, on_streams): (&TrustedKeys, &TrustedKeys),
     now: Timestamp,
 ) -> Looked {
     let settings = &connected.settings;
@@ -48,9 +49,11 @@ pub async fn look(
         findings: Vec::new(),
     };
     let (mut receipts, mut streams) = (Vec::new(), streams::InVault::default());
+    let mut points = points::InVault::default();
     let walk = walk(connected, filter, keys, now, (&mut status, &mut receipts));
-    let of_streams = streams.look(connected.vault.as_ref(), of_streams, keys, now);
-    let walked = tokio::time::timeout(VAULT_LIMIT, try_join(walk, of_streams)).await;
+    let of_points = points.look(connected.vault.as_ref(), of_streams, keys, now);
+    let of_streams = streams.look(connected.vault.as_ref(), of_streams, on_streams, now);
+    let walked = tokio::time::timeout(VAULT_LIMIT, try_join3(walk, of_streams, of_points)).await;
     let failed = match walked {
         Ok(result) => result.err().map(|error| format!("{error:#}")),
         Err(_) => Some(format!("{} did not answer within {} s", settings.url, VAULT_LIMIT.as_secs())),
@@ -58,8 +61,8 @@ pub async fn look(
     status.error = failed;
     streams.is_whole = status.error.is_none();
     let room = FINDINGS_LISTED.saturating_sub(status.findings.len());
-    status.findings.extend(streams.findings.drain(..).take(room));
-    Looked { status, receipts, streams }
+    status.findings.extend(streams.findings.drain(..).chain(points.findings.drain(..)).take(room));
+    Looked { status, receipts, streams, points }
 }
 
 async fn walk(

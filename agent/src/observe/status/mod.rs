@@ -10,6 +10,7 @@ mod gather;
 mod living;
 mod look;
 mod own_node;
+mod points;
 mod show;
 mod sign_of_life;
 mod standby;
@@ -39,6 +40,7 @@ use crate::{
 pub use claimed::Claimed;
 pub use drilled::{Drill, Drilled};
 pub use gather::gather;
+pub use points::PointStatus;
 pub use show::plain;
 pub use sign_of_life::OwnSign;
 pub use standby::Standby;
@@ -60,6 +62,9 @@ pub struct Status {
     pub vaults: Vec<VaultStatus>,
     /// The streams that this host stores or the vaults hold, by name.
     pub streams: Vec<StreamStatus>,
+    /// The recovery points; absent where this host has no data that belongs to the state, and there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub points: Option<PointStatus>,
     pub spool: SpoolStatus,
     /// Earlier stops of the engine on this host, and those without a backup.
     pub absences: StopHistory,
@@ -191,6 +196,9 @@ impl Status {
             self.judge_backups(&mut say);
         }
         self.streams.iter().for_each(|stream| stream.judge(self.at, &mut say));
+        if let Some(points) = self.points.as_ref().filter(|_| !self.streams_only) {
+            points.judge(&self.streams, self.at, &mut say);
+        }
         self.judge_vaults(&mut say);
         self.judge_host(&mut say);
         self.sign_of_life.iter().for_each(|sign| sign.judge(&mut say));

@@ -83,6 +83,7 @@ impl fmt::Display for Status {
             self.show_vault(vault, f)?;
         }
         self.streams.iter().try_for_each(|stream| stream.show(self.at, f))?;
+        self.points.iter().try_for_each(|points| points.show(self.at, f))?;
         if let Some(due) = &self.schedule {
             let next = due.next.map_or_else(|| "now".to_owned(), |next| next.to_string());
             writeln!(f, "  due      {next}; counts as late {} s after that", due.grace)?;

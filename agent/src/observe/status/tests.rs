@@ -67,6 +67,7 @@ fn who_named_no_promoters_is_not_bothered_with_claims() {
 /// Adds a stream that is too old and too small.
 pub(crate) fn with_stream(mut status: Status) -> Status {
     status.streams = streams::tests::late();
+    status.points = Some(points::tests::incomplete());
     status.judge();
     status
 }
@@ -88,6 +89,7 @@ pub(crate) fn fine() -> Status {
         schedule: None,
         streams_only: false,
         streams: Vec::new(),
+        points: None,
         vaults: vec![vault("s3://a/x", true), vault("s3://b/\"y\\", false)],
         spool: SpoolStatus::default(),
         absences: StopHistory::default(),

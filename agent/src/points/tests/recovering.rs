@@ -20,7 +20,8 @@ async fn the_lines_come_in_the_order_of_the_configuration_and_can_be_pasted() {
     backup(vault.as_ref(), 0, &host.key).await;
     host.snapshot(&vaults, "uploads", "3f9a1c07", 5).await;
     let point = host.latest(&vaults, 6).await;
-    let flags = Flags { trust: vec!["RWQx".to_owned()], identities: vec!["/root/my id.txt".into()] };
+    let flags =
+        Flags { trust: vec!["RWQx".to_owned()], identities: vec!["/root/my id.txt".into()], ..Flags::default() };
     let plan = plan(&host, &vault, &point, &flags).await;
     let lines: Vec<&str> = plan.steps.iter().map(line).collect();
     let cluster = archives::CLUSTER;
@@ -44,6 +45,32 @@ fn line(step: &Step) -> &str {
     match step {
         Step::Stream { run, .. } => run,
         Step::External { id, .. } => id,
+    }
+}
+
+#[tokio::test]
+async fn the_lines_name_the_configuration_and_the_task() {
+    let exec = SHOP.replacen("command = [\"true\"]", "exec = [\"true\"]\nservice = \"shop_db\"", 1);
+    let exec = exec.replacen("name = \"orders\"", "name = \"orders\"\nservice = \"orders_db\"", 1);
+    let on_host = exec.replacen("service = \"shop_db\"", "service = \"shop_db\"\nrestore_in = \"host\"", 1);
+    for (text, service) in [(&exec, "--service shop_db "), (&on_host, "")] {
+        let host = Host::with(text);
+        let (vault, vaults) = one();
+        put_stream(vault.as_ref(), "shop-db", -45, &host.key).await;
+        put_stream(vault.as_ref(), "orders", -40, &host.key).await;
+        backup(vault.as_ref(), 0, &host.key).await;
+        let point = {
+            host.make(&vaults, 5).await;
+            host.latest(&vaults, 6).await
+        };
+        let flags = Flags { config: Some("/etc/other site.toml".into()), ..Flags::default() };
+        let plan = plan(&host, &vault, &point, &flags).await;
+        let (db, orders) = (line(&plan.steps[0]), line(&plan.steps[1]));
+        let cluster = archives::CLUSTER;
+        let expected =
+            format!("--config '/etc/other site.toml' --cluster {cluster} {service}-- pg_restore -d 'my shop'");
+        assert!(db.ends_with(&expected), "{db}");
+        assert!(orders.ends_with(&format!("--cluster {cluster} -- COMMAND")), "read on the host: {orders}");
     }
 }
 

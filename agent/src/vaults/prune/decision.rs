@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use swarmdr_archive::BackupId;
+use swarmdr_archive::{BackupId, Digest};
 use swarmdr_vault::VersionRef;
 
 use super::held::Held;
@@ -24,6 +24,9 @@ pub struct PruneDecision {
     pub because: Vec<String>,
     #[serde(skip)]
     pub at: VersionRef,
+    /// Digest of its manifest.
+    #[serde(skip)]
+    pub digest: Digest,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -59,8 +62,16 @@ pub fn plan(held: &[Held], policy: &Policy, now: Timestamp) -> Vec<PruneDecision
         always(group.first(), if regular { "newest" } else { "newest late" });
         always(group.iter().find(|held| held.proven), if regular { "newest proven" } else { "newest late proven" });
     }
-    let decide = |held: &Held| {
-        let because = kept.get(&held.place.id).cloned().unwrap_or_default();
+    for held in held.iter().filter(|held| held.in_point) {
+        kept.entry(held.place.id).or_default().push("in the newest complete recovery point".to_owned());
+    }
+    let decide = |held: &Held| PruneDecision::of(held, kept.get(&held.place.id).cloned().unwrap_or_default(), now);
+    held.iter().map(decide).collect()
+}
+
+impl PruneDecision {
+    /// Keeps an archive for these reasons, or until its lock ends; removes it if there is neither.
+    pub(super) fn of(held: &Held, because: Vec<String>, now: Timestamp) -> Self {
         let locked = held.lock.filter(|lock| lock.until > now);
         let (act, because) = match (because.is_empty(), locked) {
             (false, _) => (Act::Keep, because),
@@ -68,8 +79,7 @@ pub fn plan(held: &[Held], policy: &Policy, now: Timestamp) -> Vec<PruneDecision
             (true, None) => (Act::Remove, because),
         };
         let late = !held.is_regular(now);
-        let (id, stored_at) = (held.place.id, held.place.stored);
-        PruneDecision { id, stored_at, late, size: held.size, act, because, at: held.at.clone() }
-    };
-    held.iter().map(decide).collect()
+        let (id, stored_at, digest) = (held.place.id, held.place.stored, held.place.digest);
+        Self { id, stored_at, late, size: held.size, act, because, at: held.at.clone(), digest }
+    }
 }

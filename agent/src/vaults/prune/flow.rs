@@ -1,10 +1,17 @@
 //! Prunes all vaults that are configured, one after the other.
 
-use anyhow::Result;
-use swarmdr_archive::{ClusterId, TrustedKeys};
-use swarmdr_vault::catalog::{Series, StreamSeries};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LifePlan, PruneReport, StreamPlan, VaultPlan, carry_out, lifecycle, list, plan};
+use anyhow::Result;
+use swarmdr_archive::{ClusterId, Digest, TrustedKeys, point::Point};
+use swarmdr_vault::catalog::{PointSeries, Series, StreamSeries};
+
+use super::{
+    LifePlan, PointPlan, PruneReport, StreamPlan, VaultPlan, carry_out,
+    held::{Held, list_with},
+    lifecycle, list, plan,
+    points::{self, Staying},
+};
 use crate::{
     config::retention::Policy,
     keys::signing,
@@ -28,19 +35,34 @@ pub struct Request {
 /// Prunes every vault. One that cannot be listed or pruned is reported, and the others are pruned anyway.
 pub async fn run(run: &Run<'_>, request: &Request) -> Result<PruneReport> {
     let keys = signing::trusted_for_watching(run.config)?;
+    let on_streams = signing::trusted_on_streams_for_watching(run.config)?;
     let mut report = PruneReport {
         result: "",
         dry_run: request.dry_run,
         policy: request.policy,
         plans: Vec::new(),
         streams: Vec::new(),
+        points: Vec::new(),
         signs_of_life: Vec::new(),
         removed: 0,
         removed_streams: 0,
+        removed_points: 0,
         attention: Vec::new(),
     };
-    for connected in vaults::connect(run.config).await? {
-        if let Err(error) = one(run, request, &connected, &keys, &mut report).await {
+    let vaults = vaults::connect(run.config).await?;
+    let mut listed = Vec::new();
+    for connected in &vaults {
+        listed.push(points_of(run, request, connected, &keys).await);
+    }
+    let of_vaults = listed.iter().flatten().flat_map(BTreeMap::values);
+    // A part of a point may be in another vault than the point.
+    let pinned = of_vaults.flat_map(|points| points::in_newest_complete(points, run.now)).collect();
+    for (connected, points) in vaults.iter().zip(listed) {
+        let pruned = match points {
+            Ok(points) => one(run, request, connected, (&keys, &on_streams), (&pinned, points), &mut report).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = pruned {
             run.shutdown.check()?;
             report.attention.push(format!("{error:#}"));
         }
@@ -49,33 +71,56 @@ pub async fn run(run: &Run<'_>, request: &Request) -> Result<PruneReport> {
     Ok(report)
 }
 
+/// The recovery points of a vault by cluster, newest first.
+type Points = BTreeMap<PointSeries, Vec<(Held, Point)>>;
+
+async fn points_of(run: &Run<'_>, request: &Request, connected: &Connected, keys: &TrustedKeys) -> Result<Points> {
+    let only = request.cluster.as_ref();
+    list_with::<PointSeries, Point>(connected, &(), only, keys, run.shutdown, run.now, |head| head.point.clone()).await
+}
+
 async fn one(
     run: &Run<'_>,
     request: &Request,
     connected: &Connected,
-    keys: &TrustedKeys,
+    (keys, on_streams): (&TrustedKeys, &TrustedKeys),
+    (pinned, points): (&BTreeSet<Digest>, Points),
     report: &mut PruneReport,
 ) -> Result<()> {
+    let mut staying = Staying::default();
+    let pin = |held: &mut Held| held.in_point = pinned.contains(&held.place.digest);
     let lifecycle = lifecycle::rule(&connected.settings, request.longest(run));
     let acts = lifecycle.is_none() || request.delete_versions;
     let shows_only = request.dry_run || !acts;
     let (only, vault) = (request.cluster.as_ref(), connected.settings.url.clone());
-    for (cluster, held) in list::<ClusterId>(connected, &(), only, keys, run.shutdown, run.now).await? {
+    for (cluster, mut held) in list::<ClusterId>(connected, &(), only, keys, run.shutdown, run.now).await? {
+        held.iter_mut().for_each(pin);
         let backups = plan(&held, &request.policy, run.now);
+        staying.add(&backups);
         let (one, lifecycle) = (Series::one(&cluster), lifecycle.clone());
         let plan = VaultPlan { vault: vault.clone(), cluster, backups, lifecycle, acts };
         let removed = if shows_only { Ok(0) } else { carry_out(&plan.backups, &one, connected, run.shutdown).await };
         report.plans.push(plan);
         report.removed += removed?;
     }
-    for (series, held) in list::<StreamSeries>(connected, &None, only, keys, run.shutdown, run.now).await? {
+    for (series, mut held) in list::<StreamSeries>(connected, &None, only, on_streams, run.shutdown, run.now).await? {
+        held.iter_mut().for_each(pin);
         let (one, policy) = (series.one(), request.policy_of(run, series.name.as_str()));
         let StreamSeries { cluster, name } = series;
         let streams = plan(&held, &policy, run.now);
+        staying.add(&streams);
         let plan = StreamPlan { vault: vault.clone(), cluster, name, policy, streams, acts };
         let removed = if shows_only { Ok(0) } else { carry_out(&plan.streams, &one, connected, run.shutdown).await };
         report.streams.push(plan);
         report.removed_streams += removed?;
+    }
+    for (series, points) in points {
+        let (one, keep_days) = (series.one(), request.longest(run));
+        let points = points::plan(&points, &staying, keep_days, run.now);
+        let plan = PointPlan { vault: vault.clone(), cluster: series.0, keep_days, points, acts };
+        let removed = if shows_only { Ok(0) } else { carry_out(&plan.points, &one, connected, run.shutdown).await };
+        report.points.push(plan);
+        report.removed_points += removed?;
     }
     let mut signs = LifePlan::make(connected, only, !shows_only, run.now).await?;
     let carried_out = signs.carry_out(connected.vault.as_ref(), run.shutdown).await;
@@ -105,10 +150,16 @@ mod tests {
         host::shutdown::Shutdown,
         outcome::{exit::Exit, progress::Progress},
     };
+    use swarmdr_archive::{
+        BackupId, SecretKey,
+        point::{self, StatePart},
+    };
     use swarmdr_http::Proxies;
     use swarmdr_vault::{
-        VaultSettings,
-        testkit::archives::{CLUSTER, archive, key, minute, put, streams},
+        Vault, VaultSettings,
+        object_name::ObjectName,
+        store_bytes,
+        testkit::archives::{Archived, CLUSTER, archive, cluster_id, key, minute, put, streams},
     };
 
     #[tokio::test]
@@ -135,6 +186,63 @@ mod tests {
             assert_eq!((report.removed, report.plans.len(), report.exit()), (removed, 1, Exit::Attention));
             assert!(report.attention[0].contains("missing"), "{:?}", report.attention);
         }
+    }
+
+    /// Stores a complete point about a backup.
+    async fn put_point(vault: &dyn Vault, at: i64, of: &Archived<ObjectName>, key: &SecretKey) {
+        let state =
+            StatePart { backup: of.name.id(), manifest_digest: of.digest, created_at: of.name.id().created_at() };
+        let point = Point {
+            version: point::VERSION,
+            id: BackupId::new(minute(at), [4; 4]),
+            cluster_id: cluster_id(),
+            sequence: 1,
+            previous: None,
+            made_at: minute(at),
+            hostname: "m1".to_owned(),
+            agent_version: "0.1.0".to_owned(),
+            state: Some(state),
+            streams: Vec::new(),
+            external: Vec::new(),
+            gaps: Vec::new(),
+            left_out: 0,
+        };
+        let packed = point::seal(&point, key).expect("is small");
+        store_bytes(vault, point.key().to_string(), &packed, minute(at)).await.expect("is stored");
+    }
+
+    #[tokio::test]
+    async fn points_go_with_their_backups_and_hold_the_one_of_the_newest() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let (key, forger) = (key(), key());
+        let config = Config {
+            trusted_keys: vec![TrustedKey::Always(key.public().to_string())],
+            vault: vec![VaultSettings::new(format!("file://{}", dir.path().display()))],
+            ..Config::default()
+        };
+        let connected = vaults::connect(&config).await.expect("connects").remove(0);
+        let vault = connected.vault.as_ref();
+        let backups = [0, 10, 20].map(|at| archive(CLUSTER, at, &key));
+        for archive in &backups {
+            put(vault, archive).await;
+        }
+        for (at, of) in [(1, &backups[0]), (11, &backups[1]), (12, &backups[1])] {
+            put_point(vault, at, of, &key).await;
+        }
+        put_point(vault, 30, &backups[0], &forger).await;
+        let shutdown = Shutdown::default();
+        let context = Run { config: &config, shutdown: &shutdown, progress: Progress::hidden(), now: minute(60) };
+        let policy = Policy { keep_last: 1, ..Policy::default() };
+        let request = |dry_run| Request { policy, cluster: None, dry_run, delete_versions: false };
+        let planned = run(&context, &request(true)).await.expect("is planned");
+        assert_eq!((planned.removed, planned.removed_points), (0, 0));
+        let done = run(&context, &request(false)).await.expect("is done");
+        assert_eq!((done.removed, done.removed_points), (1, 1), "{done}");
+        assert!(done.to_string().ends_with("1 backup and 1 recovery point removed.\n"), "{done}");
+        let kept = &done.plans[0].backups[1];
+        assert_eq!(kept.because, ["in the newest complete recovery point"], "of a point that nobody forged");
+        let again = run(&context, &request(false)).await.expect("is done");
+        assert_eq!((again.removed, again.removed_points), (0, 0));
     }
 
     /// Two streams that share nothing: one with a policy of its own, one by that of backups.

@@ -1,7 +1,8 @@
 //! Removes old archives from vaults, as a plan first.
 //!
 //! For each cluster in each vault, and for each name of its streams, the policy decides which archives stay; the newest
-//! always does, and of backups the newest proven one. Only good archives are removed: forged or damaged ones are for an
+//! always does, of backups the newest proven one, and what the newest complete recovery point names. A recovery point
+//! stays as long as what it names, or else until it is older than the policies keep anything. Only good archives are removed: forged or damaged ones are for an
 //! operator to look at. A locked version stays until its lock ends. Credentials of an agent should not be able to delete
 //! in a bucket at all, so there the plan is only shown unless the owner asks for more.
 
@@ -10,6 +11,7 @@ mod flow;
 mod held;
 mod life;
 pub mod lifecycle;
+mod points;
 mod report;
 
 use anyhow::Result;
@@ -22,6 +24,7 @@ pub use decision::{Act, PruneDecision, plan};
 pub use flow::{Request, run};
 pub use held::list;
 pub use life::LifePlan;
+pub use points::PointPlan;
 pub use report::PruneReport;
 
 /// The plan for one cluster in one vault.

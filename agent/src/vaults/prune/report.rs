@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use swarmdr_archive::untrusted::{joined, shown};
 
-use super::{Act, LifePlan, PruneDecision, StreamPlan, VaultPlan, lifecycle};
+use super::{Act, LifePlan, PointPlan, PruneDecision, StreamPlan, VaultPlan, lifecycle};
 use crate::{
     config::retention::Policy,
     host::files::space::human_bytes,
@@ -21,11 +21,14 @@ pub struct PruneReport {
     pub plans: Vec<VaultPlan>,
     /// Plans for streams, by vault, swarm and name.
     pub streams: Vec<StreamPlan>,
+    /// Plans for recovery points, by vault and swarm.
+    pub points: Vec<PointPlan>,
     /// Old signs of life, by vault.
     pub signs_of_life: Vec<LifePlan>,
     /// Number of backups that were removed.
     pub removed: u64,
     pub removed_streams: u64,
+    pub removed_points: u64,
     /// Vaults that could not be listed or cleared.
     pub attention: Vec<String>,
 }
@@ -40,23 +43,39 @@ impl fmt::Display for PruneReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.plans.iter().try_for_each(|plan| plan.fmt(f))?;
         self.streams.iter().try_for_each(|plan| plan.fmt(f))?;
+        self.points.iter().try_for_each(|plan| plan.fmt(f))?;
         for signs in self.signs_of_life.iter().filter(|signs| signs.old > 0) {
             let (number, done) =
                 (count(signs.old, "old sign"), if signs.removed > 0 { "removed" } else { "not removed" });
             writeln!(f, "{}: {number} of life, {done}", shown(&signs.vault))?;
         }
-        let streams = match self.streams.is_empty() {
-            true => String::new(),
-            false => format!(" and {}", count(self.removed_streams, "stream")),
-        };
         match self.dry_run {
             true => writeln!(f, "A dry run: nothing was removed.")?,
-            false => writeln!(f, "{}{streams} removed.", count(self.removed, "backup"))?,
+            false => writeln!(f, "{} removed.", self.number())?,
         }
         for attention in &self.attention {
             writeln!(f, "! {}", shown(attention))?;
         }
         Ok(())
+    }
+}
+
+impl PruneReport {
+    /// Says how much was removed, of what there is.
+    fn number(&self) -> String {
+        let mut kinds = vec![count(self.removed, "backup")];
+        kinds.extend((!self.streams.is_empty()).then(|| count(self.removed_streams, "stream")));
+        kinds.extend((!self.points.is_empty()).then(|| count(self.removed_points, "recovery point")));
+        let last = kinds.pop().unwrap_or_default();
+        if kinds.is_empty() { last } else { format!("{} and {last}", kinds.join(", ")) }
+    }
+}
+
+impl fmt::Display for PointPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} (recovery points of swarm {})", shown(&self.vault), shown(&self.cluster))?;
+        show(&self.points, f)?;
+        show_whether(self.acts, f)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use swarmdr_archive::{BackupId, Digest, TrustedKeys};
+use swarmdr_archive::{
+    BackupId, Digest, TrustedKeys,
+    point::{Gap, Part, Point, StatePart, VERSION, Why},
+};
 use swarmdr_vault::{
     Lock, LockMode, VaultSettings, VersionRef,
     catalog::Place,
@@ -12,7 +15,11 @@ use swarmdr_vault::{
     },
 };
 
-use super::{held::Held, *};
+use super::{
+    held::Held,
+    points::{self, Staying},
+    *,
+};
 use crate::outcome::exit::Exit;
 
 fn held(id: &str) -> Held {
@@ -30,7 +37,14 @@ fn stored(id: BackupId, stored: Timestamp) -> Held {
         stored,
         specs: None,
     };
-    Held { place, at: VersionRef::new(format!("c/{id}.swarmdr"), "v"), size: 1, proven: true, lock: None }
+    Held {
+        place,
+        at: VersionRef::new(format!("c/{id}.swarmdr"), "v"),
+        size: 1,
+        proven: true,
+        lock: None,
+        in_point: false,
+    }
 }
 
 fn now() -> Timestamp {
@@ -198,7 +212,9 @@ fn texts_of_others_do_not_steer_the_terminal() {
             policy,
             plans: vec![plan],
             streams: Vec::new(),
+            points: Vec::new(),
             removed_streams: 0,
+            removed_points: 0,
             signs_of_life: vec![LifePlan::of(&own(), 1)],
             removed: 0,
             attention: vec![own()],
@@ -217,4 +233,90 @@ async fn a_lock_that_cannot_be_read_ends_the_plan() {
         .await
         .expect_err("it is not known");
     assert!(error.to_string().contains("failed to read a lock, so nothing is planned"), "{error:#}");
+}
+
+/// A point of this day at noon, about the backup of a day; complete or not.
+fn point(day: u32, of_state: u32, is_complete: bool) -> (Held, Point) {
+    let at: Timestamp = format!("2026-11-{day:02}T12:00:00Z").parse().expect("is a time");
+    let state = held(&format!("202611{of_state:02}T033000Z"));
+    let gap = Gap { part: Part::State, name: None, why: Why::Missing, max_age: None };
+    let id = BackupId::new(at, [3; 4]);
+    let point = Point {
+        version: VERSION,
+        id,
+        cluster_id: "c".parse().expect("is an id"),
+        sequence: 1,
+        previous: None,
+        made_at: at,
+        hostname: "m1".to_owned(),
+        agent_version: "0.1.0".to_owned(),
+        state: Some(StatePart {
+            backup: state.place.id,
+            manifest_digest: state.place.digest,
+            created_at: state.place.id.created_at(),
+        }),
+        streams: Vec::new(),
+        external: Vec::new(),
+        gaps: if is_complete { Vec::new() } else { vec![gap] },
+        left_out: 0,
+    };
+    (Held { proven: false, ..stored(id, at) }, point)
+}
+
+/// The backups of these days, newest first, as the policy of three decides.
+fn backups(days: &[u32], pinned: &[u32]) -> Vec<PruneDecision> {
+    let held = |day: &u32| Held { in_point: pinned.contains(day), ..held(&format!("202611{day:02}T033000Z")) };
+    let all: Vec<Held> = days.iter().map(held).collect();
+    plan(&all, &Policy { keep_last: 3, ..Policy::default() }, now())
+}
+
+fn staying(decisions: &[PruneDecision]) -> Staying {
+    let mut staying = Staying::default();
+    staying.add(decisions);
+    staying
+}
+
+fn gone(points: &[(Held, Point)], staying: &Staying, days: u32) -> Vec<String> {
+    removed(&points::plan(points, staying, days, now())).iter().map(|id| id[6..8].to_owned()).collect()
+}
+
+#[test]
+fn a_point_goes_with_the_last_of_what_it_names() {
+    let points = [point(21, 20, true), point(19, 19, true), point(18, 18, true), point(17, 17, true)];
+    assert_eq!(gone(&points, &staying(&backups(&[20, 19, 18, 17], &[])), 1), ["17"]);
+    // One that names nothing but the newest backup goes by its age, since that backup stays for ever.
+    let points = [point(21, 10, true), point(20, 10, true), point(15, 10, true), point(14, 9, true)];
+    let kept = staying(&backups(&[10, 9], &[]));
+    assert_eq!(gone(&points, &kept, 5), ["15"]);
+    assert_eq!(gone(&points, &kept, 7), [""; 0]);
+}
+
+#[test]
+fn the_newest_point_and_the_newest_complete_one_stay_with_what_they_name() {
+    let points = [point(21, 20, false), point(20, 19, false), point(15, 9, true), point(14, 8, true)];
+    let pinned = points::in_newest_complete(&points, now());
+    let named = held("20261109T033000Z").place.digest;
+    assert_eq!(pinned, [named].into());
+    let decisions = backups(&[20, 19, 18, 10, 9, 8], &[9]);
+    assert_eq!(removed(&decisions), ["20261110T033000", "20261108T033000"]);
+    assert_eq!(decisions[4].because, ["in the newest complete recovery point"]);
+    let all_gone = points::plan(&points, &Staying::default(), 0, now());
+    assert_eq!(removed(&all_gone), ["20261120T120000", "20261114T120000"]);
+    assert_eq!(
+        (&all_gone[0].because[..], &all_gone[2].because[..]),
+        (&["newest".to_owned()][..], &["newest complete".to_owned()][..])
+    );
+    // One whose time the clock of the vault does not confirm displaces none.
+    let mut late = point(21, 20, true);
+    late.0.place.stored = now() + SignedDuration::from_hours(24);
+    let points = [late, point(20, 19, true), point(15, 9, true)];
+    assert_eq!(removed(&points::plan(&points, &Staying::default(), 0, now())), ["20261115T120000"]);
+}
+
+#[test]
+fn a_locked_point_stays_until_its_lock_ends() {
+    let mut points = [point(21, 20, true), point(14, 9, true)];
+    points[1].0.lock = Some(Lock { mode: LockMode::Compliance, until: now() + SignedDuration::from_hours(1) });
+    let decisions = points::plan(&points, &Staying::default(), 0, now());
+    assert_eq!((decisions[1].act, removed(&decisions)), (Act::Locked, Vec::new()));
 }

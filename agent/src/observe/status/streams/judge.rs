@@ -1,6 +1,6 @@
 //! What is wrong with a stream.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::StreamStatus;
 use crate::{
@@ -28,6 +28,7 @@ impl StreamStatus {
                 format!("never completed of the stream {}: {number}; its next run removes them", self.name),
             );
         }
+        self.judge_drill(now, say);
         if let Some(run) = self.last_run.as_ref().filter(|run| self.is_trouble(run)) {
             let why = run.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
             let (name, at, result) = (&self.name, run.at, &run.result);
@@ -35,6 +36,25 @@ impl StreamStatus {
                 Level::Warning,
                 format!("the last run of the stream {name} on this host, at {at}, ended `{result}`{why}"),
             );
+        }
+    }
+
+    /// As the drill of a backup is judged: a failure is critical, and a proof ages.
+    fn judge_drill(&self, now: Timestamp, say: &mut impl FnMut(Level, String)) {
+        let name = &self.name;
+        if let Some(failed) = self.drill.as_ref().filter(|drill| !drill.proven) {
+            let why = failed.problem.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            let id = failed.id.as_deref().unwrap_or("of which there is none");
+            say(Level::Critical, format!("the stream {name} {id} failed its drill at {}{why}", failed.at));
+        }
+        let Some(days) = self.drill_max_age_days else { return };
+        match self.drill.as_ref().and_then(|drill| drill.last_proven) {
+            Some(proven) if proven + SignedDuration::from_hours(24 * i64::from(days)) >= now => {}
+            Some(proven) => say(
+                Level::Warning,
+                format!("no drill has proven the stream {name} for {days} days (the last one was at {proven})"),
+            ),
+            None => say(Level::Warning, format!("no drill has ever proven the stream {name} on this host")),
         }
     }
 

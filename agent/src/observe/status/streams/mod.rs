@@ -15,10 +15,13 @@ use swarmdr_vault::{
     catalog::{Filter, Place, order},
 };
 
-use super::{look::Looked, own_node::OwnNode};
+use super::{drilled, look::Looked, own_node::OwnNode};
 use crate::{
     config::{Config, stream::StreamConfig},
-    observe::{history::History, runs::Run},
+    observe::{
+        history::History,
+        runs::{Run, StreamDrilled},
+    },
     streams::{Expectation, orders},
 };
 
@@ -53,6 +56,12 @@ pub struct StreamStatus {
     pub unfinished: Vec<Timestamp>,
     /// The last run on this host that stored it, or should have.
     pub last_run: Option<Run>,
+    /// The last drill on this host; absent if the configuration has none for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drill: Option<StreamDrilled>,
+    /// Days after which the last drill that succeeded is too old; absent if it matters to nobody here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drill_max_age_days: Option<u32>,
 }
 
 /// The newest stream of a name in one vault.
@@ -138,8 +147,24 @@ impl StreamStatus {
         let too_small = expected.zip(size).and_then(|(expected, (size, before))| expected.broken(size, before));
         let unfinished = unfinished(&name, stream, looked, now);
         let last_run = history.streams.get(name.as_str()).and_then(|of_name| of_name.runs.last.clone());
+        let drilled = stream.filter(|stream| !stream.drill.is_empty());
+        let drill = drilled.and_then(|_| history.streams.get(name.as_str())?.drill.clone());
+        let drill_max_age_days = drilled.and_then(|_| drilled::max_age_days(&config.drill, drill.is_some()));
         let (configured, max_age) = (stream.is_some(), max_age.map(|age| age.as_secs()));
-        Ok(Self { name, configured, max_age, next, stale, newest, vaults, too_small, unfinished, last_run })
+        Ok(Self {
+            name,
+            configured,
+            max_age,
+            next,
+            stale,
+            newest,
+            vaults,
+            too_small,
+            unfinished,
+            last_run,
+            drill,
+            drill_max_age_days,
+        })
     }
 }
 

@@ -45,7 +45,14 @@ fn looked(held: [Option<NewestStream>; 2]) -> Vec<Looked> {
         let seen = [("db".parse().expect("is a name"), seen)].into();
         InVault { seen, is_whole: true, ..InVault::default() }
     };
-    vaults.map(|(status, newest)| Looked { status, receipts: Vec::new(), streams: of(newest) }).collect()
+    vaults
+        .map(|(status, newest)| Looked {
+            status,
+            receipts: Vec::new(),
+            streams: of(newest),
+            points: Default::default(),
+        })
+        .collect()
 }
 
 fn config(change: impl FnOnce(&mut StreamConfig)) -> Config {
@@ -63,7 +70,49 @@ pub(crate) fn late() -> Vec<StreamStatus> {
         stream.min_size = Some(bytesize::ByteSize(8));
     });
     let held = looked([Some(stream("2026-11-21T02:15:00Z", 7)), None]);
-    StreamStatus::all(&config, &held, &History::default(), fine().at).expect("is valid")
+    let mut late = StreamStatus::all(&config, &held, &History::default(), fine().at).expect("is valid");
+    late[0].drill = Some(drilled("2026-11-21T05:00:00Z", false));
+    late
+}
+
+/// A drill at this time; another one had succeeded before.
+fn drilled(at: &str, proven: bool) -> StreamDrilled {
+    let at = time(at);
+    StreamDrilled {
+        at,
+        id: Some("20261121T021500Z-01010101".to_owned()),
+        proven,
+        problem: (!proven).then(|| "it ended with 1".to_owned()),
+        last_proven: Some(if proven { at } else { time("2026-11-21T02:15:00Z") }),
+    }
+}
+
+#[test]
+fn a_drill_that_failed_is_critical_and_a_proof_ages() {
+    let drilling = config(|stream| stream.drill = vec!["true".to_owned()]);
+    let held = stream("2026-11-21T02:15:00Z", 1000);
+    let held = looked([Some(held.clone()), Some(held)]);
+    let after = |config: &Config, drill: Option<StreamDrilled>| {
+        let mut history = History::default();
+        drill.into_iter().for_each(|drill| history.drilled_stream("db", drill));
+        let status = status(config, &held, &history);
+        (status.level, said(&status).join("; "), status.to_string())
+    };
+    assert_eq!(after(&drilling, None).0, Level::Ok, "another host may drill it");
+    let (level, _, text) = after(&drilling, Some(drilled("2026-11-21T05:00:00Z", true)));
+    assert!(level == Level::Ok && text.contains(", drill proven 7 h ago"), "{text}");
+    let (level, said, text) = after(&drilling, Some(drilled("2026-11-21T05:00:00Z", false)));
+    assert!(level == Level::Critical && text.contains(", drill FAILED 7 h ago"), "{text}");
+    assert!(
+        said.contains("the stream db 20261121T021500Z-01010101 failed its drill at") && said.contains("ended with 1")
+    );
+    let (level, said, _) = after(&drilling, Some(drilled("2026-11-01T05:00:00Z", true)));
+    assert!(level == Level::Warning && said.contains("no drill has proven the stream db for 15 days"), "{said}");
+    let mut asked = drilling;
+    asked.drill.max_age_days = Some(swarmdr_vault::settings::unit_length::Days::new(30));
+    assert!(after(&asked, None).1.contains("no drill has ever proven the stream db on this host"));
+    let other = config(|_| {});
+    assert_eq!(after(&other, Some(drilled("2026-11-21T05:00:00Z", false))).0, Level::Ok, "it is not drilled any more");
 }
 
 /// The status at 2026-11-21T12:00:00Z.

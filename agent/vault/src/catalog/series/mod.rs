@@ -29,6 +29,9 @@ pub trait Series: Clone + fmt::Debug + Ord + Send + Sync + 'static {
 
     const WORDS: Words;
 
+    /// Whether a key that is trusted for data streams only counts on them.
+    const IS_OF_STREAMS: bool = false;
+
     /// The longest time from the one in an id to the end of making the archive. One that took longer counts as late, and
     /// is not examined in a flood; see [`super::Walk`].
     const LONGEST: SignedDuration;

@@ -48,6 +48,8 @@ impl Series for StreamSeries {
         passed_over: "it cannot be used",
     };
 
+    const IS_OF_STREAMS: bool = true;
+
     /// The time in an id is that of the start, and the command of a stream may run for hours.
     const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 

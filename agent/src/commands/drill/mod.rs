@@ -1,8 +1,11 @@
 //! The verb `drill`, and `verify --boot`.
 
-use std::sync::Arc;
+mod streams;
+
+use std::{fmt, sync::Arc};
 
 use anyhow::Result;
+use serde::Serialize;
 use swarmdr_vault::catalog::Survey;
 
 use super::Context;
@@ -16,20 +19,65 @@ use crate::{
     },
     outcome::exit::Exit,
     restore::drill::{Drill, DrillReport, Summary},
+    streams::StreamDrills,
     vaults,
 };
 
+/// Boots the chosen backup. With the newest one, the streams are drilled too that have a command for it, whether or not
+/// the backup boots.
 pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit> {
+    if args.streams {
+        streams::require_some(context)?;
+        let drills = streams::all(context, args).await?;
+        context.output.print(&Drills { backup: None, streams: Some(&drills) })?;
+        return Ok(drills.exit());
+    }
     let watch = Watch::over(context.config(), Verb::Drill)?;
+    let mut booted = None;
     let ended = match one(context, args, &watch).await {
         Ok(report) => {
-            context.output.print(&report)?;
-            Ended { proved: Some(proved(context, [&report])), ..Ended::with(report.exit()) }
+            let ended = Ended { proved: Some(proved(context, [&report])), ..Ended::with(report.exit()) };
+            booted = Some(report);
+            ended
         }
         Err(error) => Ended::failed(error),
     };
     watch.end(&ended).await;
-    ended.into_exit()
+    let drills = if args.choice.latest { streams::all(context, args).await } else { Ok(StreamDrills::default()) };
+    // What was found out of the backup is told, whatever becomes of the streams.
+    let of_streams = drills.as_ref().ok().filter(|drills| !drills.is_empty());
+    if booted.is_some() || of_streams.is_some() {
+        context.output.print(&Drills { backup: booted.as_ref(), streams: of_streams })?;
+    }
+    let of_streams = of_streams.map(StreamDrills::exit);
+    let exit = ended.into_exit()?;
+    drills?;
+    Ok(worse(exit, of_streams))
+}
+
+/// The outcome of a backup's drill, made worse by that of the streams.
+fn worse(exit: Exit, of_streams: Option<Exit>) -> Exit {
+    match (exit, of_streams) {
+        (_, Some(Exit::Failed)) => Exit::Failed,
+        (Exit::Done, Some(Exit::Attention)) => Exit::Attention,
+        (exit, _) => exit,
+    }
+}
+
+/// What was drilled in one run.
+#[derive(Serialize)]
+struct Drills<'a> {
+    #[serde(flatten)]
+    backup: Option<&'a DrillReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams: Option<&'a StreamDrills>,
+}
+
+impl fmt::Display for Drills<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.backup.iter().try_for_each(|backup| backup.fmt(f))?;
+        self.streams.iter().try_for_each(|streams| streams.fmt(f))
+    }
 }
 
 async fn one(context: &Context, args: &DrillArgs, watch: &Watch<'_>) -> Result<DrillReport> {
