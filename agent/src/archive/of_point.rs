@@ -98,6 +98,7 @@ mod tests {
                 }),
                 streams: Vec::new(),
                 external: Vec::new(),
+                images: None,
                 gaps: Vec::new(),
                 left_out: 0,
             };

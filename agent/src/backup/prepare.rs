@@ -32,7 +32,7 @@ use crate::{
     keys::{recipients, signing},
     outcome::failure::Failure,
     points::{self, Occasion},
-    restore::interrupted::unfinished,
+    restore::{images::memory::ImagesChecked, interrupted::unfinished},
 };
 
 /// Outcome of the checks.
@@ -122,7 +122,9 @@ impl Backup<'_> {
         if took.is_empty() {
             return points::Made::default();
         }
-        points::after(&self.run, &self.vaults, cluster, Occasion { took: Some(took), ..Occasion::default() }).await
+        let images = ImagesChecked::for_point(&self.run.config.state_dir, cluster);
+        let occasion = Occasion { took: Some(took), images, ..Occasion::default() };
+        points::after(&self.run, &self.vaults, cluster, occasion).await
     }
 
     fn plan(

@@ -18,6 +18,7 @@ use crate::{
     },
     outcome::{exit::Exit, failure::Failure},
     points::{self, Occasion},
+    restore::images::memory::ImagesChecked,
     vaults::Shared,
 };
 
@@ -113,7 +114,8 @@ async fn make_one(
 
 async fn make_point(context: &Context, backup: &Backup<'_>, report: &BackupReport) -> points::Made {
     let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
-    let occasion = Occasion { took: Some(took), ..Occasion::default() };
+    let images = ImagesChecked::for_point(&context.config().state_dir, &report.plan.cluster_id);
+    let occasion = Occasion { took: Some(took), images, ..Occasion::default() };
     points::after(&context.run(), &backup.vaults, &report.plan.cluster_id, occasion).await
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use swarmdr_archive::{
     BackupId, ClusterId, Digest,
-    point::{ExternalPart, Point, SignedPoint, StatePart, StreamPart, VERSION},
+    point::{ExternalPart, ImagesPart, Point, SignedPoint, StatePart, StreamPart, VERSION},
     stream_archive::{StreamHead, StreamName},
 };
 use swarmdr_vault::{
@@ -25,6 +25,8 @@ pub struct Maker<'a> {
     pub expected: &'a Expected,
     /// A snapshot of another tool that was made now.
     pub external: Option<ExternalPart>,
+    /// What this host's own check of the images found.
+    pub images: Option<ImagesPart>,
 }
 
 /// What was found, over all vaults.
@@ -42,7 +44,8 @@ impl Maker<'_> {
         let state = self.state(&seen.state);
         let streams: Vec<StreamPart> = seen.streams.values().filter_map(|view| self.stream(view)).collect();
         let external = self.external(&seen.points, before);
-        let gaps = self.expected.gaps(self.at, state.as_ref(), &streams, &external);
+        let images = self.images(before);
+        let gaps = self.expected.gaps(self.at, state.as_ref(), &streams, &external, images);
         let point = Point {
             version: VERSION,
             id: self.id,
@@ -55,6 +58,7 @@ impl Maker<'_> {
             state,
             streams,
             external,
+            images,
             gaps,
             left_out: 0,
         };
@@ -100,6 +104,14 @@ impl Maker<'_> {
             }
         }
         newest.into_values().cloned().collect()
+    }
+
+    /// Returns the newest check of the images: this host's own, or that of the point before.
+    fn images(&self, before: Option<&SignedPoint>) -> Option<ImagesPart> {
+        let carried = before.and_then(|before| before.point.images);
+        let latest = self.at.checked_add(SKEW).unwrap_or(Timestamp::MAX);
+        let known = self.images.into_iter().chain(carried).filter(|part| part.checked_at <= latest);
+        known.max_by_key(|part| part.checked_at)
     }
 
     fn carries(&self, part: &ExternalPart) -> bool {

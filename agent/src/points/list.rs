@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 use swarmdr_archive::{
     TrustedKeys,
-    point::{ExternalPart, Point, StatePart, StreamPart},
+    point::{ExternalPart, ImagesPart, Point, StatePart, StreamPart},
     untrusted::shown,
 };
 use swarmdr_vault::{
@@ -48,6 +48,7 @@ pub struct Row {
     pub state: Option<StatePart>,
     pub streams: Vec<StreamPart>,
     pub external: Vec<ExternalPart>,
+    pub images: Option<ImagesPart>,
     pub left_out: u64,
     /// Time of its oldest part.
     pub from: Option<String>,
@@ -108,6 +109,7 @@ impl Row {
             state: point.state,
             streams: point.streams,
             external: point.external,
+            images: point.images,
             left_out: point.left_out,
             lock: found.lock,
         }
@@ -116,7 +118,8 @@ impl Row {
     fn holds(&self) -> String {
         let state = if self.state.is_some() { "state, " } else { "" };
         let streams = count(self.streams.len() as u64, "stream");
-        format!("{state}{streams}, {} external", self.external.len())
+        let images = if self.images.is_some() { ", images" } else { "" };
+        format!("{state}{streams}, {} external{images}", self.external.len())
     }
 }
 
@@ -201,6 +204,7 @@ mod tests {
                 state: None,
                 streams: Vec::new(),
                 external: Vec::new(),
+                images: None,
                 left_out: 0,
                 from: None,
                 to: None,

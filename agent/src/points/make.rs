@@ -7,7 +7,7 @@ use futures_util::{FutureExt, future::join_all};
 use jiff::Timestamp;
 use swarmdr_archive::{
     BackupId, ClusterId, TrustedKeys,
-    point::{self, ExternalPart, Point},
+    point::{self, ExternalPart, ImagesPart, Point},
     stream_archive::StreamName,
 };
 use swarmdr_vault::store_bytes;
@@ -35,6 +35,8 @@ pub struct Occasion {
     pub took: Option<BTreeSet<String>>,
     /// A snapshot that another tool made.
     pub external: Option<ExternalPart>,
+    /// What this host's last check of the images found.
+    pub images: Option<ImagesPart>,
 }
 
 /// The point that was made, and what to tell about it.
@@ -66,7 +68,7 @@ pub(super) async fn make(
     occasion: Occasion,
     at: Timestamp,
 ) -> Result<Made> {
-    let Occasion { took, external } = occasion;
+    let Occasion { took, external, images } = occasion;
     if external.is_none() && signing::signs_streams_only(run.config, run.now) {
         // The next backup makes one, with a key that counts on points.
         return Ok(Made::default());
@@ -101,7 +103,7 @@ pub(super) async fn make(
         kept.push(vault);
     }
     let (id, hostname) = (BackupId::new(at, random::tag()?), name::hostname());
-    let maker = Maker { cluster, id, at, hostname, expected: &expected, external };
+    let maker = Maker { cluster, id, at, hostname, expected: &expected, external, images };
     store(run, &kept, &maker.draft(&seen), reading.told).await
 }
 

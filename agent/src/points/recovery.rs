@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use swarmdr_archive::{
     TrustedKeys,
-    point::{ExternalPart, Point, Span, StreamPart},
+    point::{ExternalPart, ImagesPart, Point, Span, StreamPart},
     untrusted::shown,
 };
 use swarmdr_vault::{
@@ -56,6 +56,8 @@ pub struct Recovery {
     /// Time of its newest part.
     pub to: Option<String>,
     pub seconds_apart: Option<u64>,
+    /// What the last check of the services' images found before the point was made.
+    pub images: Option<ImagesPart>,
     /// What brings the data back, in this order, after the state.
     pub steps: Vec<Step>,
     /// What has to be looked after. Exit 6.
@@ -142,6 +144,7 @@ impl Recovery {
             from: span.map(|span| span.from.to_string()),
             to: span.map(|span| span.to.to_string()),
             seconds_apart: span.map(|span| span.seconds()),
+            images: point.images,
             steps,
             attention,
             span,
@@ -209,6 +212,9 @@ impl fmt::Display for Recovery {
         writeln!(f, "Recovery point {}, made on {}:", self.id, shown(&self.hostname))?;
         if let Some(span) = &self.span {
             writeln!(f, "  its parts are {span}; only the application knows whether they fit each other")?;
+        }
+        if let Some(ImagesPart { checked_at, images, missing, unknown }) = self.images {
+            writeln!(f, "  images as of {checked_at}: {images} needed, {missing} missing, {unknown} unknown")?;
         }
         for attention in &self.attention {
             writeln!(f, "! {}", shown(attention))?;

@@ -53,7 +53,7 @@ pub async fn snapshot(run: &Run<'_>, vaults: &Shared, order: &Order) -> Result<S
     let as_of = order.as_of.unwrap_or_else(Timestamp::now);
     let id = run_tool(&order.tool, run.shutdown).await?;
     let external = ExternalPart { name: order.name.clone(), id: id.clone(), as_of, host: name::hostname() };
-    let made = after(run, vaults, &order.cluster, Occasion { took: None, external: Some(external) }).await;
+    let made = after(run, vaults, &order.cluster, Occasion { external: Some(external), ..Occasion::default() }).await;
     let Some(point) = made.point else {
         let what = format!("the snapshot {} of {} was made, and no vault recorded it", shown(&id), order.name);
         let failure = Failure::failed(what).because(anyhow!(made.attention.join("; ")));

@@ -49,6 +49,9 @@ pub struct Point {
     pub streams: Vec<StreamPart>,
     /// The newest snapshot of each other tool, in the order of their names.
     pub external: Vec<ExternalPart>,
+    /// The last check of the images that the services need; `None` if no host checks them.
+    #[serde(default)]
+    pub images: Option<ImagesPart>,
     /// What keeps the point from being complete; empty if it is.
     pub gaps: Vec<Gap>,
     /// Number of parts that the document had no room for; a point that lacks any is not complete.
@@ -94,6 +97,19 @@ pub struct ExternalPart {
     pub as_of: Timestamp,
     /// Name of the host that it ran on.
     pub host: String,
+}
+
+/// What a check of the images of the swarm's services found in their registries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagesPart {
+    /// Time of the check.
+    pub checked_at: Timestamp,
+    /// Number of images that services need.
+    pub images: u64,
+    /// Number of those without which a service would not start.
+    pub missing: u64,
+    /// Number of those of which it could not be found out.
+    pub unknown: u64,
 }
 
 impl Point {
@@ -216,6 +232,7 @@ pub(super) mod tests {
                 as_of: time("2026-11-21T02:30:00Z"),
                 host: "w1".into(),
             }],
+            images: Some(ImagesPart { checked_at: time("2026-11-21T03:01:00Z"), images: 12, missing: 0, unknown: 0 }),
             gaps: Vec::new(),
             left_out: 0,
         }

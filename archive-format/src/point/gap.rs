@@ -11,7 +11,7 @@ use crate::stream_archive::StreamName;
 pub struct Gap {
     /// Kind of the part.
     pub part: Part,
-    /// Name of the stream or of the external tool; `None` for the state.
+    /// Name of the stream or of the external tool; `None` for the state and the images.
     pub name: Option<StreamName>,
     /// What is wrong with it.
     pub why: Why,
@@ -29,6 +29,8 @@ pub enum Part {
     Stream,
     /// A snapshot of another tool.
     External,
+    /// The check of the images that services need.
+    Images,
 }
 
 /// What is wrong with a part.
@@ -41,6 +43,8 @@ pub enum Why {
     Late,
     /// It is dated after the point, so its age says nothing.
     Future,
+    /// It is there, and says that something is not.
+    Lacking,
 }
 
 /// Writes the part and what is wrong with it: `stream shop-db is older than 26h`.
@@ -50,12 +54,14 @@ impl fmt::Display for Gap {
             (Part::State, _) => f.write_str("the backup of the state")?,
             (Part::Stream, name) => write!(f, "stream {}", name.as_ref().map_or("", StreamName::as_str))?,
             (Part::External, name) => write!(f, "external {}", name.as_ref().map_or("", StreamName::as_str))?,
+            (Part::Images, _) => f.write_str("the check of the images")?,
         }
         match (self.why, self.max_age) {
             (Why::Missing, _) => f.write_str(" is missing"),
             (Why::Late, Some(seconds)) => write!(f, " is older than {}", Length(seconds)),
             (Why::Late, None) => f.write_str(" is too old"),
             (Why::Future, _) => f.write_str(" is dated after the point"),
+            (Why::Lacking, _) => f.write_str(" found some of them missing"),
         }
     }
 }
@@ -90,5 +96,6 @@ mod tests {
         assert_eq!(gap(Part::State, None, Why::Missing, None), "the backup of the state is missing");
         assert_eq!(gap(Part::External, Some("up"), Why::Future, None), "external up is dated after the point");
         assert_eq!(gap(Part::External, Some("up"), Why::Late, None), "external up is too old");
+        assert_eq!(gap(Part::Images, None, Why::Lacking, None), "the check of the images found some of them missing");
     }
 }

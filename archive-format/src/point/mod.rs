@@ -9,7 +9,7 @@ mod gap;
 mod key;
 mod span;
 
-pub use document::{EXTERNAL_ID_MAX, ExternalPart, Point, StatePart, StreamPart, VERSION, is_external_id};
+pub use document::{EXTERNAL_ID_MAX, ExternalPart, ImagesPart, Point, StatePart, StreamPart, VERSION, is_external_id};
 pub use gap::{Gap, Part, Why};
 pub use key::{POINTS, PointKey};
 pub use span::Span;

@@ -133,6 +133,7 @@ fn commands_of_the_format_text_check_a_recovery_point() {
         state: None,
         streams: Vec::new(),
         external: Vec::new(),
+        images: None,
         gaps: Vec::new(),
         left_out: 0,
     };

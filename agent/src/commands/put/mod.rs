@@ -20,6 +20,7 @@ use crate::{
         failure::{Failure, Rendered},
     },
     points::{self, Occasion},
+    restore::images::memory::ImagesChecked,
     streams::{self, Ahead, Expectation, Order, PutReport, Source, orders, site::Site, turn},
     vaults::Shared,
 };
@@ -111,7 +112,8 @@ async fn store(
         .await?;
     let report = streams::put(&context.run(), order, ahead, &recipients, source).await?;
     let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
-    let occasion = Occasion { took: Some(took), ..Occasion::default() };
+    let images = ImagesChecked::for_point(&context.config().state_dir, &order.cluster);
+    let occasion = Occasion { took: Some(took), images, ..Occasion::default() };
     Ok(report.with_point(points::after(&context.run(), vaults, &order.cluster, occasion).await))
 }
 

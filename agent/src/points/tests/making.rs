@@ -46,6 +46,32 @@ async fn a_part_that_is_late_or_missing_is_the_reason_and_what_is_carried_over_i
 }
 
 #[tokio::test]
+async fn the_last_check_of_the_images_is_in_it_and_is_carried_over() {
+    let host = Host::with(&format!("[images]\ncheck = \"daily\"\n{SHOP}"));
+    let (vault, vaults) = one();
+    backup(vault.as_ref(), 0, &host.key).await;
+    for name in ["shop-db", "orders"] {
+        put_stream(vault.as_ref(), name, 0, &host.key).await;
+    }
+    let unchecked = host.snapshot(&vaults, "uploads", "a", 10).await;
+    assert_eq!(unchecked.missing, ["the check of the images is missing"]);
+    let checked = |at, missing| point::ImagesPart { checked_at: minute(at), images: 12, missing, unknown: 0 };
+    let make_with = async |images, at| {
+        let occasion = Occasion { images, ..Occasion::default() };
+        let made = make(&host.run(at), &vaults, &cluster_id(), occasion, minute(at)).await.expect("is made");
+        made.point.expect("is stored").missing
+    };
+    assert_eq!(make_with(Some(checked(12, 1)), 12).await, ["the check of the images found some of them missing"]);
+    assert_eq!(make_with(Some(checked(13, 0)), 13).await, [""; 0]);
+    // A worker, or a manager that makes no backups, knows of no check, or of an older one.
+    assert_eq!(make_with(None, 14).await, [""; 0]);
+    assert_eq!(make_with(Some(checked(11, 5)), 15).await, [""; 0]);
+    assert_eq!(host.latest(&vaults, 16).await.images, Some(checked(13, 0)));
+    let listed = list_in(&host.run(16), &vaults, &Default::default(), &host.keys()).await.expect("is listed");
+    assert!(listed.to_string().contains("1 external, images"), "{listed}");
+}
+
+#[tokio::test]
 async fn a_stream_that_the_configuration_no_longer_names_stays_and_is_not_missed() {
     let host = Host::with(SHOP);
     let (vault, vaults) = one();

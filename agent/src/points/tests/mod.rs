@@ -78,7 +78,7 @@ impl Host {
             as_of: minute(at),
             host: crate::host::name::hostname(),
         };
-        let occasion = Occasion { took: None, external: Some(external) };
+        let occasion = Occasion { external: Some(external), ..Occasion::default() };
         let made = make(&self.run(at), vaults, &cluster_id(), occasion, minute(at)).await.expect("is made");
         made.point.expect("is stored")
     }
@@ -187,6 +187,7 @@ fn invented(at: Timestamp, tag: u8) -> Point {
         state: None,
         streams: Vec::new(),
         external: Vec::new(),
+        images: None,
         gaps: Vec::new(),
         left_out: 0,
     }

@@ -114,6 +114,7 @@ fn texts_of_others_do_not_steer_the_terminal() {
             from: None,
             to: None,
             seconds_apart: None,
+            images: None,
             steps: vec![stream, external],
             attention: vec![own()],
             span: None,

@@ -4,7 +4,7 @@ use std::{fmt, path::Path};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use swarmdr_archive::ClusterId;
+use swarmdr_archive::{ClusterId, point::ImagesPart};
 
 use super::line::{Line, Trouble};
 use crate::{host::files::whole_file, outcome::count::count};
@@ -57,6 +57,17 @@ impl ImagesChecked {
     }
 
     /// Takes the place of the check before. A failure is only logged.
+    /// What a recovery point says of the last check that this host made for a swarm.
+    pub fn for_point(state_dir: &Path, cluster: &ClusterId) -> Option<ImagesPart> {
+        let checked = Self::read(state_dir).filter(|checked| checked.cluster == *cluster)?;
+        Some(ImagesPart {
+            checked_at: checked.at,
+            images: checked.images as u64,
+            missing: checked.missing.len() as u64,
+            unknown: checked.unknown.len() as u64,
+        })
+    }
+
     pub fn write(&self, state_dir: &Path) {
         let path = state_dir.join(FILE);
         if let Err(error) = whole_file::replace_json(&path, self) {

@@ -204,6 +204,7 @@ mod tests {
             state: Some(state),
             streams: Vec::new(),
             external: Vec::new(),
+            images: None,
             gaps: Vec::new(),
             left_out: 0,
         };

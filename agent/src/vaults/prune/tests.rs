@@ -257,6 +257,7 @@ fn point(day: u32, of_state: u32, is_complete: bool) -> (Held, Point) {
         }),
         streams: Vec::new(),
         external: Vec::new(),
+        images: None,
         gaps: if is_complete { Vec::new() } else { vec![gap] },
         left_out: 0,
     };

@@ -115,6 +115,7 @@ async fn put_point(
             ended_at: minute(at),
         }],
         external: Vec::new(),
+        images: None,
         gaps: if is_complete { Vec::new() } else { vec![gap] },
         left_out: 0,
     };

@@ -101,6 +101,7 @@ async fn a_vault_shows_its_newest_point_and_the_complete_one_below() {
             state: None,
             streams: Vec::new(),
             external: Vec::new(),
+            images: None,
             gaps: if is_complete { Vec::new() } else { vec![gap.clone()] },
             left_out: 0,
         };
