@@ -16,8 +16,10 @@ pub struct Changes {
     unsaved: Option<Unsaved>,
     /// No backup is tried before.
     not_before: Option<Instant>,
-    /// Runs that failed one after the other.
+    /// Runs one after the other that failed, or whose backup does not hold what is set.
     failures: u32,
+    /// What was to be in the backup that a run has just made.
+    made: Option<Digest>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,16 +41,23 @@ pub enum Next {
 
 impl Changes {
     pub fn new(settings: OnChange) -> Self {
-        Self { settings, unsaved: None, not_before: None, failures: 0 }
+        Self { settings, unsaved: None, not_before: None, failures: 0, made: None }
     }
 
     /// Takes what is set in the swarm at this moment, and whether a backup holds it.
     ///
     /// The swarm is looked at again after [`OnChange::at_most_every`] also if nothing tells of a change.
     pub fn look(&mut self, specs: Digest, is_saved: bool, now: Instant) -> Next {
+        let made = self.made.take();
         if is_saved {
-            self.unsaved = None;
+            (self.unsaved, self.failures) = (None, 0);
             return Next::LookAt(now + self.distance());
+        }
+        match made {
+            // The copy lagged behind, or cannot be relied on: the next one at once would be no better.
+            Some(made) if made == specs => self.failed(now),
+            Some(_) => self.failures = 0,
+            None => {}
         }
         let known = self.unsaved.filter(|unsaved| unsaved.specs == specs);
         let unsaved = known.unwrap_or(Unsaved { specs, first: self.unsaved.map_or(now, |old| old.first), last: now });
@@ -61,8 +70,21 @@ impl Changes {
 
     /// Takes the end of a run that was to make the backup. `None`: it was killed.
     pub fn ended(&mut self, exit: Option<i32>, now: Instant) {
-        let fine = [Exit::Done, Exit::NotOurTurn, Exit::Attention].map(|exit| Some(exit as i32));
-        self.failures = if fine.contains(&exit) { 0 } else { self.failures + 1 };
+        let is = |known: Exit| exit == Some(known as i32);
+        if is(Exit::Done) || is(Exit::Attention) {
+            // Whether the backup holds the change is seen by the next look.
+            self.made = self.unsaved.map(|unsaved| unsaved.specs);
+            self.not_before = Some(now + self.distance());
+        } else if is(Exit::NotOurTurn) {
+            self.failures = 0;
+            self.not_before = Some(now + self.distance());
+        } else {
+            self.failed(now);
+        }
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.failures += 1;
         let pause = self.distance().saturating_mul(1 << self.failures.min(10));
         self.not_before = Some(now + pause.min(LONGEST_PAUSE.max(self.distance())));
     }
@@ -144,5 +166,25 @@ mod tests {
         assert_eq!(watched.look(1, false, 4000), Some(4030));
         watched.ended(Some(6), 5000);
         assert_eq!(watched.look(2, false, 5000), Some(5030));
+    }
+
+    #[test]
+    fn a_backup_that_does_not_hold_the_change_is_followed_by_others_less_and_less_often() {
+        let mut watched = Watched::new();
+        assert_eq!(watched.look(1, false, 0), Some(5));
+        let mut second = 5;
+        for pause in [60, 120, 240, 480, 900, 900] {
+            assert_eq!(watched.look(1, false, second), None, "{second}");
+            watched.ended(Some(6), second);
+            watched.look(1, false, second);
+            let until = watched.changes.not_before.expect("is set").duration_since(watched.start).as_secs();
+            assert_eq!(until - second, pause);
+            second = until;
+        }
+        // One that holds it ends that.
+        assert_eq!(watched.look(1, false, second), None);
+        watched.ended(Some(0), second);
+        assert_eq!(watched.look(1, true, second), Some(second + 30));
+        assert_eq!(watched.look(2, false, second + 30), Some(second + 35));
     }
 }

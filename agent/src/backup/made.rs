@@ -76,6 +76,8 @@ impl Backup<'_> {
         attention.extend(examined.warnings.iter().filter(of_disk).map(Warning::to_string));
         // An inventory from the log is exact; the engine's listing was made a moment before the stop.
         let inventory = examined.inventory.clone().unwrap_or_else(|| listing::inventory(view));
+        // What is not in the copy, or cannot be relied on there, is still to be backed up.
+        plan.specs = plan.specs.filter(|_| lag::holds(view, &examined));
         // What an engine could not list would look removed.
         let is_complete = examined.inventory.is_some() || view.unclear.is_empty();
         let objects = is_complete.then(|| Object::all_of(&inventory));

@@ -51,12 +51,12 @@ pub(crate) use previous::PreviousBackups;
 pub use quorum_loss::QuorumLossBackup;
 pub use report::{BackupReport, SentReport};
 use saved::Kept;
-pub use saved::Saved;
+pub use saved::{Belief, Saved};
 use swarm_state::{Examined, UnlockKey};
 use swarmdr_vault::catalog::lineage::Remembered;
 
 use crate::{
-    config::Mode,
+    config::{Config, Mode},
     downtime::{
         run_note::{Note, RunNote, Stage},
         stop_history::StopHistory,
@@ -94,6 +94,8 @@ pub struct Request {
 pub struct Backup<'a> {
     pub run: Run<'a>,
     pub vaults: Shared,
+    /// The configuration whose vaults and locks hold for what other runs made, if this run has others.
+    pub usual: Option<&'a Config>,
 }
 
 impl Backup<'_> {

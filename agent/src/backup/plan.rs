@@ -40,7 +40,7 @@ pub struct BackupPlan {
     /// False behind NAT: then a restore cannot check the address against the host's interfaces.
     pub raft_addr_local: bool,
     pub autolock: bool,
-    /// Digest of what people set in the swarm, taken before the copy.
+    /// Digest of what people set in the swarm, taken before the copy; `None` once the copy turns out not to hold it.
     pub specs: Option<Digest>,
     pub mode: Mode,
     /// The engine's units that are stopped, or the one that is frozen.

@@ -33,6 +33,7 @@ use crate::{
     outcome::failure::Failure,
     points::{self, Occasion},
     restore::{images::memory::ImagesChecked, interrupted::unfinished},
+    vaults,
 };
 
 /// Outcome of the checks.
@@ -82,15 +83,16 @@ impl Backup<'_> {
         let mut uploader = Uploader::open(&self.run, &self.vaults).await?;
         uploader.attention.extend(unfinished::in_data_root(&facts.data_root));
         self.require_not_superseded(&mut uploader, &own, request.dry_run).await?;
-        let sent = if request.dry_run { Vec::new() } else { uploader.send_waiting().await? };
+        let sent = if request.dry_run { Vec::new() } else { self.send_waiting(&mut uploader).await? };
         let point = self.point_of(&own.cluster, &sent).await;
         uploader.attention.extend(point.attention);
         let previous = self.read_previous(&mut uploader, &own.cluster).await?;
         let mut renewed = if request.dry_run { Vec::new() } else { uploader.renew_locks(&own.cluster).await };
+        // Before the listing, so that a copy that holds what was listed holds this too.
+        let specs = self.specs(request.when, &engine).await?;
         let view = engine.list_required().await?;
         let mut managers = Managers::of(&view.nodes);
         managers.probe(own.node.as_str()).await;
-        let specs = self.specs(request.when, &engine).await?;
         let asked = Asked { own: &own, previous: &previous, sent: &sent, managers: &managers, specs };
         let taken_over = match self.designate(request, &asked)? {
             Ok(taken_over) => taken_over,
@@ -112,6 +114,17 @@ impl Backup<'_> {
         let unlock_key = self.unlock_key(&plan).await?;
         self.check_host(&control, &facts, &mut plan, request.when).await?;
         Ok(Step::Ready(Box::new(Prepared { plan, request, view, uploader, recipients, previous, sent, unlock_key })))
+    }
+
+    /// Sends what earlier runs left in the spool. They may have made it for another reason than this run, so it is locked as
+    /// any backup is, not for as long as this one's.
+    async fn send_waiting(&self, uploader: &mut Uploader) -> Result<Vec<Delivery>> {
+        match self.usual {
+            Some(usual) if !uploader.spool.waiting()?.is_empty() => {
+                uploader.send_waiting_to(vaults::connect(usual).await?).await
+            }
+            _ => uploader.send_waiting().await,
+        }
     }
 
     /// Makes a recovery point about what waited in the spool, in the vaults that have it now: while they were away, no

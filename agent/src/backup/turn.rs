@@ -92,7 +92,8 @@ impl Backup<'_> {
         let cluster = &asked.own.cluster;
         if let Some((id, _)) = asked.previous.newest_specs().filter(|(_, saved)| *saved == specs) {
             if !dry_run {
-                Saved { cluster: cluster.clone(), id, specs, kept: Kept::Vault }.write(self.run.config);
+                let (cluster, noted_at) = (cluster.clone(), Timestamp::now());
+                Saved { cluster, id, specs, kept: Kept::Vault, noted_at }.write(self.run.config);
             }
             return Ok(Err(NotOurTurn(format!("nothing was changed since backup {id}"))));
         }

@@ -8,6 +8,7 @@ use crate::{
     backup::{Backup, BackupPlan, BackupReport, NotOurTurn, Request, SentReport, Step, When},
     claims::Superseded,
     commands::cli::BackupArgs,
+    config::Config,
     downtime::leftovers::Leftovers,
     host::lock::HostLock,
     observe::{
@@ -26,14 +27,18 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     if args.on_change {
         return on_change::run(context).await;
     }
-    let changed = args.if_changed.then(|| context.with_config(context.config().for_changes()));
-    run_once(changed.as_ref().unwrap_or(context), args).await
+    if args.if_changed {
+        let changed = context.with_config(context.config().for_changes());
+        return run_once(&changed, args, Some(context.config())).await;
+    }
+    run_once(context, args, None).await
 }
 
-async fn run_once(context: &Context, args: &BackupArgs) -> Result<Exit> {
+/// `usual` is the configuration for what other runs made, if `context` has another one.
+async fn run_once(context: &Context, args: &BackupArgs, usual: Option<&Config>) -> Result<Exit> {
     let watch = Watch::over(&context.loaded.config, Verb::Backup)?;
     let _lock = HostLock::acquire(&HostLock::default_path())?;
-    let outcome = make(context, args, &watch).await;
+    let outcome = make(context, args, usual, &watch).await;
     if let Some(superseded) = outcome.as_ref().err().and_then(Superseded::find).filter(|_| !args.dry_run) {
         superseded::react(context.config(), &watch, superseded).await;
     }
@@ -44,13 +49,13 @@ async fn run_once(context: &Context, args: &BackupArgs) -> Result<Exit> {
     ended.into_exit()
 }
 
-async fn make(context: &Context, args: &BackupArgs, watch: &Watch<'_>) -> Result<Ended> {
+async fn make(context: &Context, args: &BackupArgs, usual: Option<&Config>, watch: &Watch<'_>) -> Result<Ended> {
     let config = &context.loaded.config;
     let mut left = if args.dry_run { Leftovers::default() } else { clean_leftovers(config).await? };
     let claim = if args.dry_run { None } else { left_claim::end_at_once(&context.run()).await };
     left.attention.extend(claim.clone());
     let attention = left.attention.clone();
-    let made = make_one(context, args, watch, left).await;
+    let made = make_one(context, args, usual, (watch, left)).await;
     let made = made.map_err(|error| claim.into_iter().fold(error, Failure::advise));
     match made? {
         Ok(ended) => Ok(ended),
@@ -67,11 +72,11 @@ async fn make(context: &Context, args: &BackupArgs, watch: &Watch<'_>) -> Result
 async fn make_one(
     context: &Context,
     args: &BackupArgs,
-    watch: &Watch<'_>,
-    left: Leftovers,
+    usual: Option<&Config>,
+    (watch, left): (&Watch<'_>, Leftovers),
 ) -> Result<Result<Ended, NotOurTurn>> {
     let config = &context.loaded.config;
-    let backup = Backup { run: context.run(), vaults: Shared::default() };
+    let backup = Backup { run: context.run(), vaults: Shared::default(), usual };
     let request = Request {
         when: match (args.if_due, args.if_changed) {
             (true, _) => When::Due,

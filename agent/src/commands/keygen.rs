@@ -96,13 +96,18 @@ fn default_end(now: Timestamp) -> Timestamp {
 
 fn rotate(config: &Config, until: Option<Timestamp>, now: Timestamp) -> Result<RotatedReport> {
     let until = until.unwrap_or_else(|| default_end(now));
+    // A file that is named, as that of this host's own key, holds another key afterwards.
+    let as_text =
+        |it: &TrustedKey| signing::parse_public(it.named()).map_or(it.clone(), |key| it.written(key.to_string()));
+    let before: Vec<TrustedKey> = config.trusted_keys.iter().map(as_text).collect();
     let rotated = rotation::rotate(config)?;
     let (new, old) = (rotated.new.to_string(), rotated.old.to_string());
-    let others = config.trusted_keys.iter().filter(|it| ![&new, &old].contains(&&it.named().to_owned())).cloned();
-    let ended = config.trusted_keys.iter().find(|it| it.named() == old).and_then(TrustedKey::until);
+    let is_own = |it: &&TrustedKey| it.named() == new || it.named() == old;
+    let others = before.iter().filter(|it| !is_own(it)).cloned();
+    let ended = before.iter().find(|it| it.named() == old).and_then(TrustedKey::until);
     let until = ended.map_or(until, |ended| ended.min(until));
     // The key of a worker must not become one that counts on everything.
-    let mut own = config.trusted_keys.iter().filter(|it| it.named() == old).peekable();
+    let mut own = before.iter().filter(is_own).peekable();
     let only = (own.peek().is_some() && own.all(TrustedKey::is_for_streams_only)).then_some(Only::Streams);
     let trusted = |key: &str, until: Option<Timestamp>| match (only, until) {
         (Some(only), until) => TrustedKey::Only(NarrowKey { key: key.to_owned(), only, until }),
@@ -225,6 +230,13 @@ mod tests {
         let kept: Vec<_> = report.trusted_keys.iter().map(|it| (it.named(), it.until())).collect();
         assert_eq!(kept, [(report.public.as_str(), None), (old.as_str(), Some(report.until))]);
         assert!(report.trusted_keys.iter().all(TrustedKey::is_for_streams_only), "{report}");
+        // Also where the configuration names the file, which has the new key from then on.
+        let key = config.public_key_path().to_str().expect("is UTF-8").to_owned();
+        config.trusted_keys = vec![TrustedKey::Only(NarrowKey { key, only: Only::Streams, until: None })];
+        let again = rotate(&config, None, now).expect("rotates");
+        let kept: Vec<_> = again.trusted_keys.iter().map(|it| (it.named(), it.until())).collect();
+        assert_eq!(kept, [(again.public.as_str(), None), (report.public.as_str(), Some(again.until))]);
+        assert!(again.trusted_keys.iter().all(TrustedKey::is_for_streams_only), "{again}");
     }
 
     #[test]

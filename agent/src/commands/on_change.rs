@@ -22,7 +22,7 @@ use tokio::{
 use super::Context;
 use crate::{
     backup::{
-        Saved,
+        Belief, Saved,
         changes::{Changes, Next},
     },
     config::on_change::OnChange,
@@ -63,14 +63,15 @@ struct Watcher<'a> {
     engine: Engine,
     events: Option<SwarmEvents>,
     changes: Changes,
+    belief: Belief,
     /// Whether the swarm could be looked at the last time.
     sees: bool,
 }
 
 impl<'a> Watcher<'a> {
     fn new(context: &'a Context, settings: OnChange) -> Self {
-        let engine = Engine::at(&context.config().engine.socket);
-        Self { context, engine, events: None, changes: Changes::new(settings), sees: true }
+        let (engine, belief) = (Engine::at(&context.config().engine.socket), Belief::begin(context.config()));
+        Self { context, engine, events: None, changes: Changes::new(settings), belief, sees: true }
     }
 
     /// Looks at the swarm. Nothing if this host cannot: its engine is stopped, it is no manager, or there is no leader.
@@ -88,14 +89,15 @@ impl<'a> Watcher<'a> {
                     tracing::info!("the swarm can be looked at again");
                 }
                 self.sees = true;
-                let saved = Saved::read(self.context.config());
-                Some(self.changes.look(specs, saved.is_some_and(|saved| saved.holds(specs)), Instant::now()))
+                let is_saved = self.belief.holds(Saved::read(self.context.config()), specs);
+                Some(self.changes.look(specs, is_saved, Instant::now()))
             }
             Err(error) => {
                 if self.sees && !self.context.shutdown.is_requested() {
                     tracing::warn!("changes of the swarm are not seen, and it is tried again: {error:#}");
                 }
                 self.sees = false;
+                self.belief.looked_away(Saved::read(self.context.config()));
                 None
             }
         }
@@ -111,15 +113,18 @@ impl<'a> Watcher<'a> {
         };
         let until = tokio::time::Instant::from_std(until);
         let waited = self.context.shutdown.or_interrupted(async {
-            let heard = tokio::select! {
-                heard = heard => heard,
-                () = tokio::time::sleep_until(until) => return Ok(Ok(())),
+            let has_heard = tokio::select! {
+                _ = heard => true,
+                () = tokio::time::sleep_until(until) => false,
             };
-            tokio::time::sleep(BETWEEN_LOOKS).await;
-            Ok(heard)
+            if has_heard {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+            Ok(has_heard)
         });
-        // An engine that stopped ended its events, and takes no other subscription until it is back.
-        if let Ok(Err(_)) = waited.await {
+        // One look is enough for all that came meanwhile, so the next one has a subscription of its own. An engine that
+        // stopped ended this one, and takes no other until it is back.
+        if let Ok(true) = waited.await {
             self.events = None;
         }
     }

@@ -55,7 +55,7 @@ async fn resume_or_recover(context: &Context, args: &RecoverArgs, watch: &Watch<
             claiming: None,
             vaults: vaults::Shared::default(),
         },
-        backup: Backup { run, vaults: vaults::Shared::default() },
+        backup: Backup { run, vaults: vaults::Shared::default(), usual: None },
         fenced: args.fenced,
         address_elsewhere: args.address_elsewhere,
     };

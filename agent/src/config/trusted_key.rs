@@ -54,6 +54,18 @@ impl TrustedKey {
         }
     }
 
+    /// The same entry with the key written in another way.
+    #[must_use]
+    pub fn written(&self, key: String) -> Self {
+        let mut written = self.clone();
+        match &mut written {
+            TrustedKey::Always(named) => *named = key,
+            TrustedKey::Until(ended) => ended.key = key,
+            TrustedKey::Only(narrow) => narrow.key = key,
+        }
+        written
+    }
+
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             TrustedKey::Always(_) => None,

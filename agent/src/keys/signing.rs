@@ -214,7 +214,7 @@ fn require_signer(config: &Config, trusted: &TrustedKeys, now: Timestamp) -> Res
 
 /// Parses a key given as `RW…`, or reads the `.pub` file at an absolute path. The key is tried first, since base64
 /// has slashes too.
-pub(super) fn parse_public(named: &str) -> Result<PublicKey> {
+pub fn parse_public(named: &str) -> Result<PublicKey> {
     let as_key = named.parse::<PublicKey>();
     let cause = match as_key {
         Ok(key) => return Ok(key),

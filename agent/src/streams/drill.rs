@@ -37,7 +37,7 @@ pub async fn drill(
     let attention = chosen.findings.clone();
     let mut environment = run.config.proxies_for_children()?;
     environment.extend(facts(&chosen.head.manifest));
-    let output = Output::to_program(&stream.drill, environment);
+    let output = Output::to_program_beside_report(&stream.drill, environment);
     let listed = get_within(run, chosen, identities, output, Some(stream.drill_timeout.duration())).await?;
     let manifest = &listed.head().manifest;
     Ok(StreamDrill {

@@ -35,6 +35,8 @@ pub enum Output {
 pub struct Program {
     words: Vec<String>,
     environment: Vec<(&'static str, String)>,
+    /// Whether our standard output is for a report, so that what it writes there goes to standard error.
+    beside_report: bool,
     running: Option<(ProcessGroup, ChildStdin)>,
     stopper: Stopper,
 }
@@ -46,6 +48,11 @@ pub(super) const KILLED: &str =
 /// What became of a command of whose input nothing could be released.
 pub(super) const NOT_STARTED: &str = "the command was not started";
 
+#[allow(clippy::disallowed_methods, reason = "the program writes there by itself, as to one that it inherits")]
+fn own_stderr() -> io::Stderr {
+    io::stderr()
+}
+
 impl Program {
     fn stdin(&mut self) -> io::Result<&mut ChildStdin> {
         if self.running.is_none() {
@@ -54,6 +61,9 @@ impl Program {
             let mut command = Command::new(program);
             command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
             command.stdin(Stdio::piped());
+            if self.beside_report {
+                command.stdout(own_stderr());
+            }
             let spawn = || {
                 let group = ProcessGroup::spawn(&mut command)?;
                 let killer = group.killer();
@@ -95,8 +105,17 @@ impl Program {
 impl Output {
     /// A program, without a shell, that gets the stream on its standard input. Its outputs are ours.
     pub fn to_program(words: &[String], environment: Vec<(&'static str, String)>) -> Self {
+        Self::program(words, environment, false)
+    }
+
+    /// Such a program, in a run that prints a report: all that it writes goes to our standard error.
+    pub fn to_program_beside_report(words: &[String], environment: Vec<(&'static str, String)>) -> Self {
+        Self::program(words, environment, true)
+    }
+
+    fn program(words: &[String], environment: Vec<(&'static str, String)>, beside_report: bool) -> Self {
         let stopper = Stopper::default();
-        Self::Program(Program { words: words.to_vec(), environment, running: None, stopper })
+        Self::Program(Program { words: words.to_vec(), environment, beside_report, running: None, stopper })
     }
 
     /// A command in a container of this host, without a shell, that gets the stream on its standard input.
@@ -187,6 +206,14 @@ mod tests {
 
     fn to_script(text: &str) -> Output {
         Output::to_program(&["sh", "-c", text].map(str::to_owned), Vec::new())
+    }
+
+    #[test]
+    fn what_a_program_beside_a_report_writes_is_not_in_the_report() {
+        let script = ["sh", "-c", "cat >/dev/null; test /proc/self/fd/1 -ef /proc/self/fd/2"].map(str::to_owned);
+        let mut output = Output::to_program_beside_report(&script, Vec::new());
+        output.write_all(b"x").expect("is taken");
+        output.finish().expect("both are our standard error");
     }
 
     #[test]

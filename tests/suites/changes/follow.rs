@@ -57,12 +57,16 @@ async fn counted(engine: Engine) -> Result<()> {
         host.sh(change)?;
         wait_for_backups(&host, count).with_context(|| change.to_owned())?;
     }
-    // A backup by hand holds the change, and none follows it. The file is what the unit compares with.
+    // A backup by hand holds the change, and none follows it. The unit would be about to make one too.
+    host.sh(&format!("systemctl stop {UNIT}"))?;
     host.create_secret("second", b"x")?;
     agent_json(&host, 0, &["backup"])?;
     host.wait_manager()?;
+    host.sh(&format!("systemctl start {UNIT}"))?;
     let again = if_changed(&host)?;
     ensure!(again.status.code() == Some(3), "{}{}", again.stdout, again.stderr);
+    host.sh("systemctl restart docker.service")?;
+    host.wait_manager()?;
     ensure!(host.sh(&format!("systemctl is-active {UNIT}"))? == "active", "it did not outlive the engine's stop");
     host.create_secret("third", b"x")?;
     wait_for_secret(&host, "third")?;

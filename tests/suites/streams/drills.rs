@@ -34,7 +34,7 @@ async fn a_stream_is_drilled_and_the_outcome_is_told() -> Result<()> {
     require(&agent(host, &DRILL)?, 3, &["no stream of the configuration has a `drill`"])?;
     require(&agent(host, &["put", "db", "--", "cat", DATA])?, 0, &[])?;
 
-    drills("cat > /run/got; echo $SWARMDR_STREAM $SWARMDR_STREAM_ID > /run/which")?;
+    drills("cat > /run/got; echo 42 rows; echo $SWARMDR_STREAM $SWARMDR_STREAM_ID > /run/which")?;
     let report = agent_json(host, 0, &DRILL)?;
     ensure!(report["streams"]["good"][0]["name"] == "db", "{report:#}");
     host.sh(&format!("cmp /run/got {DATA}; grep -q '^db 2' /run/which"))?;

@@ -312,6 +312,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_waits_is_sent_with_the_usual_locks_and_not_with_those_of_this_run() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        // The client of this run must not be used for a put: it panics.
+        let (usual, key) = (Arc::new(vault("v")), key());
+        let mut uploader = uploader(Arc::new(vault("v")), TrustedKeys::from(key.public()), dir.path());
+        uploader.spool.prepare().expect("is made");
+        let waiting = archive(CLUSTER, 0, &key);
+        let path = uploader.spool.partial(waiting.name.id()).with_extension("");
+        std::fs::write(&path, &waiting.bytes).expect("writes");
+        let client = |url: &str| vec![Connected { settings: VaultSettings::new(url), vault: usual.clone() }];
+        uploader.send_waiting_to(client("s3://other")).await.expect_err("is another vault");
+        let sent = uploader.send_waiting_to(client("s3://bucket")).await.expect("is sent");
+        assert!(sent.len() == 1 && sent[0].is_complete() && !path.exists(), "{sent:?}");
+        let (previous, _) = uploader.known_backups(&cluster_id()).await;
+        assert_eq!(previous.next_sequence(), 1, "it has its own client again");
+    }
+
+    #[tokio::test]
     async fn a_required_vault_that_cannot_be_listed_hides_nothing_of_the_others() {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let (there, key) = (Arc::new(vault("there")), key());

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
 
 use super::{Delivery, Uploader};
 use crate::{
     backup::spool::{self, Spooled},
-    vaults::Archive,
+    vaults::{Archive, Connected},
 };
 
 impl Uploader {
@@ -26,6 +26,20 @@ impl Uploader {
         }
         self.make_room(&deliveries)?;
         Ok(deliveries)
+    }
+
+    /// Does what [`Self::send_waiting`] does with other clients of the same vaults, in the same order.
+    pub async fn send_waiting_to(&mut self, mut clients: Vec<Connected>) -> Result<Vec<Delivery>> {
+        let vaults = |uploader: &Self| uploader.connected().into_iter().map(|it| it.settings.url);
+        ensure!(vaults(self).eq(clients.iter().map(|it| it.settings.url.clone())), "the vaults are others than before");
+        self.exchange(&mut clients);
+        let sent = self.send_waiting().await;
+        self.exchange(&mut clients);
+        sent
+    }
+
+    fn exchange(&mut self, clients: &mut [Connected]) {
+        self.routes.iter_mut().zip(clients).for_each(|(route, client)| std::mem::swap(&mut route.to, client));
     }
 
     async fn read(&self, waiting: &Spooled) -> Result<Result<Archive>> {

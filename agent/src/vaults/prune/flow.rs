@@ -13,7 +13,7 @@ use super::{
     points::{self, Staying},
 };
 use crate::{
-    config::retention::Policy,
+    config::{Config, retention::Policy},
     keys::signing,
     run::Run,
     vaults::{self, Connected},
@@ -57,6 +57,7 @@ pub async fn run(run: &Run<'_>, request: &Request) -> Result<PruneReport> {
     let of_vaults = listed.iter().flatten().flat_map(BTreeMap::values);
     // A part of a point may be in another vault than the point.
     let pinned = of_vaults.flat_map(|points| points::in_newest_complete(points, run.now)).collect();
+    let pinned = Pinned { digests: pinned, is_whole: listed.iter().all(Result::is_ok) };
     for (connected, points) in vaults.iter().zip(listed) {
         let pruned = match points {
             Ok(points) => one(run, request, connected, (&keys, &on_streams), (&pinned, points), &mut report).await,
@@ -79,20 +80,41 @@ async fn points_of(run: &Run<'_>, request: &Request, connected: &Connected, keys
     list_with::<PointSeries, Point>(connected, &(), only, keys, run.shutdown, run.now, |head| head.point.clone()).await
 }
 
+/// What the newest complete points name.
+struct Pinned {
+    digests: BTreeSet<Digest>,
+    /// False if the points of some vault could not be read.
+    is_whole: bool,
+}
+
+impl Pinned {
+    /// Why nothing is removed from a vault: what a point that was not read names may be there. Where there are no points, it
+    /// is not.
+    fn unknown(&self, config: &Config, points: &Points) -> Option<&'static str> {
+        let has_data = !(points.is_empty() && config.stream.is_empty() && config.external.is_empty());
+        (has_data && !self.is_whole).then_some(
+            "nothing was removed, since the recovery points in another vault could not be read, and what the newest \
+             complete one names may be here",
+        )
+    }
+}
+
 async fn one(
     run: &Run<'_>,
     request: &Request,
     connected: &Connected,
     (keys, on_streams): (&TrustedKeys, &TrustedKeys),
-    (pinned, points): (&BTreeSet<Digest>, Points),
+    (pinned, points): (&Pinned, Points),
     report: &mut PruneReport,
 ) -> Result<()> {
     let mut staying = Staying::default();
-    let pin = |held: &mut Held| held.in_point = pinned.contains(&held.place.digest);
+    let pin = |held: &mut Held| held.in_point = pinned.digests.contains(&held.place.digest);
     let lifecycle = lifecycle::rule(&connected.settings, request.longest(run));
     let acts = lifecycle.is_none() || request.delete_versions;
-    let shows_only = request.dry_run || !acts;
     let (only, vault) = (request.cluster.as_ref(), connected.settings.url.clone());
+    let unknown = pinned.unknown(run.config, &points).filter(|_| acts && !request.dry_run);
+    report.attention.extend(unknown.map(|why| format!("{vault}: {why}")));
+    let shows_only = request.dry_run || !acts || unknown.is_some();
     for (cluster, mut held) in list::<ClusterId>(connected, &(), only, keys, run.shutdown, run.now).await? {
         held.iter_mut().for_each(pin);
         let backups = plan(&held, &request.policy, run.now);
@@ -146,7 +168,7 @@ mod tests {
     use super::super::Act;
     use super::*;
     use crate::{
-        config::{Config, TrustedKey, stream::StreamConfig},
+        config::{TrustedKey, stream::StreamConfig},
         host::shutdown::Shutdown,
         outcome::{exit::Exit, progress::Progress},
     };
@@ -244,6 +266,40 @@ mod tests {
         assert_eq!(kept.because, ["in the newest complete recovery point"], "of a point that nobody forged");
         let again = run(&context, &request(false)).await.expect("is done");
         assert_eq!((again.removed, again.removed_points), (0, 0));
+    }
+
+    /// The newest complete point is in one vault, and what it names in the other one.
+    #[tokio::test]
+    async fn nothing_goes_while_a_vault_is_away_whose_newest_complete_point_may_name_it() {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let (here, away) = (dir.path().join("here"), dir.path().join("away"));
+        [&here, &away].into_iter().for_each(|path| std::fs::create_dir(path).expect("is made"));
+        let key = key();
+        let config = Config {
+            trusted_keys: vec![TrustedKey::Always(key.public().to_string())],
+            vault: [&here, &away].map(|path| VaultSettings::new(format!("file://{}", path.display()))).to_vec(),
+            ..Config::default()
+        };
+        let vaults = vaults::connect(&config).await.expect("connects");
+        let backups = [0, 10, 20].map(|at| archive(CLUSTER, at, &key));
+        for archive in &backups {
+            put(vaults[0].vault.as_ref(), archive).await;
+        }
+        put_point(vaults[0].vault.as_ref(), 11, &backups[2], &key).await;
+        put_point(vaults[1].vault.as_ref(), 12, &backups[0], &key).await;
+        let shutdown = Shutdown::default();
+        let context = Run { config: &config, shutdown: &shutdown, progress: Progress::hidden(), now: minute(60) };
+        let policy = Policy { keep_last: 1, ..Policy::default() };
+        let request = Request { policy, cluster: None, dry_run: false, delete_versions: false };
+        let gone = dir.path().join("gone");
+        std::fs::rename(&away, &gone).expect("goes away");
+        let blind = run(&context, &request).await.expect("goes through all");
+        assert_eq!((blind.removed, blind.exit()), (0, Exit::Attention), "{blind}");
+        assert!(blind.attention.iter().any(|it| it.contains("could not be read")), "{:?}", blind.attention);
+        std::fs::rename(&gone, &away).expect("comes back");
+        let seen = run(&context, &request).await.expect("goes through all");
+        let kept = &seen.plans[0].backups[2];
+        assert_eq!((seen.removed, &kept.because[..]), (1, &["in the newest complete recovery point".to_owned()][..]));
     }
 
     /// Two streams that share nothing: one with a policy of its own, one by that of backups.
