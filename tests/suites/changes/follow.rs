@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use swarmdr_tests::{
     campaign::full,
     lab::{Engine, Host, Service},
-    scenario::{agent_json, text},
+    scenario::{agent, agent_json, text},
 };
 
 use super::site::{
@@ -65,12 +65,17 @@ async fn counted(engine: Engine) -> Result<()> {
     host.sh(&format!("systemctl start {UNIT}"))?;
     let again = if_changed(&host)?;
     ensure!(again.status.code() == Some(3), "{}{}", again.stdout, again.stderr);
-    host.sh("systemctl restart docker.service")?;
+    // It outlives a stop of the engine. Until this host's lock is free the answer is 3.
+    host.wait_for("another backup by hand", super::site::LIMIT, || {
+        let made = agent(&host, &["backup"])?;
+        ensure!(matches!(made.status.code(), Some(0 | 3)), "{}{}", made.stdout, made.stderr);
+        Ok((made.status.code() == Some(0)).then_some(()))
+    })?;
     host.wait_manager()?;
     ensure!(host.sh(&format!("systemctl is-active {UNIT}"))? == "active", "it did not outlive the engine's stop");
     host.create_secret("third", b"x")?;
     wait_for_secret(&host, "third")?;
-    ensure!(backups(&host)?.len() == 9, "{:#?}", backups(&host)?);
+    ensure!(backups(&host)?.len() == 10, "{:#?}", backups(&host)?);
     let status = agent_json(&host, 0, &["status"])?;
     println!("{engine:?}: {}", status["result"]);
     Ok(())
