@@ -14,8 +14,9 @@ const OSD_ID: &str = "5f0bb7a1-6c34-4d8c-9d0a-2f6f3f6d8a11";
 /// Where objects are, for stores that fit into memory.
 const MEMORY: &str = "osd_objectstore = memstore\nmemstore_device_bytes = 8589934592";
 
-/// Where objects are, for larger stores: in a file without blocks for what was never written.
-const DISK: &str = "osd_objectstore = bluestore\nbluestore_block_size = 64424509440\nosd_memory_target = 1073741824";
+/// Where objects are, for larger stores: in a file without blocks for what was never written. It never gets smaller, so it is
+/// not much larger than what one test stores at a time.
+const DISK: &str = "osd_objectstore = bluestore\nbluestore_block_size = 42949672960\nosd_memory_target = 1073741824";
 
 #[derive(Debug)]
 pub(super) struct Cluster {

@@ -36,7 +36,7 @@ async fn a_long_stream_takes_little_memory() -> Result<()> {
     let options = RgwOptions { release: Release::V20, disk: Some(disk.path().into()), ..RgwOptions::default() };
     let streams = Streams::on(Site::with(options).await?, Engine::E26_1, PIECE, agent_binary()?)?;
     let host = &streams.host;
-    let rounds = if full() { 240 } else { 8 };
+    let rounds = if full() { 230 } else { 8 };
     let source = format!("for n in $(seq {rounds}); do echo $n; cat {DATA}; done");
     let sum = host.sh(&format!("({source}) | sha256sum"))?;
 
