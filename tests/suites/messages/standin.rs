@@ -15,6 +15,8 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\bRW[A-Za-z0-9+/]{54}", "RWQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
         (r"\b[0-9A-F]{16}\b", "0123456789ABCDEF"),
         (r"\b[0-9a-f]{64}\b", "0000000000000000000000000000000000000000000000000000000000000000"),
+        (r"\b[0-9a-f]{32}\b", "00000000000000000000000000000000"),
+        (r"\b\d+ s apart\b", "5 s apart"),
         (r"\b\d+\.\d s\b", "1.2 s"),
         (r"\b\d+ ms\b", "1.2 s"),
         // A size within columns.
