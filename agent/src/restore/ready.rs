@@ -24,8 +24,9 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Time for the engine to say which process it is.
-const OWN_PROCESS: Duration = Duration::from_secs(10);
+/// Time for the engine to say which process it is. It listens for the swarm before it answers: on a busy host it took longer than
+/// 10 s in between.
+const OWN_PROCESS: Duration = Duration::from_secs(30);
 
 /// Limit of each wait; zero polls once.
 #[derive(Debug, Clone, Copy, Default)]
