@@ -89,7 +89,7 @@ impl Backup<'_> {
         let previous = self.read_previous(&mut uploader, &own.cluster).await?;
         let mut renewed = if request.dry_run { Vec::new() } else { uploader.renew_locks(&own.cluster).await };
         // Before the listing, so that a copy that holds what was listed holds this too.
-        let specs = self.specs(request.when, &engine).await?;
+        let specs = self.specs(request.when, &previous, &engine).await?;
         let view = engine.list_required().await?;
         let mut managers = Managers::of(&view.nodes);
         managers.probe(own.node.as_str()).await;
@@ -135,6 +135,11 @@ impl Backup<'_> {
         if took.is_empty() {
             return points::Made::default();
         }
+        self.make_point(cluster, took).await
+    }
+
+    /// Makes a recovery point in the vaults with these URLs, which took a backup.
+    pub async fn make_point(&self, cluster: &ClusterId, took: BTreeSet<String>) -> points::Made {
         let images = ImagesChecked::for_point(&self.run.config.state_dir, cluster);
         let occasion = Occasion { took: Some(took), images, ..Occasion::default() };
         points::after(&self.run, &self.vaults, cluster, occasion).await
@@ -196,8 +201,12 @@ impl Backup<'_> {
     }
 
     /// Returns the digest of what people set, before anything is copied: a change that comes meanwhile is in the copy and
-    /// not in the digest, and the next look at it makes one backup too many. Only a run that asks for changes needs it.
-    async fn specs(&self, when: When, engine: &Engine) -> Result<Option<Digest>> {
+    /// not in the digest, and the next look at it makes one backup too many. Only a run that asks for changes needs it, and
+    /// the timer's many runs that find nothing due are spared the listings.
+    async fn specs(&self, when: When, previous: &PreviousBackups, engine: &Engine) -> Result<Option<Digest>> {
+        if when == When::Due && !self.is_due(previous.newest())? {
+            return Ok(None);
+        }
         match engine.specs_digest().await {
             Ok(digest) => Ok(Some(digest)),
             Err(error) if when == When::Changed => Err(error.context("failed to find out what is set in the swarm")),

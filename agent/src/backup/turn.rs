@@ -71,10 +71,9 @@ impl Backup<'_> {
 
     /// Whether a due time of the schedule has passed since the newest backup.
     fn require_due(&self, asked: &Asked<'_>) -> Result<Result<(), NotOurTurn>> {
-        let schedule = self.schedule()?;
-        let is_due = |newest: Option<BackupId>| schedule.is_due(newest.map(|id| id.created_at()), self.run.now);
         let newest = asked.previous.newest();
-        if !is_due(newest) {
+        if !self.is_due(newest)? {
+            let schedule = self.schedule()?;
             let next = newest.and_then(|newest| schedule.next_after(newest.created_at()));
             let next = next.map_or_else(
                 || "no backup is due: the schedule has no further time".to_owned(),
@@ -82,8 +81,14 @@ impl Backup<'_> {
             );
             return Ok(Err(NotOurTurn(next)));
         }
-        let waiting = self.waiting(asked).max_by_key(|it| it.id).filter(|it| !is_due(Some(it.id)));
-        waiting.map_or(Ok(Ok(())), |waiting| Err(self.not_stored(waiting)))
+        match self.waiting(asked).max_by_key(|it| it.id) {
+            Some(waiting) if !self.is_due(Some(waiting.id))? => Err(self.not_stored(waiting)),
+            _ => Ok(Ok(())),
+        }
+    }
+
+    pub(super) fn is_due(&self, newest: Option<BackupId>) -> Result<bool> {
+        Ok(self.schedule()?.is_due(newest.map(|id| id.created_at()), self.run.now))
     }
 
     /// Whether people changed the swarm since its newest backup, and enough time has passed since then.

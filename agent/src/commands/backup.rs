@@ -18,8 +18,7 @@ use crate::{
         watch::{Ended, Fact, Watch},
     },
     outcome::{exit::Exit, failure::Failure},
-    points::{self, Occasion},
-    restore::images::memory::ImagesChecked,
+    points,
     vaults::Shared,
 };
 
@@ -110,18 +109,14 @@ async fn make_one(
     let point = match args.if_changed {
         // Their data did not change with the swarm: the next stream stores a point, with the newest backup.
         true => points::Made::default(),
-        false => make_point(context, &backup, &report).await,
+        false => {
+            let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
+            backup.make_point(&report.plan.cluster_id, took).await
+        }
     };
     let report = report.with_images(images).with_point(point);
     context.output.print(&report)?;
     Ok(Ok(ended(&report)))
-}
-
-async fn make_point(context: &Context, backup: &Backup<'_>, report: &BackupReport) -> points::Made {
-    let took = report.kept.iter().map(|kept| kept.vault.clone()).collect();
-    let images = ImagesChecked::for_point(&context.config().state_dir, &report.plan.cluster_id);
-    let occasion = Occasion { took: Some(took), images, ..Occasion::default() };
-    points::after(&context.run(), &backup.vaults, &report.plan.cluster_id, occasion).await
 }
 
 /// Facts for the hooks before a backup.
