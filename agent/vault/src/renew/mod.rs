@@ -75,12 +75,8 @@ pub async fn renew_points(
     wanted: impl Fn(&StreamName) -> bool,
 ) -> Result<Vec<Renewed>, VaultError> {
     let mut renewed = Vec::new();
-    if vault.lock_policy().is_none() {
-        return Ok(renewed);
-    }
-    let now = clock::time_of(vault, now).await;
-    let filter = Filter { cluster: cluster.cloned(), ..Filter::default() };
-    for series in PointSeries::list(vault, &(), &filter).await?.names {
+    let (listed, now) = lockable::<PointSeries>(vault, &(), cluster, now).await?;
+    for series in listed {
         let on_bad = |entry: catalog::Entry<PointSeries>| entry.reached().map(drop);
         let seen = newest_points(vault, &series, &Filter::default(), keys, now, on_bad).await?;
         let own = Renewing { vault, keys, now };
@@ -101,6 +97,21 @@ pub async fn renew_points(
         renewed.extend(looks.buffered(AT_ONCE).try_collect::<Vec<_>>().await?.into_iter().flatten());
     }
     Ok(renewed)
+}
+
+/// The series whose locks can be renewed, and the vault's own time. There is none in a vault without locks.
+async fn lockable<S: Series>(
+    vault: &dyn Vault,
+    all: &S::Wanted,
+    cluster: Option<&ClusterId>,
+    now: Timestamp,
+) -> Result<(Vec<S>, Timestamp), VaultError> {
+    if vault.lock_policy().is_none() {
+        return Ok((Vec::new(), now));
+    }
+    let now = clock::time_of(vault, now).await;
+    let filter = Filter { cluster: cluster.cloned(), ..Filter::default() };
+    Ok((S::list(vault, all, &filter).await?.names.into_iter().collect(), now))
 }
 
 /// The newest usable archive of a series, or else the newest of all.
@@ -163,12 +174,7 @@ async fn renew_newest<S: Series>(
     wanted: impl Fn(&S) -> bool,
 ) -> Result<Vec<Renewed>, VaultError> {
     let mut renewed = Vec::new();
-    if vault.lock_policy().is_none() {
-        return Ok(renewed);
-    }
-    let now = clock::time_of(vault, now).await;
-    let filter = Filter { cluster: cluster.cloned(), ..Filter::default() };
-    let listed = S::list(vault, all, &filter).await?.names;
+    let (listed, now) = lockable::<S>(vault, all, cluster, now).await?;
     let bounds = Bounds::default().shared_by(listed.len());
     for series in listed.into_iter().filter(wanted) {
         let Some((at, head)) = newest(vault, &series, (bounds, keys), now).await? else { continue };
