@@ -48,11 +48,11 @@ mod tests {
 
     use swarmdr_archive::{
         BackupId, Digest, SecretKey,
-        point::{self, Point, StatePart, VERSION},
+        point::{Point, StatePart},
     };
     use swarmdr_vault::{
-        Vault, make_directory, store_bytes,
-        testkit::archives::{self, cluster_id, key, minute},
+        Vault, make_directory,
+        testkit::archives::{self, key, minute},
     };
 
     use super::*;
@@ -82,28 +82,10 @@ mod tests {
         }
 
         async fn point(&self, state: Option<(BackupId, Digest)>) -> Which {
-            let point = Point {
-                version: VERSION,
-                id: BackupId::new(minute(5), [1; 4]),
-                cluster_id: cluster_id(),
-                sequence: 1,
-                previous: None,
-                made_at: minute(5),
-                hostname: "m1".to_owned(),
-                agent_version: "0.1.0".to_owned(),
-                state: state.map(|(backup, manifest_digest)| StatePart {
-                    backup,
-                    manifest_digest,
-                    created_at: minute(0),
-                }),
-                streams: Vec::new(),
-                external: Vec::new(),
-                images: None,
-                gaps: Vec::new(),
-                left_out: 0,
-            };
-            let packed = point::seal(&point, &self.key).expect("is small");
-            store_bytes(self.vault.as_ref(), point.key().to_string(), &packed, minute(5)).await.expect("is stored");
+            let state =
+                state.map(|(backup, manifest_digest)| StatePart { backup, manifest_digest, created_at: minute(0) });
+            let point = Point { state, ..archives::points::invented(minute(5), 1) };
+            archives::points::put(self.vault.as_ref(), &point, &self.key).await;
             Which::Id(point.id)
         }
 

@@ -7,17 +7,21 @@ mod recovering;
 
 use std::{collections::BTreeSet, io::Write, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use swarmdr_archive::{
     BackupId, ClusterId, SecretKey, TrustedKeys,
-    point::{self, Point, StreamPart, VERSION},
+    point::{self, Point, StreamPart},
     stream_archive::{StreamDraft, StreamEnding, StreamKey, StreamWriter},
     writer,
 };
 use swarmdr_vault::{
     Vault, VaultError, VaultSettings, store_bytes,
     testkit::{
-        archives::{self, cluster_id, minute, vault},
+        archives::{
+            self, cluster_id, minute,
+            points::{invented, packed},
+            vault,
+        },
         injector::{Call, Injected, InjectingVault, broken},
         memory::MemoryVault,
     },
@@ -171,30 +175,6 @@ async fn put_stream(vault: &dyn Vault, name: &str, at: i64, key: &SecretKey) -> 
     let (place, bytes) = stream(name, at, key);
     store_bytes(vault, place.to_string(), &bytes, minute(at + 5)).await.expect("is stored");
     place.id
-}
-
-/// A document that nobody's vault made.
-fn invented(at: Timestamp, tag: u8) -> Point {
-    Point {
-        version: VERSION,
-        id: BackupId::new(at, [tag; 4]),
-        cluster_id: cluster_id(),
-        sequence: 1,
-        previous: None,
-        made_at: at,
-        hostname: "m9".to_owned(),
-        agent_version: "0.1.0".to_owned(),
-        state: None,
-        streams: Vec::new(),
-        external: Vec::new(),
-        images: None,
-        gaps: Vec::new(),
-        left_out: 0,
-    }
-}
-
-fn packed(point: &Point, key: &SecretKey) -> Vec<u8> {
-    point::seal(point, key).expect("is small")
 }
 
 fn names(point: &Point) -> Vec<(&str, BackupId)> {

@@ -172,16 +172,11 @@ mod tests {
         host::shutdown::Shutdown,
         outcome::{exit::Exit, progress::Progress},
     };
-    use swarmdr_archive::{
-        BackupId, SecretKey,
-        point::{self, StatePart},
-    };
+    use swarmdr_archive::SecretKey;
     use swarmdr_http::Proxies;
     use swarmdr_vault::{
         Vault, VaultSettings,
-        object_name::ObjectName,
-        store_bytes,
-        testkit::archives::{Archived, CLUSTER, archive, cluster_id, key, minute, put, streams},
+        testkit::archives::{self, Archive, CLUSTER, archive, key, minute, put, streams},
     };
 
     #[tokio::test]
@@ -211,27 +206,9 @@ mod tests {
     }
 
     /// Stores a complete point about a backup.
-    async fn put_point(vault: &dyn Vault, at: i64, of: &Archived<ObjectName>, key: &SecretKey) {
-        let state =
-            StatePart { backup: of.name.id(), manifest_digest: of.digest, created_at: of.name.id().created_at() };
-        let point = Point {
-            version: point::VERSION,
-            id: BackupId::new(minute(at), [4; 4]),
-            cluster_id: cluster_id(),
-            sequence: 1,
-            previous: None,
-            made_at: minute(at),
-            hostname: "m1".to_owned(),
-            agent_version: "0.1.0".to_owned(),
-            state: Some(state),
-            streams: Vec::new(),
-            external: Vec::new(),
-            images: None,
-            gaps: Vec::new(),
-            left_out: 0,
-        };
-        let packed = point::seal(&point, key).expect("is small");
-        store_bytes(vault, point.key().to_string(), &packed, minute(at)).await.expect("is stored");
+    async fn put_point(vault: &dyn Vault, at: i64, of: &Archive, key: &SecretKey) {
+        let point = Point { state: Some(archives::points::state(of)), ..archives::points::invented(minute(at), 4) };
+        archives::points::put(vault, &point, key).await;
     }
 
     #[tokio::test]

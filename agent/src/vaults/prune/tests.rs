@@ -4,13 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use swarmdr_archive::{
     BackupId, Digest, TrustedKeys,
-    point::{Gap, Part, Point, StatePart, VERSION, Why},
+    point::{Gap, Part, Point, StatePart, Why},
 };
 use swarmdr_vault::{
     Lock, LockMode, VaultSettings, VersionRef,
     catalog::Place,
     testkit::{
-        archives::{CLUSTER, archive, key, put, vault},
+        archives::{self, CLUSTER, archive, key, put, vault},
         injector::without_locks_to_read,
     },
 };
@@ -240,28 +240,17 @@ fn point(day: u32, of_state: u32, is_complete: bool) -> (Held, Point) {
     let at: Timestamp = format!("2026-11-{day:02}T12:00:00Z").parse().expect("is a time");
     let state = held(&format!("202611{of_state:02}T033000Z"));
     let gap = Gap { part: Part::State, name: None, why: Why::Missing, max_age: None };
-    let id = BackupId::new(at, [3; 4]);
     let point = Point {
-        version: VERSION,
-        id,
         cluster_id: "c".parse().expect("is an id"),
-        sequence: 1,
-        previous: None,
-        made_at: at,
-        hostname: "m1".to_owned(),
-        agent_version: "0.1.0".to_owned(),
         state: Some(StatePart {
             backup: state.place.id,
             manifest_digest: state.place.digest,
             created_at: state.place.id.created_at(),
         }),
-        streams: Vec::new(),
-        external: Vec::new(),
-        images: None,
         gaps: if is_complete { Vec::new() } else { vec![gap] },
-        left_out: 0,
+        ..archives::points::invented(at, 3)
     };
-    (Held { proven: false, ..stored(id, at) }, point)
+    (Held { proven: false, ..stored(point.id, at) }, point)
 }
 
 /// The backups of these days, newest first, as the policy of three decides.

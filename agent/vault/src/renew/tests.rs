@@ -6,16 +6,15 @@ use jiff::SignedDuration;
 use swarmdr_archive::{
     SecretKey,
     manifest::Proof,
-    point::{self, Gap, Part, Point, StatePart, StreamPart, VERSION, Why},
+    point::{Gap, Part, Point, StreamPart, Why},
 };
 
 use super::*;
 use crate::{
     catalog::find_latest,
     object_name::ObjectName,
-    store_bytes,
     testkit::{
-        archives::{Archived, CLUSTER, archive, archive_with, cluster_id, key, minute, put, streams, vault},
+        archives::{Archived, CLUSTER, archive, archive_with, cluster_id, key, minute, points, put, streams, vault},
         injector::without_locks_to_read,
     },
 };
@@ -93,19 +92,7 @@ async fn put_point(
 ) -> BackupId {
     let gap = Gap { part: Part::State, name: None, why: Why::Missing, max_age: None };
     let point = Point {
-        version: VERSION,
-        id: BackupId::new(minute(at), [7; 4]),
-        cluster_id: cluster_id(),
-        sequence: 1,
-        previous: None,
-        made_at: minute(at),
-        hostname: "m1".to_owned(),
-        agent_version: "0.1.0".to_owned(),
-        state: Some(StatePart {
-            backup: state.name.id(),
-            manifest_digest: state.digest,
-            created_at: state.name.id().created_at(),
-        }),
+        state: Some(points::state(state)),
         streams: vec![StreamPart {
             name: stream.name.name.clone(),
             id: stream.name.id,
@@ -114,13 +101,10 @@ async fn put_point(
             started_at: minute(at),
             ended_at: minute(at),
         }],
-        external: Vec::new(),
-        images: None,
         gaps: if is_complete { Vec::new() } else { vec![gap] },
-        left_out: 0,
+        ..points::invented(minute(at), 7)
     };
-    let packed = point::seal(&point, key).unwrap();
-    store_bytes(vault, point.key().to_string(), &packed, minute(at)).await.unwrap();
+    points::put(vault, &point, key).await;
     point.id
 }
 

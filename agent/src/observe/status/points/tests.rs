@@ -3,7 +3,7 @@
 use swarmdr_archive::Digest;
 use swarmdr_vault::{
     LockMode,
-    testkit::archives::{cluster_id, minute, vault},
+    testkit::archives::{cluster_id, minute, points, vault},
 };
 
 use super::*;
@@ -85,28 +85,16 @@ fn who_has_no_data_and_a_worker_are_not_bothered() {
 
 #[tokio::test]
 async fn a_vault_shows_its_newest_point_and_the_complete_one_below() {
-    use swarmdr_archive::point::{self, Gap, Part, VERSION, Why};
+    use swarmdr_archive::point::{Gap, Part, Why};
     let (key, vault) = (swarmdr_vault::testkit::archives::key(), vault("v"));
     let gap = Gap { part: Part::State, name: None, why: Why::Missing, max_age: None };
     for (at, is_complete) in [(0, false), (1, true), (2, false), (3, false)] {
         let point = Point {
-            version: VERSION,
-            id: BackupId::new(minute(at), [1; 4]),
-            cluster_id: cluster_id(),
             sequence: u64::try_from(at).expect("is not negative") + 1,
-            previous: None,
-            made_at: minute(at),
-            hostname: "m1".to_owned(),
-            agent_version: "0.1.0".to_owned(),
-            state: None,
-            streams: Vec::new(),
-            external: Vec::new(),
-            images: None,
             gaps: if is_complete { Vec::new() } else { vec![gap.clone()] },
-            left_out: 0,
+            ..points::invented(minute(at), 1)
         };
-        let packed = point::seal(&point, &key).expect("is small");
-        swarmdr_vault::store_bytes(&vault, point.key().to_string(), &packed, minute(at)).await.expect("is stored");
+        points::put(&vault, &point, &key).await;
     }
     let mut seen = InVault::default();
     let keys = TrustedKeys::from(key.public());

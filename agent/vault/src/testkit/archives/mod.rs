@@ -16,6 +16,7 @@ pub use jiff::Timestamp;
 pub use swarmdr_archive::BackupId;
 
 pub mod lives;
+pub mod points;
 pub mod streams;
 
 pub const CLUSTER: &str = "q9x0h2k7m1c4v8b6n3z5a7s2d";
