@@ -15,3 +15,10 @@ pub fn generations() -> &'static [Engine] {
     }
     if full() { &Engine::ALL } else { &[Engine::E26_1] }
 }
+
+/// Returns the seed of a sample, `SWARMDR_TEST_SEED` or else `usual`, and prints it.
+pub fn seed(usual: u64) -> u64 {
+    let seed = std::env::var("SWARMDR_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(usual);
+    println!("SWARMDR_TEST_SEED={seed}");
+    seed
+}

@@ -5,6 +5,7 @@ use std::{fmt::Write as _, time::Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use swarmdr_tests::{
+    campaign::seed,
     lab::Host,
     s3::Release,
     scenario::{Site, agent, agent_json, describe_swarm},
@@ -68,8 +69,7 @@ fn cuts() -> Vec<(Cut, How)> {
     if full() {
         return all;
     }
-    let seed = std::env::var("SWARMDR_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_usize);
-    println!("seed {seed}");
+    let seed = seed(1) as usize;
     let mut chosen = vec![(Cut::InTheEngine, How::PowerCut), (Cut::At("hang@place-noted"), How::PowerCut)];
     // 7 and the number of cases have no common factor: every case is chosen before one is chosen twice.
     chosen.extend((0..3).map(|n| all[(seed * 3 + n) * 7 % all.len()]));

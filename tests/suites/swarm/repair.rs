@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use swarm_state::{self, DamageKind, Examined, Proof};
 use swarmdr_tests::{
-    campaign::{full, generations},
+    campaign::{full, generations, seed},
     lab::{Engine, Host, HostSpec, Lab, addr},
 };
 
@@ -102,8 +102,7 @@ fn sample() -> Vec<&'static (&'static str, Harm)> {
     if full() {
         return KINDS.iter().collect();
     }
-    let seed: usize = std::env::var("SWARMDR_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    println!("SWARMDR_TEST_SEED={seed}");
+    let seed = seed(0) as usize;
     KINDS.iter().cycle().skip(seed * SAMPLE % KINDS.len()).take(SAMPLE).collect()
 }
 
